@@ -1,0 +1,33 @@
+"""Setting of the pytest-benchmark files: one thread unless FASTCELL_NUM_THREADS is set.
+
+``pytest bench --benchmark-only`` times the cells of the registry over the grid.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# The files of this folder import each other by name, as `python bench/compare.py` does;
+# not a package, so that `fastcell` is the installed one and not the source tree.
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "peers: needs an engine that is not fastcell")
+
+
+@pytest.fixture
+def threads() -> Iterator[int]:
+    """Set fastcell's threads for one benchmark; the number that was set."""
+    import fastcell
+
+    number = int(os.environ.get("FASTCELL_NUM_THREADS", "1"))
+    before = fastcell.get_num_threads()
+    fastcell.set_num_threads(number)
+    yield number
+    fastcell.set_num_threads(before)

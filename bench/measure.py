@@ -1,0 +1,153 @@
+"""Timing in interleaved blocks, and the medians and spreads taken from them.
+
+Two engines timed call by call disturb each other: the idle workers of one thread pool
+go on spinning after their call and slow the next engine up to five times. Timed one
+wholly after the other, they see different machines. So they take turns in blocks, A B
+C A B C: before each block a short wait lets workers go to sleep and a few untimed calls
+bring the engine's own weights and threads back; then calls are timed for a while.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import repeat
+
+#: Calls shorter than this are timed several at a time: reading the clock costs 0.1 us.
+_SHORTEST_SAMPLE_NS = 50_000
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How blocks are timed; `seconds` is how long calls are timed in one block."""
+
+    blocks: int = 7
+    seconds: float = 0.075
+    wait: float = 0.010
+    untimed_calls: int = 2
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per call: the median of each block, in the order they ran."""
+
+    blocks: tuple[float, ...]
+    calls: int
+
+    @property
+    def median(self) -> float:
+        """Seconds per call, the median over all blocks."""
+        return statistics.median(self.blocks)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles of the blocks, over the median."""
+        low, high = quartiles(self.blocks)
+        return (high - low) / 2 / self.median
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """First and third quartile, interpolated between the given values.
+
+    Examples
+    --------
+    >>> quartiles([1.0, 2.0, 3.0, 4.0, 5.0])
+    (2.0, 4.0)
+    """
+    if len(values) < 2:
+        return values[0], values[0]
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, high
+
+
+def ratios(ours: Timing, theirs: Timing) -> tuple[float, float, float]:
+    """How many times faster `ours` is: ratio of the medians, and its two quartiles.
+
+    The quartiles are of the ratios of neighbouring blocks, which saw nearly the same
+    machine; they say how far the figure can be trusted.
+    """
+    rounds = [b / a for a, b in zip(ours.blocks, theirs.blocks, strict=True)]
+    return theirs.median / ours.median, *quartiles(rounds)
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """The mean for ratios.
+
+    Examples
+    --------
+    >>> geometric_mean([0.5, 2.0])
+    1.0
+    """
+    return math.exp(statistics.fmean(math.log(value) for value in values))
+
+
+def interleave(
+    calls: Sequence[Callable[[], object]],
+    protocol: Protocol = Protocol(),
+    contexts: Sequence[Callable[[], AbstractContextManager]] | None = None,
+) -> list[Timing]:
+    """Time all `calls` in turn, block by block.
+
+    Parameters
+    ----------
+    calls : sequence of callables
+        Each does one unit of work.
+    protocol : Protocol
+        Number and length of blocks.
+    contexts : sequence of callables, optional
+        For each call, makes the context manager that its blocks run in (such as
+        ``torch.inference_mode``, which a user enters once and not per call).
+
+    Returns
+    -------
+    list of Timing
+        In the order of `calls`.
+    """
+    if contexts is None:
+        contexts = [nullcontext] * len(calls)
+    medians: list[list[float]] = [[] for _ in calls]
+    counts = [0] * len(calls)
+    for _ in range(protocol.blocks):
+        for k, (call, context) in enumerate(zip(calls, contexts, strict=True)):
+            time.sleep(protocol.wait)
+            with context():
+                median, count = _time_block(call, protocol)
+            medians[k].append(median)
+            counts[k] += count
+    return [
+        Timing(tuple(blocks), count)
+        for blocks, count in zip(medians, counts, strict=True)
+    ]
+
+
+def _time_block(call: Callable[[], object], protocol: Protocol) -> tuple[float, int]:
+    """Median seconds per call in one block, and the number of calls timed."""
+    clock = time.perf_counter_ns
+    last = _SHORTEST_SAMPLE_NS
+    for _ in range(protocol.untimed_calls):
+        start = clock()
+        call()
+        last = clock() - start
+    inner = max(1, _SHORTEST_SAMPLE_NS // max(last, 1))
+    samples = []
+    # A collection in the middle of a call would be charged to whoever runs then.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        end = clock() + int(protocol.seconds * 1e9)
+        now = 0
+        while now < end:
+            start = clock()
+            for _ in repeat(None, inner):
+                call()
+            now = clock()
+            samples.append(now - start)
+    finally:
+        if collecting:
+            gc.enable()
+    return statistics.median(samples) / inner * 1e-9, inner * len(samples)

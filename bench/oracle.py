@@ -1,0 +1,82 @@
+"""What a layer must return: the NumPy steps of the cell registry, in float64.
+
+Forward outputs do not depend on batch mates or on later steps, so a slice of a few rows
+and steps is compared. A gradient is compared by central differences along itself: the
+derivative in that direction must be its own length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.testing import assert_allclose
+
+#: Steps and rows that are compared.
+STEPS, ROWS = 4, 2
+
+#: float32 layers against float64 steps; both as a share of the largest value.
+FORWARD_TOLERANCE = 1e-5
+GRADIENT_TOLERANCE = 1e-4
+
+_DIFFERENCE = 1e-6
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def outputs(cell: Any, weights: Arrays, x: np.ndarray) -> np.ndarray:
+    """Outputs of `cell.step` over `x` (T, B, I) from a zero state, shape (T, B, H).
+
+    `cell` is an entry of ``fastcell.cells.REGISTRY``, `weights` a layer's state dict.
+    """
+    weights = {
+        name.removesuffix("_l0"): value.astype(np.float64)
+        for name, value in weights.items()
+    }
+    H = weights["weight_hh"].shape[1]
+    state = tuple(np.zeros((x.shape[1], H)) for _ in cell.states)
+    y = np.empty((*x.shape[:2], H))
+    for t, x_t in enumerate(x.astype(np.float64)):
+        state = cell.step(x_t, state, weights)
+        y[t] = state[0]
+    return y
+
+
+def assert_outputs(cell: Any, weights: Arrays, x: np.ndarray, y: np.ndarray) -> None:
+    """Compare the first steps and rows of `y` with the NumPy step."""
+    expected = outputs(cell, weights, x[:STEPS, :ROWS])
+    assert_allclose(
+        y[:STEPS, :ROWS],
+        expected,
+        rtol=0,
+        atol=FORWARD_TOLERANCE * np.abs(expected).max(),
+    )
+
+
+def assert_gradients(cell: Any, layer: Any, x: np.ndarray) -> None:
+    """Compare the gradients from the first steps and rows with central differences."""
+    weights = layer.state_dict()
+    y, _, saved = layer.forward(x)
+    dy = np.zeros_like(y)
+    few = np.s_[:STEPS, :ROWS]
+    dy[few] = np.random.default_rng(7).standard_normal(dy[few].shape)
+    dx, _, grads = layer.backward(dy, saved)
+    assert not dx[STEPS:].any(), "later steps have a gradient of earlier outputs"
+    assert not dx[:, ROWS:].any(), "rows have a gradient of other rows' outputs"
+    values = {**weights, "x": x[few]}
+    for name, grad in {**grads, "x": dx[few]}.items():
+        length = np.linalg.norm(grad.astype(np.float64))
+        assert length > 0, f"the gradient of {name} is zero"
+        change = grad.astype(np.float64) * (_DIFFERENCE / length)
+        difference = 0.0
+        for sign in (1, -1):
+            moved = {**values, name: values[name].astype(np.float64) + sign * change}
+            x_moved = moved.pop("x")
+            difference += sign * np.sum(dy[few] * outputs(cell, moved, x_moved))
+        assert_allclose(
+            difference / (2 * _DIFFERENCE),
+            length,
+            rtol=GRADIENT_TOLERANCE,
+            err_msg=f"gradient of {name}",
+        )

@@ -1,0 +1,129 @@
+"""The engines that are compared, each one small adapter file with the same verbs.
+
+An adapter is a module with a class ``Engine``. Its verbs take a case and the arrays of
+that case (NumPy, weights under torch's names and in torch's layout) and return *runs*:
+prepared calls, one for each way a user of that engine would do the work. A verb that
+the engine does not have returns no runs. Engines are imported when they are asked for.
+
+To add a peer: write ``<name>_adapter.py``, enter it in ``ADAPTERS``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from shapes import Case, LanguageModelCase
+
+Arrays = dict[str, np.ndarray]
+
+#: Name on the command line -> (adapter module, packages it needs).
+ADAPTERS = {
+    "fastcell": ("peers.fastcell_adapter", ("fastcell",)),
+    "torch": ("peers.torch_adapter", ("torch",)),
+    "onnxruntime": ("peers.onnxruntime_adapter", ("onnxruntime", "onnx")),
+}
+
+
+class NotInstalled(Exception):
+    """A package that an adapter needs is not installed."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One prepared way of doing a case's work.
+
+    Attributes
+    ----------
+    label : str
+        The engine's name, and the way where it has several.
+    call : callable
+        Does the work once; this is what is timed.
+    read : callable
+        Turns what `call` returned into NumPy arrays by name, for the comparison.
+    context : callable
+        Makes the context manager in which calls run.
+    """
+
+    label: str
+    call: Callable[[], Any]
+    read: Callable[[Any], Arrays]
+    context: Callable[[], AbstractContextManager] = nullcontext
+
+
+class BaseEngine:
+    """The verbs; an adapter overrides those that its engine has."""
+
+    #: As the tables print it.
+    label: str
+
+    def versions(self) -> dict[str, str]:
+        """Package name -> version, of everything that decides the speed."""
+        raise NotImplementedError
+
+    def instruction_set(self) -> str | None:
+        """What the engine says it chose, or None if it does not say."""
+        return None
+
+    def notes(self) -> list[str]:
+        """Settings that differ from what users get by default."""
+        return []
+
+    def set_num_threads(self, n: int) -> None:
+        """Use `n` threads in the runs prepared from now on."""
+        raise NotImplementedError
+
+    def forward(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
+        """Inference over the whole sequence from a zero state: y, h and (LSTM) c."""
+        return []
+
+    def train(
+        self, case: Case, weights: Arrays, x: np.ndarray, dy: np.ndarray
+    ) -> list[Run]:
+        """Forward, then backward from `dy`: y, dx and the gradient of each weight."""
+        return []
+
+    def step(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
+        """One step of a stream with `x` of shape (1, I): y of shape (H,).
+
+        The state starts at zero and is carried from call to call.
+        """
+        return []
+
+    def language_model(
+        self,
+        case: LanguageModelCase,
+        weights: Arrays,
+        batches: list[tuple[np.ndarray, np.ndarray]],
+    ) -> list[Run]:
+        """One training step of the demo's model on the next batch: its loss.
+
+        Weights, optimizer and state are carried from call to call; batches repeat.
+        """
+        return []
+
+
+def load(name: str, **options: Any) -> BaseEngine:
+    """Import an engine's adapter and make it.
+
+    Raises
+    ------
+    NotInstalled
+        If a package of the engine is missing (and only then: an engine that is
+        installed and fails to import is an error, not an absence).
+    """
+    module_name, packages = ADAPTERS[name]
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            if error.name != package:
+                raise
+            raise NotInstalled(
+                f"{name}: package {package!r} is not installed"
+            ) from None
+    return importlib.import_module(module_name).Engine(**options)

@@ -1,0 +1,186 @@
+"""PyTorch, eager, as users get it: nn.LSTM, nn.GRU, nn.RNN and their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import torch
+from shapes import Case, LanguageModelCase
+
+from peers import Arrays, BaseEngine, Run
+
+LAYERS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
+CELLS = {"lstm": torch.nn.LSTMCell, "gru": torch.nn.GRUCell, "rnn": torch.nn.RNNCell}
+
+
+class Engine(BaseEngine):
+    """See :class:`peers.BaseEngine`."""
+
+    label = "PyTorch"
+
+    def versions(self) -> dict[str, str]:
+        return {"torch": torch.__version__}
+
+    def instruction_set(self) -> str:
+        return torch.backends.cpu.get_cpu_capability()
+
+    def set_num_threads(self, n: int) -> None:
+        torch.set_num_threads(n)
+
+    def forward(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
+        layer = _layer(case, weights)
+        x_torch = torch.from_numpy(x)
+
+        def read(result: Any) -> Arrays:
+            y, state = result
+            names = ("h", "c") if case.cell == "lstm" else ("h",)
+            states = state if case.cell == "lstm" else (state,)
+            arrays = {"y": y.numpy()}
+            for name, value in zip(names, states, strict=True):
+                arrays[name] = value[0].numpy()
+            return arrays
+
+        return [Run(self.label, lambda: layer(x_torch), read, torch.inference_mode)]
+
+    def train(
+        self, case: Case, weights: Arrays, x: np.ndarray, dy: np.ndarray
+    ) -> list[Run]:
+        layer = _layer(case, weights)
+        x_torch = torch.from_numpy(x).requires_grad_()
+        dy_torch = torch.from_numpy(dy)
+        names, parameters = zip(*layer.named_parameters(), strict=True)
+
+        def call() -> Any:
+            y, _ = layer(x_torch)
+            # Returns the gradients instead of accumulating them: no zero_grad to pay.
+            return y, torch.autograd.grad(y, (x_torch, *parameters), dy_torch)
+
+        def read(result: Any) -> Arrays:
+            y, grads = result
+            arrays = {"y": y.detach().numpy()}
+            for name, grad in zip(("dx", *names), grads, strict=True):
+                arrays[name] = grad.numpy()
+            return arrays
+
+        return [Run(self.label, call, read)]
+
+    def step(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
+        return [
+            Run(
+                f"{self.label} cell",
+                _cell_step(case, weights, x),
+                lambda y: {"y": y.numpy().reshape(-1)},
+                torch.inference_mode,
+            ),
+            Run(
+                f"{self.label} layer",
+                _layer_step(case, weights, x),
+                lambda y: {"y": y.numpy().reshape(-1)},
+                torch.inference_mode,
+            ),
+        ]
+
+    def language_model(
+        self,
+        case: LanguageModelCase,
+        weights: Arrays,
+        batches: list[tuple[np.ndarray, np.ndarray]],
+    ) -> list[Run]:
+        return [
+            Run(
+                f"{self.label}{suffix}",
+                _language_model_step(case, weights, batches, fused),
+                lambda loss: {"loss": np.array([loss])},
+            )
+            for suffix, fused in (("", None), (", fused Adam", True))
+        ]
+
+
+def _layer(case: Case, weights: Arrays) -> torch.nn.Module:
+    layer = LAYERS[case.cell](case.I, case.H)
+    layer.load_state_dict(_tensors(weights))
+    return layer
+
+
+def _tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value) for name, value in arrays.items()}
+
+
+def _cell_step(case: Case, weights: Arrays, x: np.ndarray) -> Callable[[], Any]:
+    cell = CELLS[case.cell](case.I, case.H)
+    cell.load_state_dict(
+        {name.removesuffix("_l0"): value for name, value in _tensors(weights).items()}
+    )
+    x_torch = torch.from_numpy(x)
+    h = torch.zeros(1, case.H)
+    c = torch.zeros(1, case.H)
+
+    def lstm() -> torch.Tensor:
+        nonlocal h, c
+        h, c = cell(x_torch, (h, c))
+        return h
+
+    def other() -> torch.Tensor:
+        nonlocal h
+        h = cell(x_torch, h)
+        return h
+
+    return lstm if case.cell == "lstm" else other
+
+
+def _layer_step(case: Case, weights: Arrays, x: np.ndarray) -> Callable[[], Any]:
+    layer = _layer(case, weights)
+    x_torch = torch.from_numpy(x[None])
+    zero = torch.zeros(1, 1, case.H)
+    state = (zero, zero) if case.cell == "lstm" else zero
+
+    def call() -> torch.Tensor:
+        nonlocal state
+        y, state = layer(x_torch, state)
+        return y
+
+    return call
+
+
+class _LanguageModel(torch.nn.Module):
+    def __init__(self, case: LanguageModelCase) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(case.vocab_size, case.embedding_dim)
+        self.lstm = torch.nn.LSTM(case.embedding_dim, case.hidden_size)
+        self.linear = torch.nn.Linear(case.hidden_size, case.vocab_size)
+
+    def forward(self, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+        y, state = self.lstm(self.embedding(ids), state)
+        return self.linear(y), state
+
+
+def _language_model_step(
+    case: LanguageModelCase,
+    weights: Arrays,
+    batches: list[tuple[np.ndarray, np.ndarray]],
+    fused: bool | None,
+) -> Callable[[], float]:
+    model = _LanguageModel(case)
+    model.load_state_dict(_tensors(weights))
+    optimizer = torch.optim.Adam(model.parameters(), lr=case.lr, fused=fused)
+    stream = cycle([(torch.from_numpy(i), torch.from_numpy(t)) for i, t in batches])
+    state = None
+
+    def call() -> float:
+        nonlocal state
+        inputs, targets = next(stream)
+        logits, (h, c) = model(inputs, state)
+        state = h.detach(), c.detach()
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), targets.flatten()
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), case.clip_norm)
+        optimizer.step()
+        return loss.item()
+
+    return call

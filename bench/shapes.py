@@ -1,0 +1,185 @@
+"""What is measured: cells, shapes, the weights they run with, and their FLOP.
+
+Letters as everywhere: T time steps, B rows, I input features, H hidden units.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Gates of the cells that peers have too; FLOP and torch's weight shapes follow.
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+
+#: (T, B, I, H), from single steps over streams and batches to large layers.
+GRID = (
+    (1, 1, 64, 64),
+    (1, 1, 256, 256),
+    (100, 1, 64, 64),
+    (100, 1, 256, 256),
+    (100, 1, 512, 512),
+    (25, 1, 1024, 1024),
+    (100, 8, 256, 256),
+    (100, 32, 256, 256),
+    (50, 64, 512, 512),
+    (50, 64, 1024, 1024),
+    (28, 128, 28, 128),
+    (50, 16, 1024, 1024),
+    (200, 16, 40, 96),
+)
+
+#: A few seconds instead of minutes: one stream, one batch, one odd width.
+QUICK_GRID = ((100, 1, 64, 64), (100, 8, 256, 256), (28, 128, 28, 128))
+
+#: Hidden sizes (= input sizes) of the single step with batch 1.
+STEP_SIZES = (32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cell at one shape."""
+
+    cell: str
+    T: int
+    B: int
+    I: int  # noqa: E741 (the letter of the whole project)
+    H: int
+
+    @property
+    def shape(self) -> str:
+        """As the tables print it: ``100x8x256``, or with I and H where they differ."""
+        if self.I == self.H:
+            return f"{self.T}x{self.B}x{self.H}"
+        return f"{self.T}x{self.B}, I={self.I} H={self.H}"
+
+    @property
+    def flop(self) -> float:
+        """Multiplications and additions of the two products, forward.
+
+        Per row and step 2GH(I+H) with G gates: 8H(I+H) for the LSTM, 6H(I+H) for
+        the GRU, 2H(I+H) for the RNN. Gate functions are not counted, and forward
+        plus backward is three times this.
+        """
+        return 2.0 * GATES[self.cell] * self.H * (self.I + self.H) * self.T * self.B
+
+    def input(self) -> np.ndarray:
+        """Standard normal input, shape (T, B, I), float32."""
+        return _normal((self.T, self.B, self.I), seed=1)
+
+    def dy(self) -> np.ndarray:
+        """Standard normal gradient of the output, shape (T, B, H), float32."""
+        return _normal((self.T, self.B, self.H), seed=2)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """One layer's weights under torch's names, in torch's layout and gate order."""
+        GH = GATES[self.cell] * self.H
+        shapes = {
+            "weight_ih_l0": (GH, self.I),
+            "weight_hh_l0": (GH, self.H),
+            "bias_ih_l0": (GH,),
+            "bias_hh_l0": (GH,),
+        }
+        return _uniform(shapes, 1 / math.sqrt(self.H))
+
+
+@dataclass(frozen=True)
+class LanguageModelCase:
+    """The demo's character model and how it is trained.
+
+    Embedding -> LSTM -> Linear -> mean cross entropy -> clipped gradient norm ->
+    Adam, on contiguous streams with the state carried from batch to batch.
+    """
+
+    vocab_size: int = 65
+    embedding_dim: int = 64
+    hidden_size: int = 256
+    T: int = 64
+    B: int = 32
+    lr: float = 3e-3
+    clip_norm: float = 5.0
+
+    @property
+    def shape(self) -> str:
+        """As the tables print it."""
+        return (
+            f"V={self.vocab_size} E={self.embedding_dim} H={self.hidden_size}, "
+            f"T={self.T} B={self.B}"
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one training step."""
+        return self.T * self.B
+
+    def batches(self, count: int = 8) -> list[tuple[np.ndarray, np.ndarray]]:
+        """``count`` consecutive (inputs, targets) of shape (T, B), int64.
+
+        Random ids, as unevenly frequent as letters are (Zipf); the time of a step
+        depends on the sizes and on which ids repeat, not on what the text says.
+        """
+        frequency = 1.0 / np.arange(1, self.vocab_size + 1)
+        ids = np.random.default_rng(3).choice(
+            self.vocab_size,
+            size=(count * self.T + 1, self.B),
+            p=frequency / frequency.sum(),
+        )
+        starts = range(0, count * self.T, self.T)
+        return [(ids[t : t + self.T], ids[t + 1 : t + 1 + self.T]) for t in starts]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Weights in torch's layout, in the order of the model."""
+        V, E, H = self.vocab_size, self.embedding_dim, self.hidden_size
+        bound = 1 / math.sqrt(H)
+        return {
+            "embedding.weight": _normal((V, E), seed=4),
+            **{
+                f"lstm.{name}": value
+                for name, value in Case("lstm", self.T, self.B, E, H).weights().items()
+            },
+            **_uniform({"linear.weight": (V, H), "linear.bias": (V,)}, bound),
+        }
+
+
+def cases(cells: list[str], shapes: list[tuple[int, int, int, int]]) -> list[Case]:
+    """Every cell at every shape, cell by cell."""
+    return [Case(cell, *shape) for cell in cells for shape in shapes]
+
+
+def parse_shape(text: str) -> tuple[int, int, int, int]:
+    """``"100x8x256"`` (T, B, I = H) or ``"28x128x28x128"`` (T, B, I, H).
+
+    Raises
+    ------
+    ValueError
+        If `text` is not three or four positive integers joined by ``x``.
+
+    Examples
+    --------
+    >>> parse_shape("100x8x256")
+    (100, 8, 256, 256)
+    """
+    parts = text.split("x")
+    if len(parts) not in (3, 4) or not all(
+        part.isdecimal() and int(part) > 0 for part in parts
+    ):
+        raise ValueError(
+            f"shape must be TxBxH or TxBxIxH with positive integers, got {text!r}"
+        )
+    sizes = [int(part) for part in parts]
+    T, B, I, H = sizes if len(sizes) == 4 else (*sizes, sizes[-1])  # noqa: E741
+    return T, B, I, H
+
+
+def _normal(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def _uniform(shapes: dict[str, tuple[int, ...]], bound: float) -> dict[str, np.ndarray]:
+    """torch's initialisation: every weight uniform within `bound`."""
+    rng = np.random.default_rng(5)
+    return {
+        name: rng.uniform(-bound, bound, shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }

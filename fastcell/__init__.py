@@ -1,0 +1,65 @@
+"""fastcell: recurrent networks on the CPU.
+
+Layers (`RNN`, `LSTM`, `GRU`, ...) take and return NumPy arrays; `fastcell.models` holds
+sequence models, `fastcell.train` trains them. Submodules load when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from fastcell import _core
+from fastcell.cells import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from fastcell.layers import Dropout, Embedding, Linear, Sequential
+from fastcell.threads import get_num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from fastcell import data, losses, models, optim, train
+    from fastcell.serialize import load, save
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Dropout",
+    "Embedding",
+    "GRUCell",
+    "LSTMCell",
+    "Linear",
+    "RNNCell",
+    "Sequential",
+    "data",
+    "get_num_threads",
+    "load",
+    "losses",
+    "models",
+    "optim",
+    "save",
+    "set_num_threads",
+    "train",
+]
+
+_SUBMODULES = ("data", "losses", "models", "optim", "serialize", "train")
+_ELSEWHERE = {"load": "fastcell.serialize", "save": "fastcell.serialize"}
+
+if "FASTCELL_ISA" in os.environ:
+    try:
+        _core.select_isa(os.environ["FASTCELL_ISA"])
+    except ValueError as error:
+        raise ImportError(f"FASTCELL_ISA: {error}") from None
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"fastcell.{name}")
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(_ELSEWHERE[name]), name)
+    raise AttributeError(f"module 'fastcell' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

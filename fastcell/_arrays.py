@@ -1,0 +1,87 @@
+"""Checks of array arguments: before any work, and by the argument's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def as_array(name: str, value: Any) -> np.ndarray:
+    """Return anything with a buffer, ``__array__`` or ``__dlpack__`` as an array.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            return np.from_dlpack(value)
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        raise TypeError(f"{name} must be an array; got {type(value).__name__}") from error
+    if array.dtype == object:
+        raise TypeError(f"{name} must be an array; got {type(value).__name__}")
+    return array
+
+
+def real_array(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    """Return an array of exactly this dtype: nothing is cast in silence.
+
+    Raises
+    ------
+    TypeError
+        If it has another dtype.
+    """
+    array = as_array(name, value)
+    if array.dtype != dtype:
+        raise TypeError(f"{name} must be {dtype}; got {array.dtype}")
+    return array
+
+
+def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return `array`, whose shape has to be this one.
+
+    Raises
+    ------
+    ValueError
+        If it is another.
+    """
+    if array.shape != shape:
+        raise ValueError(f"{name} must have the shape {shape}; got {array.shape}")
+    return array
+
+
+def rows_of(array: np.ndarray) -> np.ndarray:
+    """Return `array`, or a copy if its last axis is not contiguous in memory."""
+    itemsize = array.itemsize
+    if array.shape[-1] > 1 and array.strides[-1] != itemsize:
+        return np.ascontiguousarray(array)
+    if any(stride % itemsize for stride in array.strides):  # a field of a record
+        return np.ascontiguousarray(array)
+    return array
+
+
+def check_ids(name: str, value: Any, count: int) -> np.ndarray:
+    """Return integer ids from 0 to count - 1 as an array.
+
+    Raises
+    ------
+    TypeError
+        If they are not integers.
+    ValueError
+        If one is out of range; the error names it and its place.
+    """
+    ids = as_array(name, value)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers; got {ids.dtype}")
+    if ids.size and (ids.min() < 0 or ids.max() >= count):
+        where = np.argwhere((ids < 0) | (ids >= count))[0]
+        raise ValueError(
+            f"{name} must be ids from 0 to {count - 1}; "
+            f"got {ids[tuple(where)]} at {tuple(int(i) for i in where)}"
+        )
+    return ids

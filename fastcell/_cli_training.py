@@ -1,0 +1,346 @@
+"""``fastcell demo`` and ``fastcell train``: a run of training, from text to model.
+
+A run is described by its `Settings`. Its checkpoints hold them, so that it is resumed
+with what it was started with, whatever the defaults have become.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from fastcell.cli import default_prompt
+
+if TYPE_CHECKING:
+    from fastcell.data import CharVocabulary, TextStreams
+    from fastcell.models import LanguageModel
+    from fastcell.optim import Adam
+
+_WARMUP = 0.02  # of the steps: the learning rate rises
+_FINAL_FACTOR = 0.05  # of the learning rate, at the end of the cosine
+_DEMO_VALIDATIONS = 5  # at the end of equal parts
+_SAMPLE_LENGTH = 500
+_SAMPLE_TEMPERATURE = 0.8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides what a run computes, and where its model goes."""
+
+    text: str | None = None  # the file; None is the text of the demo
+    sha256: str = ""  # of the text
+    cell: str = "lstm"
+    layers: int = 1
+    hidden_size: int = 256
+    embedding_size: int = 64
+    dropout: float = 0.0
+    tie_weights: bool = False
+    sequence_length: int = 64
+    batch_size: int = 32
+    epochs: int | None = None
+    steps: int | None = None
+    learning_rate: float = 3e-3
+    clip: float = 5.0
+    validation_fraction: float = 0.1
+    validate_every: int | None = None
+    seed: int = 0
+    threads: int | None = None
+    out: str = "model.safetensors"
+
+
+# May differ when a run is resumed. The content of the text is compared, not its name,
+# and of another number of threads the trainer warns.
+_FREE = {"text", "threads", "out"}
+
+
+def demo(given: dict[str, Any]) -> int:
+    """Train on the packaged text, as long as the user likes; return the exit code."""
+    quiet = given.pop("quiet", False)
+    seconds = given.pop("seconds", 60.0)
+    settings = Settings(**given)
+    checkpoint = f"{settings.out}.checkpoint"
+    # A demo may take the place of another, whose loss would be that of a minute.
+    if os.path.exists(checkpoint) and _info(checkpoint)["text"] is not None:
+        _refuse(checkpoint)
+    corpus = _corpus(settings)
+    settings = corpus.settings
+    if settings.steps is None:
+        if not quiet:
+            _say("timing a few steps ...")
+        settings = replace(settings, steps=_steps_in(seconds, corpus))
+    # Of the timing, the run keeps the number of steps only: --steps repeats it.
+    every = math.ceil(settings.steps / _DEMO_VALIDATIONS)
+    corpus.settings = replace(settings, validate_every=every)
+    return _run(corpus, checkpoint, quiet=quiet)
+
+
+def train(given: dict[str, Any]) -> int:
+    """Train on a user's text, from the start or from a checkpoint on."""
+    quiet = given.pop("quiet", False)
+    checkpoint_seconds = given.pop("checkpoint_seconds", 60.0)
+    resume = given.pop("resume", None)
+    checkpoint = resume or f"{given.get('out', Settings.out)}.checkpoint"
+    if resume is not None:
+        settings = _settings_of(checkpoint, given)
+    elif "text" not in given:
+        raise ValueError("FILE is missing: the text to train on")
+    elif os.path.exists(checkpoint):
+        _refuse(checkpoint)
+    else:
+        if "steps" not in given:
+            given.setdefault("epochs", 10)
+        settings = Settings(**given)
+        if settings.tie_weights and "embedding_size" not in given:
+            settings = replace(settings, embedding_size=settings.hidden_size)
+    return _run(
+        _corpus(settings),
+        checkpoint,
+        quiet=quiet,
+        checkpoint_seconds=checkpoint_seconds,
+        resumed=resume is not None,
+    )
+
+
+def _refuse(checkpoint: str) -> NoReturn:
+    raise ValueError(
+        f"{checkpoint}: holds an interrupted run: continue it with --resume, or remove "
+        "the file to start anew"
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _info(checkpoint: str) -> dict[str, Any]:
+    """Return the settings that a checkpoint holds."""
+    from fastcell.checkpoint import read_checkpoint
+
+    info = read_checkpoint(checkpoint).get("info")
+    if not isinstance(info, dict) or set(info) != {f.name for f in fields(Settings)}:
+        raise ValueError(
+            f"{checkpoint}: must be a checkpoint of fastcell train; got another's"
+        )
+    return info
+
+
+def _settings_of(checkpoint: str, given: dict[str, Any]) -> Settings:
+    """Return the settings of the run in `checkpoint`, which `given` must not change."""
+    info = _info(checkpoint)
+    for name, value in given.items():
+        if name not in _FREE and value != info[name]:
+            raise ValueError(
+                f"--{name.replace('_', '-')} cannot change when a run is resumed: "
+                f"it is {info[name]} in {checkpoint}; got {value}"
+            )
+    return Settings(**info | {name: given[name] for name in _FREE & set(given)})
+
+
+# ------------------------------------------------------------------------ the corpus
+
+
+@dataclass
+class _Corpus:
+    """The text of a run, as windows of ids, and the settings with its hash."""
+
+    settings: Settings
+    vocabulary: CharVocabulary
+    train: TextStreams
+    valid: TextStreams | None
+
+
+def _corpus(settings: Settings) -> _Corpus:
+    """Read the text and check all that can be checked before the work begins."""
+    import hashlib
+
+    import fastcell
+    from fastcell.data import (
+        CharVocabulary,
+        TextStreams,
+        demo_text,
+        read_text,
+        split_text,
+    )
+
+    if settings.threads is not None:
+        fastcell.set_num_threads(settings.threads)
+    _check_writable(settings.out)
+    text = demo_text() if settings.text is None else read_text(settings.text)
+    name = settings.text or "the text of the demo"
+    sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    if settings.sha256 and sha256 != settings.sha256:
+        raise ValueError(f"{name}: must be the text that the run was started with")
+    threads = fastcell.get_num_threads()
+    settings = replace(settings, sha256=sha256, threads=threads)
+
+    vocabulary = CharVocabulary.from_text(text)
+    parts = [vocabulary.encode(text)]
+    share = settings.validation_fraction
+    if share:
+        try:
+            parts = split_text(parts[0], (1 - share, share))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    least = settings.batch_size + 1
+    if len(parts[0]) < least:
+        raise ValueError(
+            f"{name}: too short: a batch of {settings.batch_size} streams needs "
+            f"{least} characters to train on; got {len(parts[0])}"
+        )
+    train = TextStreams(parts[0], settings.batch_size, settings.sequence_length)
+    if not share:
+        return _Corpus(settings, vocabulary, train, None)
+    if len(parts[1]) < 2:
+        raise ValueError(
+            f"{name}: too short: validation needs 2 characters; got {len(parts[1])} "
+            "(--validation-fraction 0 does without)"
+        )
+    # Streams of a window each, at least: at their start the model knows nothing of what
+    # came before, which is no fault of its own.
+    streams = (len(parts[1]) - 1) // settings.sequence_length
+    streams = min(max(streams, 1), settings.batch_size)
+    valid = TextStreams(parts[1], streams, settings.sequence_length)
+    return _Corpus(settings, vocabulary, train, valid)
+
+
+def _check_writable(path: str) -> None:
+    """Find out before the work, not after it, that the result can be written."""
+    import tempfile
+
+    from fastcell._files import check_regular, named_errors
+
+    with named_errors(path):
+        with contextlib.suppress(FileNotFoundError):
+            check_regular(path, os.stat(path).st_mode)
+        folder = os.path.dirname(os.path.realpath(path))
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
+# --------------------------------------------------------------------------- the run
+
+
+def _model(corpus: _Corpus) -> tuple[LanguageModel, Adam]:
+    from fastcell.models import LanguageModel
+    from fastcell.optim import Adam
+
+    settings = corpus.settings
+    model = LanguageModel(
+        len(corpus.vocabulary),
+        settings.embedding_size,
+        settings.hidden_size,
+        settings.layers,
+        settings.cell,
+        settings.dropout,
+        settings.tie_weights,
+        seed=settings.seed,
+        vocabulary=corpus.vocabulary,
+    )
+    return model, Adam(model.params, lr=settings.learning_rate)
+
+
+def _steps_in(seconds: float, corpus: _Corpus) -> int:
+    """Return the number of steps that fit into some time, validations included.
+
+    They are timed on a model of their own for a fortieth of that time, but at least a
+    few of them: the median, since the first ones are slow and others may be disturbed.
+    """
+    from fastcell.train import Trainer
+
+    began = time.perf_counter()
+    model, optimizer = _model(corpus)
+    trainer = Trainer(model, optimizer, clip_norm=corpus.settings.clip, progress=False)
+    times: list[float] = []
+    while len(times) < 6 or time.perf_counter() < began + seconds / 40:
+        start = time.perf_counter()
+        trainer.fit(corpus.train[:1], steps=1)
+        times.append(time.perf_counter() - start)
+    step = float(np.median(times[1:]))
+    left = seconds - (time.perf_counter() - began)
+    if corpus.valid is not None:
+        few = corpus.valid[:4]
+        start = time.perf_counter()
+        trainer.evaluate(few)
+        each = (time.perf_counter() - start) / len(few)
+        left -= _DEMO_VALIDATIONS * len(corpus.valid) * each
+    return max(int(left / step), 1)
+
+
+def _run(
+    corpus: _Corpus,
+    checkpoint: str,
+    *,
+    quiet: bool,
+    checkpoint_seconds: float = 60.0,
+    resumed: bool = False,
+) -> int:
+    """Train, save the model, print the figures and a sample."""
+    import fastcell
+    from fastcell.optim import cosine, warmup
+    from fastcell.train import Trainer
+
+    settings = corpus.settings
+    model, optimizer = _model(corpus)
+    steps = settings.steps or settings.epochs * len(corpus.train)
+    rising = max(round(_WARMUP * steps), 1)
+    schedule = warmup(rising, cosine(max(steps - rising, 1), _FINAL_FACTOR))
+    trainer = Trainer(model, optimizer, settings.clip, schedule, progress=not quiet)
+    if resumed:
+        trainer.resume(checkpoint)
+    # Absolute, so that the run can be resumed in another folder.
+    text = None if settings.text is None else os.path.abspath(settings.text)
+    trainer.info = asdict(settings) | {
+        "text": text,
+        "out": os.path.abspath(settings.out),
+    }
+    if not quiet:
+        _say(_headline(corpus, model, steps, trainer.step))
+    history = trainer.fit(
+        corpus.train,
+        corpus.valid,
+        steps=steps,
+        checkpoint=checkpoint,
+        checkpoint_seconds=checkpoint_seconds,
+        validate_every=settings.validate_every,
+    )
+    fastcell.save(model, settings.out)
+    os.unlink(checkpoint)
+
+    last = history[-1]
+    print(f"train  {last['train_bpc']:.3f} bits per character")
+    if corpus.valid is not None:
+        print(f"valid  {last['valid_bpc']:.3f} bits per character")
+    speed = np.median(history.column("tokens_per_second"))
+    print(f"speed  {speed:,.0f} tokens/s, {steps:,} steps in {last['seconds']:.0f} s")
+    print(f"model  {settings.out}\n")
+    prompt = default_prompt(corpus.vocabulary.symbols)
+    print(
+        model.generate(prompt, _SAMPLE_LENGTH, _SAMPLE_TEMPERATURE, seed=settings.seed)
+    )
+    return 0
+
+
+def _headline(
+    corpus: _Corpus, model: LanguageModel, steps: int, steps_done: int
+) -> str:
+    """Return what is about to be done, in two lines."""
+    settings = corpus.settings
+    size = sum(array.size for array in model.params.arrays().values())
+    layers = "layer" if settings.layers == 1 else "layers"
+    streams = [corpus.train] + ([corpus.valid] if corpus.valid else [])
+    characters = " + ".join(f"{s.num_steps * s.batch_size:,}" for s in streams)
+    after = f" after the first {steps_done:,}" if steps_done else ""
+    return (
+        f"{settings.cell.upper()}, {settings.layers} {layers} of "
+        f"{settings.hidden_size} units, {size:,} parameters; "
+        f"{len(corpus.vocabulary)} symbols, {characters} characters\n"
+        f"{steps:,} steps{after} of {settings.batch_size} x "
+        f"{settings.sequence_length} characters, {settings.threads} threads"
+    )

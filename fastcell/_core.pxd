@@ -1,0 +1,122 @@
+# The C core, as src_c/include/fastcell.h declares it.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+cdef extern from "fastcell.h" nogil:
+    ctypedef enum fc_status:
+        FC_OK
+        FC_BAD_ARGUMENT
+        FC_BAD_LENGTH
+        FC_BAD_INDEX
+        FC_TOO_LARGE
+        FC_NO_ISA
+
+    ctypedef enum fc_dtype:
+        FC_F32
+        FC_F64
+
+    ctypedef enum fc_pack_kind:
+        FC_PACK_FORWARD
+        FC_PACK_BACKWARD
+
+    ctypedef struct fc_stack:
+        int cell
+        fc_dtype dtype
+        Py_ssize_t input_size
+        Py_ssize_t hidden_size
+        Py_ssize_t proj_size
+        int layers
+        int directions
+
+    ctypedef struct fc_weights:
+        const void *w_ih
+        const void *w_hh
+        const void *b_ih
+        const void *b_hh
+        const void *w_hr
+
+    ctypedef struct fc_gradients:
+        void *w_ih
+        void *w_hh
+        void *b_ih
+        void *b_hh
+        void *w_hr
+
+    ctypedef struct fc_batch:
+        Py_ssize_t steps
+        Py_ssize_t rows
+        const void *x
+        Py_ssize_t x_step
+        Py_ssize_t x_row
+        const int32_t *index
+        Py_ssize_t x_rows
+        const int64_t *lengths
+        const uint8_t *mask
+        const uint8_t *reset
+        const void *h0
+        const void *c0
+        const void *dropout
+        int threads
+
+    ctypedef struct fc_output:
+        void *y
+        Py_ssize_t y_step
+        Py_ssize_t y_row
+        void *h
+        void *c
+
+    ctypedef struct fc_backward_io:
+        const void *dy
+        Py_ssize_t dy_step
+        Py_ssize_t dy_row
+        const void *dh
+        const void *dc
+        void *dx
+        Py_ssize_t dx_step
+        Py_ssize_t dx_row
+        void *dh0
+        void *dc0
+        const fc_gradients *weights
+
+    const char *fc_isa_name(int which)
+    const char *fc_isa()
+    fc_status fc_isa_select(const char *name)
+    int fc_lanes(fc_dtype dtype)
+    int fc_cell_index(const char *name)
+    const char *fc_cell_name(int cell)
+    int fc_cell_gates(int cell)
+    int fc_cell_states(int cell)
+
+    fc_status fc_pack_size(const fc_stack *, fc_pack_kind, size_t *)
+    fc_status fc_pack(const fc_stack *, fc_pack_kind, const fc_weights *, void *)
+    fc_status fc_saved_size(const fc_stack *, const fc_batch *, size_t *)
+    fc_status fc_scratch_size(const fc_stack *, const fc_batch *, int, size_t *)
+    fc_status fc_forward(const fc_stack *, const void *, const fc_batch *,
+                         const fc_output *, void *, void *)
+    fc_status fc_backward(const fc_stack *, const void *, const fc_batch *,
+                          const fc_backward_io *, void *, void *)
+
+    fc_status fc_stream_size(const fc_stack *, Py_ssize_t, size_t *)
+    fc_status fc_stream_set(const fc_stack *, Py_ssize_t, void *, const void *,
+                            const void *)
+    fc_status fc_stream_get(const fc_stack *, Py_ssize_t, const void *, void *, void *)
+    fc_status fc_stream_step(const fc_stack *, const void *, Py_ssize_t, const void *,
+                             void *, void *)
+
+    fc_status fc_linear_pack_size(fc_dtype, Py_ssize_t, Py_ssize_t, fc_pack_kind,
+                                  size_t *)
+    fc_status fc_linear_pack(fc_dtype, Py_ssize_t, Py_ssize_t, fc_pack_kind,
+                             const void *, const void *, void *)
+    fc_status fc_linear_forward(fc_dtype, Py_ssize_t, Py_ssize_t, const void *,
+                                Py_ssize_t, const void *, void *, int)
+    fc_status fc_linear_scratch_size(fc_dtype, Py_ssize_t, Py_ssize_t, Py_ssize_t, int,
+                                     size_t *)
+    fc_status fc_linear_backward(fc_dtype, Py_ssize_t, Py_ssize_t, const void *,
+                                 Py_ssize_t, const void *, const void *, void *, void *,
+                                 void *, void *, int)
+    fc_status fc_cross_entropy(fc_dtype, Py_ssize_t, Py_ssize_t, const void *,
+                               const int64_t *, int64_t, double, double, double *,
+                               void *, int)
+    fc_status fc_exp(fc_dtype, Py_ssize_t, const void *, void *)
+    fc_status fc_sigmoid(fc_dtype, Py_ssize_t, const void *, void *)
+    fc_status fc_tanh(fc_dtype, Py_ssize_t, const void *, void *)

@@ -1,0 +1,127 @@
+"""Files: errors that name them, and writing that leaves nothing half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+Path = str | os.PathLike[str]
+
+
+def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file under a temporary name, and rename it when it is on the disk.
+
+    Parameters
+    ----------
+    path : path
+        Where to. A link is followed; an existing file's permissions are kept.
+    *parts : bytes-like
+        The content, one after the other.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, or `path` is something else than a regular file.
+        The temporary file is removed then, and `path` as before.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_atomically(os.path.join(folder, "notes"), b"one ", b"two")
+    ...     os.listdir(folder)
+    ['notes']
+    """
+    with named_errors(path):
+        target = os.path.realpath(os.fsdecode(path))
+        mode = None
+        with contextlib.suppress(FileNotFoundError):
+            mode = os.stat(target).st_mode
+        if mode is not None:
+            check_regular(path, mode)
+        folder, name = os.path.split(target)
+        # Cut short, or a long name would exceed the 255 bytes of most file systems.
+        temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(6).hex()}.tmp")
+        with open(temporary, "xb") as file:
+            try:
+                for part in parts:
+                    file.write(part)
+                if mode is not None:
+                    os.chmod(temporary, stat.S_IMODE(mode))
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+                os.replace(temporary, target)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+    # The rename itself, which some file systems cannot flush.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def check_regular(path: Path, mode: int) -> None:
+    """Refuse a folder, a pipe, a device: all that is no regular file.
+
+    Parameters
+    ----------
+    path : path
+        What the error names.
+    mode : int
+        The file's ``st_mode``.
+
+    Raises
+    ------
+    IsADirectoryError
+        For a folder.
+    OSError
+        For the others.
+
+    Examples
+    --------
+    >>> import os
+    >>> check_regular(os.curdir, os.stat(os.curdir).st_mode)
+    Traceback (most recent call last):
+    ...
+    IsADirectoryError: [Errno 21] Is a directory: '.'
+    """
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(
+            errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(path)
+        )
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "Not a regular file", os.fsdecode(path))
+
+
+@contextlib.contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Let an error of the file system name the file that the caller asked for.
+
+    Raises
+    ------
+    OSError
+        The one from inside, with `path` as its file name.
+
+    Examples
+    --------
+    >>> with named_errors("book.txt"):
+    ...     raise OSError(5, "Input/output error")
+    Traceback (most recent call last):
+    ...
+    OSError: [Errno 5] Input/output error: 'book.txt'
+    """
+    try:
+        yield
+    except OSError as error:
+        name = os.fsdecode(path)
+        if error.filename == name:
+            raise
+        raise OSError(error.errno, error.strerror, name) from error

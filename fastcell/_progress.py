@@ -1,0 +1,130 @@
+"""What a training run shows on stderr: a bar on a terminal, and a line a record."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+# Share of the past in the smoothed loss and speed that the bar shows.
+_SMOOTHING = 0.95
+
+
+class Progress:
+    """The display of one run; does nothing where it is not wanted.
+
+    Parameters
+    ----------
+    shown : bool
+        Whether to show anything. The bar is left out where stderr is no terminal.
+    done, total : int
+        Steps done before, and steps of the whole run.
+    """
+
+    def __init__(self, shown: bool, done: int, total: int) -> None:
+        self._shown = shown
+        self._done = done
+        self._total = total
+        self._bar: Any = None
+        self._mean: dict[str, float] = {}
+        self._weight = 0.0
+        self._next_text = 0.0
+
+    def __enter__(self) -> Progress:
+        if self._shown:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                initial=self._done,
+                total=self._total,
+                unit="step",
+                file=sys.stderr,
+                disable=None,  # not on a terminal
+                dynamic_ncols=True,
+                leave=False,
+                bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} "
+                "[{elapsed}<{remaining}]{postfix}",
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def step(
+        self, loss: float, metrics: dict[str, float], num_targets: int, seconds: float
+    ) -> None:
+        """Take notice of one step of training."""
+        if self._bar is None or self._bar.disable:
+            return
+        self._weight = _SMOOTHING * self._weight + (1 - _SMOOTHING)
+        values = {"loss": loss, **metrics, "targets": num_targets, "seconds": seconds}
+        for name, value in values.items():
+            mean = self._mean.get(name, 0.0)
+            self._mean[name] = _SMOOTHING * mean + (1 - _SMOOTHING) * value
+        now = time.monotonic()
+        if now >= self._next_text:  # text costs more than a small model's step
+            self._next_text = now + 0.1
+            speed = self._mean["targets"] / max(self._mean["seconds"], 1e-9)
+            shown = [
+                f"{name} {self._mean[name] / self._weight:.3f}"
+                for name in ("loss", *metrics)
+            ]
+            self._bar.set_postfix_str(
+                ", ".join([*shown, f"{speed:,.0f} tokens/s"]), refresh=False
+            )
+        self._bar.update()
+
+    @contextmanager
+    def note(self, text: str) -> Iterator[None]:
+        """Show `text` beside the bar for a while."""
+        if self._bar is None or self._bar.disable:
+            yield
+            return
+        before = self._bar.postfix
+        self._bar.set_postfix_str(text)
+        try:
+            yield
+        finally:
+            self._bar.set_postfix_str(before or "")
+
+    def record(self, record: dict[str, Any]) -> None:
+        """Print a record of the history on a line of its own."""
+        if self._bar is not None:
+            self._bar.write(describe(record), file=sys.stderr)
+
+
+def describe(record: dict[str, Any]) -> str:
+    """Return a record of the history as one line.
+
+    Examples
+    --------
+    >>> record = {"step": 50, "epoch": 0.5, "train_loss": 1.5, "valid_loss": None}
+    >>> record |= {"learning_rate": 2e-3, "tokens_per_second": 98765.4, "seconds": 12.3}
+    >>> describe(record)
+    'step 50 (epoch 0.50): train loss 1.5000; 98,765 tokens/s, lr 0.002, 12 s'
+    """
+    parts = []
+    for kind in ("train", "valid"):
+        values = {
+            key.removeprefix(f"{kind}_"): value
+            for key, value in record.items()
+            if key.startswith(f"{kind}_") and value is not None
+        }
+        if values:
+            shown = [f"loss {values.pop('loss'):.4f}"]
+            shown += [f"{name} {value:.3f}" for name, value in values.items()]
+            parts.append(f"{kind} {', '.join(shown)}")
+    parts.append(
+        f"{record['tokens_per_second']:,.0f} tokens/s, "
+        f"lr {record['learning_rate']:.3g}, {record['seconds']:.0f} s"
+    )
+    return f"step {record['step']} (epoch {record['epoch']:.2f}): {'; '.join(parts)}"

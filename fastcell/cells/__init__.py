@@ -1,0 +1,16 @@
+"""The cells: one file each, with its gates, its formula in NumPy and its layer.
+
+`REGISTRY` is what tests, benches and tools iterate over; a new cell adds its lines here.
+"""
+
+from fastcell.cells.gru import CELLS as _GRU
+from fastcell.cells.gru import GRU, GRUCell
+from fastcell.cells.lstm import CELLS as _LSTM
+from fastcell.cells.lstm import LSTM, LSTMCell
+from fastcell.cells.registry import Cell
+from fastcell.cells.rnn import CELLS as _RNN
+from fastcell.cells.rnn import RNN, RNNCell
+
+REGISTRY: dict[str, Cell] = {cell.name: cell for cell in (*_RNN, *_LSTM, *_GRU)}
+
+__all__ = ["GRU", "LSTM", "REGISTRY", "RNN", "Cell", "GRUCell", "LSTMCell", "RNNCell"]

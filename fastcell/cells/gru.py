@@ -1,0 +1,170 @@
+r"""GRU (Cho et al. 2014, arXiv:1406.1078), with the reset after or before the product.
+
+.. math::
+    r, z &= \sigma(x_r + h_r), \sigma(x_z + h_z), \quad
+        x = W x_t + b_{ih}, \quad h = R h_{t-1} + b_{hh} \\
+    n &= \tanh(x_n + r h_n) \quad \text{or, before: }
+        \tanh(x_n + R_n (r h_{t-1}) + b_{hn}) \\
+    h_t &= (1 - z) n + z h_{t-1}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastcell._numbers import flag
+from fastcell.cells.registry import Cell, State, linear, sigmoid
+from fastcell.cells.single import RecurrentCell
+from fastcell.layers.recurrent import Recurrent
+
+
+def reset_after_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
+    """Return h_t by the formula, in NumPy."""
+    (h,) = state
+    xr, xz, xn = np.split(linear(x, w, "ih"), 3, axis=-1)
+    hr, hz, hn = np.split(linear(h, w, "hh"), 3, axis=-1)
+    r, z = sigmoid(xr + hr), sigmoid(xz + hz)
+    n = np.tanh(xn + r * hn)
+    return ((1 - z) * n + z * h,)
+
+
+def reset_before_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
+    """Return h_t by the formula, in NumPy."""
+    (h,) = state
+    xr, xz, xn = np.split(linear(x, w, "ih"), 3, axis=-1)
+    hr, hz, _ = np.split(linear(h, w, "hh"), 3, axis=-1)
+    r, z = sigmoid(xr + hr), sigmoid(xz + hz)
+    n = np.tanh(xn + np.split(linear(r * h, w, "hh"), 3, axis=-1)[2])
+    return ((1 - z) * n + z * h,)
+
+
+class GRU(Recurrent):
+    r"""A stack of gated recurrent unit layers.
+
+    .. math::
+        r, z &= \sigma(x_r + h_r), \sigma(x_z + h_z) \\
+        n &= \tanh(x_n + r h_n) \\
+        h_t &= (1 - z) n + z h_{t-1}
+
+    with :math:`x = W x_t + b_{ih}` and :math:`h = R h_{t-1} + b_{hh}`; gate order
+    r z n. Cho et al. 2014, arXiv:1406.1078. With ``reset_after=False`` the reset gate
+    acts before the product, as printed there: n = tanh(x_n + R_n (r h_{t-1}) + b_hn).
+    Arguments, parameter names and defaults are those of ``torch.nn.GRU``.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+        I and H.
+    num_layers : int, default 1
+        L: each layer reads the outputs of the one below.
+    bias : bool, default True
+        Whether there are b_ih and b_hh.
+    batch_first : bool, default False
+        Whether x is (B, T, I) rather than (T, B, I).
+    dropout : float, default 0.0
+        Probability, in training, of dropping an output between layers.
+    bidirectional : bool, default False
+        Whether a second pass runs from the last step to the first; y then has 2 H
+        features.
+    reset_after : bool, default True
+        Whether the reset gate acts after the recurrent product (PyTorch, cuDNN; Keras'
+        reset_after=True, ONNX' linear_before_reset=1) or before it.
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastcell
+    >>> layer = fastcell.GRU(3, 4, seed=0)
+    >>> y, h = layer(np.zeros((5, 2, 3), np.float32))
+    >>> y.shape, h.shape
+    ((5, 2, 4), (1, 2, 4))
+    """
+
+    gates = ("r", "z", "n")
+    states = ("h",)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        reset_after: bool = True,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        self.reset_after = flag("reset_after", reset_after)
+        super().__init__(
+            "gru" if reset_after else "gru_reset_before",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            0,
+            dtype,
+            seed,
+        )
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        return {**super().config(), "reset_after": self.reset_after}
+
+
+class GRUCell(RecurrentCell):
+    """One step of a `GRU`, as ``torch.nn.GRUCell``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastcell
+    >>> cell = fastcell.GRUCell(3, 4, seed=0)
+    >>> cell(np.zeros((2, 3), np.float32)).shape
+    (2, 4)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        reset_after: bool = True,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            GRU(
+                input_size,
+                hidden_size,
+                1,
+                bias,
+                reset_after=reset_after,
+                dtype=dtype,
+                seed=seed,
+            )
+        )
+
+
+CELLS = (
+    Cell("gru", GRU, GRUCell, reset_after_step),
+    Cell("gru_reset_before", GRU, GRUCell, reset_before_step, {"reset_after": False}),
+)

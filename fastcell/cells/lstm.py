@@ -1,0 +1,152 @@
+r"""LSTM (Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000), projected too.
+
+.. math::
+    i, f, o &= \sigma(a_i), \sigma(a_f), \sigma(a_o), \quad g = \tanh(a_g), \quad
+        a = W x_t + b_{ih} + R h_{t-1} + b_{hh} \\
+    c_t &= f c_{t-1} + i g \\
+    h_t &= o \tanh(c_t), \quad \text{projected: } h_t = W_{hr} (o \tanh(c_t))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastcell.cells.registry import Cell, State, linear, sigmoid
+from fastcell.cells.single import RecurrentCell
+from fastcell.layers.recurrent import Recurrent
+
+
+def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
+    """Return h_t and c_t by the formula, in NumPy."""
+    h, c = state
+    i, f, g, o = np.split(linear(x, w, "ih") + linear(h, w, "hh"), 4, axis=-1)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    h = sigmoid(o) * np.tanh(c)
+    return (h @ w["weight_hr"].T if "weight_hr" in w else h), c
+
+
+class LSTM(Recurrent):
+    r"""A stack of long short-term memory layers.
+
+    .. math::
+        i, f, o &= \sigma(a_i), \sigma(a_f), \sigma(a_o), \quad g = \tanh(a_g) \\
+        c_t &= f c_{t-1} + i g \\
+        h_t &= o \tanh(c_t)
+
+    with :math:`a = W x_t + b_{ih} + R h_{t-1} + b_{hh}`; gate order i f g o. Hochreiter
+    and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; Gers, Schmidhuber and Cummins
+    2000, doi:10.1162/089976600300015015. Arguments, parameter names and defaults are
+    those of ``torch.nn.LSTM``.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+        I and H.
+    num_layers : int, default 1
+        L: each layer reads the outputs of the one below.
+    bias : bool, default True
+        Whether there are b_ih and b_hh.
+    batch_first : bool, default False
+        Whether x is (B, T, I) rather than (T, B, I).
+    dropout : float, default 0.0
+        Probability, in training, of dropping an output between layers.
+    bidirectional : bool, default False
+        Whether a second pass runs from the last step to the first; y then has twice
+        the features.
+    proj_size : int, default 0
+        P: if not 0, h is projected to P < H features by weight_hr (Sak et al. 2014,
+        arXiv:1402.1128).
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastcell
+    >>> layer = fastcell.LSTM(3, 4, bidirectional=True, seed=0)
+    >>> y, (h, c) = layer(np.zeros((5, 2, 3), np.float32))
+    >>> y.shape, h.shape
+    ((5, 2, 8), (2, 2, 4))
+    """
+
+    gates = ("i", "f", "g", "o")
+    states = ("h", "c")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            "lstm_projected" if proj_size else "lstm",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size,
+            dtype,
+            seed,
+        )
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        return {**super().config(), "proj_size": self.proj_size}
+
+
+class LSTMCell(RecurrentCell):
+    """One step of an `LSTM`, as ``torch.nn.LSTMCell``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastcell
+    >>> cell = fastcell.LSTMCell(3, 4, seed=0)
+    >>> h, c = cell(np.zeros((2, 3), np.float32))
+    >>> h.shape, c.shape
+    ((2, 4), (2, 4))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(LSTM(input_size, hidden_size, 1, bias, dtype=dtype, seed=seed))
+
+
+CELLS = (
+    Cell("lstm", LSTM, LSTMCell, step),
+    Cell(
+        "lstm_projected",
+        LSTM,
+        LSTMCell,
+        step,
+        proj_size=lambda hidden_size: max(1, hidden_size // 2),
+    ),
+)

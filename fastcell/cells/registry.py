@@ -1,0 +1,66 @@
+"""What the registry knows of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+State = tuple[np.ndarray, ...]
+Step = Callable[[np.ndarray, State, Mapping[str, np.ndarray]], State]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the C core, as Python knows it.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the C registry.
+    layer_class, cell_class : type
+        The layer and the single step that users make.
+    step : callable
+        ``step(x, state, weights) -> state``: the formula, in NumPy; x (B, I), state
+        (h,) or (h, c), weights without the layer's suffix. The oracle of the tests.
+    options : mapping
+        Constructor arguments that choose this cell of its class.
+    proj_size : callable, optional
+        The proj_size to use with a hidden size, for a cell that projects.
+    """
+
+    name: str
+    layer_class: type
+    cell_class: type
+    step: Step
+    options: Mapping[str, Any] = field(default_factory=dict)
+    proj_size: Callable[[int], int] | None = None
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the states, h first."""
+        return self.layer_class.states
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """Names of the gates, in the order of the weight rows."""
+        return self.layer_class.gates
+
+    def layer(self, input_size: int, hidden_size: int, **arguments: Any) -> Any:
+        """Make a layer of this cell."""
+        chosen = dict(self.options)
+        if self.proj_size:
+            chosen["proj_size"] = self.proj_size(hidden_size)
+        return self.layer_class(input_size, hidden_size, **{**chosen, **arguments})
+
+
+def linear(x: np.ndarray, weights: Mapping[str, np.ndarray], which: str) -> np.ndarray:
+    """Return x W^T + b of "ih" or "hh"; a missing bias is zero."""
+    return x @ weights[f"weight_{which}"].T + weights.get(f"bias_{which}", 0)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-x)), without overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * x))

@@ -1,0 +1,94 @@
+"""The base of RNNCell, LSTMCell and GRUCell: one step of one layer, as in torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell.layers.recurrent import Recurrent, Saved
+from fastcell.module import Module
+from fastcell.parameters import Parameters
+
+
+class RecurrentCell(Module):
+    """One step of a layer, with the layer's weights under names without a suffix.
+
+    For many steps a layer is faster, and for streaming a session.
+    """
+
+    def __init__(self, layer: Recurrent) -> None:
+        self._layer = layer
+        arrays = layer.params.arrays()
+        self._parameters = Parameters(
+            {name.removesuffix("_l0"): array for name, array in arrays.items()}
+        )
+        for name in arrays:  # one array under both names
+            layer.params.share(name, self._parameters, name.removesuffix("_l0"))
+
+    def __call__(self, x: Any, state: Any = None) -> Any:
+        """Return the next state.
+
+        Parameters
+        ----------
+        x : array, shape (B, I) or (I,)
+        state : array or tuple of two, optional
+            h, or (h, c), each (B, H) or (H,). Default: zeros.
+
+        Returns
+        -------
+        ndarray or tuple of two
+            The next h, or (h, c).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a dtype or a shape is wrong.
+        """
+        _, state = self._layer(*self._to_layer(x, state))
+        return self._states(state, lambda part: part[0])
+
+    def forward(self, x: Any, state: Any = None) -> tuple[Any, Saved]:
+        """Return the next state, and what `backward` needs."""
+        _, state, saved = self._layer.forward(*self._to_layer(x, state))
+        return self._states(state, lambda part: part[0]), saved
+
+    def backward(self, dstate: Any, saved: Saved) -> tuple[np.ndarray, Any, dict]:
+        """Return the gradients of x, of the state before, and of the parameters.
+
+        Parameters
+        ----------
+        dstate : array or tuple of two
+            Gradient of the next state.
+        saved : Saved
+            From `forward`; used up.
+        """
+        dstate = self._states(dstate, lambda part: np.asarray(part)[np.newaxis])
+        first = dstate[0] if isinstance(dstate, tuple) else dstate
+        dx, dstate, grads = self._layer.backward(np.zeros_like(first), saved, dstate)
+        grads = {name.removesuffix("_l0"): grad for name, grad in grads.items()}
+        return dx[0], self._states(dstate, lambda part: part[0]), grads
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        config = self._layer.config()
+        for name in ("num_layers", "batch_first", "dropout", "bidirectional", "proj_size"):
+            config.pop(name, None)
+        return config
+
+    def _to_layer(self, x: Any, state: Any) -> tuple[np.ndarray, Any]:
+        """Put a time axis before x and a layer axis before the state.
+
+        An unbatched x (I,) becomes (1, I), which the layer takes as unbatched too.
+        """
+        x = np.asarray(x)
+        if x.ndim not in (1, 2):
+            raise ValueError(f"x must have the shape (B, I) or (I,); got {x.shape}")
+        if state is not None:
+            state = self._states(state, lambda part: np.asarray(part)[np.newaxis])
+        return x[np.newaxis], state
+
+    def _states(self, state: Any, change: Any) -> Any:
+        if isinstance(state, (tuple, list)):
+            return tuple(change(part) for part in state)
+        return change(state)

@@ -1,0 +1,178 @@
+"""Checkpoints: everything a training run needs to go on, in one safetensors file.
+
+A checkpoint is a tree of dictionaries, lists and tuples with arrays and plain values as
+its leaves. The arrays are stored as the tensors of the file under the path of their
+place in the tree; the tree itself, with each array replaced by its path, is JSON in the
+metadata. JSON keeps every bit of a float64, so what is read equals what was written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_FORMAT = 1
+_CLASS = "Checkpoint"
+
+
+def write_checkpoint(path: str | os.PathLike[str], tree: dict[str, Any]) -> None:
+    """Write a tree of arrays and plain values; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file. It is written under a temporary name and renamed, so an earlier
+        checkpoint of that name stays until the new one is complete.
+    tree : dict
+        Dictionaries with strings as keys, lists and tuples, nested; the leaves are
+        arrays, NumPy scalars, numbers, strings, booleans and None.
+
+    Raises
+    ------
+    TypeError
+        If the tree holds anything else.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "run.checkpoint")
+    ...     write_checkpoint(path, {"step": 3, "state": (np.zeros(2), None)})
+    ...     read_checkpoint(path)
+    {'step': 3, 'state': (array([0., 0.]), None)}
+    """
+    from fastcell.serialize import write_arrays
+
+    arrays: dict[str, np.ndarray] = {}
+    skeleton = _take_apart(tree, "", arrays)
+    header = {"format": _FORMAT, "class": _CLASS, "tree": skeleton}
+    write_arrays(path, arrays, {"fastcell": json.dumps(header, allow_nan=False)})
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what `write_checkpoint` wrote.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not a checkpoint, or a damaged one.
+    """
+    from fastcell.serialize import _parsed, read_arrays
+
+    arrays, metadata = read_arrays(path)
+    name = os.fsdecode(path)
+    header = _parsed(name, "metadata 'fastcell'", metadata.get("fastcell", "null"))
+    kind = header.get("class") if isinstance(header, dict) else None
+    if kind != _CLASS:
+        what = f"a {kind}" if isinstance(kind, str) else "something else"
+        raise ValueError(f"{name}: must be a checkpoint of fastcell; got {what}")
+    if header.get("format") != _FORMAT:
+        raise ValueError(
+            f"{name}: the format must be {_FORMAT}; got {header.get('format')!r}"
+        )
+    try:
+        tree = _put_together(header["tree"], arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name}: damaged checkpoint: {error!r}") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{name}: damaged checkpoint: the tree is no dictionary")
+    return tree
+
+
+def _take_apart(node: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+    """Return `node` as JSON can hold it; its arrays go into `arrays`."""
+    if node is None or isinstance(node, (bool, str)):
+        return node
+    if isinstance(node, (np.ndarray, np.generic)):
+        while path in arrays:  # only where keys hold a slash themselves
+            path += "'"
+        # Not `ascontiguousarray`, which makes one dimension of none.
+        arrays[path] = np.asarray(node, order="C")
+        return {"array" if isinstance(node, np.ndarray) else "scalar": path}
+    if isinstance(node, int):
+        return node
+    if isinstance(node, float):
+        return node if math.isfinite(node) else {"float": repr(node)}
+    if isinstance(node, (list, tuple)):
+        items = [_take_apart(n, f"{path}/{i}", arrays) for i, n in enumerate(node)]
+        return {"tuple" if isinstance(node, tuple) else "list": items}
+    if isinstance(node, dict):
+        wrong = next((key for key in node if not isinstance(key, str)), None)
+        if wrong is not None:
+            raise TypeError(f"keys must be strings; got {wrong!r} at {path!r}")
+        return {
+            "dict": {
+                key: _take_apart(n, f"{path}/{key}" if path else key, arrays)
+                for key, n in node.items()
+            }
+        }
+    raise TypeError(
+        "the leaves must be arrays and plain values; "
+        f"got {type(node).__name__} at {path!r}"
+    )
+
+
+def _put_together(node: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """Return the tree of which `_take_apart` made `node`."""
+    if not isinstance(node, dict):
+        if isinstance(node, list):
+            raise ValueError("a bare list")
+        return node
+    ((kind, value),) = node.items()
+    if kind == "array":
+        return arrays[value]
+    if kind == "scalar":
+        return arrays[value][()]
+    if kind == "float":
+        return float(value)
+    if kind == "list":
+        return [_put_together(n, arrays) for n in value]
+    if kind == "tuple":
+        return tuple(_put_together(n, arrays) for n in value)
+    if kind == "dict":
+        return {key: _put_together(n, arrays) for key, n in value.items()}
+    raise ValueError(f"unknown kind {kind!r}")
+
+
+def data_fingerprint(data: Sequence[Any]) -> dict[str, int]:
+    """Return what tells data sets apart: their size, and a checksum of their ends.
+
+    Parameters
+    ----------
+    data : sequence of batches
+        Of which only the first and the last are looked at, at least one. A batch is an
+        array or a tuple of arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one, other = [np.zeros(2)], [np.ones(2)]
+    >>> data_fingerprint(one) == data_fingerprint(other)
+    False
+    """
+    crc = 0
+    for batch in (data[0], data[len(data) - 1]):
+        for array in batch if isinstance(batch, (tuple, list)) else (batch,):
+            array = np.asarray(array)
+            crc = zlib.crc32(repr((array.shape, array.dtype.str)).encode(), crc)
+            crc = zlib.crc32(array.tobytes(), crc)
+    return {"windows": len(data), "crc": crc}
+
+
+def machine() -> dict[str, Any]:
+    """Return what the bits of a gradient depend on, beside the numbers that go in."""
+    import fastcell
+    from fastcell._core import isa
+
+    return {"threads": fastcell.get_num_threads(), "isa": isa()}

@@ -1,0 +1,379 @@
+"""The command line: ``fastcell demo``, ``train``, ``sample`` and ``info``.
+
+Results go to stdout, progress and errors to stderr. What a user can get wrong ends
+with one line, ``fastcell: error: ...``, and exit code 2; an interrupted run with 128
+plus the number of the signal, as shells have it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+PROGRAM = "fastcell"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process if not given.
+
+    Returns
+    -------
+    int
+        0, or 2 after an error of the user's.
+
+    Examples
+    --------
+    >>> main(["sample", "nowhere.safetensors"])  # says so on stderr
+    2
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        # A sample may hold what the terminal's encoding lacks.
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        arguments = vars(_parser().parse_args(argv))
+        command = arguments.pop("command")
+        code = command(arguments)
+        sys.stdout.flush()
+        return code
+    except SystemExit as exit_:  # argparse: help, version or a usage error
+        return int(exit_.code or 0)
+    except BrokenPipeError:
+        # The reader has gone, as in `fastcell sample ... | head`. Nothing may be left
+        # for the interpreter to flush when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+    except KeyboardInterrupt as error:
+        return _interrupted(error)
+    except (OSError, ValueError, TypeError, FloatingPointError, MemoryError) as error:
+        _error(_message(error))
+        return 2
+
+
+def _error(message: str) -> None:
+    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}" if str(error) else "not enough memory"
+    return str(error)
+
+
+def _interrupted(error: KeyboardInterrupt) -> int:
+    from fastcell.train import TrainingInterrupted
+
+    if not isinstance(error, TrainingInterrupted) or error.checkpoint is None:
+        print(f"\n{PROGRAM}: interrupted", file=sys.stderr)
+        return 128 + 2
+    print(
+        f"{PROGRAM}: interrupted after step {error.step}, "
+        f"saved to {error.checkpoint}\n"
+        f"continue with: {PROGRAM} train --resume {_quoted(error.checkpoint)}",
+        file=sys.stderr,
+    )
+    return 128 + error.signum
+
+
+def _quoted(path: str | None) -> str:
+    import shlex
+
+    return shlex.quote(path or "")
+
+
+# ------------------------------------------------------------------------- arguments
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        _error(f"{message} (see {self.prog} --help)")
+        raise SystemExit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    import fastcell
+
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Recurrent networks on CPUs: train one on text, and let it write.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"{PROGRAM} {fastcell.__version__}"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, function: Callable[..., int], text: str) -> _Parser:
+        sub = commands.add_parser(
+            name,
+            help=text[0].lower() + text[1:].partition(".")[0],
+            description=text,
+            allow_abbrev=False,
+            # An option that is not given is not there: a resumed run has to tell.
+            argument_default=argparse.SUPPRESS,
+        )
+        sub.set_defaults(command=function)
+        return sub
+
+    _add_demo(command("demo", _demo, "Train on tiny Shakespeare for about a minute."))
+    _add_train(
+        command(
+            "train",
+            _train,
+            "Train a character model on a text. Ctrl-C saves a checkpoint beside the "
+            "model; --resume continues it, with the same result as without the break.",
+        )
+    )
+    _add_sample(command("sample", _sample, "Let a trained model write."))
+    command("info", _info, "Show CPU, instruction sets, BLAS, threads and versions.")
+    return parser
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--seconds",
+        type=_number(above=0),
+        help="time to train for; a few steps are timed to choose their number "
+        "(default: 60)",
+    )
+    length.add_argument("--steps", type=_integer(1), help="train this many steps")
+    _add_common(parser)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "text", metavar="FILE", nargs="?", type=_path, help="a text in UTF-8"
+    )
+    model = parser.add_argument_group("model")
+    model.add_argument("--cell", help="lstm, gru, rnn or another (default: lstm)")
+    model.add_argument("--layers", type=_integer(1), help="(default: 1)")
+    model.add_argument("--hidden-size", type=_integer(1), help="(default: 256)")
+    model.add_argument("--embedding-size", type=_integer(1), help="(default: 64)")
+    model.add_argument(
+        "--dropout", type=_number(minimum=0, below=1), help="(default: 0)"
+    )
+    model.add_argument(
+        "--tie-weights",
+        action="store_true",
+        help="use the embedding, of the hidden size, as the weight of the scores",
+    )
+    training = parser.add_argument_group("training")
+    length = training.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=_integer(1), help="(default: 10)")
+    length.add_argument("--steps", type=_integer(1), help="steps, instead of epochs")
+    training.add_argument(
+        "--sequence-length",
+        type=_integer(1),
+        help="characters of a window of truncated backpropagation (default: 64)",
+    )
+    training.add_argument("--batch-size", type=_integer(1), help="(default: 32)")
+    training.add_argument(
+        "--learning-rate",
+        type=_number(above=0),
+        help="the peak, after a warm-up; a cosine brings it down to a twentieth "
+        "(default: 0.003)",
+    )
+    training.add_argument(
+        "--clip", type=_number(above=0), help="largest gradient norm (default: 5)"
+    )
+    training.add_argument(
+        "--validation-fraction",
+        type=_number(minimum=0, below=1),
+        help="share of the text, at its end, to validate on (default: 0.1)",
+    )
+    training.add_argument(
+        "--validate-every",
+        type=_integer(1),
+        help="steps between validations (default: one epoch)",
+    )
+    training.add_argument(
+        "--checkpoint-seconds",
+        type=_number(minimum=0),
+        help="longest time between checkpoints (default: 60)",
+    )
+    training.add_argument(
+        "--resume",
+        metavar="CHECKPOINT",
+        nargs="?",
+        const="",
+        help="continue an interrupted run; FILE and the options are those it was "
+        "started with (default: OUT.checkpoint)",
+    )
+    _add_common(parser)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=_integer(1), help="(default: all cores)")
+    parser.add_argument("--seed", type=_integer(0), help="(default: 0)")
+    parser.add_argument(
+        "-o", "--out", type=_path, help="where to (default: model.safetensors)"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+
+
+def _add_sample(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", type=_path)
+    parser.add_argument(
+        "--prompt", help="text to continue (default: the start of a line)"
+    )
+    parser.add_argument(
+        "--length", type=_integer(0), help="characters to write (default: 500)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=_number(minimum=0),
+        help="below 1 more careful, above 1 bolder, 0 always the likeliest character "
+        "(default: 0.8)",
+    )
+    parser.add_argument(
+        "--top-k", type=_integer(1), help="choose from the K likeliest only"
+    )
+    parser.add_argument(
+        "--top-p",
+        type=_number(above=0, maximum=1),
+        help="choose from the likeliest that hold this probability only",
+    )
+    parser.add_argument("--seed", type=_integer(0), help="(default: at random)")
+    parser.add_argument("--threads", type=_integer(1), help="(default: all cores)")
+
+
+def _integer(minimum: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = minimum - 1
+        if value < minimum:
+            raise argparse.ArgumentTypeError(
+                f"must be an integer >= {minimum}; got {text!r}"
+            )
+        return value
+
+    return convert
+
+
+def _number(**limits: float) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        from fastcell._numbers import real
+
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        try:
+            return real("", value, **limits)
+        except ValueError as error:
+            expected = str(error).strip().rpartition("; got")[0]
+            raise argparse.ArgumentTypeError(f"{expected}; got {text!r}") from None
+
+    return convert
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("must be the name of a file; got ''")
+    return text
+
+
+# -------------------------------------------------------------------------- commands
+
+
+def _demo(given: dict[str, Any]) -> int:
+    from fastcell._cli_training import demo
+
+    return demo(given)
+
+
+def _train(given: dict[str, Any]) -> int:
+    from fastcell._cli_training import train
+
+    return train(given)
+
+
+def _sample(given: dict[str, Any]) -> int:
+    import fastcell
+    from fastcell.models import LanguageModel
+
+    if "threads" in given:
+        fastcell.set_num_threads(given["threads"])
+    model = fastcell.load(given["model"])
+    if not isinstance(model, LanguageModel) or model.vocabulary is None:
+        kind = type(model).__name__
+        lacks = " without a vocabulary" if isinstance(model, LanguageModel) else ""
+        raise ValueError(
+            f"{given['model']}: must hold a language model of text; got a {kind}{lacks}"
+        )
+    prompt = given.get("prompt", default_prompt(model.vocabulary.symbols))
+    text = model.generate(
+        prompt,
+        given.get("length", 500),
+        temperature=given.get("temperature", 0.8),
+        top_k=given.get("top_k"),
+        top_p=given.get("top_p"),
+        seed=given.get("seed"),
+    )
+    print(f"{given.get('prompt', '')}{text}")
+    return 0
+
+
+def default_prompt(symbols: Sequence[str]) -> str:
+    """Return what a text may begin after: a line's end, where there are lines.
+
+    Examples
+    --------
+    >>> default_prompt(("a", "b"))
+    'a'
+    """
+    return "\n" if "\n" in symbols else symbols[0]
+
+
+def _info(given: dict[str, Any]) -> int:
+    import platform
+    from importlib.metadata import version
+
+    import fastcell
+    from fastcell._core import cpu_info
+
+    cpu = cpu_info()
+    forced = os.environ.get("FASTCELL_ISA")
+    rows = {
+        "fastcell": fastcell.__version__,
+        "CPU": cpu["cpu"],
+        "instruction sets": ", ".join(cpu["isas"]),
+        "chosen": cpu["isa"] + (f" (FASTCELL_ISA={forced})" if forced else ""),
+        "threads": f"{fastcell.get_num_threads()} of {os.cpu_count()} CPUs",
+        "BLAS": _blas(),
+        "compiler": cpu["compiler"],
+        "platform": platform.platform(),
+        "Python": platform.python_version(),
+    }
+    for package in ("numpy", "scipy", "tqdm", "safetensors"):
+        rows[package] = version(package)
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"{name:{width}}  {value}")
+    return 0
+
+
+def _blas() -> str:
+    """Return the BLAS that scipy was built with, which does the large products."""
+    import scipy
+
+    try:
+        blas = scipy.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        return f"{blas['name']} {blas['version']}, by scipy"
+    except (KeyError, TypeError):  # a scipy built in another way
+        return "scipy's, of unknown make"

@@ -1,0 +1,137 @@
+"""Text from files, and its division into parts for training and validation."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeVar
+
+from fastcell._files import named_errors
+from fastcell._numbers import real
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_Text = TypeVar("_Text", str, "NDArray[np.integer]")
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    r"""Read a text file as UTF-8.
+
+    A byte order mark at the start is dropped, and all line ends become ``"\n"``, as
+    `open` does it in text mode.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    text : str
+        At least one character.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read; a `FileNotFoundError`, `PermissionError`,
+        `IsADirectoryError`, ... that names it.
+    ValueError
+        If it is empty, or not UTF-8.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from fastcell.data import read_text
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "words.txt")
+    ...     with open(path, "wb") as file:
+    ...         size = file.write(b"to be\r\nor not\r\n")
+    ...     read_text(path)
+    'to be\nor not\n'
+    """
+    with named_errors(path), open(path, "rb") as file:
+        content = file.read()
+    name = os.fsdecode(path)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name}: the text must be UTF-8; byte {error.start} is "
+            f"0x{content[error.start]:02x} ({error.reason})"
+        ) from None
+    if not text:
+        raise ValueError(f"{name}: the file is empty")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def demo_text() -> str:
+    """Return the packaged text: 1,115,394 characters of Shakespeare's plays.
+
+    This is "tiny Shakespeare" (github.com/karpathy/char-rnn), in the public domain; the
+    last tenth is commonly kept for validation.
+
+    Returns
+    -------
+    text : str
+        Of 65 different characters.
+
+    Examples
+    --------
+    >>> from fastcell.data import demo_text
+    >>> print(demo_text()[:14])
+    First Citizen:
+    """
+    from fastcell.demo_data import tiny_shakespeare
+
+    return tiny_shakespeare()
+
+
+def split_text(text: _Text, fractions: Sequence[float] = (0.9, 0.1)) -> list[_Text]:
+    """Cut a text into consecutive parts, such as one to train on and one to validate.
+
+    Parameters
+    ----------
+    text : str or one-dimensional array
+        The whole text, or its ids.
+    fractions : sequence of float
+        The share of each part; positive, with the sum 1.
+
+    Returns
+    -------
+    parts : list
+        As many as there are fractions, in the order of the text, which they cover.
+        Arrays are views.
+
+    Raises
+    ------
+    TypeError
+        If a fraction is not a number.
+    ValueError
+        If the fractions are not positive or do not sum to 1, or a part is empty.
+
+    Examples
+    --------
+    >>> from fastcell.data import split_text
+    >>> split_text("abcdefghij", (0.8, 0.1, 0.1))
+    ['abcdefgh', 'i', 'j']
+    """
+    shares = [real(f"fractions[{i}]", f, above=0) for i, f in enumerate(fractions)]
+    if not math.isclose(math.fsum(shares), 1.0, abs_tol=1e-9):
+        raise ValueError(
+            f"fractions must have the sum 1; got {math.fsum(shares)} of {fractions!r}"
+        )
+    # A sum such as 0.7 + 0.1 may be rounded to just below the cut that is meant.
+    sums = [math.fsum(shares[:i]) for i in range(len(shares))]
+    cuts = [math.floor(total * len(text) + 1e-6) for total in sums]
+    cuts.append(len(text))
+    parts = [text[start:end] for start, end in pairwise(cuts)]
+    for i, part in enumerate(parts):
+        if not len(part):
+            raise ValueError(
+                f"the text must be long enough for its {len(parts)} parts; got "
+                f"{len(text)} characters, of which part {i} has none"
+            )
+    return parts

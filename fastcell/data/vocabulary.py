@@ -1,0 +1,231 @@
+"""Characters to ids and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastcell._arrays import as_array, check_ids
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+class CharVocabulary:
+    """The characters that a model knows; a character's id is its place among them.
+
+    Parameters
+    ----------
+    symbols : iterable of str
+        Strings of one character (Unicode code point) each, all different.
+
+    Raises
+    ------
+    TypeError
+        If a symbol is not a string.
+    ValueError
+        If there is none, one has not one character, or one comes twice.
+
+    Examples
+    --------
+    >>> from fastcell.data import CharVocabulary
+    >>> vocabulary = CharVocabulary.from_text("hello")
+    >>> vocabulary.symbols
+    ('e', 'h', 'l', 'o')
+    >>> vocabulary.encode("hole")
+    array([1, 3, 2, 0], dtype=int32)
+    >>> vocabulary.decode([1, 3, 2, 0])
+    'hole'
+    """
+
+    def __init__(self, symbols: Iterable[str]) -> None:
+        self._symbols = tuple(symbols)
+        if not self._symbols:
+            raise ValueError("symbols must hold at least one character; got none")
+        places: dict[str, int] = {}
+        for place, symbol in enumerate(self._symbols):
+            if not isinstance(symbol, str):
+                raise TypeError(f"symbols[{place}] must be a string; got {symbol!r}")
+            if len(symbol) != 1:
+                raise ValueError(
+                    f"symbols[{place}] must have one character; got {symbol!r}"
+                )
+            if symbol in places:
+                raise ValueError(
+                    f"symbols must differ; got {symbol!r} at {places[symbol]} and "
+                    f"at {place}"
+                )
+            places[symbol] = place
+        self._code_points = np.array([ord(s) for s in self._symbols], np.uint32)
+        # The id of each code point, -1 for those that are not in the vocabulary. The
+        # last entry stands for all that lie beyond.
+        self._ids = np.full(int(self._code_points.max()) + 2, -1, np.int32)
+        self._ids[self._code_points] = np.arange(len(self), dtype=np.int32)
+
+    @classmethod
+    def from_text(cls, text: str) -> CharVocabulary:
+        """Return the vocabulary of the characters of a text, in code point order.
+
+        Raises
+        ------
+        ValueError
+            If the text is empty.
+
+        Examples
+        --------
+        >>> from fastcell.data import CharVocabulary
+        >>> len(CharVocabulary.from_text("hello"))
+        4
+        """
+        if not text:
+            raise ValueError("text must not be empty")
+        return cls(sorted(set(text)))
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The characters, in the order of their ids."""
+        return self._symbols
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """Return the ids of the characters of a text.
+
+        Parameters
+        ----------
+        text : str
+            Any length, also none.
+
+        Returns
+        -------
+        ids : (len(text),) array of int32
+
+        Raises
+        ------
+        TypeError
+            If `text` is not a string.
+        ValueError
+            If a character is not in the vocabulary; the first such one is named.
+
+        Examples
+        --------
+        >>> from fastcell.data import CharVocabulary
+        >>> CharVocabulary("helo").encode("hey")
+        Traceback (most recent call last):
+        ...
+        ValueError: text[2] is 'y' (U+0079), which is not among the 4 symbols of the \
+vocabulary
+        """
+        code_points = _code_points(text)
+        ids = self._ids[np.minimum(code_points, len(self._ids) - 1)]
+        unknown = ids < 0
+        if unknown.any():
+            at = int(np.argmax(unknown))
+            raise ValueError(
+                f"text[{at}] is {text[at]!r} (U+{code_points[at]:04X}), which is not "
+                f"among the {len(self)} symbols of the vocabulary"
+            )
+        return ids
+
+    def decode(self, ids: ArrayLike) -> str:
+        """Return the text that the ids stand for.
+
+        Parameters
+        ----------
+        ids : array of integers
+            One-dimensional, or a single id.
+
+        Returns
+        -------
+        text : str
+
+        Raises
+        ------
+        TypeError
+            If `ids` are not integers.
+        ValueError
+            If they have more than one dimension, or one is out of range.
+
+        Examples
+        --------
+        >>> from fastcell.data import CharVocabulary
+        >>> CharVocabulary("helo").decode([0, 1, 2, 2, 3])
+        'hello'
+        """
+        ids = as_array("ids", ids)
+        if ids.ndim > 1:
+            raise ValueError(f"ids must have one dimension; got the shape {ids.shape}")
+        if not ids.size:  # an empty list becomes an array of floats
+            return ""
+        ids = check_ids("ids", ids, len(self))
+        code_points = self._code_points[ids].astype("<u4")
+        return code_points.tobytes().decode("utf-32-le", "surrogatepass")
+
+    def to_json(self) -> str:
+        """Return the symbols as a JSON list.
+
+        Examples
+        --------
+        >>> from fastcell.data import CharVocabulary
+        >>> CharVocabulary("helo").to_json()
+        '["h", "e", "l", "o"]'
+        """
+        import json
+
+        return json.dumps(self._symbols)
+
+    @classmethod
+    def from_json(cls, text: str) -> CharVocabulary:
+        """Return the vocabulary that `to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            If `text` is not a JSON list of different characters.
+
+        Examples
+        --------
+        >>> from fastcell.data import CharVocabulary
+        >>> CharVocabulary.from_json('["h", "e", "l", "o"]').symbols
+        ('h', 'e', 'l', 'o')
+        """
+        import json
+
+        try:
+            symbols = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the vocabulary is not valid JSON: {error}") from None
+        if not isinstance(symbols, list):
+            raise ValueError(
+                f"the vocabulary must be a JSON list; got a {type(symbols).__name__}"
+            )
+        try:
+            return cls(symbols)
+        except TypeError as error:  # a value in a file, not an argument of a program
+            raise ValueError(str(error)) from None
+
+    def __len__(self) -> int:
+        return len(self._symbols)
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._symbols
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CharVocabulary):
+            return NotImplemented
+        return self._symbols == other._symbols
+
+    def __hash__(self) -> int:
+        return hash(self._symbols)
+
+    def __repr__(self) -> str:
+        shown = "".join(self._symbols[:40])
+        more = "..." if len(self) > 40 else ""
+        return f"<CharVocabulary of {len(self)} symbols: {shown!r}{more}>"
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a string; got {type(text).__name__}")
+    # Lone surrogates come from file names and broken decoders: symbols like any other.
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")

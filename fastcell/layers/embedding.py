@@ -1,0 +1,138 @@
+"""Embedding: a learned vector for each token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell._arrays import check_ids, check_shape, real_array
+from fastcell._numbers import integer
+from fastcell.layers.indexed import IndexedRows
+from fastcell.module import Module, check_dtype
+from fastcell.parameters import Parameters
+
+
+class Embedding(Module):
+    """A table of vectors, looked up by integer ids; as ``torch.nn.Embedding``.
+
+    Before a recurrent layer in a `Sequential` the vectors are never made: see
+    `fastcell.layers.indexed`.
+
+    Parameters
+    ----------
+    num_embeddings, embedding_dim : int
+        Rows and columns of the table.
+    padding_idx : int, optional
+        A row that starts at zero and gets no gradient; negative counts from the end.
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Of the initial table, standard normal.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import fastcell
+    >>> layer = fastcell.Embedding(10, 3, seed=0)
+    >>> layer([[1, 2], [3, 4]]).shape
+    (2, 2, 3)
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        *,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        self.num_embeddings = integer("num_embeddings", num_embeddings, minimum=1)
+        self.embedding_dim = integer("embedding_dim", embedding_dim, minimum=1)
+        self.dtype = check_dtype(dtype)
+        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        self.padding_idx = padding_idx
+        if padding_idx is not None:
+            index = integer("padding_idx", padding_idx)
+            if not -self.num_embeddings <= index < self.num_embeddings:
+                raise ValueError(
+                    f"padding_idx must be a row of {num_embeddings}; got {padding_idx}"
+                )
+            self.padding_idx = index % self.num_embeddings
+        weight = np.random.default_rng(self.seed).standard_normal(
+            (self.num_embeddings, self.embedding_dim), self.dtype
+        )
+        if self.padding_idx is not None:
+            weight[self.padding_idx] = 0
+        self._parameters = Parameters({"weight": weight})
+
+    def __call__(self, ids: Any) -> np.ndarray:
+        """Return the vectors of ids.
+
+        Parameters
+        ----------
+        ids : array of integers, any shape
+
+        Returns
+        -------
+        ndarray, shape of ids + (embedding_dim,)
+
+        Raises
+        ------
+        TypeError
+            If ids are not integers.
+        ValueError
+            If one is out of range.
+        """
+        ids = check_ids("ids", ids, self.num_embeddings)
+        return self._parameters.arrays()["weight"][ids]
+
+    def forward(self, ids: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the vectors of ids, and the ids as `saved`."""
+        ids = check_ids("ids", ids, self.num_embeddings)
+        return self(ids), ids
+
+    def backward(self, dy: Any, saved: np.ndarray) -> tuple[None, dict]:
+        """Return None, as ids have no gradient, and the gradient of the table."""
+        dy = real_array("dy", dy, self.dtype)
+        check_shape("dy", dy, (*saved.shape, self.embedding_dim))
+        grad = np.zeros((self.num_embeddings, self.embedding_dim), self.dtype)
+        np.add.at(grad, saved.reshape(-1), dy.reshape(-1, self.embedding_dim))
+        return None, {"weight": self._without_padding(grad)}
+
+    # The gather path: only the rows that occur, and each of them once.
+
+    def gather(self, ids: Any) -> tuple[IndexedRows, np.ndarray]:
+        """Return the rows that occur with their index, and which rows they are."""
+        ids = check_ids("ids", ids, self.num_embeddings)
+        used = np.flatnonzero(np.bincount(ids.reshape(-1), minlength=self.num_embeddings))
+        place = np.zeros(self.num_embeddings, np.int32)
+        place[used] = np.arange(len(used), dtype=np.int32)
+        rows = self._parameters.arrays()["weight"][used]
+        return IndexedRows(rows, place[ids]), used
+
+    def scatter(self, drows: np.ndarray, used: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the gradient of the table, from that of the rows of `gather`."""
+        grad = np.zeros((self.num_embeddings, self.embedding_dim), self.dtype)
+        grad[used] = drows
+        return {"weight": self._without_padding(grad)}
+
+    def _without_padding(self, grad: np.ndarray) -> np.ndarray:
+        if self.padding_idx is not None:
+            grad[self.padding_idx] = 0
+        return grad
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        return {
+            "num_embeddings": self.num_embeddings,
+            "embedding_dim": self.embedding_dim,
+            "padding_idx": self.padding_idx,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+        }

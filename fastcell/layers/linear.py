@@ -1,0 +1,149 @@
+"""Linear: a dense layer, on the packed products of the recurrent ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell import _core
+from fastcell._arrays import check_shape, real_array
+from fastcell._numbers import flag, integer
+from fastcell.module import Module, check_dtype
+from fastcell.parameters import Parameters
+from fastcell.threads import get_num_threads
+
+
+class Linear(Module):
+    """y = x W^T + b over the last axis; as ``torch.nn.Linear``.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        I and O; the weight is (O, I), the bias (O,).
+    bias : bool, default True
+        Whether there is b.
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Of the initial values, uniform in +-1/sqrt(I).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastcell
+    >>> layer = fastcell.Linear(3, 2, seed=0)
+    >>> layer(np.zeros((7, 5, 3), np.float32)).shape
+    (7, 5, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        self.in_features = integer("in_features", in_features, minimum=1)
+        self.out_features = integer("out_features", out_features, minimum=1)
+        self.bias = flag("bias", bias)
+        self.dtype = check_dtype(dtype)
+        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        random = np.random.default_rng(self.seed)
+        bound = self.in_features**-0.5
+        shapes = {"weight": (self.out_features, self.in_features)}
+        if self.bias:
+            shapes["bias"] = (self.out_features,)
+        self._parameters = Parameters(
+            {n: random.uniform(-bound, bound, s).astype(self.dtype) for n, s in shapes.items()}
+        )
+        self._dense = _core.Dense(
+            self.dtype == np.float64, self.in_features, self.out_features
+        )
+        self._packs: dict[bool, tuple[Any, Any]] = {}
+
+    def _packed(self, backward: bool) -> Any:
+        key = (self._parameters.version(), _core.isa())
+        known, packed = self._packs.get(backward, (None, None))
+        if known != key:
+            arrays = self._parameters.arrays()
+            packed = self._dense.pack(backward, arrays["weight"], arrays.get("bias"))
+            self._packs[backward] = (key, packed)
+        return packed
+
+    def __call__(self, x: Any) -> np.ndarray:
+        """Return y.
+
+        Parameters
+        ----------
+        x : array, shape (..., I)
+
+        Returns
+        -------
+        ndarray, shape (..., O)
+
+        Raises
+        ------
+        TypeError
+            If the dtype is not the layer's.
+        ValueError
+            If the last axis is not I long.
+        """
+        return self._run(self._checked(x))
+
+    def forward(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return y, and x as `saved`."""
+        x = self._checked(x)
+        return self._run(x), x
+
+    def backward(self, dy: Any, saved: np.ndarray) -> tuple[np.ndarray, dict]:
+        """Return dx = dy W, and the gradients dW = dy^T x and db = sum dy."""
+        dy = real_array("dy", dy, self.dtype)
+        check_shape("dy", dy, (*saved.shape[:-1], self.out_features))
+        dx = np.empty(saved.shape, self.dtype)
+        grads = {n: np.zeros_like(a) for n, a in self._parameters.arrays().items()}
+        self._dense.backward(
+            self._packed(True),
+            _rows(saved),
+            saved,
+            np.ascontiguousarray(dy),
+            dx,
+            grads["weight"],
+            grads.get("bias"),
+            get_num_threads(),
+        )
+        return dx, grads
+
+    def _checked(self, x: Any) -> np.ndarray:
+        x = real_array("x", x, self.dtype)
+        if x.ndim < 1 or x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"x must have the shape (..., {self.in_features}); got {x.shape}"
+            )
+        return np.ascontiguousarray(x)
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        y = np.empty((*x.shape[:-1], self.out_features), self.dtype)
+        self._dense.forward(self._packed(False), _rows(x), x, y, get_num_threads())
+        return y
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        return {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "bias": self.bias,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+        }
+
+
+def _rows(x: np.ndarray) -> int:
+    return x.size // x.shape[-1]

@@ -1,0 +1,483 @@
+"""The base of RNN, LSTM and GRU: layers, directions, batches, forward and backward.
+
+A subclass says which cell of the C core it is and which gates and states that cell has;
+see fastcell/cells/.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell import _core
+from fastcell._arrays import as_array, check_shape, real_array, rows_of
+from fastcell._numbers import flag, integer, real
+from fastcell.layers.indexed import IndexedRows
+from fastcell.module import Module, check_dtype
+from fastcell.parameters import Parameters
+from fastcell.threads import get_num_threads
+
+
+class Saved:
+    """What backward needs of one forward call, used up by it.
+
+    The gate gradients are made where the gates are kept, so each `saved` serves one
+    backward. It refers to the input of forward, which must not be written to before.
+
+    Attributes
+    ----------
+    nbytes : int
+        Bytes held: gates and states of every step.
+    """
+
+    __slots__ = ("_call", "_layout", "_memory", "_version")
+
+    def __init__(self, call: _core.Batch, memory: Any, layout: Layout, version: int):
+        self._call = call
+        self._memory = memory
+        self._layout = layout
+        self._version = version
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self._memory is None else len(self._memory)
+
+    def free(self) -> None:
+        """Let go of the memory; backward is no longer possible."""
+        self._memory = self._call = None
+
+
+class Layout:
+    """How the caller's arrays lie: batch first or not, with a batch axis or without."""
+
+    __slots__ = ("batch_first", "unbatched")
+
+    def __init__(self, batch_first: bool, unbatched: bool) -> None:
+        self.batch_first = batch_first and not unbatched
+        self.unbatched = unbatched
+
+    def to_core(self, array: np.ndarray) -> np.ndarray:
+        """Return a view with the axes (T, B, ...)."""
+        if self.unbatched:
+            return array[:, np.newaxis]
+        return array.swapaxes(0, 1) if self.batch_first else array
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Return an array for the caller, of shape (T, B, n) seen from the core."""
+        T, B, n = shape
+        if self.unbatched:
+            return np.empty((T, n), dtype)
+        return np.empty((B, T, n) if self.batch_first else (T, B, n), dtype)
+
+    def state_to_core(self, array: np.ndarray) -> np.ndarray:
+        return array[:, np.newaxis] if self.unbatched else array
+
+    def state_to_caller(self, array: np.ndarray) -> np.ndarray:
+        return array[:, 0] if self.unbatched else array
+
+
+class Recurrent(Module):
+    """A stack of recurrent layers, in one direction or both.
+
+    The base of `fastcell.RNN`, `fastcell.LSTM` and `fastcell.GRU`, which document it.
+    """
+
+    gates: tuple[str, ...] = ()
+    states: tuple[str, ...] = ("h",)
+
+    def __init__(
+        self,
+        core_cell: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        proj_size: int,
+        dtype: Any,
+        seed: int | None,
+    ) -> None:
+        self.input_size = integer("input_size", input_size, minimum=0)
+        self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
+        self.num_layers = integer("num_layers", num_layers, minimum=1)
+        self.bias = flag("bias", bias)
+        self.batch_first = flag("batch_first", batch_first)
+        self.dropout = real("dropout", dropout, minimum=0, maximum=1)
+        self.bidirectional = flag("bidirectional", bidirectional)
+        self.proj_size = integer("proj_size", proj_size, minimum=0)
+        if self.proj_size >= self.hidden_size:
+            raise ValueError(
+                f"proj_size must be less than hidden_size, {self.hidden_size}; "
+                f"got {self.proj_size}"
+            )
+        self.dtype = check_dtype(dtype)
+        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        self.output_size = self.proj_size or self.hidden_size
+        self._directions = 2 if self.bidirectional else 1
+        self._core_cell = core_cell
+        self._stack = _core.Stack(
+            core_cell,
+            self.dtype == np.float64,
+            self.input_size,
+            self.hidden_size,
+            self.proj_size,
+            self.num_layers,
+            self._directions,
+        )
+        self._random = np.random.default_rng(self.seed)
+        self._parameters = Parameters(self._initial())
+        self._packs: dict[bool, tuple[Any, Any]] = {}  # backward? -> (version, packed)
+        self._spare: list[Any] = []  # memory of a used-up `saved`, for the next one
+
+    # -------------------------------------------------------------- parameters
+
+    def _suffixes(self) -> list[str]:
+        """Return the endings of parameter names, pass by pass."""
+        directions = ("", "_reverse")[: self._directions]
+        return [f"_l{k}{d}" for k in range(self.num_layers) for d in directions]
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        rows = len(self.gates) * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {}
+        for i, suffix in enumerate(self._suffixes()):
+            below = self._directions * self.output_size
+            width = self.input_size if i < self._directions else below
+            shapes[f"weight_ih{suffix}"] = (rows, width)
+            shapes[f"weight_hh{suffix}"] = (rows, self.output_size)
+            if self.bias:
+                shapes[f"bias_ih{suffix}"] = (rows,)
+                shapes[f"bias_hh{suffix}"] = (rows,)
+            if self.proj_size:
+                shapes[f"weight_hr{suffix}"] = (self.proj_size, self.hidden_size)
+        return shapes
+
+    def _initial(self) -> dict[str, np.ndarray]:
+        """Return weights uniform in +-1/sqrt(H), as torch.nn draws them."""
+        bound = self.hidden_size**-0.5
+        return {
+            name: self._random.uniform(-bound, bound, shape).astype(self.dtype)
+            for name, shape in self._shapes().items()
+        }
+
+    def _by_pass(self, arrays: dict[str, np.ndarray]) -> list[tuple[Any, ...]]:
+        """Return (w_ih, w_hh, b_ih, b_hh, w_hr) of each pass, as the core wants them."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        return [
+            tuple(arrays.get(f"{name}{suffix}") for name in names)
+            for suffix in self._suffixes()
+        ]
+
+    def _packed(self, backward: bool) -> tuple[int, Any]:
+        """Return the version of the weights and their packed form, packed once each."""
+        version = self._parameters.version()
+        key = (version, _core.isa())
+        known, packed = self._packs.get(backward, (None, None))
+        if known != key:
+            packed = self._stack.pack(
+                backward, self._by_pass(self._parameters.arrays())
+            )
+            self._packs[backward] = (key, packed)
+        return version, packed
+
+    # ------------------------------------------------------------------- calls
+
+    def __call__(
+        self,
+        x: Any,
+        state: Any = None,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        reset: Any = None,
+    ) -> tuple[np.ndarray, Any]:
+        """Run the layer for inference: without dropout, keeping nothing.
+
+        Parameters, results and errors are those of `forward`, without `saved`.
+        """
+        call, layout = self._batch(x, state, lengths, mask, reset, None)
+        _, packed = self._packed(False)
+        return self._run(call, layout, packed, None)
+
+    def forward(
+        self,
+        x: Any,
+        state: Any = None,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        reset: Any = None,
+    ) -> tuple[np.ndarray, Any, Saved]:
+        """Run the layer for training.
+
+        Parameters
+        ----------
+        x : array, shape (T, B, I), or (B, T, I) if batch_first, or (T, I)
+            The sequences, of the layer's dtype.
+        state : array or tuple of two, optional
+            Initial h, or (h, c): h (L D, B, P) and c (L D, B, H), without B for an
+            unbatched x; P is proj_size or H. Default: zeros.
+        lengths : array of int, shape (B,), optional
+            Steps of each sequence, 0 to T, in any order. Outputs past them are 0, and
+            the final state is that of each sequence's own last step.
+        mask : array of bool, shape (T, B), or (B, T) if batch_first, or (T,), optional
+            A step where it is False is skipped: the state stays and y is h, as Keras
+            means it.
+        reset : array of bool, shaped as mask, optional
+            Where True the state is set to zero before the step.
+
+        Returns
+        -------
+        y : ndarray, shape as x with D P features
+            The outputs h_t of the last layer, forward's then reverse's.
+        state : ndarray or tuple of two
+            Final h, or (h, c), shaped as the initial one.
+        saved : Saved
+            What `backward` needs.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not as said above.
+        ValueError
+            If a shape is not, or a length is out of range.
+        """
+        masks = self._dropout_masks
+        call, layout = self._batch(x, state, lengths, mask, reset, masks)
+        version, packed = self._packed(False)
+        size = self._stack.saved_size(call)
+        memory = self._take_memory(size)
+        y, state = self._run(call, layout, packed, memory)
+        return y, state, Saved(call, memory, layout, version)
+
+    def backward(
+        self, dy: Any, saved: Saved, dstate: Any = None
+    ) -> tuple[np.ndarray, Any, dict[str, np.ndarray]]:
+        """Return the gradients of the input, the initial state and the parameters.
+
+        Parameters
+        ----------
+        dy : array, shape as y
+            Gradient of the outputs.
+        saved : Saved
+            From `forward`; used up.
+        dstate : array or tuple of two, optional
+            Gradient of the final state. Default: zeros.
+
+        Returns
+        -------
+        dx : ndarray, shape as x
+        dstate : ndarray or tuple of two, shaped as the state
+        grads : dict of str to ndarray
+            Keyed like `state_dict()`.
+
+        Raises
+        ------
+        ValueError
+            If `saved` was used before, or a parameter has changed since forward, or a
+            shape is wrong.
+        TypeError
+            If a dtype is wrong.
+        """
+        if saved._memory is None:
+            raise ValueError("saved was used up by an earlier backward; run forward again")
+        version, packed = self._packed(True)
+        if version != saved._version:
+            raise ValueError("a parameter was changed between forward and backward")
+        call, layout = saved._call, saved._layout
+        T, B = call.steps, call.rows
+        width = self._directions * self.output_size
+        dy = real_array("dy", dy, self.dtype)
+        check_shape("dy", dy, layout.empty((T, B, width), self.dtype).shape)
+        dh, dc = self._state("dstate", dstate, layout, B)
+        indexed = call.index is not None
+        dx = (
+            np.empty(call.x.shape, self.dtype)
+            if indexed
+            else layout.empty((T, B, self.input_size), self.dtype)
+        )
+        dstate_in = self._empty_states(B)
+        grads = {n: np.zeros(s, self.dtype) for n, s in self._shapes().items()}
+        self._stack.backward(
+            packed,
+            call,
+            rows_of(layout.to_core(dy)),
+            dh,
+            dc,
+            dx if indexed else layout.to_core(dx),
+            *dstate_in,
+            self._by_pass(grads),
+            saved._memory,
+        )
+        self._spare[:] = [saved._memory]
+        saved.free()
+        return dx, self._state_out(dstate_in, layout), grads
+
+    def session(self, batch_size: int = 1) -> Any:
+        """Return a `fastcell.session.Session`: the layer one step at a time.
+
+        The session keeps the weights as they are now.
+
+        Parameters
+        ----------
+        batch_size : int, default 1
+            Streams that are stepped together.
+
+        Raises
+        ------
+        ValueError
+            If the layer is bidirectional: its second direction begins at the end.
+
+        Examples
+        --------
+        >>> import fastcell
+        >>> layer = fastcell.GRU(3, 5, seed=0)
+        >>> session = layer.session()
+        >>> session.step(np.zeros(3, np.float32)).shape
+        (5,)
+        """
+        from fastcell.session import Session
+
+        return Session(self, integer("batch_size", batch_size, minimum=0))
+
+    # ------------------------------------------------------------- preparation
+
+    def _take_memory(self, size: int) -> Any:
+        """Return memory for `saved`: that of the last one, if it is large enough."""
+        try:
+            memory = self._spare.pop()  # by one thread only
+        except IndexError:
+            return _core.aligned_empty(size)
+        return memory if len(memory) >= size else _core.aligned_empty(size)
+
+    def _run(self, call: Any, layout: Layout, packed: Any, memory: Any) -> tuple:
+        width = self._directions * self.output_size
+        y = layout.empty((call.steps, call.rows, width), self.dtype)
+        state = self._empty_states(call.rows)
+        self._stack.forward(packed, call, layout.to_core(y), *state, memory)
+        return y, self._state_out(state, layout)
+
+    def _batch(
+        self, x: Any, state: Any, lengths: Any, mask: Any, reset: Any, masks: Any
+    ) -> tuple[_core.Batch, Layout]:
+        """Check the arguments of a call, and hand them over as the core wants them."""
+        if isinstance(x, IndexedRows):
+            layout = Layout(self.batch_first, x.index.ndim == 1)
+            index = np.ascontiguousarray(layout.to_core(x.index))
+            rows, (T, B) = x.rows, index.shape
+        else:
+            x = real_array("x", x, self.dtype)
+            if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
+                axes = "(B, T, I)" if self.batch_first else "(T, B, I)"
+                raise ValueError(
+                    f"x must have the shape {axes} or (T, I) with I = "
+                    f"{self.input_size}; got {x.shape}"
+                )
+            layout = Layout(self.batch_first, x.ndim == 2)
+            index, rows = None, rows_of(layout.to_core(x))
+            T, B = rows.shape[:2]
+        h0, c0 = self._state("state", state, layout, B)
+        call = _core.Batch(
+            T,
+            B,
+            rows,
+            index,
+            None if lengths is None else _lengths(lengths, T, B),
+            _flags("mask", mask, layout, T, B),
+            _flags("reset", reset, layout, T, B),
+            h0,
+            c0,
+            masks(T, B) if masks else None,
+            get_num_threads(),
+        )
+        return call, layout
+
+    def _dropout_masks(self, T: int, B: int) -> np.ndarray | None:
+        """Return factors 0 or 1/(1-p) for the outputs between layers."""
+        if self.dropout == 0 or self.num_layers == 1:
+            return None
+        width = self._directions * self.output_size
+        shape = (self.num_layers - 1, T, B, width)
+        kept = self._random.random(shape, np.float32) >= self.dropout
+        factor = 1 / (1 - self.dropout) if self.dropout < 1 else 0.0
+        return np.multiply(kept, factor, dtype=self.dtype)
+
+    def _state_shapes(self, B: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        passes = self.num_layers * self._directions
+        return (passes, B, self.output_size), (passes, B, self.hidden_size)
+
+    def _empty_states(self, B: int) -> tuple[np.ndarray, np.ndarray | None]:
+        h, c = self._state_shapes(B)
+        cell_state = np.empty(c, self.dtype) if len(self.states) > 1 else None
+        return np.empty(h, self.dtype), cell_state
+
+    def _state_out(self, state: tuple, layout: Layout) -> Any:
+        h = layout.state_to_caller(state[0])
+        return h if state[1] is None else (h, layout.state_to_caller(state[1]))
+
+    def _state(
+        self, name: str, state: Any, layout: Layout, B: int
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Check a state of the caller's; return h and c as the core wants them."""
+        if state is None:
+            return None, None
+        shapes = self._state_shapes(B)[: len(self.states)]
+        if len(self.states) == 1:
+            parts = (state,)
+        elif isinstance(state, (tuple, list)) and len(state) == 2:
+            parts = tuple(state)
+        else:
+            raise TypeError(f"{name} must be a tuple (h, c); got {type(state).__name__}")
+        found: list[np.ndarray | None] = [None, None]
+        for i, (part, shape) in enumerate(zip(parts, shapes, strict=True)):
+            label = f"{name} {self.states[i]}"
+            array = real_array(label, part, self.dtype)
+            if layout.unbatched:
+                shape = (shape[0], shape[2])
+            check_shape(label, array, shape)
+            found[i] = np.ascontiguousarray(layout.state_to_core(array))
+        return found[0], found[1]
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
+        return f"{type(self).__name__}({given})"
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        return {
+            "input_size": self.input_size,
+            "hidden_size": self.hidden_size,
+            "num_layers": self.num_layers,
+            "bias": self.bias,
+            "batch_first": self.batch_first,
+            "dropout": self.dropout,
+            "bidirectional": self.bidirectional,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+        }
+
+
+def _lengths(lengths: Any, T: int, B: int) -> np.ndarray:
+    array = as_array("lengths", lengths)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"lengths must be integers; got {array.dtype}")
+    check_shape("lengths", array, (B,))
+    wrong = (array < 0) | (array > T)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"lengths must be from 0 to {T}; got {array[row]} for row {row}")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def _flags(name: str, value: Any, layout: Layout, T: int, B: int) -> Any:
+    """Return a mask or reset as contiguous bytes (T, B), or None."""
+    if value is None:
+        return None
+    array = as_array(name, value)
+    if array.dtype != np.bool_:
+        raise TypeError(f"{name} must be bool; got {array.dtype}")
+    shape = (T,) if layout.unbatched else (B, T) if layout.batch_first else (T, B)
+    check_shape(name, array, shape)
+    return np.ascontiguousarray(layout.to_core(array)).view(np.uint8)

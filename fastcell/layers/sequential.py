@@ -1,0 +1,258 @@
+"""Sequential: layers one after another, and the state of the recurrent ones among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastcell.layers.embedding import Embedding
+from fastcell.layers.recurrent import Recurrent
+from fastcell.module import Module
+
+
+class Sequential(Module):
+    """Layers, each reading the output of the one before.
+
+    An `Embedding` right before a recurrent layer takes the gather path: the layer's
+    input product is made once for each token that occurs, not once for each step.
+
+    Where a recurrent layer is among them, calls take and return its state, and `session`
+    steps through all of them; with several, the state is a tuple of theirs. Without
+    one, calls are those of a stateless layer.
+
+    Parameters
+    ----------
+    layers : iterable of Module
+        At least one. Parameters are named "0.weight", "1.weight_ih_l0", and so on.
+
+    Raises
+    ------
+    TypeError
+        If an item is no layer.
+    ValueError
+        If there is none.
+
+    Examples
+    --------
+    >>> import fastcell
+    >>> model = fastcell.Sequential(
+    ...     [fastcell.Embedding(5, 3), fastcell.LSTM(3, 4), fastcell.Linear(4, 5)]
+    ... )
+    >>> y, state = model([[0], [1], [2]])
+    >>> y.shape
+    (3, 1, 5)
+    """
+
+    def __init__(self, layers: Iterable[Module]) -> None:
+        self.layers = list(layers)
+        for i, layer in enumerate(self.layers):
+            if not isinstance(layer, Module):
+                raise TypeError(
+                    f"layers must be layers; got {type(layer).__name__} at {i}"
+                )
+        if not self.layers:
+            raise ValueError("layers must hold at least one layer; got none")
+        self._recurrent = [i for i, la in enumerate(self.layers) if _has_state(la)]
+
+    def children(self) -> dict[str, Module]:
+        """Return the layers by their number."""
+        return {str(i): layer for i, layer in enumerate(self.layers)}
+
+    def __call__(self, x: Any, state: Any = None, **sequence: Any) -> Any:
+        """Run the layers for inference.
+
+        Parameters
+        ----------
+        x : array
+            What the first layer takes.
+        state : optional
+            Of the recurrent layer; a tuple, if there are several.
+        **sequence
+            lengths, mask and reset, for the recurrent layers.
+
+        Returns
+        -------
+        y : ndarray
+            What the last layer returns.
+        state
+            Final states; only where there is a recurrent layer.
+        """
+        states = self._states_in("state", state)
+        after = []
+        for i, layer in enumerate(self.layers):
+            if self._gathers(i):
+                x, _ = layer.gather(x)
+            elif _has_state(layer):
+                x, final = layer(x, states[len(after)], **sequence)
+                after.append(final)
+            else:
+                x = layer(x)
+        return (x, self._states_out(after)) if self._recurrent else x
+
+    def forward(self, x: Any, state: Any = None, **sequence: Any) -> tuple:
+        """Run the layers for training: y, (state,) saved. Arguments as for a call."""
+        states = self._states_in("state", state)
+        after, saved = [], []
+        for i, layer in enumerate(self.layers):
+            if self._gathers(i):
+                x, kept = layer.gather(x)
+            elif _has_state(layer):
+                x, final, kept = layer.forward(x, states[len(after)], **sequence)
+                after.append(final)
+            else:
+                x, kept = layer.forward(x)
+            saved.append(kept)
+        if self._recurrent:
+            return x, self._states_out(after), saved
+        return x, saved
+
+    def backward(self, dy: Any, saved: list, dstate: Any = None) -> tuple:
+        """Return dx, (dstate,) and the gradients by name; uses `saved` up.
+
+        dx is None where the first layer takes integers.
+
+        Raises
+        ------
+        ValueError
+            If `saved` was used before.
+        """
+        if not saved:
+            raise ValueError("saved was used up by an earlier backward; run forward again")
+        dstates = self._states_in("dstate", dstate)
+        before: list[Any] = []
+        by_layer: list[dict[str, np.ndarray]] = []
+        d = dy
+        for i in reversed(range(len(self.layers))):
+            layer, kept = self.layers[i], saved.pop()
+            if self._gathers(i):
+                d, grads = None, layer.scatter(d, kept)
+            elif _has_state(layer):
+                d, initial, grads = layer.backward(
+                    d, kept, dstates[len(self._recurrent) - 1 - len(before)]
+                )
+                before.append(initial)
+            else:
+                d, grads = layer.backward(d, kept)
+            by_layer.append(grads)
+        named = {
+            f"{i}.{name}": grad
+            for i, grads in enumerate(reversed(by_layer))
+            for name, grad in grads.items()
+        }
+        if self._recurrent:
+            return d, self._states_out(before[::-1]), named
+        return d, named
+
+    def session(self, batch_size: int = 1) -> SequentialSession:
+        """Return a session that steps through all layers.
+
+        Raises
+        ------
+        ValueError
+            If a recurrent layer is bidirectional.
+        """
+        return SequentialSession(self, batch_size)
+
+    def config(self) -> dict[str, Any]:
+        """Return the layers' classes and configurations."""
+        return {
+            "layers": [
+                {"class": type(layer).__name__, "config": layer.config()}
+                for layer in self.layers
+            ]
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Sequential:
+        """Make the layers that `config` described."""
+        from fastcell.serialize import model_class
+
+        return cls(
+            model_class(layer["class"]).from_config(layer["config"])
+            for layer in config["layers"]
+        )
+
+    def _gathers(self, i: int) -> bool:
+        """Is layer i an embedding whose vectors need not be made?"""
+        return (
+            isinstance(self.layers[i], Embedding)
+            and i + 1 < len(self.layers)
+            and isinstance(self.layers[i + 1], Recurrent)
+        )
+
+    def _states_in(self, name: str, state: Any) -> list[Any]:
+        count = len(self._recurrent)
+        if state is None:
+            return [None] * count
+        if count == 1:
+            return [state]
+        if not isinstance(state, (tuple, list)) or len(state) != count:
+            raise ValueError(f"{name} must be a tuple of {count} states")
+        return list(state)
+
+    def _states_out(self, states: list[Any]) -> Any:
+        return states[0] if len(states) == 1 else tuple(states)
+
+
+class SequentialSession:
+    """All layers of a `Sequential`, one step at a time; made by its `session`.
+
+    Attributes
+    ----------
+    state
+        Of the recurrent layer, or a tuple of states; assign to set it.
+    """
+
+    def __init__(self, model: Sequential, batch_size: int) -> None:
+        self._model = model
+        self._parts = [
+            layer.session(batch_size) if _has_state(layer) else layer
+            for layer in model.layers
+        ]
+        self._sessions = [self._parts[i] for i in model._recurrent]
+
+    def step(self, x: Any) -> np.ndarray:
+        """Return the output of one step.
+
+        Parameters
+        ----------
+        x : array, shape (B, ...) or (B,) of ids
+            What the first layer takes, without the axis of time.
+        """
+        for part in self._parts:
+            x = part(x) if isinstance(part, Module) else part.step(x)
+        return x
+
+    @property
+    def state(self) -> Any:
+        return self._model._states_out([s.state for s in self._sessions])
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        states = self._model._states_in("state", state)
+        for session, value in zip(self._sessions, states, strict=True):
+            session.state = value
+
+    def reset(self, rows: Any = None) -> None:
+        """Set the states to zero, of all streams or of some rows."""
+        for session in self._sessions:
+            session.reset(rows)
+
+    def fork(self) -> SequentialSession:
+        """Return a session with copies of the states and the same weights."""
+        other = SequentialSession.__new__(SequentialSession)
+        other._model = self._model
+        other._parts = [
+            part if isinstance(part, Module) else part.fork() for part in self._parts
+        ]
+        other._sessions = [other._parts[i] for i in self._model._recurrent]
+        return other
+
+
+def _has_state(layer: Module) -> bool:
+    """Does it take and return a state?"""
+    if isinstance(layer, Sequential):
+        return bool(layer._recurrent)
+    return isinstance(layer, Recurrent)

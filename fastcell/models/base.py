@@ -1,0 +1,91 @@
+"""What every model of this package offers, and the trainer relies on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from fastcell.module import Module
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Model(Module, ABC):
+    """A module with a loss: the contract between a model and its training.
+
+    A batch is whatever the model's data set yields; only the model looks inside. For
+    batches that continue one another, such as windows of one long text, the state after
+    a batch is handed to the next: gradients stop at the border between the two, which
+    is truncated backpropagation through time (Williams and Peng 1990,
+    doi:10.1162/neco.1990.2.4.490).
+
+    A subclass gives the five methods below. `loss` and `backward` are the training
+    pair; `evaluate` is the same loss as inference, without dropout and without saved
+    values; `predict` is what the model is for.
+
+    Examples
+    --------
+    One step of training, by hand:
+
+    >>> import numpy as np
+    >>> import fastcell
+    >>> from fastcell.models import LanguageModel
+    >>> from fastcell.optim import SGD
+    >>> model = LanguageModel(5, 4, 8, seed=0)
+    >>> optimizer = SGD(model.params, lr=0.5)
+    >>> ids = np.array([[0, 1], [1, 2], [2, 3], [3, 4]])
+    >>> batch = ids[:-1], ids[1:]
+    >>> before, saved = model.loss(batch)
+    >>> optimizer.step(model.backward(saved))
+    >>> after, _ = model.evaluate(batch)
+    >>> bool(after < before)
+    True
+    """
+
+    @abstractmethod
+    def loss(self, batch: Any, state: Any = None) -> tuple[float, Any]:
+        """Run the model on a batch for training.
+
+        Parameters
+        ----------
+        batch
+            What the model is trained on.
+        state
+            The recurrent state to start from; None is zeros.
+
+        Returns
+        -------
+        loss : float
+            Mean over the targets that count.
+        saved
+            What `backward` needs, used up by it; `saved.state` is the state after the
+            batch.
+        """
+
+    @abstractmethod
+    def backward(self, saved: Any) -> dict[str, np.ndarray]:
+        """Return the gradient of the loss, keyed like `state_dict()`."""
+
+    @abstractmethod
+    def evaluate(self, batch: Any, state: Any = None) -> tuple[float, Any]:
+        """Return the loss of a batch as inference gives it, and the state after it."""
+
+    @abstractmethod
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the model predicts for its input."""
+
+    @abstractmethod
+    def count(self, batch: Any) -> int:
+        """Return the number of targets over which `loss` is the mean."""
+
+    def metrics(self, loss: float) -> dict[str, float]:
+        """Return `loss` in the units of the field, by name; nothing by default.
+
+        Examples
+        --------
+        >>> from fastcell.models import LanguageModel
+        >>> LanguageModel(2, 1, 1).metrics(0.6931471805599453)
+        {'bpc': 1.0}
+        """
+        return {}

@@ -1,0 +1,483 @@
+"""A recurrent language model: from each token of a sequence to the next one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastcell._numbers import flag, integer, real
+from fastcell.cells import REGISTRY, Cell
+from fastcell.data import CharVocabulary
+from fastcell.layers import Dropout, Embedding, Linear, Sequential
+from fastcell.models.base import Model
+from fastcell.models.sampling import (
+    check_sampling,
+    draw_tokens,
+    token_probabilities,
+)
+
+_IGNORED = -100  # the target that `losses.cross_entropy` leaves out by default
+
+
+class LanguageModel(Model):
+    r"""Predict each token of a sequence from those before it.
+
+    The picture of many inputs and many outputs, in step: with tokens :math:`x_t`,
+
+    .. math::
+        e_t &= \mathrm{dropout}(E_{x_t}) \\
+        h_t &= \mathrm{cell}(e_t, h_{t-1}) \\
+        y_t &= W \, \mathrm{dropout}(h_t) + b \\
+        P(x_{t+1} = v \mid x_1 \dots x_t) &= \mathrm{softmax}(y_t)_v
+
+    (Mikolov et al. 2010; Graves 2013, arXiv:1308.0850; dropout on the connections that
+    are not recurrent, Zaremba et al. 2014, arXiv:1409.2329). The layers stand in a
+    `fastcell.Sequential`, so the input product of the first recurrent layer is a
+    gathered row whenever no dropout stands between it and the embedding.
+
+    Parameters
+    ----------
+    vocab_size : int
+        Number of different tokens.
+    embedding_dim : int
+        Number of features of an embedded token.
+    hidden_size : int
+        Units of each recurrent layer.
+    num_layers : int, default 1
+        Recurrent layers, one upon the other.
+    cell : str, default "lstm"
+        The cell of the recurrent layers: "lstm", "gru", "rnn" (with tanh), or another
+        name of `fastcell.cells.REGISTRY`.
+    dropout : float, default 0.0
+        Probability of dropping a value after the embedding, between the recurrent
+        layers and before the scores, in training; in [0, 1).
+    tie_weights : bool, default False
+        Use the embedding as the weight of the scores (Press and Wolf 2017,
+        arXiv:1608.05859); needs an `embedding_dim` of the recurrent layer's output.
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Seed of the initial weights and of dropout.
+    vocabulary : CharVocabulary or iterable of str, optional
+        The character of each token, all different. It is saved with the model, and lets
+        `generate` continue text.
+
+    Attributes
+    ----------
+    vocabulary : CharVocabulary or None
+        The characters.
+    network : Sequential
+        The layers.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If an argument is out of its range, or `vocabulary` does not name each token
+        once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.models import LanguageModel
+    >>> model = LanguageModel(4, 8, 16, vocabulary="helo", seed=0)
+    >>> ids = np.array([[0], [1], [2], [2]])  # "hell", one column
+    >>> logits, state = model.predict(ids)
+    >>> logits.shape
+    (4, 1, 4)
+    >>> len(model.generate("hell", 10, seed=0))
+    10
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embedding_dim: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        tie_weights: bool = False,
+        *,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+        vocabulary: CharVocabulary | Iterable[str] | None = None,
+    ) -> None:
+        cells = {"rnn": REGISTRY["rnn_tanh"], **REGISTRY}
+        if cell not in cells:
+            raise ValueError(f"cell must be one of {', '.join(cells)}; got {cell!r}")
+        self.vocab_size = integer("vocab_size", vocab_size, minimum=1)
+        self.embedding_dim = integer("embedding_dim", embedding_dim, minimum=1)
+        self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
+        self.num_layers = integer("num_layers", num_layers, minimum=1)
+        self.cell = cell
+        self.dropout = real("dropout", dropout, minimum=0, below=1)
+        self.tie_weights = flag("tie_weights", tie_weights)
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype must be float32 or float64; got {self.dtype}")
+        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        if vocabulary is not None and not isinstance(vocabulary, CharVocabulary):
+            vocabulary = CharVocabulary(vocabulary)
+        if vocabulary is not None and len(vocabulary) != self.vocab_size:
+            raise ValueError(
+                f"vocabulary must hold vocab_size symbols, {vocab_size}; "
+                f"got {len(vocabulary)}"
+            )
+        self.vocabulary = vocabulary
+        self._build(cells[cell])
+
+    def _build(self, cell: Cell) -> None:
+        # One independent seed for each part, whether or not the part is there, so that
+        # two models that differ in dropout only start from the same weights.
+        seeds: list[int | None] = [None] * 5
+        if self.seed is not None:
+            seeds = np.random.SeedSequence(self.seed).generate_state(5).tolist()
+        embedding = Embedding(
+            self.vocab_size, self.embedding_dim, dtype=self.dtype, seed=seeds[0]
+        )
+        rnn = cell.layer(
+            self.embedding_dim,
+            self.hidden_size,
+            num_layers=self.num_layers,
+            dropout=self.dropout if self.num_layers > 1 else 0.0,
+            dtype=self.dtype,
+            seed=seeds[1],
+        )
+        decoder = Linear(
+            rnn.output_size, self.vocab_size, dtype=self.dtype, seed=seeds[2]
+        )
+        if self.tie_weights:
+            if self.embedding_dim != rnn.output_size:
+                raise ValueError(
+                    "embedding_dim must be the size of the recurrent layer's output, "
+                    f"{rnn.output_size}, to tie the weights; got {self.embedding_dim}"
+                )
+            _tie(embedding, decoder)
+        named = {"embedding": embedding, "rnn": rnn, "decoder": decoder}
+        if self.dropout:
+            # No dropout, no layer: the recurrent layer then stands on the embedding
+            # and takes the gather path.
+            named = {
+                "embedding": embedding,
+                "embedding_dropout": Dropout(self.dropout, seed=seeds[3]),
+                "rnn": rnn,
+                "rnn_dropout": Dropout(self.dropout, seed=seeds[4]),
+                "decoder": decoder,
+            }
+        self.network = Sequential(list(named.values()))
+        self._children = named
+        self._name_of = dict(zip(self.network.children(), named, strict=True))
+
+    # ------------------------------------------------------------------ the module
+
+    def children(self) -> dict[str, Any]:
+        """Return the layers by the names that their parameters go under."""
+        return dict(self._children)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain values that JSON can hold."""
+        return {
+            "vocab_size": self.vocab_size,
+            "embedding_dim": self.embedding_dim,
+            "hidden_size": self.hidden_size,
+            "num_layers": self.num_layers,
+            "cell": self.cell,
+            "dropout": self.dropout,
+            "tie_weights": self.tie_weights,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+            "vocabulary": None
+            if self.vocabulary is None
+            else list(self.vocabulary.symbols),
+        }
+
+    def forward(self, ids: Any, state: Any = None) -> tuple[np.ndarray, Any, Any]:
+        """Return the scores of each next token, for training.
+
+        Parameters
+        ----------
+        ids : array of integers, shape (T, B)
+            The tokens.
+        state
+            The recurrent state to start from; None is zeros.
+
+        Returns
+        -------
+        logits : ndarray, shape (T, B, vocab_size)
+            Scores before the softmax.
+        state
+            The recurrent state after the last step.
+        saved
+            What the gradient needs.
+        """
+        return self.network.forward(_ids("ids", ids), state)
+
+    def __call__(self, ids: Any, state: Any = None) -> tuple[np.ndarray, Any]:
+        """Do what `predict` does."""
+        return self.predict(ids, state)
+
+    # ------------------------------------------------------------------- the model
+
+    def loss(self, batch: Any, state: Any = None) -> tuple[float, _Saved]:
+        """Return the mean cross-entropy of the next tokens, in nats.
+
+        Parameters
+        ----------
+        batch : tuple of two arrays of integers, shape (T, B)
+            Inputs and targets. A target of -100 is left out.
+        state
+            The recurrent state to start from; None is zeros.
+
+        Returns
+        -------
+        loss : float
+            Mean over the targets that count.
+        saved
+            What `backward` needs, used up by it; `saved.state` is the state after the
+            last step, to be handed to the next batch of the same streams.
+
+        Raises
+        ------
+        TypeError
+            If the batch is not two arrays of integers.
+        ValueError
+            If the shapes differ or are not (T, B), or a token is out of range.
+        """
+        from fastcell.losses import cross_entropy
+
+        inputs, targets = self._checked(batch)
+        logits, state, saved = self.network.forward(inputs, state)
+        loss, dlogits = cross_entropy(logits, targets)
+        return loss, _Saved(state, dlogits, saved)
+
+    def backward(self, saved: _Saved) -> dict[str, np.ndarray]:
+        """Return the gradient of the loss, keyed like `state_dict()`.
+
+        No gradient enters from beyond the last step of the batch, and none leaves it
+        into the state it began with.
+
+        Raises
+        ------
+        ValueError
+            If `saved` has been used up before.
+        """
+        dlogits, network = saved.take()
+        _, _, grads = self.network.backward(dlogits, network)
+        named = {}
+        for key, grad in grads.items():
+            index, _, name = key.partition(".")
+            named[f"{self._name_of[index]}.{name}"] = grad
+        if self.tie_weights and "decoder.weight" in named:
+            named["embedding.weight"] += named.pop("decoder.weight")
+        return named
+
+    def evaluate(self, batch: Any, state: Any = None) -> tuple[float, Any]:
+        """Return the loss of a batch without dropout, and the state after it.
+
+        Parameters and errors are those of `loss`.
+        """
+        from fastcell.losses import cross_entropy
+
+        inputs, targets = self._checked(batch)
+        logits, state = self.network(inputs, state)
+        loss, _ = cross_entropy(logits, targets)
+        return loss, state
+
+    def predict(self, ids: Any, state: Any = None) -> tuple[np.ndarray, Any]:
+        """Return the scores of each next token, as inference.
+
+        Parameters
+        ----------
+        ids : array of integers, shape (T, B)
+            The tokens.
+        state
+            The recurrent state to start from; None is zeros.
+
+        Returns
+        -------
+        logits : ndarray, shape (T, B, vocab_size)
+            Scores before the softmax: those of step t are for token t + 1.
+        state
+            The recurrent state after the last step.
+
+        Raises
+        ------
+        TypeError
+            If `ids` are not integers.
+        ValueError
+            If `ids` is not (T, B), or an id is out of range.
+        """
+        return self.network(_ids("ids", ids), state)
+
+    def count(self, batch: Any) -> int:
+        """Return the number of targets that are not left out.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcell.models import LanguageModel
+        >>> targets = np.array([[1, 2], [3, -100]])
+        >>> LanguageModel(4, 1, 1).count((np.zeros((2, 2), int), targets))
+        3
+        """
+        return int(np.count_nonzero(np.asarray(batch[1]) != _IGNORED))
+
+    def metrics(self, loss: float) -> dict[str, float]:
+        """Return the loss in bits per character (token), under ``"bpc"``."""
+        return {"bpc": loss / math.log(2)}
+
+    def session(self, batch_size: int = 1) -> Any:
+        """Return a session that takes tokens one step at a time.
+
+        ``session.step(ids)`` takes one token of each row, shape (B,), and returns the
+        scores of the next, shape (B, vocab_size).
+        """
+        return self.network.session(batch_size=batch_size)
+
+    def generate(
+        self,
+        prompt: Any,
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> np.ndarray | str:
+        """Continue a prompt, one drawn token after the other.
+
+        Parameters
+        ----------
+        prompt : array of integers, shape (T,) or (T, B), or str
+            At least one token to begin with; B columns are continued side by side.
+            Text is for a model with a vocabulary.
+        length : int
+            Number of tokens to draw.
+        temperature : float, default 1.0
+            The scores are divided by it: below 1 the likely tokens grow likelier.
+            0 takes the most likely token always.
+        top_k : int, optional
+            Draw from the k most likely tokens only.
+        top_p : float, optional
+            Draw from the smallest set of tokens that holds this much probability
+            only. With `top_k`, that set is taken from the k tokens.
+        seed : int, optional
+            Seed of the draws.
+
+        Returns
+        -------
+        ndarray of int64, shape (length,) or (length, B), or str
+            The tokens after the prompt, in the kind of the prompt.
+
+        Raises
+        ------
+        TypeError
+            If the prompt holds no integers, or another argument is of the wrong type.
+        ValueError
+            If the prompt is empty or holds an unknown token, or another argument is
+            out of its range.
+
+        Examples
+        --------
+        >>> from fastcell.models import LanguageModel
+        >>> model = LanguageModel(4, 8, 16, seed=0)
+        >>> model.generate([0, 1], 5, temperature=0.8, top_k=3, seed=1).shape
+        (5,)
+        """
+        temperature, top_k, top_p = check_sampling(temperature, top_k, top_p)
+        length = integer("length", length, minimum=0)
+        text = isinstance(prompt, str)
+        if text and self.vocabulary is None:
+            raise ValueError(
+                "prompt must be token ids, as the model has no vocabulary; got text"
+            )
+        ids = self.vocabulary.encode(prompt) if text else np.asarray(prompt)
+        if ids.ndim not in (1, 2):
+            raise ValueError(
+                f"prompt must have the shape (T,) or (T, B); got {ids.shape}"
+            )
+        if len(ids) == 0:
+            raise ValueError("prompt must hold at least one token; got none")
+        columns = _ids("prompt", ids if ids.ndim == 2 else ids[:, np.newaxis])
+        self._check_range("prompt", columns)
+
+        random = np.random.default_rng(seed)
+        session = self.session(columns.shape[1])
+        for token in columns:
+            logits = session.step(token)
+        drawn = np.empty((length, columns.shape[1]), np.int64)
+        for t in range(length):
+            p = token_probabilities(logits, temperature, top_k, top_p)
+            drawn[t] = draw_tokens(p, random)
+            if t + 1 < length:
+                logits = session.step(drawn[t])
+        if text:
+            return self.vocabulary.decode(drawn[:, 0])
+        return drawn if ids.ndim == 2 else drawn[:, 0]
+
+    # ------------------------------------------------------------------------ checks
+
+    def _checked(self, batch: Any) -> tuple[np.ndarray, np.ndarray]:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise TypeError(
+                f"batch must be a pair (inputs, targets); got {type(batch).__name__}"
+            )
+        inputs = _ids("inputs", batch[0])
+        targets = _ids("targets", batch[1])
+        if inputs.shape != targets.shape:
+            raise ValueError(
+                f"targets must have the shape of the inputs, {inputs.shape}; "
+                f"got {targets.shape}"
+            )
+        self._check_range("inputs", inputs)
+        self._check_range("targets", targets[targets != _IGNORED])
+        return inputs, targets
+
+    def _check_range(self, name: str, ids: np.ndarray) -> None:
+        if ids.size and (ids.min() < 0 or ids.max() >= self.vocab_size):
+            wrong = ids.min() if ids.min() < 0 else ids.max()
+            raise ValueError(
+                f"{name} must be ids from 0 to {self.vocab_size - 1}; got {wrong}"
+            )
+
+
+class _Saved:
+    """What `LanguageModel.backward` needs, and the state after the batch."""
+
+    __slots__ = ("_dlogits", "_network", "state")
+
+    def __init__(self, state: Any, dlogits: np.ndarray, network: Any) -> None:
+        self.state = state
+        self._dlogits = dlogits
+        self._network = network
+
+    def take(self) -> tuple[np.ndarray, Any]:
+        """Hand over the saved values, once: backward makes the gradients in them."""
+        if self._dlogits is None:
+            raise ValueError("saved must not be used before; backward uses it up")
+        taken = self._dlogits, self._network
+        self._dlogits = self._network = None
+        return taken
+
+
+def _tie(embedding: Embedding, decoder: Linear) -> None:
+    """Let both layers hold one weight.
+
+    It starts from the decoder's: the unit variance of an embedding would make scores
+    of the size of the hidden layer's square root, and a first loss far above log V.
+    """
+    embedding.params["weight"] = decoder.params["weight"]
+    decoder.params.share("weight", embedding.params)
+
+
+def _ids(name: str, ids: Any) -> np.ndarray:
+    ids = np.asarray(ids)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers; got dtype {ids.dtype}")
+    if ids.ndim != 2:
+        raise ValueError(f"{name} must have the shape (T, B); got {ids.shape}")
+    return ids

@@ -1,0 +1,134 @@
+"""What all layers and models share: parameters, state dict, configuration, randomness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastcell.parameters import ParameterGroup, Parameters, check_like
+
+
+class Module:
+    """The base of layers and models.
+
+    A leaf keeps its arrays in ``_parameters`` (a `Parameters`) and its generator, if it
+    has one, in ``_random``; a container returns its parts from `children`.
+
+    There is no hidden state between calls: what backward needs is `saved`, which
+    forward returns and backward uses up.
+    """
+
+    _parameters: Parameters | None = None
+    _random: np.random.Generator | None = None
+
+    def children(self) -> dict[str, Module]:
+        """Return the parts by name; none for a leaf."""
+        return {}
+
+    @property
+    def params(self) -> Parameters | ParameterGroup:
+        """The parameters themselves, by the names of `state_dict`."""
+        if self._parameters is not None:
+            return self._parameters
+        return ParameterGroup({n: child.params for n, child in self.children().items()})
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of all parameters, by name."""
+        return {name: array.copy() for name, array in self.params.arrays().items()}
+
+    def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> None:
+        """Copy parameters in.
+
+        Parameters
+        ----------
+        mapping : mapping of str to array
+            Arrays of the names, shapes and dtypes of `state_dict`, or whatever NumPy
+            takes for an array, such as PyTorch's tensors.
+        strict : bool, default True
+            Whether every parameter must be there, and nothing else.
+
+        Raises
+        ------
+        KeyError
+            If `strict` and a name is missing or unknown.
+        TypeError
+            If a dtype differs.
+        ValueError
+            If a shape differs. In all cases nothing is changed.
+        """
+        params = self.params
+        arrays, aliases = params.arrays(), getattr(params, "aliases", {})
+        missing = [name for name in arrays if name not in mapping]
+        unknown = [name for name in mapping if name not in arrays and name not in aliases]
+        if strict and missing:
+            raise KeyError(f"state dict: {', '.join(missing)} missing")
+        if strict and unknown:
+            raise KeyError(
+                f"state dict: unknown {', '.join(map(str, unknown))}; "
+                f"expected {', '.join(arrays)}"
+            )
+        values = {
+            name: check_like(name, mapping[name], array)
+            for name, array in arrays.items()
+            if name in mapping
+        }
+        for name, value in values.items():
+            arrays[name][...] = value
+        params.changed()
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        raise NotImplementedError(f"{type(self).__name__} has no configuration")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Module:
+        """Make a module from what `config` returned."""
+        return cls(**config)
+
+    def rng_state(self) -> dict[str, Any]:
+        """Return the state of every random generator, by the module's name, for JSON."""
+        states = {} if self._random is None else {"": self._random.bit_generator.state}
+        for name, child in self.children().items():
+            for inner, state in child.rng_state().items():
+                states[f"{name}.{inner}".rstrip(".")] = state
+        return states
+
+    def set_rng_state(self, states: Mapping[str, Any]) -> None:
+        """Restore what `rng_state` returned.
+
+        Raises
+        ------
+        KeyError
+            If the state of a generator is missing, or one is unknown.
+        """
+        own = self.rng_state()
+        if set(own) != set(states):
+            raise KeyError(
+                f"rng state: expected {sorted(own)}; got {sorted(map(str, states))}"
+            )
+        self._restore(states, "")
+
+    def _restore(self, states: Mapping[str, Any], name: str) -> None:
+        if self._random is not None:
+            self._random.bit_generator.state = states[name]
+        for child_name, child in self.children().items():
+            child._restore(states, f"{name}.{child_name}".lstrip("."))
+
+
+def check_dtype(dtype: Any) -> np.dtype:
+    """Return float32 or float64 as a dtype.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise TypeError(f"dtype must be float32 or float64; got {dtype!r}")
+    return found

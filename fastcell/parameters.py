@@ -1,0 +1,187 @@
+"""Parameters: arrays by name, whose changes the layers notice.
+
+Layers pack their weights once per version. An optimizer says when it has changed the
+arrays (`Parameters.changed`); a user who takes an array out and writes into it does
+not. So an array that has been handed out is compared with a copy before each use, for
+as long as somebody holds it. Nobody pays who does not reach in.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+
+def _references(arrays: dict[str, np.ndarray], name: str) -> int:
+    return sys.getrefcount(arrays[name])
+
+
+# The count of an array that only its dict holds.
+_UNSHARED = _references({"a": np.zeros(1)}, "a")
+
+
+class Parameters(Mapping[str, np.ndarray]):
+    """The parameters of one layer, by name.
+
+    ``params[name]`` is the array itself: writing into it changes the layer.
+    ``params[name] = value`` copies `value` in.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+        Contiguous float32 or float64 arrays. They are kept, not copied.
+
+    Examples
+    --------
+    >>> import fastcell
+    >>> layer = fastcell.Linear(2, 1, seed=0)
+    >>> layer.params["bias"][...] = 3
+    >>> layer(np.zeros((1, 2), np.float32))
+    array([[3.]], dtype=float32)
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        self._arrays = arrays
+        self._version = 0
+        self._copies: dict[str, np.ndarray] = {}  # of arrays that were handed out
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        array = self._arrays[name]
+        if name not in self._copies:
+            self._copies[name] = array.copy()
+        return array
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self._arrays:
+            raise KeyError(f"{name}: expected one of {', '.join(self._arrays)}")
+        self._arrays[name][...] = check_like(name, value, self._arrays[name])
+        self.changed()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}: {a.shape}" for name, a in self._arrays.items())
+        return f"{type(self).__name__}({{{shapes}}})"
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays for code that will call `changed` when it has written."""
+        return dict(self._arrays)
+
+    def changed(self) -> None:
+        """Say that an array was written to."""
+        self._version += 1
+
+    def share(self, name: str, other: Parameters, other_name: str | None = None) -> None:
+        """Let both hold one array: that of `other`.
+
+        Raises
+        ------
+        ValueError
+            If the shapes or dtypes differ.
+        """
+        array = other._arrays[other_name or name]
+        self._arrays[name] = check_like(name, array, self._arrays[name])
+        self._copies[name] = array.copy()  # `other` may change it at any time
+        self.changed()
+
+    def version(self) -> int:
+        """Return a number that is new whenever an array has changed."""
+        for name in list(self._copies):
+            array, copy = self._arrays[name], self._copies[name]
+            if not _same_bits(array, copy):
+                np.copyto(copy, array)
+                self._version += 1
+            del array, copy
+            if _references(self._arrays, name) <= _UNSHARED:
+                del self._copies[name]
+        return self._version
+
+
+class ParameterGroup(Mapping[str, np.ndarray]):
+    """The parameters of several layers, under prefixed names.
+
+    An array that two layers share appears once, under its first name.
+
+    Parameters
+    ----------
+    children : mapping of str to Parameters or ParameterGroup
+        What to join, by prefix; a dot is put between prefix and name.
+    """
+
+    def __init__(self, children: Mapping[str, Parameters | ParameterGroup]) -> None:
+        self._children = dict(children)
+        self._where: dict[str, tuple[str, str]] = {}
+        self.aliases: dict[str, str] = {}  # a shared array's other names -> its first
+        first: dict[int, str] = {}
+        for prefix, child in self._children.items():
+            for name, array in child.arrays().items():
+                full = f"{prefix}.{name}"
+                if id(array) in first:
+                    self.aliases[full] = first[id(array)]
+                else:
+                    first[id(array)] = full
+                    self._where[full] = (prefix, name)
+            for alias, target in getattr(child, "aliases", {}).items():
+                self.aliases[f"{prefix}.{alias}"] = f"{prefix}.{target}"
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        prefix, inner = self._where[name]
+        return self._children[prefix][inner]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self._where:
+            raise KeyError(f"{name}: expected one of {', '.join(self._where)}")
+        prefix, inner = self._where[name]
+        self._children[prefix][inner] = value
+        self.changed()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._where)
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}: {a.shape}" for name, a in self.arrays().items())
+        return f"{type(self).__name__}({{{shapes}}})"
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays for code that will call `changed` when it has written."""
+        children = {prefix: c.arrays() for prefix, c in self._children.items()}
+        return {full: children[p][name] for full, (p, name) in self._where.items()}
+
+    def changed(self) -> None:
+        """Say that an array was written to."""
+        for child in self._children.values():
+            child.changed()
+
+
+def check_like(name: str, value: Any, like: np.ndarray) -> np.ndarray:
+    """Return `value` as an array of the shape and dtype of `like`.
+
+    Raises
+    ------
+    TypeError
+        If the dtype differs: no value is cast in silence.
+    ValueError
+        If the shape differs.
+    """
+    array = np.asarray(value)
+    if array.dtype != like.dtype:
+        raise TypeError(f"{name} must be {like.dtype}; got {array.dtype}")
+    if array.shape != like.shape:
+        raise ValueError(f"{name} must have the shape {like.shape}; got {array.shape}")
+    return array
+
+
+def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Compare bits, for which NaN equals itself and 0 differs from -0."""
+    unsigned = np.dtype(f"u{a.itemsize}")
+    return np.array_equal(a.view(unsigned), b.view(unsigned))

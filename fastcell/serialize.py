@@ -1,0 +1,460 @@
+"""Models and arrays in safetensors files: no pickle, nothing half-written.
+
+The `safetensors` package reads and writes the format. A file may come from anywhere, so
+what that package lets pass is checked here: keys given twice, values that NumPy does
+not have, configurations that are none. Only the classes of a fixed table are built.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import operator
+import os
+import reprlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastcell._files import Path, check_regular, named_errors, write_atomically
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from fastcell.module import Module
+
+__all__ = [
+    "MODEL_CLASSES",
+    "load",
+    "model_class",
+    "read_arrays",
+    "save",
+    "write_arrays",
+]
+
+# What `load` may build, and where it is: looked up when it is needed.
+MODEL_CLASSES = {
+    "RNN": "fastcell:RNN",
+    "LSTM": "fastcell:LSTM",
+    "GRU": "fastcell:GRU",
+    "Embedding": "fastcell:Embedding",
+    "Linear": "fastcell:Linear",
+    "Dropout": "fastcell:Dropout",
+    "Sequential": "fastcell:Sequential",
+    "LanguageModel": "fastcell.models:LanguageModel",
+}
+
+_FORMAT = 1
+_METADATA_KEY = "fastcell"
+# The reader's limit, so that nothing is written that cannot be read.
+_MAX_HEADER = 100_000_000
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = 80
+_REPR.maxdict = 20
+
+_NOT_VALID = "not a valid safetensors file"
+
+_DTYPES = {
+    "BOOL": np.dtype(np.bool_),
+    "I8": np.dtype(np.int8),
+    "I16": np.dtype(np.int16),
+    "I32": np.dtype(np.int32),
+    "I64": np.dtype(np.int64),
+    "U8": np.dtype(np.uint8),
+    "U16": np.dtype(np.uint16),
+    "U32": np.dtype(np.uint32),
+    "U64": np.dtype(np.uint64),
+    "F16": np.dtype(np.float16),
+    "F32": np.dtype(np.float32),
+    "F64": np.dtype(np.float64),
+}
+
+
+def save(model: Module, path: Path) -> None:
+    """Write a model, its configuration and its parameters, to a safetensors file.
+
+    The file appears whole or not at all: a file of that name stays as it was until the
+    new one is complete on the disk.
+
+    Parameters
+    ----------
+    model : Module
+        A layer or a model of fastcell.
+    path : path
+        Where to; the usual suffix is ``.safetensors``.
+
+    Raises
+    ------
+    TypeError
+        If `model` is of a class that `load` could not build.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import fastcell, os, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = os.path.join(folder.name, "linear.safetensors")
+    >>> model = fastcell.Linear(3, 2, seed=0)
+    >>> fastcell.save(model, path)
+    >>> bool((fastcell.load(path).params["weight"] == model.params["weight"]).all())
+    True
+    >>> folder.cleanup()
+    """
+    name = type(model).__name__
+    if name not in MODEL_CLASSES or model_class(name) is not type(model):
+        raise TypeError(
+            f"model must be a {_one_of(MODEL_CLASSES)} of fastcell; "
+            f"got {type(model).__module__}.{type(model).__qualname__}"
+        )
+    description = {"format": _FORMAT, "class": name, "config": model.config()}
+    text = json.dumps(description, allow_nan=False)
+    write_arrays(path, model.state_dict(), {_METADATA_KEY: text})
+
+
+def load(path: Path) -> Module:
+    """Read a model that `save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The file. It need not be trusted: no code in it is run, and only classes of
+        fastcell are built.
+
+    Returns
+    -------
+    model : Module
+        Of the class that was saved, with the same configuration and parameters.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no safetensors file, a damaged one, or holds no model of fastcell.
+
+    Examples
+    --------
+    >>> import fastcell
+    >>> fastcell.load("nowhere.safetensors")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.safetensors'
+    """
+    arrays, metadata = read_arrays(path)
+    path = os.fsdecode(path)
+    if _METADATA_KEY not in metadata:
+        raise ValueError(
+            f"{path}: no model of fastcell: the metadata have no entry "
+            f"{_METADATA_KEY!r}; read_arrays reads such a file"
+        )
+    description = _parsed(path, f"metadata {_METADATA_KEY!r}", metadata[_METADATA_KEY])
+    if not isinstance(description, dict):
+        raise ValueError(f"{path}: the metadata {_METADATA_KEY!r} are no JSON object")
+    number = description.get("format")
+    if type(number) is not int or number != _FORMAT:
+        raise ValueError(
+            f"{path}: the format must be {_FORMAT}; got {_short(number)}"
+            + (" of a later fastcell" if type(number) is int and number > 1 else "")
+        )
+    name, config = description.get("class"), description.get("config")
+    if not isinstance(name, str) or name not in MODEL_CLASSES:
+        raise ValueError(
+            f"{path}: the class must be {_one_of(MODEL_CLASSES)}; got {_short(name)}"
+        )
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: the config must be a JSON object")
+    cls = model_class(name)
+    # Whatever these two say against the file's content, the file is to blame.
+    try:
+        model = cls.from_config(config)
+    except Exception as error:
+        raise ValueError(
+            f"{path}: no {name} can be made of the config {_short(config)}: {error}"
+        ) from error
+    try:
+        model.load_state_dict(arrays)
+    except Exception as error:
+        raise ValueError(
+            f"{path}: the arrays do not fit the {name} of the config: {error}"
+        ) from error
+    return model
+
+
+def model_class(name: str) -> type[Module]:
+    """Return the class of fastcell that files call `name`.
+
+    A container uses this to build its children from its configuration.
+
+    Raises
+    ------
+    ValueError
+        If there is no such class, or files may not name it.
+
+    Examples
+    --------
+    >>> from fastcell.serialize import model_class
+    >>> model_class("os.system")
+    Traceback (most recent call last):
+    ...
+    ValueError: the class must be RNN, LSTM, GRU, Embedding, Linear, Dropout, \
+Sequential or LanguageModel; got 'os.system'
+    """
+    if not isinstance(name, str) or name not in MODEL_CLASSES:
+        raise ValueError(
+            f"the class must be {_one_of(MODEL_CLASSES)}; got {_short(name)}"
+        )
+    module, _, attribute = MODEL_CLASSES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def write_arrays(
+    path: Path,
+    arrays: Mapping[str, ArrayLike],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write named arrays to a safetensors file.
+
+    The same arrays and metadata give the same bytes. The file is written under another
+    name in the same folder, flushed to the disk and renamed; if that fails, the other
+    file is removed and `path` is as before. An existing file's permissions are kept.
+
+    Parameters
+    ----------
+    path : path
+        Where to. A link is followed; anything but a regular file is left alone.
+    arrays : mapping of str to array
+        Of bool, integers, float16, float32 or float64.
+    metadata : mapping of str to str, optional
+        Texts to keep beside the arrays.
+
+    Raises
+    ------
+    TypeError
+        If a name or a text is no string, or an array of another dtype.
+    ValueError
+        If a name is ``"__metadata__"``, or a text cannot be written as UTF-8.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from fastcell.serialize import read_arrays, write_arrays
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "arrays.safetensors")
+    ...     write_arrays(path, {"x": np.arange(3.0)}, {"unit": "s"})
+    ...     read_arrays(path)
+    ({'x': array([0., 1., 2.])}, {'unit': 's'})
+    """
+    from safetensors.numpy import save as to_safetensors
+
+    tensors = {name: _writable(name, array) for name, array in arrays.items()}
+    metadata = dict(metadata or {})
+    for key, text in metadata.items():
+        _check_text("metadata key", key)
+        _check_text(f"metadata[{key!r}]", text)
+    content = memoryview(to_safetensors(tensors))
+    # The package writes metadata in an order that differs from run to run.
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(bytes(content[8 : 8 + length]))
+    if metadata:
+        header = {"__metadata__": dict(sorted(metadata.items())), **header}
+    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    encoded += b" " * (-len(encoded) % 8)  # the data begin at a multiple of 8
+    if len(encoded) > _MAX_HEADER:
+        raise ValueError(
+            f"names and metadata must fit into {_MAX_HEADER} bytes; got {len(encoded)}"
+        )
+    write_atomically(
+        path, len(encoded).to_bytes(8, "little"), encoded, content[8 + length :]
+    )
+
+
+def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Read all arrays and the metadata of a safetensors file.
+
+    Parameters
+    ----------
+    path : path
+        The file, which need not be trusted.
+
+    Returns
+    -------
+    arrays : dict of str to array
+        Writable and owned by the caller.
+    metadata : dict of str to str
+        Empty if there are none.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no safetensors file, damaged, or says something twice; or holds an
+        array of a dtype that NumPy does not have.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from fastcell.serialize import read_arrays
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "empty.safetensors")
+    ...     with open(path, "wb") as file:
+    ...         size = file.write(bytes(8) + b"{}")
+    ...     try:
+    ...         read_arrays(path)
+    ...     except ValueError as error:
+    ...         print(str(error).removeprefix(path))
+    : the header is not valid: Expecting value: line 1 column 1 (char 0)
+    """
+    from safetensors import SafetensorError, deserialize
+
+    content, header = _read(path)
+    path = os.fsdecode(path)
+    try:
+        tensors = dict(deserialize(content))
+    except SafetensorError as error:
+        reason = str(error).removeprefix("Error while deserializing: ")
+        raise ValueError(f"{path}: {_NOT_VALID}: {reason}") from None
+    metadata = header.pop("__metadata__", None) or {}
+    return {name: _array(path, name, tensors[name]) for name in header}, metadata
+
+
+def _array(path: str, name: str, tensor: Mapping[str, Any]) -> NDArray[Any]:
+    if tensor["dtype"] not in _DTYPES:
+        raise ValueError(
+            f"{path}: the array {_short(name)} has the dtype {tensor['dtype']}, "
+            f"which NumPy does not have"
+        )
+    dtype = _DTYPES[tensor["dtype"]]
+    stored = dtype.newbyteorder("<")
+    raw = np.frombuffer(tensor["data"], np.uint8)
+    if dtype == np.bool_ and raw.max(initial=0) > 1:
+        raise ValueError(
+            f"{path}: the array {_short(name)} of bools has a byte that is not 0 or 1"
+        )
+    try:
+        array = np.frombuffer(tensor["data"], stored).reshape(tensor["shape"])
+    except (ValueError, OverflowError) as error:  # beyond NumPy's number of dimensions
+        raise ValueError(
+            f"{path}: the array {_short(name)} has a shape that NumPy does not have: "
+            f"{error}"
+        ) from None
+    return (
+        array if array.dtype == dtype and array.flags.writeable else array.astype(dtype)
+    )
+
+
+def _parsed(path: str, what: str, text: str) -> Any:
+    """Return the JSON value `text`, whose objects have no key twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in seen:
+                raise ValueError(f"the key {_short(key)} stands there twice")
+            seen[key] = value
+        return seen
+
+    def reject(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        return json.loads(text, object_pairs_hook=once, parse_constant=reject)
+    except RecursionError:
+        raise ValueError(f"{path}: the {what} is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: the {what} is not valid: {error}") from None
+
+
+def _writable(name: object, value: ArrayLike) -> NDArray[Any]:
+    """Check one array and its name, return it in memory order and native bytes."""
+    _check_text("array name", name)
+    if name == "__metadata__":
+        raise ValueError("no array may have the name '__metadata__'")
+    array = np.asarray(value, order="C")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype not in _DTYPES.values():
+        raise TypeError(
+            f"arrays[{name!r}] must be bool, integer, float16, float32 or float64; "
+            f"got dtype {array.dtype}"
+        )
+    return array
+
+
+def _check_text(what: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be a string; got {text!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} must be valid Unicode; got {text!r}") from None
+
+
+def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Return a file's content and its header.
+
+    The header is held against the size of the file before the rest is read: a large
+    file of another kind must not fill the memory.
+    """
+    with named_errors(path):
+        check_regular(path, os.stat(path).st_mode)
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = file.read(8)
+            path = os.fsdecode(path)
+            if len(start) < 8:
+                raise ValueError(
+                    f"{path}: {_NOT_VALID}: it must have at least 8 bytes; "
+                    f"got {len(start)}"
+                )
+            length = int.from_bytes(start, "little")
+            if length > min(size - 8, _MAX_HEADER):
+                raise ValueError(
+                    f"{path}: {_NOT_VALID}: it says that its header has {length} "
+                    f"bytes, but the file has {size}"
+                )
+            encoded = file.read(length)
+            header = _header(path, encoded, size - 8 - length)
+            return start + encoded + file.read(), header
+
+
+def _header(path: str, encoded: bytes, data_size: int) -> dict[str, Any]:
+    """Parse a header; check what the package does not, and the size of the data."""
+    try:
+        text = encoded.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: {_NOT_VALID}: the header: {error}") from None
+    header = _parsed(path, "header", text)
+    if not isinstance(header, dict):
+        raise ValueError(f"{path}: {_NOT_VALID}: the header must be a JSON object")
+    declared = 0
+    for name, entry in header.items():
+        if name != "__metadata__":
+            try:
+                _, end = entry["data_offsets"]
+                declared = max(declared, operator.index(end))
+            except (TypeError, KeyError, ValueError):
+                raise ValueError(
+                    f"{path}: {_NOT_VALID}: the array {_short(name)} has no offsets"
+                ) from None
+    if declared != data_size:
+        raise ValueError(
+            f"{path}: {_NOT_VALID}: the header tells of {declared} bytes of data, but "
+            f"{data_size} follow it"
+        )
+    return header
+
+
+def _one_of(names: Mapping[str, Any]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
+
+def _short(value: object) -> str:
+    """Return `value` as an error may show it, however long or deep it is."""
+    return _REPR.repr(value)

@@ -1,0 +1,58 @@
+"""How many threads a call may use.
+
+The default is the number of cores that this process may run on. FASTCELL_NUM_THREADS
+sets another.
+"""
+
+from __future__ import annotations
+
+import os
+
+from fastcell._numbers import integer
+
+MOST_THREADS = 256
+
+
+def _default() -> int:
+    wanted = os.environ.get("FASTCELL_NUM_THREADS")
+    if wanted is not None:
+        try:
+            return min(integer("n", int(wanted), minimum=1), MOST_THREADS)
+        except ValueError:
+            raise ValueError(
+                f"FASTCELL_NUM_THREADS must be an integer >= 1; got {wanted!r}"
+            ) from None
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    return min(os.cpu_count() or 1, MOST_THREADS)
+
+
+_threads = _default()
+
+
+def set_num_threads(n: int) -> None:
+    """Let calls use up to `n` threads, the calling one included.
+
+    Results of forward do not depend on it, to the last bit; gradients do not either.
+
+    Parameters
+    ----------
+    n : int
+        At least 1; more than 256 counts as 256.
+
+    Examples
+    --------
+    >>> import fastcell
+    >>> before = fastcell.get_num_threads()
+    >>> fastcell.set_num_threads(1)
+    >>> fastcell.get_num_threads()
+    1
+    >>> fastcell.set_num_threads(before)
+    """
+    global _threads
+    _threads = min(integer("n", n, minimum=1), MOST_THREADS)
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that calls may use."""
+    return _threads

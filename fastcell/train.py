@@ -1,0 +1,520 @@
+"""Training: truncated backpropagation through time that can be stopped and resumed."""
+
+from __future__ import annotations
+
+import math
+import os
+import reprlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastcell._interrupts import Interrupted, Interrupts, TrainingInterrupted
+from fastcell._numbers import integer, real
+from fastcell._progress import Progress
+from fastcell.checkpoint import (
+    data_fingerprint,
+    machine,
+    read_checkpoint,
+    write_checkpoint,
+)
+from fastcell.history import History
+
+if TYPE_CHECKING:
+    from fastcell.models.base import Model
+    from fastcell.optim import Optimizer
+
+__all__ = ["History", "Trainer", "TrainingInterrupted"]
+
+
+@dataclass
+class _Position:
+    """Where a run stands. With the weights, all that the next step depends on."""
+
+    step: int = 0  # optimizer steps done
+    epoch: int = 0  # epochs completed
+    window: int = 0  # windows of the present epoch done
+    state: Any = None  # recurrent state after the last window
+    # Of the time since the last record:
+    loss_sum: float = 0.0  # losses times their targets
+    num_targets: int = 0
+    step_seconds: float = 0.0  # time in steps, without validation
+    # Of the whole run:
+    seconds: float = 0.0
+    base_lr: float = 0.0
+
+
+class Trainer:
+    """Train a model on batches that continue one another.
+
+    Each step runs the model on the next window of the data from the state that the
+    window before has left, with no gradient flowing back across the border: truncated
+    backpropagation through time. The state is zero at the start of each epoch.
+
+    A run that is resumed from a checkpoint ends with the very bits that it would have
+    had without the break, given the same thread count and instruction set.
+
+    Parameters
+    ----------
+    model : Model
+        What is trained.
+    optimizer : Optimizer
+        Made over ``model.params``.
+    clip_norm : float, optional
+        Scale the gradients down to this norm where it is exceeded.
+    schedule : callable, optional
+        From the number of steps done to a factor of the optimizer's learning rate as it
+        is at the start of the run.
+    callbacks : iterable of callables, optional
+        ``callback(trainer, record)`` is called with each new record of the history; it
+        may call `stop`. The history is restored on resuming, so a callback that decides
+        by ``trainer.history`` needs no state of its own.
+    progress : bool, default True
+        Show a progress bar on a terminal's stderr, and a line for each record.
+
+    Attributes
+    ----------
+    history : History
+        The records of the run.
+    info : dict
+        Plain values to be kept in the checkpoints; `resume` brings them back.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.models import LanguageModel
+    >>> from fastcell.optim import Adam
+    >>> from fastcell.train import Trainer
+    >>> model = LanguageModel(3, 4, 8, seed=0)
+    >>> ids = np.tile([0, 1, 2], 20)[:, np.newaxis]  # one stream, (T, B) = (60, 1)
+    >>> data = [(ids[i : i + 10], ids[i + 1 : i + 11]) for i in range(0, 50, 10)]
+    >>> trainer = Trainer(model, Adam(model.params, lr=0.05), progress=False)
+    >>> history = trainer.fit(data, data, epochs=8)
+    >>> history[-1]["step"], history[-1]["valid_loss"] < 0.1
+    (40, True)
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        optimizer: Optimizer,
+        clip_norm: float | None = None,
+        schedule: Callable[[int], float] | None = None,
+        callbacks: Iterable[Callable[[Trainer, dict[str, Any]], Any]] = (),
+        progress: bool = True,
+    ) -> None:
+        if clip_norm is not None:
+            clip_norm = real("clip_norm", clip_norm, above=0)
+        if schedule is not None and not callable(schedule):
+            raise TypeError(
+                f"schedule must be a function of the step; got {schedule!r}"
+            )
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            if not callable(callback):
+                raise TypeError(f"callbacks must be callable; got {callback!r}")
+        self.model = model
+        self.optimizer = optimizer
+        self.clip_norm = clip_norm
+        self.schedule = schedule
+        self.progress = progress
+        self.history = History()
+        self.info: dict[str, Any] = {}
+        self._position = _Position()
+        self._resumed: dict[str, Any] | None = None
+        self._stopped = False
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done in this run."""
+        return self._position.step
+
+    def stop(self) -> None:
+        """End the run after the present step, as if it were complete."""
+        self._stopped = True
+
+    # ------------------------------------------------------------------- the run
+
+    def fit(
+        self,
+        train_data: Sequence[Any],
+        valid_data: Iterable[Any] | None = None,
+        *,
+        epochs: int | None = None,
+        steps: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_seconds: float | None = 60.0,
+        checkpoint_steps: int | None = None,
+        validate_every: int | None = None,
+    ) -> History:
+        """Train until the epochs or the steps are done, whichever comes first.
+
+        Parameters
+        ----------
+        train_data : sequence of batches
+            One epoch of windows in their order, such as `fastcell.data.TextStreams`.
+            They are taken by index, so that a run resumes in the middle of an epoch.
+        valid_data : iterable of batches, optional
+            What `evaluate` measures, from its start each time; the state is carried
+            through here as well.
+        epochs, steps : int, optional
+            Length of the whole run, resumed or not; one epoch if neither is given.
+        checkpoint : path, optional
+            A file to save the run to: at the start, at the end of each epoch and of the
+            run, on interruption, and as the next two say.
+        checkpoint_seconds : float, optional
+            Save when this much time has passed since the last checkpoint.
+        checkpoint_steps : int, optional
+            Save every so many steps.
+        validate_every : int, optional
+            Steps between records of the history; at the end of each epoch if not given.
+            The last step of a run always makes one.
+
+        Returns
+        -------
+        History
+            One record for each validation.
+
+        Raises
+        ------
+        TrainingInterrupted
+            On Ctrl-C or SIGTERM, in the main thread: the step at hand is finished and
+            the checkpoint saved before. A second Ctrl-C does not wait.
+        FloatingPointError
+            If the loss or the gradients become NaN or infinite. The weights are those
+            before that step, and no checkpoint of them is written.
+        TypeError, ValueError
+            If an argument is of the wrong type or out of its range, there is no window
+            to train on, or the data are not those of the resumed run.
+        """
+        if epochs is not None:
+            epochs = integer("epochs", epochs, minimum=0)
+        if steps is not None:
+            steps = integer("steps", steps, minimum=0)
+        if epochs is None and steps is None:
+            epochs = 1
+        if checkpoint_seconds is None:
+            checkpoint_seconds = math.inf
+        else:
+            checkpoint_seconds = real(
+                "checkpoint_seconds", checkpoint_seconds, minimum=0
+            )
+        if checkpoint_steps is not None:
+            checkpoint_steps = integer("checkpoint_steps", checkpoint_steps, minimum=1)
+        if validate_every is not None:
+            validate_every = integer("validate_every", validate_every, minimum=1)
+        if len(train_data) == 0:
+            raise ValueError("train_data must hold at least one window; got none")
+        path = None if checkpoint is None else os.fspath(checkpoint)
+
+        fingerprint = data_fingerprint(train_data)
+        self._begin(fingerprint)
+        ends = [] if steps is None else [steps]
+        if epochs is not None:
+            ends.append(epochs * len(train_data))
+        last_step = min(ends)
+
+        position = self._position
+        saved_at = time.monotonic()
+        saved = (position.step, len(self.history)) if self._resumed else None
+        self._resumed = None
+        with (
+            Interrupts() as interrupts,
+            Progress(self.progress, position.step, last_step) as bar,
+        ):
+            try:
+                while True:
+                    # What a step calls for is done at the start of the next turn, so
+                    # that a run interrupted in the middle of it, and resumed, does it.
+                    done = position.step >= last_step or self._stopped
+                    if self._record_due(done, validate_every):
+                        self._record(train_data, valid_data, interrupts, bar)
+                        done = done or self._stopped
+                    save_due = (
+                        done
+                        or position.window == 0
+                        or position.step % (checkpoint_steps or math.inf) == 0
+                        or time.monotonic() - saved_at >= checkpoint_seconds
+                    )
+                    reached = (position.step, len(self.history))
+                    if path is not None and save_due and reached != saved:
+                        self._save(path, fingerprint)
+                        saved_at, saved = time.monotonic(), reached
+                    interrupts.check()
+                    if done:
+                        return self.history
+                    self._step(train_data, bar)
+            except Interrupted as interrupted:
+                if path is not None and (position.step, len(self.history)) != saved:
+                    self._save(path, fingerprint)
+                raise TrainingInterrupted(
+                    interrupted.signum, position.step, path, self.history
+                ) from None
+            finally:
+                if self.schedule is not None:
+                    self.optimizer.lr = position.base_lr
+
+    def evaluate(self, data: Iterable[Any]) -> float:
+        """Return the mean loss of the model over all targets, as inference.
+
+        Parameters
+        ----------
+        data : iterable of batches
+            Windows that continue one another: each starts from the state that the one
+            before has left, the first from zero.
+
+        Raises
+        ------
+        ValueError
+            If no target counts.
+        """
+        return self._evaluate(data, None)
+
+    def _begin(self, fingerprint: dict[str, int]) -> None:
+        """Start a new run, unless one has been resumed."""
+        self._stopped = False
+        if self._resumed is None:
+            self._position = _Position(base_lr=float(self.optimizer.lr))
+            self.history = History()
+            return
+        if (
+            self._resumed["data"] != fingerprint
+            or self._position.window >= fingerprint["windows"]
+        ):
+            raise ValueError(
+                "train_data must be those of the resumed run; got others, or other "
+                "windows of them"
+            )
+        then, now = self._resumed["machine"], machine()
+        if then != now:
+            import warnings
+
+            changed = ", ".join(
+                f"{key} was {then.get(key)} and is {now[key]}"
+                for key in now
+                if then.get(key) != now[key]
+            )
+            warnings.warn(
+                f"the resumed run may not repeat bit for bit: {changed}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    def _step(self, train_data: Sequence[Any], bar: Progress) -> None:
+        from fastcell.optim import clip_grad_norm
+
+        position = self._position
+        started = time.perf_counter()
+        batch = train_data[position.window]
+        loss, saved = self.model.loss(batch, position.state)
+        self._check_finite("loss", loss)
+        state = saved.state
+        grads = self.model.backward(saved)
+        if self.clip_norm is not None:
+            self._check_finite("gradient norm", clip_grad_norm(grads, self.clip_norm))
+        if self.schedule is not None:
+            self.optimizer.lr = position.base_lr * self.schedule(position.step)
+        self.optimizer.step(grads)
+
+        num_targets = self.model.count(batch)
+        position.step += 1
+        position.window += 1
+        position.state = state
+        if position.window == len(train_data):
+            position.epoch += 1
+            position.window = 0
+            position.state = None
+        position.loss_sum += loss * num_targets
+        position.num_targets += num_targets
+        seconds = time.perf_counter() - started
+        position.step_seconds += seconds
+        position.seconds += seconds
+        bar.step(loss, self.model.metrics(loss), num_targets, seconds)
+
+    def _check_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"the {what} became {value} at step {self.step + 1}: try a lower "
+                "learning rate or a smaller clip_norm"
+            )
+
+    def _record_due(self, done: bool, validate_every: int | None) -> bool:
+        position = self._position
+        if position.step == 0 or (
+            self.history and self.history[-1]["step"] == position.step
+        ):
+            return False
+        if validate_every is None:
+            return done or position.window == 0
+        return done or position.step % validate_every == 0
+
+    def _record(
+        self,
+        train_data: Sequence[Any],
+        valid_data: Iterable[Any] | None,
+        interrupts: Interrupts,
+        bar: Progress,
+    ) -> None:
+        """Validate and add a record. Until the end, an interruption undoes nothing."""
+        position = self._position
+        started = time.perf_counter()
+        valid_loss = None
+        if valid_data is not None:
+            with bar.note("validating"):
+                valid_loss = self._evaluate(valid_data, interrupts)
+        position.seconds += time.perf_counter() - started
+
+        train_loss = position.loss_sum / max(position.num_targets, 1)
+        record: dict[str, Any] = {
+            "step": position.step,
+            "epoch": position.epoch + position.window / len(train_data),
+            "train_loss": train_loss,
+            "valid_loss": valid_loss,
+        }
+        for name, value in self.model.metrics(train_loss).items():
+            record[f"train_{name}"] = value
+        if valid_loss is not None:
+            for name, value in self.model.metrics(valid_loss).items():
+                record[f"valid_{name}"] = value
+        record["learning_rate"] = self.optimizer.lr
+        record["tokens_per_second"] = position.num_targets / max(
+            position.step_seconds, 1e-9
+        )
+        record["seconds"] = position.seconds
+        position.loss_sum, position.num_targets, position.step_seconds = 0.0, 0, 0.0
+        self.history.append(record)
+        bar.record(record)
+        if valid_loss is not None and hasattr(self.schedule, "update"):
+            self.schedule.update(valid_loss)
+        for callback in self.callbacks:
+            callback(self, record)
+
+    def _evaluate(self, data: Iterable[Any], interrupts: Interrupts | None) -> float:
+        total, num_targets, state = 0.0, 0, None
+        for batch in data:
+            if interrupts is not None:
+                interrupts.check()
+            loss, state = self.model.evaluate(batch, state)
+            n = self.model.count(batch)
+            total += loss * n
+            num_targets += n
+        if num_targets == 0:
+            raise ValueError("data must hold at least one target; got none")
+        return total / num_targets
+
+    # -------------------------------------------------------------- the checkpoint
+
+    def _save(self, path: str, fingerprint: dict[str, int]) -> None:
+        params = self.model.state_dict()
+        for name, array in params.items():
+            if not np.isfinite(array).all():
+                raise FloatingPointError(
+                    f"{name} holds NaN or infinity after step {self.step}: no "
+                    "checkpoint of it is written"
+                )
+        position = self._position
+        write_checkpoint(
+            path,
+            {
+                "model": {
+                    "class": type(self.model).__name__,
+                    "config": self.model.config(),
+                    "params": params,
+                    "rng": self.model.rng_state(),
+                },
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": _state_of(self.schedule),
+                "clip_norm": self.clip_norm,
+                "position": {
+                    f.name: getattr(position, f.name) for f in fields(position)
+                },
+                "history": list(self.history),
+                "data": fingerprint,
+                "machine": machine(),
+                "info": self.info,
+            },
+        )
+
+    def resume(self, path: str | os.PathLike[str]) -> Trainer:
+        """Take up a run where a checkpoint has left it.
+
+        The model, the optimizer, the schedule and the position in the data become
+        those of the checkpoint. The next `fit`, called as the run was first called,
+        continues it.
+
+        Parameters
+        ----------
+        path
+            What was given to `fit` as `checkpoint`. The trainer has to be made as it
+            was for that run.
+
+        Returns
+        -------
+        Trainer
+            This trainer, so that ``trainer.resume(path).fit(...)`` can be written.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is not a checkpoint, or one of another model, optimizer or schedule.
+        """
+        tree = read_checkpoint(path)
+        name = os.fspath(path)
+        try:
+            model = tree["model"]
+            self._check_same("model", type(self.model).__name__, model["class"])
+            mine, its = self.model.config(), model["config"]
+            for key in mine:
+                # The seed chose weights that the checkpoint replaces.
+                if key != "seed":
+                    self._check_same(key, mine[key], its.get(key))
+            self._check_same("clip_norm", self.clip_norm, tree["clip_norm"])
+            position = _Position(**tree["position"])
+            for key in ("step", "epoch", "window", "num_targets"):
+                integer(key, getattr(position, key), minimum=0)
+            history = History(tree["history"])
+            its_schedule = tree["schedule"]
+            mine_schedule = _state_of(self.schedule)
+            if (mine_schedule is None) != (its_schedule is None):
+                raise ValueError("the run had a schedule, or this one has, not both")
+            self.optimizer.load_state_dict(tree["optimizer"])
+            self.model.load_state_dict(model["params"])
+            self.model.set_rng_state(model["rng"])
+            if hasattr(self.schedule, "load_state_dict"):
+                self.schedule.load_state_dict(its_schedule)
+            self.info = dict(tree["info"])
+            self._resumed = {"data": tree["data"], "machine": dict(tree["machine"])}
+        except KeyError as error:
+            raise ValueError(
+                f"{name}: {error.args[0]!s} is missing or unknown"
+            ) from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{name}: {error}") from error
+        self._position = position
+        self.history = history
+        return self
+
+    @staticmethod
+    def _check_same(name: str, mine: Any, its: Any) -> None:
+        if mine != its:
+            raise ValueError(
+                f"{name} must be that of the checkpoint, {reprlib.repr(its)}; "
+                f"got {reprlib.repr(mine)}"
+            )
+
+
+def _state_of(schedule: Any) -> dict[str, Any] | None:
+    """Return the state of a schedule; a plain function has an empty one."""
+    if schedule is None:
+        return None
+    return schedule.state_dict() if hasattr(schedule, "state_dict") else {}

@@ -1,0 +1,56 @@
+/* A memory layout, measured and carved by the same code.
+ *
+ * With base NULL the takes only add up; then the caller allocates `used` bytes and the
+ * same function runs again with a base.  Sizes are checked: after an overflow `failed`
+ * is set, and every take returns NULL. */
+#ifndef FC_ARENA_H
+#define FC_ARENA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FC_ALIGNMENT = 64 };
+
+typedef struct fc_arena {
+    char *base;
+    size_t used;
+    bool failed;
+} fc_arena;
+
+/* The first aligned address of `memory`; measured sizes leave room for the shift. */
+static inline fc_arena fc_arena_at(void *memory) {
+    uintptr_t start = ((uintptr_t)memory + FC_ALIGNMENT - 1) & ~(uintptr_t)(FC_ALIGNMENT - 1);
+    return (fc_arena){.base = (char *)start};
+}
+
+static inline void *fc_take(fc_arena *arena, size_t count, size_t size) {
+    size_t bytes, rounded, used;
+    if (__builtin_mul_overflow(count, size, &bytes) ||
+        __builtin_add_overflow(bytes, FC_ALIGNMENT - 1, &rounded) ||
+        __builtin_add_overflow(arena->used, rounded & ~(size_t)(FC_ALIGNMENT - 1), &used) ||
+        used > PTRDIFF_MAX - FC_ALIGNMENT)
+        arena->failed = true;
+    if (arena->failed)
+        return NULL;
+    char *taken = arena->base ? arena->base + arena->used : NULL;
+    arena->used = used;
+    return taken;
+}
+
+/* count1 * count2 items of `size` bytes. */
+static inline void *fc_take2(fc_arena *arena, size_t count1, size_t count2, size_t size) {
+    size_t count;
+    if (__builtin_mul_overflow(count1, count2, &count)) {
+        arena->failed = true;
+        return NULL;
+    }
+    return fc_take(arena, count, size);
+}
+
+/* Bytes to allocate for what was measured. */
+static inline size_t fc_arena_bytes(const fc_arena *arena) {
+    return arena->used + FC_ALIGNMENT;
+}
+
+#endif

@@ -1,0 +1,80 @@
+/* The contract between the sequence driver and a cell.
+ *
+ * The driver does what is the same for all cells: products, time, rows, lengths,
+ * directions, threads, weight gradients.  A cell does what differs, elementwise on
+ * rows of units:
+ *
+ *   forward    pre-activations and previous state  ->  next state, saved values
+ *   backward   gradient of the state and saved values  ->  gate gradients (written
+ *              over the saved values) and gradient of the previous state
+ *
+ * Pre-activations come in two parts, each with its bias: the input's, W x + b_ih, and
+ * the recurrent one, R h + b_hh.  A cell adds them, or, like the GRU, does not.
+ *
+ * Most cells have one *phase*: one recurrent product, one elementwise pass.  Where a
+ * step holds a second product (the reset-before GRU multiplies r * h_{t-1}, the
+ * projected LSTM projects o * tanh c) the first phase writes its operand to the
+ * *middle* row, and the second phase's product reads it. */
+#ifndef FC_CELL_H
+#define FC_CELL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { FC_MAX_GATES = 4, FC_MAX_PHASES = 2 };
+
+typedef struct fc_phase {
+    int gates;        /* gates this phase's recurrent product makes */
+    int first_gate;   /* the first of them, in the order of the weight rows */
+    int slot;         /* slots slot .. slot+gates-1 end as their gradients */
+    bool from_middle; /* the product reads the middle row, not h_{t-1} */
+    bool projects;    /* the product is with weight_hr: P units, no input part */
+} fc_phase;
+
+/* What a cell's forward sees: `rows` rows, units unit .. unit+units-1, in blocks of V.
+ * Row pointers point at unit 0. */
+typedef struct fc_tile {
+    ptrdiff_t rows, unit, units;
+    const void *recurrent;     /* [rows][units / V][gates of the phase][V], in L1 */
+    const void *const *input;  /* [H / V][gates of the cell][V] */
+    const void *const *h_prev;
+    const void *const *c_prev;
+    void *const *h;
+    void *const *c;
+    void *const *middle;
+    void *const *saved;        /* [slots][H]; NULL: keep nothing (one phase only) */
+    ptrdiff_t slot;            /* reals from one slot to the next */
+} fc_tile;
+
+/* What a cell's backward sees: whole rows.  dh: in, the gradient of h_t (of the middle
+ * row for a phase before a projection); out, the part of h_{t-1}'s gradient that does
+ * not go through a product.  dc: in, of c_t; out, of c_{t-1}. */
+typedef struct fc_back_tile {
+    ptrdiff_t rows, units;
+    const void *const *h_prev;
+    const void *const *c_prev;
+    const void *const *h;
+    const void *const *c;
+    void *const *dh;
+    void *const *dc;
+    void *const *dmiddle;
+    void *const *saved;
+    ptrdiff_t slot;
+} fc_back_tile;
+
+typedef struct fc_cell {
+    const char *name;
+    int gates;  /* gates of the input product */
+    int states; /* 1: h;  2: h and c */
+    int slots;  /* values per unit and step in `saved`, in the end gate gradients */
+    int x_slot; /* slots x_slot .. x_slot+gates-1 end as the input part's gradients */
+    unsigned char x_gate[FC_MAX_GATES]; /* the gate of each of those slots */
+    bool has_middle;
+    bool whole_row; /* the cell needs all units of a row at once (layer norm) */
+    int phases;
+    fc_phase phase[FC_MAX_PHASES];
+    void (*forward[FC_MAX_PHASES])(const fc_tile *);
+    void (*backward[FC_MAX_PHASES])(const fc_back_tile *);
+} fc_cell;
+
+#endif

@@ -1,0 +1,62 @@
+/* GRU, reset after the product: Cho et al., EMNLP 2014 (arXiv:1406.1078), in the form
+ * of cuDNN and PyTorch (Keras: reset_after=True, ONNX: linear_before_reset=1).
+ *
+ *     r, z = sigmoid(x_r + h_r, x_z + h_z)                                   (1)
+ *     n = tanh(x_n + r * h_n)                                                (2)
+ *     h_t = n + z * (h_{t-1} - n)                                            (3)
+ *               with x = W x_t + b_ih,  h = R h_{t-1} + b_hh
+ *
+ * Gates: r z n, as in PyTorch.  Saved: n, r, z, h_n, in this order, because their
+ * gradients take their places and the input part's window (n r z) and the recurrent
+ * part's (r z h_n) are then both contiguous.
+ *
+ *     dz = dh * (h_{t-1} - n),  dn = dh * (1 - z),  dh_{t-1} = dh * z        (3')
+ *     dx_n = dn * (1 - n^2),  dh_n = dx_n * r,  dr = dx_n * h_n              (2')
+ *     da_r = dr * r (1-r),  da_z = dz * z (1-z)                              (1') */
+#include "tile.h"
+
+enum { GRU_SAVED_N, GRU_SAVED_R, GRU_SAVED_Z, GRU_SAVED_HN };
+
+static void gru_forward(const fc_tile *t) {
+    FOR_EACH_BLOCK(t, r_, u) {
+        vreal r = vsigmoid(input_gate(t, r_, u, 0, 3) + recurrent_gate(t, r_, u, 0, 3));
+        vreal z = vsigmoid(input_gate(t, r_, u, 1, 3) + recurrent_gate(t, r_, u, 1, 3));
+        vreal hn = recurrent_gate(t, r_, u, 2, 3);
+        vreal n = vtanh(vfma(r, hn, input_gate(t, r_, u, 2, 3)));
+        store_row(t->h, r_, u, vfma(z, load_row(t->h_prev, r_, u) - n, n));
+        save_slot(t, r_, u, GRU_SAVED_N, n);
+        save_slot(t, r_, u, GRU_SAVED_R, r);
+        save_slot(t, r_, u, GRU_SAVED_Z, z);
+        save_slot(t, r_, u, GRU_SAVED_HN, hn);
+    }
+}
+
+static void gru_backward(const fc_back_tile *t) {
+    vreal one = vset1(1);
+    FOR_EACH_BACK_BLOCK(t, r_, u) {
+        vreal dh = load_mutable(t->dh, r_, u);
+        vreal n = load_slot(t, r_, u, GRU_SAVED_N);
+        vreal r = load_slot(t, r_, u, GRU_SAVED_R);
+        vreal z = load_slot(t, r_, u, GRU_SAVED_Z);
+        vreal hn = load_slot(t, r_, u, GRU_SAVED_HN);
+        vreal dxn = dh * (one - z) * (one - n * n);
+        vreal dz = dh * (load_row(t->h_prev, r_, u) - n);
+        store_slot(t, r_, u, GRU_SAVED_N, dxn);
+        store_slot(t, r_, u, GRU_SAVED_R, dxn * hn * (r * (one - r)));
+        store_slot(t, r_, u, GRU_SAVED_Z, dz * (z * (one - z)));
+        store_slot(t, r_, u, GRU_SAVED_HN, dxn * r);
+        store_row(t->dh, r_, u, dh * z);
+    }
+}
+
+static const fc_cell gru = {
+    .name = "gru",
+    .gates = 3,
+    .states = 1,
+    .slots = 4,
+    .x_gate = {2, 0, 1},
+    .phases = 1,
+    .phase = {{.gates = 3, .slot = 1}},
+    .forward = {gru_forward},
+    .backward = {gru_backward},
+};

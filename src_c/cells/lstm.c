@@ -1,0 +1,39 @@
+/* LSTM: Hochreiter & Schmidhuber, Neural Computation 9(8), 1997, with the forget gate
+ * of Gers, Schmidhuber & Cummins, Neural Computation 12(10), 2000.
+ *
+ *     i, f, o = sigmoid(a_i, a_f, a_o),  g = tanh(a_g)                       (1)
+ *               with a = W x_t + b_ih + R h_{t-1} + b_hh
+ *     c_t = f * c_{t-1} + i * g                                              (2)
+ *     h_t = o * tanh(c_t)                                                    (3)
+ *
+ * Gates: i f g o, as in PyTorch.  Saved: i, f, g, o, which backward overwrites with
+ * their gradients; tanh(c_t) is computed again from c_t, which is kept anyway: one tanh
+ * costs no more than writing and reading 4 H more bytes a row.
+ *
+ *     do = dh * tanh(c_t),  dc += dh * o * (1 - tanh(c_t)^2)                 (3')
+ *     di = dc * g,  dg = dc * i,  df = dc * c_{t-1},  dc_{t-1} = dc * f      (2')
+ *     da = di * i (1-i), df * f (1-f), dg * (1 - g^2), do * o (1-o)          (1') */
+#include "lstm_math.h"
+
+static void lstm_forward(const fc_tile *t) {
+    FOR_EACH_BLOCK(t, r, u) store_row(t->h, r, u, lstm_output(t, r, u));
+}
+
+static void lstm_backward(const fc_back_tile *t) {
+    FOR_EACH_BACK_BLOCK(t, r, u) {
+        lstm_gradients(t, r, u, load_mutable(t->dh, r, u));
+        store_row(t->dh, r, u, vzero());
+    }
+}
+
+static const fc_cell lstm = {
+    .name = "lstm",
+    .gates = 4,
+    .states = 2,
+    .slots = 4,
+    .x_gate = {0, 1, 2, 3},
+    .phases = 1,
+    .phase = {{.gates = 4}},
+    .forward = {lstm_forward},
+    .backward = {lstm_backward},
+};

@@ -1,0 +1,252 @@
+/* The layers around a recurrent one, on the same kernels and the same threads:
+ * the dense layer, and softmax cross-entropy. */
+#include <string.h>
+
+#include "arena.h"
+#include "dispatch.h"
+#include "pool.h"
+
+enum { ROWS_OF_A_PART = 16, BLOCK = 128 };
+
+typedef struct linear {
+    const fc_kernels *k;
+    ptrdiff_t in, out, rows;
+    fc_panels panels;
+    const char *x, *dy;
+    char *y, *dx, *dw, *db, *scratch;
+    size_t scratch_bytes;
+} linear;
+
+static fc_status check(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, ptrdiff_t rows) {
+    const ptrdiff_t most = PTRDIFF_MAX / 1024;
+    if ((dtype != FC_F32 && dtype != FC_F64) || in < 0 || out < 1 || rows < 0)
+        return FC_BAD_ARGUMENT;
+    ptrdiff_t reals;
+    if (in > most || out > most || __builtin_mul_overflow(rows, in > out ? in : out, &reals) ||
+        reals > most)
+        return FC_TOO_LARGE;
+    return FC_OK;
+}
+
+/* Forward: depth I, columns O.  Backward: depth O, columns I. */
+static fc_panels layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t out, fc_pack_kind kind,
+                        fc_arena *arena) {
+    bool forward = kind == FC_PACK_FORWARD;
+    ptrdiff_t columns = forward ? out : in;
+    fc_panels panels = {.depth = forward ? in : out,
+                        .vectors = (columns + k->lanes - 1) / k->lanes,
+                        .width = 4};
+    size_t padded = (size_t)(panels.vectors * k->lanes);
+    panels.data = fc_take2(arena, padded, (size_t)panels.depth, k->real_size);
+    if (forward)
+        panels.bias = fc_take(arena, padded, k->real_size);
+    return panels;
+}
+
+fc_status fc_linear_pack_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_kind kind,
+                              size_t *bytes) {
+    fc_status status = check(dtype, in, out, 0);
+    if (status)
+        return status;
+    fc_arena arena = {0};
+    layout(fc_kernels_of(dtype), in, out, kind, &arena);
+    *bytes = fc_arena_bytes(&arena);
+    return arena.failed ? FC_TOO_LARGE : FC_OK;
+}
+
+fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_kind kind,
+                         const void *w, const void *b, void *packed) {
+    fc_status status = check(dtype, in, out, 0);
+    if (!status && ((in && !w) || !packed))
+        status = FC_BAD_ARGUMENT;
+    if (status)
+        return status;
+    const fc_kernels *k = fc_kernels_of(dtype);
+    bool forward = kind == FC_PACK_FORWARD;
+    fc_arena arena = fc_arena_at(packed);
+    fc_panels panels = layout(k, in, out, kind, &arena);
+    memset(packed, 0, fc_arena_bytes(&arena));
+    ptrdiff_t columns = forward ? out : in;
+    for (ptrdiff_t vector = 0; vector < panels.vectors; vector++) {
+        ptrdiff_t first = vector * k->lanes;
+        ptrdiff_t here = columns - first < k->lanes ? columns - first : k->lanes;
+        k->pack((void *)panels.data, panels.depth, panels.vectors, panels.width, vector,
+                here, (const char *)w + (size_t)first * (forward ? (size_t)in : 1) * k->real_size,
+                forward ? 1 : in, forward ? in : 1, 0, panels.depth);
+    }
+    if (forward && b)
+        memcpy((void *)panels.bias, b, (size_t)out * k->real_size);
+    return FC_OK;
+}
+
+/* Rows first .. last-1 of out = a . panels. */
+static void product_rows(const linear *l, const char *a, char *out, ptrdiff_t first,
+                         ptrdiff_t last) {
+    bool forward = a == l->x;
+    ptrdiff_t columns = forward ? l->out : l->in;
+    const void *a_rows[BLOCK];
+    void *out_rows[BLOCK];
+    while (first < last) {
+        ptrdiff_t rows = last - first < BLOCK ? last - first : BLOCK;
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            a_rows[i] = a + (size_t)((first + i) * l->panels.depth) * l->k->real_size;
+            out_rows[i] = out + (size_t)((first + i) * columns) * l->k->real_size;
+        }
+        fc_product product = {a_rows, out_rows, rows, columns, false};
+        l->k->product(&l->panels, &product);
+        first += rows;
+    }
+}
+
+static int useful_parts(ptrdiff_t rows, int threads) {
+    ptrdiff_t most = rows / ROWS_OF_A_PART;
+    return most < 1 ? 1 : most < threads ? (int)most : threads;
+}
+
+static void run_forward(void *context, int part, int parts) {
+    const linear *l = context;
+    product_rows(l, l->x, l->y, l->rows * part / parts, l->rows * (part + 1) / parts);
+}
+
+fc_status fc_linear_forward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, const void *packed,
+                            ptrdiff_t rows, const void *x, void *y, int threads) {
+    fc_status status = check(dtype, in, out, rows);
+    if (!status && (!packed || threads < 1 || (rows && ((in && !x) || !y))))
+        status = FC_BAD_ARGUMENT;
+    if (status)
+        return status;
+    linear l = {.k = fc_kernels_of(dtype), .in = in, .out = out, .rows = rows, .x = x, .y = y};
+    fc_arena arena = fc_arena_at((void *)packed);
+    l.panels = layout(l.k, in, out, FC_PACK_FORWARD, &arena);
+    fc_run_parts(run_forward, &l, useful_parts(rows, threads));
+    return FC_OK;
+}
+
+static size_t part_scratch(const fc_kernels *k, ptrdiff_t in) {
+    size_t bytes = k->weight_gradient_scratch(in);
+    return (bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
+}
+
+fc_status fc_linear_scratch_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, ptrdiff_t rows,
+                                 int threads, size_t *bytes) {
+    fc_status status = check(dtype, in, out, rows);
+    if (!status && threads < 1)
+        status = FC_BAD_ARGUMENT;
+    if (status)
+        return status;
+    fc_arena arena = {0};
+    fc_take(&arena, (size_t)rows, sizeof(void *));
+    fc_take(&arena, (size_t)useful_parts(rows, threads),
+            part_scratch(fc_kernels_of(dtype), in));
+    *bytes = fc_arena_bytes(&arena);
+    return arena.failed ? FC_TOO_LARGE : FC_OK;
+}
+
+static void run_backward(void *context, int part, int parts) {
+    static const unsigned char only_gate[] = {0};
+    const linear *l = context;
+    if (l->dx)
+        product_rows(l, l->dy, l->dx, l->rows * part / parts, l->rows * (part + 1) / parts);
+    if (!l->dw)
+        return;
+    ptrdiff_t grain = l->k->lanes, grains = (l->out + grain - 1) / grain;
+    ptrdiff_t first = grains * part / parts * grain, last = grains * (part + 1) / parts * grain;
+    fc_weight_gradient g = {
+        .d = l->dy,
+        .d_row = l->out,
+        .x = (const void *const *)l->scratch,
+        .rows = l->rows,
+        .depth = l->in,
+        .gates = 1,
+        .gate_order = only_gate,
+        .units = l->out,
+        .first_unit = first < l->out ? first : l->out,
+        .last_unit = last < l->out ? last : l->out,
+        .out = l->dw,
+        .bias = l->db,
+    };
+    g.scratch = l->scratch + (size_t)l->rows * sizeof(void *);
+    g.scratch = (char *)fc_arena_at(g.scratch).base + (size_t)part * l->scratch_bytes;
+    l->k->weight_gradient(&g);
+}
+
+fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, const void *packed,
+                             ptrdiff_t rows, const void *x, const void *dy, void *dx, void *dw,
+                             void *db, void *scratch, int threads) {
+    fc_status status = check(dtype, in, out, rows);
+    if (!status && (!packed || !scratch || threads < 1 || (rows && ((in && !x) || !dy))))
+        status = FC_BAD_ARGUMENT;
+    if (status)
+        return status;
+    linear l = {.k = fc_kernels_of(dtype), .in = in, .out = out, .rows = rows,
+                .dy = dy, .dx = dx, .dw = dw, .db = db};
+    fc_arena packed_arena = fc_arena_at((void *)packed), arena = fc_arena_at(scratch);
+    l.panels = layout(l.k, in, out, FC_PACK_BACKWARD, &packed_arena);
+    l.scratch_bytes = part_scratch(l.k, in);
+    const void **x_rows = fc_take(&arena, (size_t)rows, sizeof(void *));
+    for (ptrdiff_t row = 0; row < rows; row++)
+        x_rows[row] = (const char *)x + (size_t)(row * in) * l.k->real_size;
+    l.scratch = (char *)x_rows;
+    fc_run_parts(run_backward, &l, useful_parts(rows, threads));
+    return FC_OK;
+}
+
+typedef struct loss_job {
+    const fc_kernels *k;
+    ptrdiff_t rows, n;
+    const char *logits;
+    const int64_t *targets;
+    int64_t ignore_index;
+    double smoothing, scale, *loss;
+    char *dlogits;
+} loss_job;
+
+static void run_loss(void *context, int part, int parts) {
+    const loss_job *job = context;
+    size_t row_bytes = (size_t)job->n * job->k->real_size;
+    for (ptrdiff_t row = job->rows * part / parts; row < job->rows * (part + 1) / parts; row++) {
+        if (job->targets[row] == job->ignore_index) {
+            job->loss[row] = 0;
+            memset(job->dlogits + (size_t)row * row_bytes, 0, row_bytes);
+        } else {
+            job->loss[row] = job->k->cross_entropy(
+                job->logits + (size_t)row * row_bytes, job->n, (ptrdiff_t)job->targets[row],
+                job->smoothing, job->scale, job->dlogits + (size_t)row * row_bytes);
+        }
+    }
+}
+
+fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n, const void *logits,
+                           const int64_t *targets, int64_t ignore_index, double smoothing,
+                           double scale, double *loss, void *dlogits, int threads) {
+    fc_status status = check(dtype, 0, n, rows);
+    if (!status && (threads < 1 || (rows && (!logits || !targets || !loss || !dlogits))))
+        status = FC_BAD_ARGUMENT;
+    if (status)
+        return status;
+    for (ptrdiff_t row = 0; row < rows; row++)
+        if (targets[row] != ignore_index && (targets[row] < 0 || targets[row] >= n))
+            return FC_BAD_INDEX;
+    loss_job job = {fc_kernels_of(dtype), rows, n, logits, targets, ignore_index,
+                    smoothing, scale, loss, dlogits};
+    fc_run_parts(run_loss, &job, useful_parts(rows, threads));
+    return FC_OK;
+}
+
+static fc_status elementary(int function, fc_dtype dtype, ptrdiff_t n, const void *x, void *y) {
+    fc_status status = check(dtype, 0, 1, n);
+    if (!status && n && (!x || !y))
+        status = FC_BAD_ARGUMENT;
+    if (!status)
+        fc_kernels_of(dtype)->elementary(function, x, y, n);
+    return status;
+}
+fc_status fc_exp(fc_dtype dtype, ptrdiff_t n, const void *x, void *y) {
+    return elementary(FC_EXP, dtype, n, x, y);
+}
+fc_status fc_sigmoid(fc_dtype dtype, ptrdiff_t n, const void *x, void *y) {
+    return elementary(FC_SIGMOID, dtype, n, x, y);
+}
+fc_status fc_tanh(fc_dtype dtype, ptrdiff_t n, const void *x, void *y) {
+    return elementary(FC_TANH, dtype, n, x, y);
+}

@@ -1,0 +1,100 @@
+/* Chooses the kernel tables once: the best set that the CPU and the operating system
+ * support.  CPUID alone is not enough: the system must save the wider registers on a
+ * context switch, which XGETBV tells. */
+#include "dispatch.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "cells/cell.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+static uint64_t enabled_registers(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static bool has_avx(bool wide) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
+        return false;
+    uint64_t needed = wide ? 0xe6 : 0x6; /* opmask and ZMM state; YMM and XMM state */
+    if ((enabled_registers() & needed) != needed || !(c & bit_FMA))
+        return false;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2))
+        return false;
+    unsigned sets = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
+    return !wide || (b & sets) == sets;
+}
+static bool has_avx2(void) { return has_avx(false); }
+static bool has_avx512(void) { return has_avx(true); }
+#endif
+
+static bool has_portable(void) { return true; }
+
+/* Best last. */
+static const struct {
+    bool (*supported)(void);
+    const fc_kernels *kernels[2]; /* by fc_dtype */
+} sets[] = {
+    {has_portable, {&fc_kernels_portable_f32, &fc_kernels_portable_f64}},
+#if defined(__x86_64__)
+    {has_avx2, {&fc_kernels_avx2_f32, &fc_kernels_avx2_f64}},
+    {has_avx512, {&fc_kernels_avx512_f32, &fc_kernels_avx512_f64}},
+#endif
+};
+enum { SETS = sizeof sets / sizeof *sets };
+
+static atomic_int chosen = -1;
+
+static int choose(void) {
+    int set = atomic_load(&chosen);
+    if (set >= 0)
+        return set;
+    for (set = SETS - 1; !sets[set].supported(); set--) {
+    }
+    atomic_store(&chosen, set);
+    return set;
+}
+
+const fc_kernels *fc_kernels_of(fc_dtype dtype) { return sets[choose()].kernels[dtype]; }
+
+const char *fc_isa_name(int which) {
+    for (int set = 0; set < SETS; set++)
+        if (sets[set].supported() && which-- == 0)
+            return sets[set].kernels[FC_F32]->isa;
+    return NULL;
+}
+
+const char *fc_isa(void) { return fc_kernels_of(FC_F32)->isa; }
+
+fc_status fc_isa_select(const char *name) {
+    for (int set = 0; name && set < SETS; set++) {
+        if (!strcmp(sets[set].kernels[FC_F32]->isa, name) && sets[set].supported()) {
+            atomic_store(&chosen, set);
+            return FC_OK;
+        }
+    }
+    return FC_NO_ISA;
+}
+
+int fc_lanes(fc_dtype dtype) { return fc_kernels_of(dtype)->lanes; }
+
+static const fc_cell *cell_at(int cell) {
+    const fc_kernels *k = fc_kernels_of(FC_F32);
+    return cell >= 0 && cell < k->cell_count ? k->cells[cell] : NULL;
+}
+
+int fc_cell_index(const char *name) {
+    for (int cell = 0; name && cell_at(cell); cell++)
+        if (!strcmp(cell_at(cell)->name, name))
+            return cell;
+    return -1;
+}
+
+const char *fc_cell_name(int cell) { return cell_at(cell) ? cell_at(cell)->name : NULL; }
+int fc_cell_gates(int cell) { return cell_at(cell) ? cell_at(cell)->gates : 0; }
+int fc_cell_states(int cell) { return cell_at(cell) ? cell_at(cell)->states : 0; }

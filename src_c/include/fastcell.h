@@ -1,0 +1,199 @@
+/* fastcell: recurrent networks on the CPU.  The only public header.
+ *
+ * Letters: T steps, B rows (batch), I input features, H hidden units, P projected units
+ * (H where nothing is projected), G gates, L layers, D directions.
+ *
+ * A *stack* is L layers of one cell in D directions.  Using it takes four steps, and
+ * the caller owns all memory:
+ *
+ *     fc_pack_size, fc_pack          weights -> packed weights, once per weight version
+ *     fc_saved_size, fc_scratch_size
+ *     fc_forward                     with `saved`: training; without: inference
+ *     fc_backward                    gradients, from `saved`, which it uses up
+ *
+ * *saved* is kept from forward to backward; *scratch* is garbage after every call and
+ * may be shared by calls that do not overlap.  Buffers need no alignment; 64 bytes is
+ * best.  No function prints, exits or keeps a pointer; nothing allocates.  Functions may
+ * be called from several threads at once, and after fork.  `threads` counts the caller;
+ * results of forward do not depend on it.  All arrays are of the stack's dtype, row-major, and do not overlap.
+ *
+ * Weights are laid out as in torch.nn: w_ih (G H, I or D P), w_hh (G H, P), b_ih and
+ * b_hh (G H) or NULL for zero, w_hr (P, H) for the projected LSTM; gate order i f g o
+ * (LSTM), r z n (GRU).  Arrays of weights hold layer 0 forward, layer 0 reverse,
+ * layer 1 forward, and so on.  States h (L D, B, P) and c (L D, B, H) likewise. */
+#ifndef FASTCELL_H
+#define FASTCELL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define FC_API __attribute__((visibility("default")))
+#else
+#define FC_API
+#endif
+
+typedef enum fc_status {
+    FC_OK = 0,
+    FC_BAD_ARGUMENT, /* a NULL, a negative size, or a combination that has no meaning */
+    FC_BAD_LENGTH,   /* a length below 0 or above T */
+    FC_BAD_INDEX,    /* an index outside 0 .. x_rows-1, or a target outside 0 .. n-1 */
+    FC_TOO_LARGE,    /* a size that does not fit size_t */
+    FC_NO_ISA,       /* the instruction set is unknown, or not of this CPU */
+} fc_status;
+
+typedef enum fc_dtype { FC_F32 = 0, FC_F64 = 1 } fc_dtype;
+
+/* ---- instruction sets, threads, cells ------------------------------------------ */
+
+/* Names of the sets this CPU and build have, best last; NULL past the end. */
+FC_API const char *fc_isa_name(int which);
+/* The set in use: the best, until fc_isa_select names another.  Packed weights, saved
+ * values and sessions belong to the set they were made under. */
+FC_API const char *fc_isa(void);
+FC_API fc_status fc_isa_select(const char *name);
+/* Vector lanes of the set in use. */
+FC_API int fc_lanes(fc_dtype dtype);
+
+/* Index of a cell by name ("rnn_tanh", "lstm", ...), or -1; name by index, or NULL. */
+FC_API int fc_cell_index(const char *name);
+FC_API const char *fc_cell_name(int cell);
+FC_API int fc_cell_gates(int cell);
+FC_API int fc_cell_states(int cell);
+
+/* ---- recurrent stacks ---------------------------------------------------------- */
+
+typedef struct fc_stack {
+    int cell;
+    fc_dtype dtype;
+    ptrdiff_t input_size, hidden_size;
+    ptrdiff_t proj_size; /* 0 unless the cell projects; then 1 .. hidden_size */
+    int layers, directions;
+} fc_stack;
+
+typedef struct fc_weights {
+    const void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
+} fc_weights;
+
+typedef struct fc_gradients {
+    void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr; /* a NULL bias is skipped */
+} fc_gradients;
+
+typedef enum fc_pack_kind { FC_PACK_FORWARD, FC_PACK_BACKWARD } fc_pack_kind;
+
+FC_API fc_status fc_pack_size(const fc_stack *stack, fc_pack_kind kind, size_t *bytes);
+FC_API fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind,
+                         const fc_weights *weights, void *packed);
+
+/* One batch of sequences, and what forward and backward share about it.
+ *
+ * x: element (t, b, i) at x[t * x_step + b * x_row + i]; or, with `index` (T, B), row
+ *    index[t, b] of x, which then has x_rows rows of x_row reals: the gather path of
+ *    an embedding, without any input product per step.
+ * lengths: (B,) or NULL.  Steps at or past a row's length do not exist: its y is 0,
+ *    its final state that of its last step, in both directions.
+ * mask: (T, B) bytes or NULL.  Where 0 the step is skipped: the state stays, y is h.
+ * reset: (T, B) bytes or NULL.  Where not 0 the state is zero before the step.
+ * h0, c0: initial states, NULL for zero.
+ * dropout: (L-1, T, B, D P) factors for the outputs between layers, or NULL. */
+typedef struct fc_batch {
+    ptrdiff_t steps, rows;
+    const void *x;
+    ptrdiff_t x_step, x_row;
+    const int32_t *index;
+    ptrdiff_t x_rows;
+    const int64_t *lengths;
+    const uint8_t *mask, *reset;
+    const void *h0, *c0;
+    const void *dropout;
+    int threads; /* >= 1; the same for the size queries and the calls */
+} fc_batch;
+
+FC_API fc_status fc_saved_size(const fc_stack *stack, const fc_batch *batch,
+                               size_t *bytes);
+/* For fc_forward with or without saved (training 1 or 0), and fc_backward (2). */
+FC_API fc_status fc_scratch_size(const fc_stack *stack, const fc_batch *batch,
+                                 int training, size_t *bytes);
+
+/* y: element (t, b, j) at y[t * y_step + b * y_row + j], j < D P.  h, c: final states,
+ * NULL where not wanted.  saved: NULL for inference. */
+typedef struct fc_output {
+    void *y;
+    ptrdiff_t y_step, y_row;
+    void *h, *c;
+} fc_output;
+
+FC_API fc_status fc_forward(const fc_stack *stack, const void *packed,
+                            const fc_batch *batch, const fc_output *output,
+                            void *saved, void *scratch);
+
+/* dy as y; dh, dc: gradients of the final states, or NULL.  dx as x, with its own
+ * strides, or NULL; with `index`, (x_rows, I) and contiguous.  dh0, dc0 or NULL.
+ * Gradients of activations are overwritten; those of weights are added to. */
+typedef struct fc_backward_io {
+    const void *dy;
+    ptrdiff_t dy_step, dy_row;
+    const void *dh, *dc;
+    void *dx;
+    ptrdiff_t dx_step, dx_row;
+    void *dh0, *dc0;
+    const fc_gradients *weights; /* [L D] */
+} fc_backward_io;
+
+FC_API fc_status fc_backward(const fc_stack *stack, const void *packed_backward,
+                             const fc_batch *batch, const fc_backward_io *io,
+                             void *saved, void *scratch);
+
+/* ---- streaming: one step at a time ---------------------------------------------- */
+
+/* The states of `rows` streams.  A state starts zeroed (all bytes 0) or by
+ * fc_stream_set.  Bits equal those of fc_forward over the whole sequence.  D = 1. */
+FC_API fc_status fc_stream_size(const fc_stack *stack, ptrdiff_t rows, size_t *bytes);
+FC_API fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *stream,
+                               const void *h, const void *c);
+FC_API fc_status fc_stream_get(const fc_stack *stack, ptrdiff_t rows,
+                               const void *stream, void *h, void *c);
+/* x (rows, I) -> y (rows, P), both contiguous. */
+FC_API fc_status fc_stream_step(const fc_stack *stack, const void *packed,
+                                ptrdiff_t rows, const void *x, void *y, void *stream);
+
+/* ---- dense layers and the loss -------------------------------------------------- */
+
+/* y = x W^T + b, W (O, I), rows of x and y contiguous. */
+FC_API fc_status fc_linear_pack_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
+                                     fc_pack_kind kind, size_t *bytes);
+FC_API fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
+                                fc_pack_kind kind, const void *w, const void *b,
+                                void *packed);
+FC_API fc_status fc_linear_forward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
+                                   const void *packed, ptrdiff_t rows, const void *x,
+                                   void *y, int threads);
+/* dx = dy W (dx may be NULL);  dw += dy^T x;  db += column sums of dy (or NULL). */
+FC_API fc_status fc_linear_scratch_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
+                                        ptrdiff_t rows, int threads, size_t *bytes);
+FC_API fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
+                                    const void *packed_backward, ptrdiff_t rows,
+                                    const void *x, const void *dy, void *dx, void *dw,
+                                    void *db, void *scratch, int threads);
+
+/* Softmax cross-entropy per row of logits (rows, n): loss[row], and its gradient times
+ * `scale`.  Rows whose target is ignore_index: loss and gradient 0. */
+FC_API fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
+                                  const void *logits, const int64_t *targets,
+                                  int64_t ignore_index, double smoothing, double scale,
+                                  double *loss, void *dlogits, int threads);
+
+/* y[i] = exp, sigmoid or tanh of x[i]. */
+FC_API fc_status fc_exp(fc_dtype dtype, ptrdiff_t n, const void *x, void *y);
+FC_API fc_status fc_sigmoid(fc_dtype dtype, ptrdiff_t n, const void *x, void *y);
+FC_API fc_status fc_tanh(fc_dtype dtype, ptrdiff_t n, const void *x, void *y);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

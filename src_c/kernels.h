@@ -1,0 +1,96 @@
+/* The table of kernels: one per instruction set and real type.
+ *
+ * Each is filled by one file in isa/, chosen once by dispatch.c, and called by the
+ * drivers, which are compiled once and know sizes and strides but no arithmetic.
+ * Reals therefore travel as void pointers; each function reads them as its own type.
+ *
+ * A *row* is a pointer to consecutive reals.  Rows are handed over as arrays of
+ * pointers, so that any layout in memory, batch-first, reversed, ragged, masked or
+ * gathered by token, costs one pointer a row and no copy. */
+#ifndef FC_KERNELS_H
+#define FC_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FC_EXP, FC_SIGMOID, FC_TANH };
+
+struct fc_cell;
+struct fc_tile;
+
+/* A weight matrix packed for products: `vectors` vectors of V columns, cut into
+ * panels of `width` vectors (the last may be narrower); a panel holds, for each
+ * k in 0..depth, its vectors side by side. */
+typedef struct fc_panels {
+    const void *data;
+    const void *bias; /* (vectors * V) start values, or NULL for zero */
+    ptrdiff_t depth;
+    ptrdiff_t vectors;
+    int width;
+} fc_panels;
+
+/* out[r][0:columns] = (accumulate ? out[r] : bias) + a[r] . panels */
+typedef struct fc_product {
+    const void *const *a; /* `rows` rows of panels->depth reals */
+    void *const *out;
+    ptrdiff_t rows;
+    ptrdiff_t columns; /* reals to write to each row, <= vectors * V */
+    bool accumulate;
+} fc_product;
+
+/* One phase of one step of a cell, all units, for some rows: the recurrent product
+ * tile by tile, each tile finished by the cell while it is in L1. */
+typedef struct fc_step_job {
+    const struct fc_cell *cell;
+    int phase;
+    void *row_buffer;        /* whole_row cells: rows_per_tile x all columns */
+    const void *const *a;    /* operand rows: h_{t-1}, or the middle rows */
+    const struct fc_tile *t; /* row pointers; unit, units, recurrent are filled in */
+} fc_step_job;
+
+/* Weight gradients of some units: for every gate g and unit u of the range,
+ *     out[g*units + u][:] += sum over rows p of d[p][g*stride + u] * x[p][:]
+ *     bias[g*units + u]   += sum over rows p of d[p][g*stride + u]          */
+typedef struct fc_weight_gradient {
+    const void *d; /* first gate's column of the first row */
+    ptrdiff_t d_row, d_gate;
+    const void *const *x;
+    ptrdiff_t rows, depth; /* depth: reals of a row of x, columns of out */
+    int gates;
+    const unsigned char *gate_order; /* gate of each window position */
+    ptrdiff_t units, first_unit, last_unit;
+    void *out;
+    void *bias; /* or NULL */
+    void *scratch;
+} fc_weight_gradient;
+
+typedef struct fc_kernels {
+    const char *isa;
+    int lanes;
+    size_t real_size;
+    const struct fc_cell *const *cells; /* as cells/registry.h lists them */
+    int cell_count;
+    void (*product)(const fc_panels *, const fc_product *);
+    void (*step)(const fc_panels *, const fc_step_job *);
+    void (*weight_gradient)(const fc_weight_gradient *);
+    size_t (*weight_gradient_scratch)(ptrdiff_t depth); /* bytes */
+    /* Packed layout: element (k, column) of a matrix stored as in fc_panels. */
+    void (*pack)(void *data, ptrdiff_t depth, ptrdiff_t vectors, int width,
+                 ptrdiff_t vector, ptrdiff_t lanes, const void *from, ptrdiff_t k_stride,
+                 ptrdiff_t lane_stride, ptrdiff_t first_k, ptrdiff_t count_k);
+    int (*rows_per_tile)(int width);
+    void (*add)(void *to, const void *a, ptrdiff_t n);                  /* to += a */
+    void (*multiply)(void *to, const void *a, const void *b, ptrdiff_t n);
+    double (*cross_entropy)(const void *logits, ptrdiff_t n, ptrdiff_t target,
+                            double smoothing, double scale, void *dlogits);
+    void (*elementary)(int function, const void *x, void *y, ptrdiff_t n);
+} fc_kernels;
+
+extern const fc_kernels fc_kernels_portable_f32, fc_kernels_portable_f64;
+#if defined(__x86_64__)
+extern const fc_kernels fc_kernels_avx2_f32, fc_kernels_avx2_f64;
+extern const fc_kernels fc_kernels_avx512_f32, fc_kernels_avx512_f64;
+#endif
+
+#endif

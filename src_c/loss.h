@@ -1,0 +1,51 @@
+/* Softmax cross-entropy of one row, its loss and its gradient in one pass.
+ *
+ *     p_i = exp(x_i - m) / s,  m = max x,  s = sum_i exp(x_i - m)
+ *     loss = m + log s - (1 - e) x_t - e mean(x),   e the label smoothing
+ *     dx_i = scale * (p_i - (1 - e) [i = t] - e / n) */
+#ifndef FC_LOSS_H
+#define FC_LOSS_H
+
+#include <math.h>
+
+#include "math/elementary.h"
+
+static double cross_entropy(const void *logits, ptrdiff_t n, ptrdiff_t target,
+                            double smoothing, double scale, void *dlogits) {
+    const real *x = logits;
+    real *dx = dlogits;
+    real largest = x[0];
+    double mean = 0, sum = 0;
+    for (ptrdiff_t i = 1; i < n; i++)
+        largest = x[i] < largest ? largest : x[i];
+    if (smoothing > 0) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            mean += x[i];
+        mean /= (double)n;
+    }
+    ptrdiff_t i = 0;
+    vreal sums = vzero();
+    for (; i + V <= n; i += V) {
+        vreal e = vexp(vload(x + i) - vset1(largest));
+        sums = sums + e;
+        vstore(dx + i, e);
+    }
+    if (i < n) {
+        real lane[V];
+        for (ptrdiff_t j = 0; j < V; j++)
+            lane[j] = i + j < n ? x[i + j] - largest : (real)FC_EXP_MIN;
+        vstore(lane, vexp(vload(lane)));
+        for (ptrdiff_t j = 0; i + j < n; j++) {
+            dx[i + j] = lane[j];
+            sum += lane[j];
+        }
+    }
+    sum += vsum(sums);
+    real factor = (real)(scale / sum), shift = (real)(scale * smoothing / (double)n);
+    for (ptrdiff_t j = 0; j < n; j++)
+        dx[j] = dx[j] * factor - shift;
+    dx[target] -= (real)(scale * (1 - smoothing));
+    return largest + log(sum) - (1 - smoothing) * x[target] - smoothing * mean;
+}
+
+#endif

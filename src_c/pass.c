@@ -1,0 +1,160 @@
+#include "pass.h"
+
+#include <string.h>
+
+static ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t lanes) {
+    return (n + lanes - 1) / lanes * lanes;
+}
+
+fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape) {
+    /* Far below overflow, so that sums and small multiples need no check. */
+    const ptrdiff_t most = PTRDIFF_MAX / 1024;
+    if (!stack || (stack->dtype != FC_F32 && stack->dtype != FC_F64))
+        return FC_BAD_ARGUMENT;
+    const fc_kernels *k = fc_kernels_of(stack->dtype);
+    if (stack->cell < 0 || stack->cell >= k->cell_count || stack->layers < 1 ||
+        layer < 0 || layer >= stack->layers || stack->directions < 1 ||
+        stack->directions > FC_MAX_DIRECTIONS || stack->input_size < 0 ||
+        stack->hidden_size < 1 || stack->proj_size < 0 ||
+        stack->proj_size > stack->hidden_size)
+        return FC_BAD_ARGUMENT;
+    if (stack->input_size > most || stack->hidden_size > most)
+        return FC_TOO_LARGE;
+    const fc_cell *cell = k->cells[stack->cell];
+    bool projects = cell->phase[cell->phases - 1].projects;
+    if (projects != (stack->proj_size > 0))
+        return FC_BAD_ARGUMENT;
+    shape->k = k;
+    shape->cell = cell;
+    shape->units = stack->hidden_size;
+    shape->padded = round_up(shape->units, k->lanes);
+    shape->out = projects ? stack->proj_size : shape->units;
+    shape->out_padded = round_up(shape->out, k->lanes);
+    shape->in = layer ? stack->directions * shape->out : stack->input_size;
+    return FC_OK;
+}
+
+ptrdiff_t fc_phase_units(const fc_shape *shape, const fc_phase *phase) {
+    return phase->projects ? shape->out : shape->units;
+}
+
+ptrdiff_t fc_operand_units(const fc_shape *shape, const fc_phase *phase) {
+    return phase->from_middle ? shape->units : shape->out;
+}
+
+/* Panels hold all gates of a unit block side by side, and as many blocks as fit. */
+static fc_panels gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t depth,
+                             ptrdiff_t units, int gates, bool bias) {
+    ptrdiff_t lanes = shape->k->lanes;
+    fc_panels panels = {.depth = depth,
+                        .vectors = (units + lanes - 1) / lanes * gates,
+                        .width = gates * (4 / gates)};
+    panels.data = fc_take2(arena, (size_t)(panels.vectors * lanes), (size_t)depth,
+                           shape->k->real_size);
+    if (bias)
+        panels.bias = fc_take(arena, (size_t)(panels.vectors * lanes), shape->k->real_size);
+    return panels;
+}
+
+void fc_packed_layout(const fc_shape *shape, fc_pack_kind kind, fc_packed *packed,
+                      fc_arena *arena) {
+    const fc_cell *cell = shape->cell;
+    bool forward = kind == FC_PACK_FORWARD;
+    packed->x = forward ? gate_panels(shape, arena, shape->in, shape->units, cell->gates,
+                                      true)
+                        : gate_panels(shape, arena, cell->gates * shape->padded,
+                                      shape->in, 1, false);
+    for (int i = 0; i < cell->phases; i++) {
+        const fc_phase *phase = &cell->phase[i];
+        ptrdiff_t units = fc_phase_units(shape, phase);
+        ptrdiff_t operand = fc_operand_units(shape, phase);
+        ptrdiff_t padded = phase->projects ? shape->out_padded : shape->padded;
+        packed->phase[i] =
+            forward ? gate_panels(shape, arena, operand, units, phase->gates,
+                                  !phase->projects)
+                    : gate_panels(shape, arena, phase->gates * padded, operand, 1, false);
+    }
+}
+
+/* W rows [gate * units + u] of `depth` columns, bias likewise -> forward panels. */
+static void pack_forward(const fc_shape *shape, const fc_panels *panels, int gates,
+                         int first_gate, ptrdiff_t units, const char *w,
+                         const char *bias) {
+    ptrdiff_t lanes = shape->k->lanes;
+    memset((void *)panels->data, 0, fc_bytes(shape, panels->vectors * lanes * panels->depth));
+    if (panels->bias)
+        memset((void *)panels->bias, 0, fc_bytes(shape, panels->vectors * lanes));
+    for (ptrdiff_t vector = 0; vector < panels->vectors; vector++) {
+        ptrdiff_t first = vector / gates * lanes;
+        ptrdiff_t here = units - first < lanes ? units - first : lanes;
+        ptrdiff_t row = (first_gate + vector % gates) * units + first;
+        shape->k->pack((void *)panels->data, panels->depth, panels->vectors, panels->width,
+                       vector, here, w + fc_bytes(shape, row * panels->depth), 1,
+                       panels->depth, 0, panels->depth);
+        if (panels->bias && bias)
+            memcpy((char *)panels->bias + fc_bytes(shape, vector * lanes),
+                   bias + fc_bytes(shape, row), fc_bytes(shape, here));
+    }
+}
+
+/* The transpose: depth runs over gate slots of `padded` units, columns over W's. */
+static void pack_backward(const fc_shape *shape, const fc_panels *panels, int gates,
+                          const unsigned char *order, ptrdiff_t units, ptrdiff_t padded,
+                          ptrdiff_t columns, const char *w) {
+    ptrdiff_t lanes = shape->k->lanes;
+    memset((void *)panels->data, 0, fc_bytes(shape, panels->vectors * lanes * panels->depth));
+    for (ptrdiff_t vector = 0; vector < panels->vectors; vector++) {
+        ptrdiff_t first = vector * lanes;
+        ptrdiff_t here = columns - first < lanes ? columns - first : lanes;
+        for (int j = 0; j < gates; j++)
+            shape->k->pack((void *)panels->data, panels->depth, panels->vectors,
+                           panels->width, vector, here,
+                           w + fc_bytes(shape, order[j] * units * columns + first),
+                           columns, 1, j * padded, units);
+    }
+}
+
+void fc_pack_weights(const fc_shape *shape, fc_pack_kind kind, const fc_packed *packed,
+                     const fc_weights *weights) {
+    const fc_cell *cell = shape->cell;
+    if (kind == FC_PACK_FORWARD)
+        pack_forward(shape, &packed->x, cell->gates, 0, shape->units, weights->w_ih,
+                     weights->b_ih);
+    else
+        pack_backward(shape, &packed->x, cell->gates, cell->x_gate, shape->units,
+                      shape->padded, shape->in, weights->w_ih);
+    for (int i = 0; i < cell->phases; i++) {
+        const fc_phase *phase = &cell->phase[i];
+        const void *w = phase->projects ? weights->w_hr : weights->w_hh;
+        ptrdiff_t units = fc_phase_units(shape, phase);
+        if (kind == FC_PACK_FORWARD) {
+            pack_forward(shape, &packed->phase[i], phase->gates, phase->first_gate, units,
+                         w, phase->projects ? NULL : weights->b_hh);
+        } else {
+            unsigned char order[FC_MAX_GATES];
+            for (int j = 0; j < phase->gates; j++)
+                order[j] = (unsigned char)(phase->first_gate + j);
+            pack_backward(shape, &packed->phase[i], phase->gates, order, units,
+                          phase->projects ? shape->out_padded : shape->padded,
+                          fc_operand_units(shape, phase), w);
+        }
+    }
+}
+
+void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *memory,
+                      fc_arena *arena) {
+    const fc_cell *cell = shape->cell;
+    size_t real = shape->k->real_size;
+    size_t states = (size_t)plan->states + 1;
+    size_t kept = (size_t)(plan->kept ? plan->total : plan->rows);
+    *memory = (fc_memory){0};
+    memory->h = fc_take2(arena, states, (size_t)shape->out_padded, real);
+    if (cell->states > 1)
+        memory->c = fc_take2(arena, states, (size_t)shape->padded, real);
+    if (cell->has_middle)
+        memory->middle = fc_take2(arena, kept, (size_t)shape->padded, real);
+    /* A second phase reads what the first saved, in inference too. */
+    if (plan->kept || cell->phases > 1)
+        memory->slots =
+            fc_take2(arena, kept, (size_t)(cell->slots * shape->padded), real);
+}

@@ -1,0 +1,58 @@
+/* One layer of a stack in one direction: its sizes, its packed weights, its memory. */
+#ifndef FC_PASS_H
+#define FC_PASS_H
+
+#include "arena.h"
+#include "cells/cell.h"
+#include "dispatch.h"
+#include "plan.h"
+
+enum { FC_MAX_DIRECTIONS = 2 };
+
+/* Sizes.  `padded` ones are rounded up to whole vectors, so kernels have no tails. */
+typedef struct fc_shape {
+    const fc_kernels *k;
+    const fc_cell *cell;
+    ptrdiff_t in;              /* reals of an input row */
+    ptrdiff_t units, padded;   /* H */
+    ptrdiff_t out, out_padded; /* P, or H */
+} fc_shape;
+
+/* Checks the stack; with status FC_OK, *shape is that of `layer`. */
+fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape);
+/* The rows of a phase's weights: H, or P where it projects; and of its operand. */
+ptrdiff_t fc_phase_units(const fc_shape *shape, const fc_phase *phase);
+ptrdiff_t fc_operand_units(const fc_shape *shape, const fc_phase *phase);
+
+/* Products of a pass: x for the input part, one per phase. */
+typedef struct fc_packed {
+    fc_panels x;
+    fc_panels phase[FC_MAX_PHASES];
+} fc_packed;
+
+/* Panels of all passes stand one after another in pass order. */
+void fc_packed_layout(const fc_shape *shape, fc_pack_kind kind, fc_packed *packed,
+                      fc_arena *arena);
+void fc_pack_weights(const fc_shape *shape, fc_pack_kind kind, const fc_packed *packed,
+                     const fc_weights *weights);
+
+/* Where one pass keeps its states and, for backward, its slots. */
+typedef struct fc_memory {
+    char *h;      /* [states + 1][out_padded] */
+    char *c;      /* [states + 1][padded], or NULL */
+    char *middle; /* [total or rows][padded], or NULL */
+    char *slots;  /* [total or rows][slots][padded], or NULL */
+} fc_memory;
+
+void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *memory,
+                      fc_arena *arena);
+
+static inline size_t fc_bytes(const fc_shape *shape, ptrdiff_t reals) {
+    return (size_t)reals * shape->k->real_size;
+}
+/* Bytes of one row of slots. */
+static inline size_t fc_slots_bytes(const fc_shape *shape) {
+    return fc_bytes(shape, shape->cell->slots * shape->padded);
+}
+
+#endif

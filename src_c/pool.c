@@ -1,0 +1,149 @@
+/* A pool of parked threads.
+ *
+ * One job at a time: a caller that finds the pool busy runs its parts itself, which is
+ * as fast when the cores are busy anyway, and cannot deadlock.  Workers spin briefly
+ * for the next job, then sleep: spinning longer would steal the core of whoever has
+ * work, sleeping at once would cost a wake-up between the calls of one training step.
+ *
+ * After fork the child has no workers; the handler resets the pool, and the child
+ * starts its own when first needed. */
+#include "pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum { MOST_WORKERS = 255, SPINS = 2000 };
+
+static struct {
+    pthread_mutex_t job; /* held by the caller whose job runs */
+    pthread_mutex_t lock;
+    pthread_cond_t wake, done;
+    int workers;
+    /* The job.  `number` tells a new one from the last. */
+    atomic_uint number;
+    fc_part_fn *fn;
+    void *context;
+    int parts;
+    atomic_int left; /* workers that have not finished with this job */
+} pool = {
+    .job = PTHREAD_MUTEX_INITIALIZER,
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .wake = PTHREAD_COND_INITIALIZER,
+    .done = PTHREAD_COND_INITIALIZER,
+};
+
+static _Thread_local bool inside;
+
+static void pause_briefly(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* A worker takes part `part` of every job that has it, after job number `seen`. */
+typedef struct start {
+    int part;
+    unsigned seen;
+} start;
+
+static start starts[MOST_WORKERS];
+
+static void *worker(void *argument) {
+    int mine = ((start *)argument)->part;
+    unsigned seen = ((start *)argument)->seen;
+    inside = true;
+    for (;;) {
+        for (int spin = 0; spin < SPINS && atomic_load(&pool.number) == seen; spin++)
+            pause_briefly();
+        if (atomic_load(&pool.number) == seen) {
+            pthread_mutex_lock(&pool.lock);
+            while (atomic_load(&pool.number) == seen)
+                pthread_cond_wait(&pool.wake, &pool.lock);
+            pthread_mutex_unlock(&pool.lock);
+        }
+        seen = atomic_load(&pool.number);
+        if (mine < pool.parts)
+            pool.fn(pool.context, mine, pool.parts);
+        if (atomic_fetch_sub(&pool.left, 1) == 1) {
+            pthread_mutex_lock(&pool.lock);
+            pthread_cond_signal(&pool.done);
+            pthread_mutex_unlock(&pool.lock);
+        }
+    }
+    return NULL;
+}
+
+static void before_fork(void) {
+    pthread_mutex_lock(&pool.job);
+    pthread_mutex_lock(&pool.lock);
+}
+
+static void after_fork_in_parent(void) {
+    pthread_mutex_unlock(&pool.lock);
+    pthread_mutex_unlock(&pool.job);
+}
+
+static void after_fork_in_child(void) {
+    pool.workers = 0;
+    atomic_store(&pool.number, 0);
+    pthread_cond_init(&pool.wake, NULL);
+    pthread_cond_init(&pool.done, NULL);
+    pthread_mutex_init(&pool.lock, NULL);
+    pthread_mutex_init(&pool.job, NULL);
+}
+
+static void register_fork_handlers(void) {
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* Start workers until there are `wanted`; fewer if the system refuses. */
+static void start_workers(int wanted) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, register_fork_handlers);
+    while (pool.workers < wanted && pool.workers < MOST_WORKERS) {
+        pthread_t thread;
+        start *from = &starts[pool.workers];
+        *from = (start){pool.workers + 1, atomic_load(&pool.number)};
+        if (pthread_create(&thread, NULL, worker, from))
+            return;
+        pthread_detach(thread);
+        pool.workers++;
+    }
+}
+
+static void run_here(fc_part_fn *fn, void *context, int first, int parts) {
+    for (int part = first; part < parts; part++)
+        fn(context, part, parts);
+}
+
+void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
+    if (parts <= 1 || inside || pthread_mutex_trylock(&pool.job)) {
+        run_here(fn, context, 0, parts);
+        return;
+    }
+    start_workers(parts - 1);
+    pthread_mutex_lock(&pool.lock);
+    pool.fn = fn;
+    pool.context = context;
+    pool.parts = parts;
+    atomic_store(&pool.left, pool.workers);
+    atomic_fetch_add(&pool.number, 1);
+    pthread_cond_broadcast(&pool.wake);
+    pthread_mutex_unlock(&pool.lock);
+    inside = true;
+    fn(context, 0, parts);
+    run_here(fn, context, pool.workers + 1, parts);
+    inside = false;
+    for (int spin = 0; spin < SPINS && atomic_load(&pool.left); spin++)
+        pause_briefly();
+    if (atomic_load(&pool.left)) {
+        pthread_mutex_lock(&pool.lock);
+        while (atomic_load(&pool.left))
+            pthread_cond_wait(&pool.done, &pool.lock);
+        pthread_mutex_unlock(&pool.lock);
+    }
+    pthread_mutex_unlock(&pool.job);
+}

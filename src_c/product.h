@@ -1,0 +1,192 @@
+/* The packed product: rows times panels, in register tiles.
+ *
+ * A tile is `m` rows by `n` vectors by `p` panels of accumulators, all in registers.
+ * Each output accumulates over k in ascending order by one multiply-add per k, in every
+ * tile shape, so its bits do not depend on the shape, the batch or the threads.
+ *
+ * Few rows use several panels at once: one row by one panel would wait for the latency
+ * of its few accumulators. */
+#ifndef FC_PRODUCT_H
+#define FC_PRODUCT_H
+
+#include <string.h>
+
+#include "kernels.h"
+#include "simd/simd.h"
+
+enum { FC_MAX_WIDTH = 4, FC_MAX_ROWS = 8, FC_MAX_PANELS = 4 };
+enum { FC_TILE_REALS = 32 * V }; /* m * n * p never exceeds 32 accumulators */
+
+typedef void fc_tile_fn(ptrdiff_t depth, const void *const *a, const real *w,
+                        ptrdiff_t panel, const real *bias, bool accumulate,
+                        void *const *out, ptrdiff_t column);
+
+FC_INLINE void tile_body(const int m, const int n, const int p, ptrdiff_t depth,
+                         const void *const *a, const real *w, ptrdiff_t panel,
+                         const real *bias, bool accumulate, void *const *out,
+                         ptrdiff_t column) {
+    vreal acc[FC_MAX_ROWS][FC_MAX_WIDTH * FC_MAX_PANELS];
+    const real *row[FC_MAX_ROWS];
+#pragma GCC unroll 8
+    for (int r = 0; r < m; r++) {
+        row[r] = a[r];
+#pragma GCC unroll 16
+        for (int v = 0; v < n * p; v++)
+            acc[r][v] = accumulate ? vload((const real *)out[r] + column + v * V)
+                        : bias     ? vload(bias + v * V)
+                                   : vzero();
+    }
+#pragma GCC unroll 2
+    for (ptrdiff_t k = 0; k < depth; k++) {
+#pragma GCC unroll 4
+        for (int q = 0; q < p; q++) {
+            vreal column_k[FC_MAX_WIDTH];
+#pragma GCC unroll 4
+            for (int v = 0; v < n; v++)
+                column_k[v] = vload(w + q * panel + v * V);
+#pragma GCC unroll 8
+            for (int r = 0; r < m; r++) {
+                vreal a_k = vset1(row[r][k]);
+#pragma GCC unroll 4
+                for (int v = 0; v < n; v++)
+                    acc[r][q * n + v] = vfma(a_k, column_k[v], acc[r][q * n + v]);
+            }
+        }
+        w += n * V;
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < m; r++)
+#pragma GCC unroll 16
+        for (int v = 0; v < n * p; v++)
+            vstore((real *)out[r] + column + v * V, acc[r][v]);
+}
+
+#define FC_DEFINE_TILE(m, n, p)                                                        \
+    static void tile_##m##x##n##x##p(                                                  \
+        ptrdiff_t depth, const void *const *a, const real *w, ptrdiff_t panel,         \
+        const real *bias, bool accumulate, void *const *out, ptrdiff_t column) {       \
+        tile_body(m, n, p, depth, a, w, panel, bias, accumulate, out, column);         \
+    }
+/* clang-format off */
+#if FC_REGISTERS == 32
+#define FC_FOR_TILES(X)                                                                \
+    X(1,1,1) X(2,1,1) X(3,1,1) X(4,1,1) X(5,1,1) X(6,1,1) X(7,1,1) X(8,1,1)            \
+    X(1,2,1) X(2,2,1) X(3,2,1) X(4,2,1) X(5,2,1) X(6,2,1) X(7,2,1) X(8,2,1)            \
+    X(1,3,1) X(2,3,1) X(3,3,1) X(4,3,1) X(5,3,1) X(6,3,1) X(7,3,1) X(8,3,1)            \
+    X(1,4,1) X(2,4,1) X(3,4,1) X(4,4,1) X(5,4,1) X(6,4,1)                              \
+    X(1,3,2) X(2,3,2) X(3,3,2) X(1,4,2) X(2,4,2) X(3,4,2) X(1,3,4) X(1,4,4)
+/* Rows of a tile, by panel width; panels at once, by rows. */
+static const int fc_tile_rows[FC_MAX_WIDTH + 1] = {0, 8, 8, 8, 6};
+static const int fc_tile_panels[FC_MAX_ROWS + 1] = {0, 4, 2, 2, 1, 1, 1, 1, 1};
+#else
+#define FC_FOR_TILES(X)                                                                \
+    X(1,1,1) X(2,1,1) X(3,1,1) X(4,1,1) X(5,1,1) X(6,1,1)                              \
+    X(1,2,1) X(2,2,1) X(3,2,1) X(4,2,1) X(5,2,1) X(6,2,1)                              \
+    X(1,3,1) X(2,3,1) X(3,3,1) X(4,3,1)                                                \
+    X(1,4,1) X(2,4,1) X(3,4,1)                                                         \
+    X(1,3,2) X(1,4,2)
+static const int fc_tile_rows[FC_MAX_WIDTH + 1] = {0, 6, 6, 4, 3};
+static const int fc_tile_panels[FC_MAX_ROWS + 1] = {0, 2, 1, 1, 1, 1, 1, 1, 1};
+#endif
+/* clang-format on */
+
+FC_FOR_TILES(FC_DEFINE_TILE)
+
+#define FC_TILE_ENTRY(m, n, p) [m][n][p] = tile_##m##x##n##x##p,
+static fc_tile_fn *const fc_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1]
+                                 [FC_MAX_PANELS + 1] = {FC_FOR_TILES(FC_TILE_ENTRY)};
+
+static int rows_per_tile(int width) { return fc_tile_rows[width]; }
+
+/* Rows of the next tile: all tiles of a product nearly alike, none with a lonely row. */
+FC_INLINE int next_rows(ptrdiff_t left, int width) {
+    ptrdiff_t most = fc_tile_rows[width], tiles = (left + most - 1) / most;
+    return (int)((left + tiles - 1) / tiles);
+}
+
+/* A run of panels that one tile covers. */
+typedef struct fc_run {
+    ptrdiff_t vector; /* first vector */
+    int width, panels;
+} fc_run;
+
+FC_INLINE fc_run next_run(const fc_panels *w, ptrdiff_t vector, ptrdiff_t rows) {
+    fc_run run = {vector, w->width, 1};
+    if (w->vectors - vector < w->width) {
+        run.width = (int)(w->vectors - vector);
+        return run;
+    }
+    ptrdiff_t most = rows <= FC_MAX_ROWS ? fc_tile_panels[rows] : 1;
+    ptrdiff_t left = (w->vectors - vector) / w->width;
+    while (most > 1 && (left < most || !fc_tiles[rows][run.width][most]))
+        most /= 2;
+    run.panels = (int)most;
+    return run;
+}
+
+FC_INLINE void run_tile(const fc_panels *w, const fc_run *run, int rows,
+                        const void *const *a, bool accumulate, void *const *out,
+                        ptrdiff_t column) {
+    const real *bias = w->bias;
+    fc_tiles[rows][run->width][run->panels](
+        w->depth, a, (const real *)w->data + run->vector * V * w->depth,
+        w->width * V * w->depth, bias ? bias + run->vector * V : NULL, accumulate, out,
+        column);
+}
+
+/* A tile whose last columns do not exist in `out`, by way of a whole one in L1. */
+static void run_edge_tile(const fc_panels *w, const fc_run *run, int rows,
+                          const fc_product *p, ptrdiff_t row) {
+    real tile[FC_TILE_REALS];
+    void *tile_rows[FC_MAX_ROWS];
+    ptrdiff_t reals = run->width * run->panels * V, column = run->vector * V;
+    size_t bytes = (size_t)(p->columns - column) * sizeof(real);
+    for (int r = 0; r < rows; r++) {
+        tile_rows[r] = tile + r * reals;
+        if (p->accumulate) {
+            memset(tile_rows[r], 0, (size_t)reals * sizeof(real));
+            memcpy(tile_rows[r], (const real *)p->out[row + r] + column, bytes);
+        }
+    }
+    run_tile(w, run, rows, p->a + row, p->accumulate, tile_rows, 0);
+    for (int r = 0; r < rows; r++)
+        memcpy((real *)p->out[row + r] + column, tile_rows[r], bytes);
+}
+
+static void product(const fc_panels *w, const fc_product *p) {
+    if (p->rows == 0)
+        return;
+    fc_run run;
+    for (ptrdiff_t vector = 0; vector < w->vectors; vector += run.width * run.panels) {
+        run = next_run(w, vector, p->rows);
+        bool edge = (vector + run.width * run.panels) * V > p->columns;
+        int rows;
+        for (ptrdiff_t row = 0; row < p->rows; row += rows) {
+            rows = next_rows(p->rows - row, w->width);
+            if (edge)
+                run_edge_tile(w, &run, rows, p, row);
+            else
+                run_tile(w, &run, rows, p->a + row, p->accumulate, p->out + row,
+                         vector * V);
+        }
+    }
+}
+
+/* Put `count_k` times `lanes` elements of a strided matrix into lanes of one packed
+ * vector, first_k on.  The caller has zeroed what it does not fill. */
+static void pack(void *data, ptrdiff_t depth, ptrdiff_t vectors, int width,
+                 ptrdiff_t vector, ptrdiff_t lanes, const void *from,
+                 ptrdiff_t k_stride, ptrdiff_t lane_stride, ptrdiff_t first_k,
+                 ptrdiff_t count_k) {
+    ptrdiff_t panel = vector / width, first = panel * width;
+    ptrdiff_t here = vectors - first < width ? vectors - first : width;
+    real *to = (real *)data + (first * depth + vector - first) * V;
+    const real *source = from;
+    for (ptrdiff_t k = 0; k < count_k; k++) {
+        real *row = to + (first_k + k) * here * V;
+        for (ptrdiff_t lane = 0; lane < lanes; lane++)
+            row[lane] = source[k * k_stride + lane * lane_stride];
+    }
+}
+
+#endif

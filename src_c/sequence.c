@@ -1,0 +1,226 @@
+/* Forward: chunks of steps, whose input product is made at once while its result fits
+ * the second-level cache; then step by step, the recurrent product and the cell. */
+#include "sequence.h"
+
+#include <string.h>
+
+enum { CHUNK_BYTES = 512 * 1024, CHUNK_LEAST = 8 };
+
+void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chunks,
+                            fc_loop_scratch *scratch, fc_arena *arena) {
+    size_t row_bytes = fc_bytes(shape, fc_input_columns(shape));
+    ptrdiff_t capacity = (ptrdiff_t)(CHUNK_BYTES / row_bytes);
+    if (capacity < CHUNK_LEAST)
+        capacity = CHUNK_LEAST;
+    if (capacity > plan->total)
+        capacity = plan->total;
+    if (capacity < plan->rows)
+        capacity = plan->rows; /* a chunk is one step at least */
+    *scratch = (fc_loop_scratch){.capacity = capacity};
+    if (chunks) {
+        scratch->x = fc_take(arena, (size_t)capacity, sizeof(void *));
+        scratch->input = fc_take(arena, (size_t)capacity, sizeof(void *));
+        scratch->input_parts = fc_take(arena, (size_t)capacity, row_bytes);
+    }
+    if (shape->cell->whole_row)
+        scratch->row_buffer =
+            fc_take(arena, (size_t)shape->k->rows_per_tile(FC_MAX_GATES), row_bytes);
+    scratch->pointers =
+        fc_take2(arena, FC_POINTER_ARRAYS, (size_t)plan->rows, sizeof(void *));
+    scratch->now = fc_take(arena, (size_t)plan->rows, sizeof *scratch->now);
+}
+
+/* Copy rows of `reals` into padded rows, zeros behind; from NULL: all zeros. */
+static void set_padded(char *to, ptrdiff_t to_row, const char *from, ptrdiff_t from_row,
+                       ptrdiff_t first, ptrdiff_t last) {
+    for (ptrdiff_t row = first; row < last; row++) {
+        char *at = to + row * to_row;
+        if (from)
+            memcpy(at, from + row * from_row, (size_t)from_row);
+        memset(at + (from ? from_row : 0), 0, (size_t)(to_row - (from ? from_row : 0)));
+    }
+}
+
+/* Pairs of step s whose rows are first .. last-1. */
+static void pairs_of(const fc_plan *plan, ptrdiff_t s, ptrdiff_t first, ptrdiff_t last,
+                     ptrdiff_t *begin, ptrdiff_t *end) {
+    *begin = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], first);
+    *end = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], last);
+}
+
+static char *input_row(const fc_pass *pass, ptrdiff_t t, ptrdiff_t row) {
+    ptrdiff_t index = pass->batch->index[t * pass->batch->rows + row];
+    return pass->table + index * (ptrdiff_t)fc_bytes(&pass->shape,
+                                                     fc_input_columns(&pass->shape));
+}
+
+/* Input parts of the steps from s on that fit one chunk; returns the step after. */
+static ptrdiff_t make_input_parts(const fc_pass *pass, ptrdiff_t s, ptrdiff_t first,
+                                  ptrdiff_t last, const fc_loop_scratch *scratch) {
+    const fc_plan *plan = pass->plan;
+    ptrdiff_t columns = fc_input_columns(&pass->shape), count = 0;
+    for (; s < plan->steps; s++) {
+        ptrdiff_t begin, end, t = fc_time(plan, s);
+        pairs_of(plan, s, first, last, &begin, &end);
+        if (count + end - begin > scratch->capacity)
+            break;
+        for (ptrdiff_t p = begin; p < end; p++, count++) {
+            if (pass->table) {
+                scratch->input[count] = input_row(pass, t, plan->row[p]);
+            } else {
+                scratch->x[count] = fc_at(&pass->x, t, plan->row[p]);
+                scratch->input[count] =
+                    scratch->input_parts + fc_bytes(&pass->shape, count * columns);
+            }
+        }
+    }
+    if (!pass->table) {
+        fc_product product = {scratch->x, scratch->input, count, columns, false};
+        pass->shape.k->product(&pass->packed.x, &product);
+    }
+    return s;
+}
+
+/* y of one step: the active rows' new h; the masked rows' old one. */
+static void emit(const fc_pass *pass, ptrdiff_t t, ptrdiff_t row, const char *h) {
+    char *y = fc_at(&pass->y, t, row);
+    if (pass->dropout)
+        pass->shape.k->multiply(y, h, pass->dropout + (y - pass->y.data), pass->shape.out);
+    else
+        memcpy(y, h, fc_bytes(&pass->shape, pass->shape.out));
+}
+
+static void run_step(const fc_pass *pass, ptrdiff_t s, ptrdiff_t begin, ptrdiff_t end,
+                     void *const *input, const fc_loop_scratch *scratch, ptrdiff_t rows) {
+    const fc_shape *shape = &pass->shape;
+    const fc_cell *cell = shape->cell;
+    const fc_plan *plan = pass->plan;
+    const fc_memory *memory = &pass->memory;
+    size_t h_row = fc_bytes(shape, shape->out_padded), c_row = fc_bytes(shape, shape->padded);
+    void **h_prev = scratch->pointers, **h = h_prev + rows, **c_prev = h + rows,
+         **c = c_prev + rows, **middle = c + rows, **saved = middle + rows;
+
+    for (ptrdiff_t p = begin; p < end; p++) {
+        ptrdiff_t i = p - begin, kept = plan->kept ? p : plan->row[p];
+        h_prev[i] = memory->h + (size_t)plan->previous[p] * h_row;
+        h[i] = memory->h + (size_t)plan->next[p] * h_row;
+        if (memory->c) {
+            c_prev[i] = memory->c + (size_t)plan->previous[p] * c_row;
+            c[i] = memory->c + (size_t)plan->next[p] * c_row;
+        }
+        if (memory->middle)
+            middle[i] = memory->middle + (size_t)kept * c_row;
+        if (memory->slots)
+            saved[i] = memory->slots + (size_t)kept * fc_slots_bytes(shape);
+    }
+    fc_tile tile = {
+        .rows = end - begin,
+        .input = (const void *const *)input,
+        .h_prev = (const void *const *)h_prev,
+        .h = h,
+        .c_prev = memory->c ? (const void *const *)c_prev : NULL,
+        .c = memory->c ? c : NULL,
+        .middle = memory->middle ? middle : NULL,
+        .saved = memory->slots ? saved : NULL,
+        .slot = shape->padded,
+    };
+    for (int i = 0; i < cell->phases; i++) {
+        fc_step_job job = {
+            .cell = cell,
+            .phase = i,
+            .row_buffer = scratch->row_buffer,
+            .a = (const void *const *)(cell->phase[i].from_middle ? middle : h_prev),
+            .t = &tile,
+        };
+        shape->k->step(&pass->packed.phase[i], &job);
+    }
+    ptrdiff_t t = fc_time(plan, s);
+    for (ptrdiff_t p = begin; p < end; p++)
+        emit(pass, t, plan->row[p], h[p - begin]);
+}
+
+/* The state slot of each row, for the y of masked steps. */
+static void emit_masked(const fc_pass *pass, ptrdiff_t s, ptrdiff_t first, ptrdiff_t last,
+                        int64_t *now) {
+    const fc_plan *plan = pass->plan;
+    ptrdiff_t begin, end, t = fc_time(plan, s);
+    pairs_of(plan, s, first, last, &begin, &end);
+    for (ptrdiff_t p = begin; p < end; p++)
+        now[plan->row[p] - first] = plan->next[p];
+    for (ptrdiff_t row = first; row < last; row++) {
+        if (!fc_skipped(pass->batch, t, row))
+            continue;
+        if (fc_reset(pass->batch, t, row))
+            now[row - first] = plan->states;
+        emit(pass, t, row,
+                 pass->memory.h + (size_t)now[row - first] *
+                                      fc_bytes(&pass->shape, pass->shape.out_padded));
+    }
+}
+
+/* y of the steps that do not exist. */
+static void clear_past_lengths(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last) {
+    if (!pass->batch->lengths)
+        return;
+    for (ptrdiff_t row = first; row < last; row++)
+        for (ptrdiff_t t = (ptrdiff_t)pass->batch->lengths[row]; t < pass->plan->steps; t++)
+            memset(fc_at(&pass->y, t, row), 0, fc_bytes(&pass->shape, pass->shape.out));
+}
+
+static void get_final(const fc_plan *plan, const char *states, ptrdiff_t state_row, char *to,
+                      ptrdiff_t to_row, ptrdiff_t first, ptrdiff_t last) {
+    for (ptrdiff_t row = first; to && row < last; row++)
+        memcpy(to + row * to_row, states + plan->final[row] * state_row, (size_t)to_row);
+}
+
+void fc_pass_forward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
+                     const fc_loop_scratch *scratch) {
+    const fc_shape *shape = &pass->shape;
+    const fc_plan *plan = pass->plan;
+    ptrdiff_t h_row = (ptrdiff_t)fc_bytes(shape, shape->out_padded);
+    ptrdiff_t c_row = (ptrdiff_t)fc_bytes(shape, shape->padded);
+    ptrdiff_t out = (ptrdiff_t)fc_bytes(shape, shape->out);
+    ptrdiff_t units = (ptrdiff_t)fc_bytes(shape, shape->units);
+    ptrdiff_t rows = last - first;
+
+    set_padded(pass->memory.h, h_row, pass->h0, out, first, last);
+    if (pass->memory.c)
+        set_padded(pass->memory.c, c_row, pass->c0, units, first, last);
+    clear_past_lengths(pass, first, last);
+    for (ptrdiff_t row = first; row < last; row++)
+        scratch->now[row - first] = row;
+
+    for (ptrdiff_t s = 0, chunk_end = 0, done = 0; s < plan->steps; s++) {
+        if (s == chunk_end) {
+            chunk_end = make_input_parts(pass, s, first, last, scratch);
+            done = 0;
+        }
+        ptrdiff_t begin, end;
+        pairs_of(plan, s, first, last, &begin, &end);
+        if (begin < end)
+            run_step(pass, s, begin, end, scratch->input + done, scratch, rows);
+        done += end - begin;
+        if (pass->batch->mask)
+            emit_masked(pass, s, first, last, scratch->now);
+    }
+    get_final(plan, pass->memory.h, h_row, pass->h, out, first, last);
+    if (pass->memory.c)
+        get_final(plan, pass->memory.c, c_row, pass->c, units, first, last);
+}
+
+void fc_pass_table(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last) {
+    enum { BLOCK = 128 };
+    const void *x[BLOCK];
+    void *out[BLOCK];
+    ptrdiff_t columns = fc_input_columns(&pass->shape);
+    while (first < last) {
+        ptrdiff_t rows = last - first < BLOCK ? last - first : BLOCK;
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            x[i] = pass->x.data + (first + i) * pass->x.row;
+            out[i] = pass->table + fc_bytes(&pass->shape, (first + i) * columns);
+        }
+        fc_product product = {x, out, rows, columns, false};
+        pass->shape.k->product(&pass->packed.x, &product);
+        first += rows;
+    }
+}

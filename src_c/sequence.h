@@ -1,0 +1,71 @@
+/* The time loop of one pass (one layer, one direction), over some rows.
+ *
+ * Knows products, rows and states; of a cell only its contract (cells/cell.h). */
+#ifndef FC_SEQUENCE_H
+#define FC_SEQUENCE_H
+
+#include "pass.h"
+
+/* A (T, B, n) array: element (t, b) starts at data + t * step + b * row, in bytes. */
+typedef struct fc_array {
+    char *data;
+    ptrdiff_t step, row;
+} fc_array;
+
+static inline char *fc_at(const fc_array *array, ptrdiff_t t, ptrdiff_t row) {
+    return array->data + t * array->step + row * array->row;
+}
+
+typedef struct fc_pass {
+    fc_shape shape;
+    fc_packed packed; /* forward's or backward's */
+    fc_memory memory;
+    const fc_plan *plan;
+    const fc_batch *batch;
+    fc_array x;     /* its data is NULL where `table` serves */
+    char *table;    /* [x_rows][input columns]: input parts, one row per index */
+    /* forward */
+    fc_array y;
+    const char *dropout;    /* factors laid out as y, or NULL */
+    const char *h0, *c0;    /* [rows][out], [rows][units], or NULL: zero */
+    char *h, *c;            /* final states, or NULL */
+    /* backward */
+    fc_array dy, dx;
+    const char *dh, *dc;    /* of the final states, or NULL */
+    char *dh0, *dc0;        /* or NULL */
+    char *state_dh, *state_dc, *state_dmiddle; /* [rows][padded]: running gradients */
+    char *dtable; /* [x_rows][input columns, gate by gate] */
+} fc_pass;
+
+/* What one thread needs while it runs some rows of a pass. */
+typedef struct fc_loop_scratch {
+    ptrdiff_t capacity;  /* pairs of one chunk of steps */
+    const void **x;      /* [capacity] */
+    void **input;        /* [capacity] */
+    char *input_parts;   /* [capacity][input columns] */
+    void *row_buffer;
+    void **pointers;     /* [FC_POINTER_ARRAYS][rows] */
+    int64_t *now;        /* [rows] state slot, for masks */
+} fc_loop_scratch;
+
+enum { FC_POINTER_ARRAYS = 9 };
+
+/* `chunks`: for forward, which makes input parts. */
+void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chunks,
+                            fc_loop_scratch *scratch, fc_arena *arena);
+
+/* Rows first .. last-1 of all steps. */
+void fc_pass_forward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
+                     const fc_loop_scratch *scratch);
+void fc_pass_backward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
+                      const fc_loop_scratch *scratch);
+
+/* table rows first .. last-1: the input part of each row of x. */
+void fc_pass_table(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last);
+
+/* Reals of one row of input parts. */
+static inline ptrdiff_t fc_input_columns(const fc_shape *shape) {
+    return shape->cell->gates * shape->padded;
+}
+
+#endif

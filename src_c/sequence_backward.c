@@ -1,0 +1,126 @@
+/* Backward through time: gate gradients over the saved gates, and the gradient of the
+ * state carried from step to step.  Weight and input gradients follow after the loop
+ * (stack.c), as large products over all pairs. */
+#include <string.h>
+
+#include "sequence.h"
+
+static void set_rows(char *to, ptrdiff_t to_row, const char *from, ptrdiff_t from_row,
+                     ptrdiff_t first, ptrdiff_t last) {
+    for (ptrdiff_t row = first; row < last; row++) {
+        memset(to + row * to_row, 0, (size_t)to_row);
+        if (from)
+            memcpy(to + row * to_row, from + row * from_row, (size_t)from_row);
+    }
+}
+
+static void get_rows(char *to, ptrdiff_t to_row, const char *from, ptrdiff_t from_row,
+                     ptrdiff_t first, ptrdiff_t last) {
+    for (ptrdiff_t row = first; to && row < last; row++)
+        memcpy(to + row * to_row, from + row * from_row, (size_t)to_row);
+}
+
+/* dh += dy, where the step exists: a masked step's y is h, so its dy counts too. */
+static void add_dy(const fc_pass *pass, ptrdiff_t t, ptrdiff_t first, ptrdiff_t last) {
+    size_t h_row = fc_bytes(&pass->shape, pass->shape.out_padded);
+    for (ptrdiff_t row = first; row < last; row++)
+        if (fc_exists(pass->batch, t, row))
+            pass->shape.k->add(pass->state_dh + (size_t)row * h_row,
+                               fc_at(&pass->dy, t, row), pass->shape.out);
+}
+
+static void run_step_backward(const fc_pass *pass, ptrdiff_t begin, ptrdiff_t end,
+                              const fc_loop_scratch *scratch, ptrdiff_t rows) {
+    const fc_shape *shape = &pass->shape;
+    const fc_cell *cell = shape->cell;
+    const fc_plan *plan = pass->plan;
+    const fc_memory *memory = &pass->memory;
+    size_t h_row = fc_bytes(shape, shape->out_padded), c_row = fc_bytes(shape, shape->padded);
+    void **h_prev = scratch->pointers, **h = h_prev + rows, **c_prev = h + rows,
+         **c = c_prev + rows, **dh = c + rows, **dc = dh + rows, **dmiddle = dc + rows,
+         **saved = dmiddle + rows, **a = saved + rows;
+
+    for (ptrdiff_t p = begin; p < end; p++) {
+        ptrdiff_t i = p - begin;
+        size_t row = (size_t)plan->row[p];
+        h_prev[i] = memory->h + (size_t)plan->previous[p] * h_row;
+        h[i] = memory->h + (size_t)plan->next[p] * h_row;
+        dh[i] = pass->state_dh + row * h_row;
+        if (memory->c) {
+            c_prev[i] = memory->c + (size_t)plan->previous[p] * c_row;
+            c[i] = memory->c + (size_t)plan->next[p] * c_row;
+            dc[i] = pass->state_dc + row * c_row;
+        }
+        if (memory->middle)
+            dmiddle[i] = pass->state_dmiddle + row * c_row;
+        saved[i] = memory->slots + (size_t)p * fc_slots_bytes(shape);
+    }
+    fc_back_tile tile = {
+        .rows = end - begin,
+        .h_prev = (const void *const *)h_prev,
+        .h = (const void *const *)h,
+        .c_prev = (const void *const *)c_prev,
+        .c = (const void *const *)c,
+        .dh = dh,
+        .dc = dc,
+        .dmiddle = dmiddle,
+        .saved = saved,
+        .slot = shape->padded,
+    };
+    for (int i = cell->phases - 1; i >= 0; i--) {
+        const fc_phase *phase = &cell->phase[i];
+        const fc_panels *panels = &pass->packed.phase[i];
+        tile.units = phase->projects ? shape->out_padded : shape->padded;
+        cell->backward[i](&tile);
+        for (ptrdiff_t r = 0; r < tile.rows; r++)
+            a[r] = (char *)saved[r] + fc_bytes(shape, phase->slot * shape->padded);
+        fc_product product = {
+            .a = (const void *const *)a,
+            .out = phase->from_middle ? dmiddle : dh,
+            .rows = tile.rows,
+            .columns = panels->vectors * shape->k->lanes,
+            .accumulate = !phase->from_middle,
+        };
+        shape->k->product(panels, &product);
+    }
+}
+
+/* A reset cuts the past off: no gradient flows through it. */
+static void cut_at_resets(const fc_pass *pass, ptrdiff_t t, ptrdiff_t first,
+                          ptrdiff_t last) {
+    size_t h_row = fc_bytes(&pass->shape, pass->shape.out_padded);
+    size_t c_row = fc_bytes(&pass->shape, pass->shape.padded);
+    for (ptrdiff_t row = first; row < last; row++) {
+        if (!fc_exists(pass->batch, t, row) || !fc_reset(pass->batch, t, row))
+            continue;
+        memset(pass->state_dh + (size_t)row * h_row, 0, h_row);
+        if (pass->memory.c)
+            memset(pass->state_dc + (size_t)row * c_row, 0, c_row);
+    }
+}
+
+void fc_pass_backward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
+                      const fc_loop_scratch *scratch) {
+    const fc_shape *shape = &pass->shape;
+    const fc_plan *plan = pass->plan;
+    ptrdiff_t h_row = (ptrdiff_t)fc_bytes(shape, shape->out_padded);
+    ptrdiff_t c_row = (ptrdiff_t)fc_bytes(shape, shape->padded);
+    ptrdiff_t out = (ptrdiff_t)fc_bytes(shape, shape->out);
+    ptrdiff_t units = (ptrdiff_t)fc_bytes(shape, shape->units);
+
+    set_rows(pass->state_dh, h_row, pass->dh, out, first, last);
+    if (pass->memory.c)
+        set_rows(pass->state_dc, c_row, pass->dc, units, first, last);
+    for (ptrdiff_t s = plan->steps - 1; s >= 0; s--) {
+        ptrdiff_t begin = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], first);
+        ptrdiff_t end = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], last);
+        add_dy(pass, fc_time(plan, s), first, last);
+        if (begin < end)
+            run_step_backward(pass, begin, end, scratch, last - first);
+        if (pass->batch->reset)
+            cut_at_resets(pass, fc_time(plan, s), first, last);
+    }
+    get_rows(pass->dh0, out, pass->state_dh, h_row, first, last);
+    if (pass->memory.c)
+        get_rows(pass->dc0, units, pass->state_dc, c_row, first, last);
+}

@@ -1,0 +1,59 @@
+/* The vector type of one instruction set and one real type.
+ *
+ * A file in isa/ defines FC_REAL_BITS (32 or 64) and one of FC_AVX512, FC_AVX2,
+ * FC_PORTABLE, and gets
+ *
+ *     real, vreal, V          the scalar, the vector, its lanes
+ *     FC_REGISTERS            vector registers a tile may use
+ *     + - * /                 on vreal, by the compiler's vector extension
+ *     vload vstore vset1      unaligned
+ *     vfma(a, b, c)           a * b + c; fused wherever the set has it
+ *     vmin_keep_nan(x, hi)    x where x <= hi or x is NaN, else hi
+ *     vmax_keep_nan(x, lo)    x where x >= lo or x is NaN, else lo
+ *     vround(x)               nearest integer, |x| < 2^22
+ *     vscale(x, n)            x * 2^n, one rounding, n integral in [-160, 160]
+ *                             (float32) or [-1100, 1100] (float64)
+ *     vabs, vcopysign(x, s)
+ *     vif_negative(x, a, b)   a where the sign bit of x is set, else b
+ *     vif_positive(x, a, b)   a where x > 0, else b (so b for NaN)
+ *     vsum(x)                 sum of the lanes, in one fixed order
+ *
+ * vfma is written out and contraction is off (-ffp-contract=off), so that the
+ * rounding of a result never depends on which tile computed it. */
+#ifndef FC_SIMD_H
+#define FC_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if FC_REAL_BITS == 32
+typedef float real;
+#elif FC_REAL_BITS == 64
+typedef double real;
+#else
+#error "FC_REAL_BITS must be 32 or 64"
+#endif
+
+#define FC_INLINE static inline __attribute__((always_inline, unused))
+
+#if defined(FC_AVX512)
+#include "avx512.h"
+#elif defined(FC_AVX2)
+#include "avx2.h"
+#elif defined(FC_PORTABLE)
+#include "portable.h"
+#else
+#error "no instruction set chosen"
+#endif
+
+FC_INLINE vreal vzero(void) { return vset1(0); }
+
+FC_INLINE real vsum(vreal x) {
+    real lane[V], sum = 0;
+    vstore(lane, x);
+    for (int i = 0; i < V; i++)
+        sum += lane[i];
+    return sum;
+}
+
+#endif

@@ -1,0 +1,42 @@
+/* What the forward and the backward walk through a stack share. */
+#ifndef FC_STACK_H
+#define FC_STACK_H
+
+#include "pool.h"
+#include "sequence.h"
+
+typedef struct fc_saved {
+    fc_plan plan[FC_MAX_DIRECTIONS];
+    char *between; /* outputs of all layers but the last, dropout applied */
+    size_t between_row, between_layer;
+    char *passes;
+    size_t layer_bytes;
+} fc_saved;
+
+/* `kept`: for backward.  Otherwise the same layout serves inference, from scratch: two
+ * outputs between layers, the memory of one layer. */
+void fc_saved_layout(fc_saved *saved, fc_arena *arena, const fc_stack *stack,
+                     const fc_batch *batch, ptrdiff_t total, bool kept);
+void fc_saved_memory(const fc_saved *saved, const fc_shape *shape, int layer, int direction,
+                     fc_memory *memory);
+fc_array fc_saved_between(const fc_saved *saved, const fc_batch *batch, int layer);
+
+typedef struct fc_forward_scratch fc_forward_scratch;
+typedef struct fc_backward_scratch fc_backward_scratch;
+/* With NULL: measure only. */
+void fc_forward_scratch_layout(fc_forward_scratch *scratch, fc_arena *arena,
+                               const fc_stack *stack, const fc_batch *batch,
+                               ptrdiff_t total, bool training);
+void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
+                                const fc_stack *stack, const fc_batch *batch,
+                                ptrdiff_t total);
+
+fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch, ptrdiff_t *total);
+fc_status fc_check_index(const fc_batch *batch);
+int fc_thread_count(const fc_batch *batch, const fc_shape *shape, ptrdiff_t total);
+/* Into how many ranges the rows of one direction are cut. */
+int fc_row_parts(const fc_stack *stack, const fc_batch *batch, int threads);
+fc_status fc_packed_of(const fc_stack *stack, fc_pack_kind kind, const void *memory,
+                       int layer, int direction, fc_packed *packed);
+
+#endif

@@ -1,0 +1,136 @@
+#include <string.h>
+
+#include "stack.h"
+
+struct fc_forward_scratch {
+    fc_saved inference; /* where nothing is kept */
+    char *table[FC_MAX_DIRECTIONS];
+    int threads, row_parts;
+    ptrdiff_t *bound[FC_MAX_DIRECTIONS]; /* [row_parts + 1] */
+    fc_loop_scratch *loop;               /* [directions * row_parts] */
+};
+
+void fc_forward_scratch_layout(fc_forward_scratch *scratch, fc_arena *arena,
+                               const fc_stack *stack, const fc_batch *batch,
+                               ptrdiff_t total, bool training) {
+    fc_forward_scratch measured;
+    fc_forward_scratch *s = scratch ? scratch : &measured;
+    fc_shape shape;
+    fc_shape_of(stack, 0, &shape);
+    s->threads = fc_thread_count(batch, &shape, total);
+    s->row_parts = fc_row_parts(stack, batch, s->threads);
+    fc_saved_layout(&s->inference, arena, stack, batch, total, false);
+    if (training) /* laid out all the same, for its sizes; the memory is not taken */
+        arena->used = 0;
+    for (int d = 0; d < stack->directions; d++) {
+        s->table[d] = batch->index
+                          ? fc_take2(arena, (size_t)batch->x_rows,
+                                     (size_t)fc_input_columns(&shape), shape.k->real_size)
+                          : NULL;
+        s->bound[d] = fc_take(arena, (size_t)s->row_parts + 1, sizeof(ptrdiff_t));
+    }
+    size_t loops = (size_t)(stack->directions * s->row_parts);
+    s->loop = fc_take(arena, loops, sizeof *s->loop);
+    for (size_t i = 0; i < loops; i++) {
+        fc_loop_scratch loop;
+        fc_loop_scratch_layout(&shape, &s->inference.plan[0], true,
+                               s->loop ? &s->loop[i] : &loop, arena);
+    }
+}
+
+/* One layer: what its parts need to know. */
+typedef struct layer_job {
+    const fc_forward_scratch *scratch;
+    int directions;
+    fc_pass pass[FC_MAX_DIRECTIONS];
+} layer_job;
+
+static void run_table(void *context, int part, int parts) {
+    const layer_job *job = context;
+    ptrdiff_t rows = job->pass[0].batch->x_rows;
+    for (int d = 0; d < job->directions; d++)
+        fc_pass_table(&job->pass[d], rows * part / parts, rows * (part + 1) / parts);
+}
+
+static void run_rows(void *context, int part, int parts) {
+    const layer_job *job = context;
+    const fc_forward_scratch *s = job->scratch;
+    for (int task = part; task < job->directions * s->row_parts; task += parts) {
+        int d = task / s->row_parts, range = task % s->row_parts;
+        fc_pass_forward(&job->pass[d], s->bound[d][range], s->bound[d][range + 1],
+                        &s->loop[task]);
+    }
+}
+
+/* States and outputs of one direction of one layer. */
+static void set_pass(fc_pass *pass, const fc_stack *stack, const fc_batch *batch,
+                     const fc_output *output, fc_saved *saved, int layer, int direction) {
+    const fc_shape *shape = &pass->shape;
+    size_t out = fc_bytes(shape, shape->out), units = fc_bytes(shape, shape->units);
+    size_t index = (size_t)(layer * stack->directions + direction);
+    size_t h_at = index * (size_t)batch->rows * out, c_at = index * (size_t)batch->rows * units;
+    ptrdiff_t real = (ptrdiff_t)shape->k->real_size;
+
+    pass->plan = &saved->plan[direction];
+    pass->batch = batch;
+    pass->x = layer ? fc_saved_between(saved, batch, layer - 1)
+                    : (fc_array){(char *)batch->x, batch->x_step * real, batch->x_row * real};
+    pass->y = layer < stack->layers - 1
+                  ? fc_saved_between(saved, batch, layer)
+                  : (fc_array){output->y, output->y_step * real, output->y_row * real};
+    pass->y.data += (size_t)direction * out;
+    if (batch->dropout && layer < stack->layers - 1)
+        pass->dropout = (const char *)batch->dropout +
+                        (size_t)layer * saved->between_layer + (size_t)direction * out;
+    pass->h0 = batch->h0 ? (const char *)batch->h0 + h_at : NULL;
+    pass->c0 = batch->c0 ? (const char *)batch->c0 + c_at : NULL;
+    pass->h = output->h ? (char *)output->h + h_at : NULL;
+    pass->c = output->c ? (char *)output->c + c_at : NULL;
+    fc_saved_memory(saved, shape, layer, direction, &pass->memory);
+    /* The slot of zeros. */
+    memset(pass->memory.h + (size_t)pass->plan->states * fc_bytes(shape, shape->out_padded),
+           0, fc_bytes(shape, shape->out_padded));
+    if (pass->memory.c)
+        memset(pass->memory.c + (size_t)pass->plan->states * fc_bytes(shape, shape->padded),
+               0, fc_bytes(shape, shape->padded));
+}
+
+fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *batch,
+                     const fc_output *output, void *saved_memory, void *scratch_memory) {
+    ptrdiff_t total;
+    fc_status status = fc_check_batch(stack, batch, &total);
+    if (!status)
+        status = fc_check_index(batch);
+    if (status)
+        return status;
+    if (!packed || !output || !scratch_memory || (total && (!batch->x || !output->y)))
+        return FC_BAD_ARGUMENT;
+
+    fc_arena arena = fc_arena_at(scratch_memory);
+    fc_forward_scratch scratch;
+    fc_forward_scratch_layout(&scratch, &arena, stack, batch, total, saved_memory != NULL);
+    fc_saved saved = scratch.inference;
+    if (saved_memory) {
+        fc_arena kept = fc_arena_at(saved_memory);
+        fc_saved_layout(&saved, &kept, stack, batch, total, true);
+    }
+    for (int d = 0; d < stack->directions; d++) {
+        fc_plan_make(&saved.plan[d], batch, d == 1);
+        fc_plan_split_rows(&saved.plan[d], scratch.row_parts, scratch.bound[d]);
+    }
+    for (int layer = 0; layer < stack->layers; layer++) {
+        layer_job job = {.scratch = &scratch, .directions = stack->directions};
+        for (int d = 0; d < stack->directions; d++) {
+            fc_pass *pass = &job.pass[d];
+            fc_shape_of(stack, layer, &pass->shape);
+            fc_packed_of(stack, FC_PACK_FORWARD, packed, layer, d, &pass->packed);
+            set_pass(pass, stack, batch, output, &saved, layer, d);
+            pass->table = layer ? NULL : scratch.table[d];
+        }
+        if (layer == 0 && batch->index)
+            fc_run_parts(run_table, &job, scratch.threads);
+        int tasks = stack->directions * scratch.row_parts;
+        fc_run_parts(run_rows, &job, tasks < scratch.threads ? tasks : scratch.threads);
+    }
+    return FC_OK;
+}

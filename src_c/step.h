@@ -1,0 +1,76 @@
+/* One phase of one step: product tile by tile, each finished by the cell in L1. */
+#ifndef FC_STEP_H
+#define FC_STEP_H
+
+#include "cells/cell.h"
+#include "product.h"
+
+/* The rows of `t` from `row` on. */
+static fc_tile tile_at(const fc_tile *t, ptrdiff_t row, ptrdiff_t rows) {
+    fc_tile at = *t;
+    at.rows = rows;
+    at.h_prev += row;
+    at.h += row;
+    if (t->input)
+        at.input += row;
+    if (t->c) {
+        at.c_prev += row;
+        at.c += row;
+    }
+    if (t->middle)
+        at.middle += row;
+    if (t->saved)
+        at.saved += row;
+    return at;
+}
+
+static void step_tiles(const fc_panels *w, const fc_step_job *job) {
+    int gates = job->cell->phase[job->phase].gates;
+    real tile[FC_TILE_REALS];
+    void *tile_rows[FC_MAX_ROWS];
+    fc_run run;
+    for (ptrdiff_t vector = 0; vector < w->vectors; vector += run.width * run.panels) {
+        run = next_run(w, vector, job->t->rows);
+        ptrdiff_t reals = run.width * run.panels * V;
+        for (int r = 0; r < FC_MAX_ROWS; r++)
+            tile_rows[r] = tile + r * reals;
+        int rows;
+        for (ptrdiff_t row = 0; row < job->t->rows; row += rows) {
+            rows = next_rows(job->t->rows - row, w->width);
+            run_tile(w, &run, rows, job->a + row, false, tile_rows, 0);
+            fc_tile at = tile_at(job->t, row, rows);
+            at.unit = vector * V / gates;
+            at.units = reals / gates;
+            at.recurrent = tile;
+            job->cell->forward[job->phase](&at);
+        }
+    }
+}
+
+/* For cells that need all units of a row: all panels first, then the cell. */
+static void step_rows(const fc_panels *w, const fc_step_job *job) {
+    ptrdiff_t columns = w->vectors * V;
+    void *rows_out[FC_MAX_ROWS];
+    for (int r = 0; r < FC_MAX_ROWS; r++)
+        rows_out[r] = (real *)job->row_buffer + r * columns;
+    int rows;
+    for (ptrdiff_t row = 0; row < job->t->rows; row += rows) {
+        rows = next_rows(job->t->rows - row, w->width);
+        fc_product p = {job->a + row, rows_out, rows, columns, false};
+        product(w, &p);
+        fc_tile at = tile_at(job->t, row, rows);
+        at.unit = 0;
+        at.units = columns / job->cell->phase[job->phase].gates;
+        at.recurrent = job->row_buffer;
+        job->cell->forward[job->phase](&at);
+    }
+}
+
+static void step(const fc_panels *w, const fc_step_job *job) {
+    if (job->cell->whole_row)
+        step_rows(w, job);
+    else
+        step_tiles(w, job);
+}
+
+#endif
