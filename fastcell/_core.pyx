@@ -506,7 +506,7 @@ cdef class Stream:
         cdef int last = view.ndim - 1
         if view.itemsize != itemsize or view.format is NULL:
             return False
-        if view.format[0] != (b"d" if itemsize == 8 else b"f") or view.format[1] != 0:
+        if view.format[0] != (c"d" if itemsize == 8 else c"f") or view.format[1] != 0:
             return False
         if view.ndim != (1 if flat else 2) or view.shape[last] != width:
             return False

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from fastcell import _core
 from fastcell._arrays import as_array, check_shape
 from fastcell._numbers import integer, real
+from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -112,53 +114,14 @@ def cross_entropy(
         return 0.0, np.zeros_like(logits, order="C")
     scale = 1.0 / num_counted if reduction == "mean" else 1.0
 
-    rows = logits.reshape(targets.size, num_classes)
-    counted = counted.reshape(-1)
-    classes = np.where(counted, targets.reshape(-1), 0).astype(np.intp)
-    gradient = np.empty_like(rows, order="C")
-    rows_per_block = max(1, _BLOCK // num_classes)
-    sum_of_rows = 0.0
-    for start in range(0, targets.size, rows_per_block):
-        block = slice(start, start + rows_per_block)
-        sum_of_rows += _cross_entropy_block(
-            rows[block],
-            classes[block],
-            counted[block],
-            gradient[block],
-            smoothing,
-            scale,
-        )
-    return sum_of_rows * scale, gradient.reshape(logits.shape)
-
-
-def _cross_entropy_block(
-    logits: NDArray[np.floating],
-    classes: NDArray[np.intp],
-    counted: NDArray[np.bool_],
-    out: NDArray[np.floating],
-    smoothing: float,
-    scale: float,
-) -> float:
-    """Write the gradient of some rows to `out`, return the sum of their losses."""
-    index = np.arange(len(classes))
-    # Overflow and inf - inf are the way NaN and infinity propagate: no warning.
-    with np.errstate(over="ignore", invalid="ignore"):
-        # With the row's largest logit subtracted no exponential overflows.
-        np.subtract(logits, logits.max(axis=1, keepdims=True), out=out)
-        mean_score = out[index, classes].astype(np.float64)
-        if smoothing:
-            mean_score *= 1.0 - smoothing
-            mean_score += smoothing * out.mean(axis=1, dtype=np.float64)
-        np.exp(out, out=out)
-        normaliser = out.sum(axis=1, dtype=np.float64)
-        losses = np.log(normaliser) - mean_score
-        out *= (scale / normaliser).astype(out.dtype)[:, np.newaxis]
-        if smoothing:
-            out -= smoothing / out.shape[1] * scale
-        out[index, classes] -= (1.0 - smoothing) * scale
-    # Assigned, not multiplied: an ignored row may hold NaN.
-    out[~counted] = 0.0
-    return float(losses[counted].sum())
+    rows = np.ascontiguousarray(logits.reshape(targets.size, num_classes))
+    classes = np.where(counted, targets, -1).astype(np.int64).reshape(-1)
+    gradient = np.empty_like(rows)
+    losses = np.empty(targets.size)
+    _core.cross_entropy(
+        rows, classes, -1, smoothing, scale, losses, gradient, get_num_threads()
+    )
+    return float(losses.sum()) * scale, gradient.reshape(logits.shape)
 
 
 def binary_cross_entropy(

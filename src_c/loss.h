@@ -1,7 +1,7 @@
 /* Softmax cross-entropy of one row, its loss and its gradient in one pass.
  *
  *     p_i = exp(x_i - m) / s,  m = max x,  s = sum_i exp(x_i - m)
- *     loss = m + log s - (1 - e) x_t - e mean(x),   e the label smoothing
+ *     loss = log s - (1 - e) (x_t - m) - e mean(x - m),   e the label smoothing
  *     dx_i = scale * (p_i - (1 - e) [i = t] - e / n) */
 #ifndef FC_LOSS_H
 #define FC_LOSS_H
@@ -20,9 +20,10 @@ static double cross_entropy(const void *logits, ptrdiff_t n, ptrdiff_t target,
         largest = x[i] < largest ? largest : x[i];
     if (smoothing > 0) {
         for (ptrdiff_t i = 0; i < n; i++)
-            mean += x[i];
+            mean += (double)x[i] - largest;
         mean /= (double)n;
     }
+    double loss = -(1 - smoothing) * ((double)x[target] - largest) - smoothing * mean;
     ptrdiff_t i = 0;
     vreal sums = vzero();
     for (; i + V <= n; i += V) {
@@ -45,7 +46,7 @@ static double cross_entropy(const void *logits, ptrdiff_t n, ptrdiff_t target,
     for (ptrdiff_t j = 0; j < n; j++)
         dx[j] = dx[j] * factor - shift;
     dx[target] -= (real)(scale * (1 - smoothing));
-    return largest + log(sum) - (1 - smoothing) * x[target] - smoothing * mean;
+    return loss + log(sum);
 }
 
 #endif

@@ -64,7 +64,7 @@ FC_INLINE vreal vsigmoid(vreal x) {
     vreal one = vset1(1), n;
     vreal p = vexp_reduce(vmax_keep_nan(vset1(0) - vabs(x), vset1(FC_EXP_MIN)), &n);
     vreal e = vscale(one + p, n);
-    return vif_negative(x, e, one) / (one + e);
+    return vquotient(vif_negative(x, e, one), one + e);
 }
 
 FC_INLINE vreal vtanh(vreal x) {
@@ -73,7 +73,7 @@ FC_INLINE vreal vtanh(vreal x) {
     vreal p = vexp_reduce(a + a, &n);
     vreal s = vscale(one, n);
     vreal m = vfma(s, p, s - one);
-    return vcopysign(m / (m + vset1(2)), x);
+    return vcopysign(vquotient(m, m + vset1(2)), x);
 }
 
 #endif

@@ -62,6 +62,7 @@ FC_INLINE vreal vscale(vreal x, vreal n) {
     vreal half = vround(n * vset1((real)0.5));
     return x * vpower_of_two(half) * vpower_of_two(n - half);
 }
+FC_INLINE vreal vquotient(vreal x, vreal y) { return x / y; }
 FC_INLINE vreal vabs(vreal x) {
     return vreal_of(vbits_of(x) & ~vbits_of(vset1((real)-0.0)));
 }

@@ -13,6 +13,7 @@
  *     vround(x)               nearest integer, |x| < 2^22
  *     vscale(x, n)            x * 2^n, one rounding, n integral in [-160, 160]
  *                             (float32) or [-1100, 1100] (float64)
+ *     vquotient(x, y)         x / y for |x| and y in [0, 2^60] and [1, 2^60]
  *     vabs, vcopysign(x, s)
  *     vif_negative(x, a, b)   a where the sign bit of x is set, else b
  *     vif_positive(x, a, b)   a where x > 0, else b (so b for NaN)
