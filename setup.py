@@ -56,6 +56,7 @@ setup(
             extra_link_args=LINK,
             libraries=["m"],
             depends=HEADERS,  # a changed library must be linked again
-        )
+        ),
+        Extension("fastcell._blas", ["fastcell/_blas.pyx"]),
     ],
 )

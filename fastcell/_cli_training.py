@@ -11,12 +11,11 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-
-from fastcell.cli import default_prompt
 
 if TYPE_CHECKING:
     from fastcell.data import CharVocabulary, TextStreams
@@ -325,6 +324,17 @@ def _run(
         model.generate(prompt, _SAMPLE_LENGTH, _SAMPLE_TEMPERATURE, seed=settings.seed)
     )
     return 0
+
+
+def default_prompt(symbols: Sequence[str]) -> str:
+    """Return what a text may begin after: a line's end, where there are lines.
+
+    Examples
+    --------
+    >>> default_prompt(("a", "b"))
+    'a'
+    """
+    return "\n" if "\n" in symbols else symbols[0]
 
 
 def _headline(

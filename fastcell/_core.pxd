@@ -65,6 +65,10 @@ cdef extern from "fastcell.h" nogil:
         void *h
         void *c
 
+    ctypedef struct fc_blas:
+        void *sgemm
+        void *dgemm
+
     ctypedef struct fc_backward_io:
         const void *dy
         Py_ssize_t dy_step
@@ -77,10 +81,12 @@ cdef extern from "fastcell.h" nogil:
         void *dh0
         void *dc0
         const fc_gradients *weights
+        const fc_blas *blas
 
     const char *fc_isa_name(int which)
     const char *fc_isa()
     fc_status fc_isa_select(const char *name)
+    int fc_wants_blas()
     int fc_lanes(fc_dtype dtype)
     int fc_cell_index(const char *name)
     const char *fc_cell_name(int cell)
@@ -113,7 +119,7 @@ cdef extern from "fastcell.h" nogil:
                                      size_t *)
     fc_status fc_linear_backward(fc_dtype, Py_ssize_t, Py_ssize_t, const void *,
                                  Py_ssize_t, const void *, const void *, void *, void *,
-                                 void *, void *, int)
+                                 void *, const fc_blas *, void *, int)
     fc_status fc_cross_entropy(fc_dtype, Py_ssize_t, Py_ssize_t, const void *,
                                const int64_t *, int64_t, double, double, double *,
                                void *, int)

@@ -13,7 +13,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 
 import numpy as np
 
@@ -34,6 +34,25 @@ cdef inline int check(fc_status status) except -1:
     if status != FC_OK:
         raise_status(status)
     return 0
+
+
+# The BLAS of fastcell._blas, which imports scipy (0.3 s) and so waits until it is wanted.
+cdef fc_blas blas_functions
+cdef bint blas_ready = False
+
+
+cdef const fc_blas *blas() except? NULL:
+    global blas_ready
+    if not fc_wants_blas():
+        return NULL
+    if not blas_ready:
+        from fastcell import _blas
+
+        sgemm, dgemm = _blas.addresses()
+        blas_functions.sgemm = <void *> <uintptr_t> sgemm
+        blas_functions.dgemm = <void *> <uintptr_t> dgemm
+        blas_ready = True
+    return &blas_functions
 
 
 cdef enum:
@@ -343,6 +362,7 @@ cdef class Stack:
             io.dx_step = view.strides[0] // self.itemsize
             io.dx_row = view.strides[1] // self.itemsize
         holders = []
+        io.blas = blas()
         io.weights = NULL
         if gradients is not None:
             if len(gradients) != passes:
@@ -630,10 +650,11 @@ cdef class Dense:
         )
         scratch = take_scratch(size)
         cdef void *sp = views.get(scratch, 1, 1).buf
+        cdef const fc_blas *gemms = blas()
         with nogil:
             status = fc_linear_backward(
                 self.dtype, self.inputs, self.outputs, wp, rows, xp, dyp, dxp, dwp, dbp,
-                sp, threads,
+                gemms, sp, threads,
             )
         check(status)
         give_scratch(scratch)

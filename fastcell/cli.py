@@ -305,6 +305,7 @@ def _train(given: dict[str, Any]) -> int:
 
 def _sample(given: dict[str, Any]) -> int:
     import fastcell
+    from fastcell._cli_training import default_prompt
     from fastcell.models import LanguageModel
 
     if "threads" in given:
@@ -327,17 +328,6 @@ def _sample(given: dict[str, Any]) -> int:
     )
     print(f"{given.get('prompt', '')}{text}")
     return 0
-
-
-def default_prompt(symbols: Sequence[str]) -> str:
-    """Return what a text may begin after: a line's end, where there are lines.
-
-    Examples
-    --------
-    >>> default_prompt(("a", "b"))
-    'a'
-    """
-    return "\n" if "\n" in symbols else symbols[0]
 
 
 def _info(given: dict[str, Any]) -> int:

@@ -126,9 +126,10 @@ def check_dtype(dtype: Any) -> np.dtype:
         If it is neither.
     """
     try:
-        found = np.dtype(dtype)
+        found = None if dtype is None else np.dtype(dtype)
     except TypeError:
         found = None
-    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
+    # To NumPy, None is float64, and it compares equal to it.
+    if found is None or found not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise TypeError(f"dtype must be float32 or float64; got {dtype!r}")
     return found

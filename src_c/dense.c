@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "arena.h"
+#include "blas.h"
 #include "dispatch.h"
 #include "pool.h"
 
@@ -15,6 +16,7 @@ typedef struct linear {
     const char *x, *dy;
     char *y, *dx, *dw, *db, *scratch;
     size_t scratch_bytes;
+    const fc_blas *blas;
 } linear;
 
 static fc_status check(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, ptrdiff_t rows) {
@@ -147,8 +149,11 @@ static void run_backward(void *context, int part, int parts) {
     const linear *l = context;
     if (l->dx)
         product_rows(l, l->dy, l->dx, l->rows * part / parts, l->rows * (part + 1) / parts);
-    if (!l->dw)
+    bool blas = fc_uses_blas(l->k, l->blas);
+    if (!l->dw || (blas && part > 0))
         return;
+    if (blas)
+        parts = 1;
     ptrdiff_t grain = l->k->lanes, grains = (l->out + grain - 1) / grain;
     ptrdiff_t first = grains * part / parts * grain, last = grains * (part + 1) / parts * grain;
     fc_weight_gradient g = {
@@ -167,19 +172,19 @@ static void run_backward(void *context, int part, int parts) {
     };
     g.scratch = l->scratch + (size_t)l->rows * sizeof(void *);
     g.scratch = (char *)fc_arena_at(g.scratch).base + (size_t)part * l->scratch_bytes;
-    l->k->weight_gradient(&g);
+    fc_weight_gradient_of(l->k, l->blas, &g);
 }
 
 fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, const void *packed,
                              ptrdiff_t rows, const void *x, const void *dy, void *dx, void *dw,
-                             void *db, void *scratch, int threads) {
+                             void *db, const fc_blas *blas, void *scratch, int threads) {
     fc_status status = check(dtype, in, out, rows);
     if (!status && (!packed || !scratch || threads < 1 || (rows && ((in && !x) || !dy))))
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;
     linear l = {.k = fc_kernels_of(dtype), .in = in, .out = out, .rows = rows,
-                .dy = dy, .dx = dx, .dw = dw, .db = db};
+                .dy = dy, .dx = dx, .dw = dw, .db = db, .blas = blas};
     fc_arena packed_arena = fc_arena_at((void *)packed), arena = fc_arena_at(scratch);
     l.panels = layout(l.k, in, out, FC_PACK_BACKWARD, &packed_arena);
     l.scratch_bytes = part_scratch(l.k, in);

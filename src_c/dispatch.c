@@ -81,6 +81,8 @@ fc_status fc_isa_select(const char *name) {
     return FC_NO_ISA;
 }
 
+int fc_wants_blas(void) { return fc_kernels_of(FC_F32)->wants_blas; }
+
 int fc_lanes(fc_dtype dtype) { return fc_kernels_of(dtype)->lanes; }
 
 static const fc_cell *cell_at(int cell) {

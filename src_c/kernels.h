@@ -67,6 +67,7 @@ typedef struct fc_weight_gradient {
 
 typedef struct fc_kernels {
     const char *isa;
+    bool wants_blas; /* a good BLAS beats weight_gradient (docs/architecture.md) */
     int lanes;
     size_t real_size;
     const struct fc_cell *const *cells; /* as cells/registry.h lists them */
@@ -75,6 +76,7 @@ typedef struct fc_kernels {
     void (*step)(const fc_panels *, const fc_step_job *);
     void (*weight_gradient)(const fc_weight_gradient *);
     size_t (*weight_gradient_scratch)(ptrdiff_t depth); /* bytes */
+    ptrdiff_t gradient_block; /* rows of x that its scratch holds */
     /* Packed layout: element (k, column) of a matrix stored as in fc_panels. */
     void (*pack)(void *data, ptrdiff_t depth, ptrdiff_t vectors, int width,
                  ptrdiff_t vector, ptrdiff_t lanes, const void *from, ptrdiff_t k_stride,

@@ -38,20 +38,21 @@ FC_INLINE void tile_body(const int m, const int n, const int p, ptrdiff_t depth,
     }
 #pragma GCC unroll 2
     for (ptrdiff_t k = 0; k < depth; k++) {
-#pragma GCC unroll 4
-        for (int q = 0; q < p; q++) {
-            vreal column_k[FC_MAX_WIDTH];
-#pragma GCC unroll 4
-            for (int v = 0; v < n; v++)
-                column_k[v] = vload(w + q * panel + v * V);
+        /* One row element in a register each, and one weight vector at a time: with
+         * m * n accumulators this fits both 16 and 32 registers. */
+        vreal a_k[FC_MAX_ROWS];
 #pragma GCC unroll 8
-            for (int r = 0; r < m; r++) {
-                vreal a_k = vset1(row[r][k]);
+        for (int r = 0; r < m; r++)
+            a_k[r] = vset1(row[r][k]);
 #pragma GCC unroll 4
-                for (int v = 0; v < n; v++)
-                    acc[r][q * n + v] = vfma(a_k, column_k[v], acc[r][q * n + v]);
+        for (int q = 0; q < p; q++)
+#pragma GCC unroll 4
+            for (int v = 0; v < n; v++) {
+                vreal column_k = vload(w + q * panel + v * V);
+#pragma GCC unroll 8
+                for (int r = 0; r < m; r++)
+                    acc[r][q * n + v] = vfma(a_k[r], column_k, acc[r][q * n + v]);
             }
-        }
         w += n * V;
     }
 #pragma GCC unroll 8

@@ -4,6 +4,7 @@
  * threads. */
 #include <string.h>
 
+#include "blas.h"
 #include "stack.h"
 
 /* Rows of all pairs of one direction, as pointers. */
@@ -73,6 +74,7 @@ typedef struct layer_job {
     int directions;
     fc_pass pass[FC_MAX_DIRECTIONS];
     const fc_gradients *gradients; /* [directions], or NULL */
+    const fc_blas *blas;
 } layer_job;
 
 static void run_rows(void *context, int part, int parts) {
@@ -180,7 +182,7 @@ static void weight_gradients(const layer_job *job, int d, int part, int parts) {
         .bias = out->b_ih,
         .scratch = job->scratch->gradient + (size_t)part * job->scratch->gradient_bytes,
     };
-    shape->k->weight_gradient(&g);
+    fc_weight_gradient_of(shape->k, job->blas, &g);
     for (int i = 0; i < cell->phases; i++) {
         const fc_phase *phase = &cell->phase[i];
         unsigned char order[FC_MAX_GATES];
@@ -198,7 +200,7 @@ static void weight_gradients(const layer_job *job, int d, int part, int parts) {
         g.last_unit = share(g.units, lanes, part + 1, parts);
         g.out = phase->projects ? out->w_hr : out->w_hh;
         g.bias = phase->projects ? NULL : out->b_hh;
-        shape->k->weight_gradient(&g);
+        fc_weight_gradient_of(shape->k, job->blas, &g);
     }
 }
 
@@ -210,8 +212,11 @@ static void run_gradients(void *context, int part, int parts) {
         else
             input_gradient(job, part, parts);
     }
-    for (int d = 0; job->gradients && d < job->directions; d++)
-        weight_gradients(job, d, part, parts);
+    bool blas = fc_uses_blas(job->pass[0].shape.k, job->blas);
+    if (!job->gradients || (blas && part > 0))
+        return;
+    for (int d = 0; d < job->directions; d++)
+        weight_gradients(job, d, part, blas ? 1 : parts);
 }
 
 /* dtable[index] += the input part's gradients: columns shared out, pairs in order. */
@@ -321,7 +326,8 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
         fc_plan_split_rows(&saved.plan[d], scratch.row_parts, scratch.bound[d]);
     }
     for (int layer = stack->layers - 1; layer >= 0; layer--) {
-        layer_job job = {.scratch = &scratch, .directions = stack->directions};
+        layer_job job = {
+            .scratch = &scratch, .directions = stack->directions, .blas = io->blas};
         if (io->weights)
             job.gradients = io->weights + layer * stack->directions;
         for (int d = 0; d < stack->directions; d++) {

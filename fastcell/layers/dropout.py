@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import as_array, check_shape
+from fastcell._arrays import as_array, check_shape, real_array
 from fastcell._numbers import integer, real
 from fastcell.module import Module
 from fastcell.parameters import Parameters
@@ -56,15 +56,23 @@ class Dropout(Module):
         Parameters
         ----------
         x : array of float32 or float64, any shape
+
+        Raises
+        ------
+        TypeError
+            If x is of another dtype.
         """
         x = as_array("x", x)
+        if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise TypeError(f"x must be float32 or float64; got {x.dtype}")
         kept = self._random.random(x.shape, np.float32) >= self.p
         factors = kept * x.dtype.type(1 / (1 - self.p) if self.p < 1 else 0)
         return x * factors, factors
 
     def backward(self, dy: Any, saved: np.ndarray) -> tuple[np.ndarray, dict]:
         """Return the gradient of x, and no gradients of parameters."""
-        return check_shape("dy", as_array("dy", dy), saved.shape) * saved, {}
+        dy = check_shape("dy", real_array("dy", dy, saved.dtype), saved.shape)
+        return dy * saved, {}
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""

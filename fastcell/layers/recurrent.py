@@ -31,9 +31,17 @@ class Saved:
         Bytes held: gates and states of every step.
     """
 
-    __slots__ = ("_call", "_layout", "_memory", "_version")
+    __slots__ = ("_call", "_layout", "_memory", "_stack", "_version")
 
-    def __init__(self, call: _core.Batch, memory: Any, layout: Layout, version: int):
+    def __init__(
+        self,
+        stack: _core.Stack,
+        call: _core.Batch,
+        memory: Any,
+        layout: Layout,
+        version: int,
+    ) -> None:
+        self._stack = stack
         self._call = call
         self._memory = memory
         self._layout = layout
@@ -250,7 +258,7 @@ class Recurrent(Module):
         size = self._stack.saved_size(call)
         memory = self._take_memory(size)
         y, state = self._run(call, layout, packed, memory)
-        return y, state, Saved(call, memory, layout, version)
+        return y, state, Saved(self._stack, call, memory, layout, version)
 
     def backward(
         self, dy: Any, saved: Saved, dstate: Any = None
@@ -276,11 +284,17 @@ class Recurrent(Module):
         Raises
         ------
         ValueError
-            If `saved` was used before, or a parameter has changed since forward, or a
-            shape is wrong.
+            If `saved` was used before or is another layer's, or a parameter has changed
+            since forward, or a shape is wrong.
         TypeError
             If a dtype is wrong.
         """
+        if not isinstance(saved, Saved):
+            raise TypeError(
+                f"saved must be what forward returned; got {type(saved).__name__}"
+            )
+        if saved._stack is not self._stack:
+            raise ValueError("saved was made by another layer's forward")
         if saved._memory is None:
             raise ValueError("saved was used up by an earlier backward; run forward again")
         version, packed = self._packed(True)
@@ -364,6 +378,13 @@ class Recurrent(Module):
     ) -> tuple[_core.Batch, Layout]:
         """Check the arguments of a call, and hand them over as the core wants them."""
         if isinstance(x, IndexedRows):
+            real_array("x", x.rows, self.dtype)
+            if x.index.ndim not in (1, 2) or x.rows.shape[1] != self.input_size:
+                axes = "(B, T)" if self.batch_first else "(T, B)"
+                raise ValueError(
+                    f"x must be ids {axes} or (T,) of vectors of I = {self.input_size}; "
+                    f"got ids {x.index.shape} of vectors of {x.rows.shape[1]}"
+                )
             layout = Layout(self.batch_first, x.index.ndim == 1)
             index = np.ascontiguousarray(layout.to_core(x.index))
             rows, (T, B) = x.rows, index.shape

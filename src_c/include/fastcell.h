@@ -56,6 +56,8 @@ FC_API const char *fc_isa_name(int which);
  * values and sessions belong to the set they were made under. */
 FC_API const char *fc_isa(void);
 FC_API fc_status fc_isa_select(const char *name);
+/* Would weight gradients use a BLAS, if they were given one? */
+FC_API int fc_wants_blas(void);
 /* Vector lanes of the set in use. */
 FC_API int fc_lanes(fc_dtype dtype);
 
@@ -131,6 +133,15 @@ FC_API fc_status fc_forward(const fc_stack *stack, const void *packed,
                             const fc_batch *batch, const fc_output *output,
                             void *saved, void *scratch);
 
+/* A BLAS of the caller's, by the Fortran interface.  Weight gradients use it where the
+ * instruction set in use has no kernel that is as fast; NULL, or a NULL member: never. */
+typedef struct fc_blas {
+    void (*sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *,
+                  int *, float *, float *, int *);
+    void (*dgemm)(char *, char *, int *, int *, int *, double *, double *, int *, double *,
+                  int *, double *, double *, int *);
+} fc_blas;
+
 /* dy as y; dh, dc: gradients of the final states, or NULL.  dx as x, with its own
  * strides, or NULL; with `index`, (x_rows, I) and contiguous.  dh0, dc0 or NULL.
  * Gradients of activations are overwritten; those of weights are added to. */
@@ -142,6 +153,7 @@ typedef struct fc_backward_io {
     ptrdiff_t dx_step, dx_row;
     void *dh0, *dc0;
     const fc_gradients *weights; /* [L D] */
+    const fc_blas *blas;
 } fc_backward_io;
 
 FC_API fc_status fc_backward(const fc_stack *stack, const void *packed_backward,
@@ -178,7 +190,8 @@ FC_API fc_status fc_linear_scratch_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t 
 FC_API fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
                                     const void *packed_backward, ptrdiff_t rows,
                                     const void *x, const void *dy, void *dx, void *dw,
-                                    void *db, void *scratch, int threads);
+                                    void *db, const fc_blas *blas, void *scratch,
+                                    int threads);
 
 /* Softmax cross-entropy per row of logits (rows, n): loss[row], and its gradient times
  * `scale`.  Rows whose target is ignore_index: loss and gradient 0. */

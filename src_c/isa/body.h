@@ -52,6 +52,9 @@ static void elementary(int function, const void *x, void *y, ptrdiff_t n) {
 
 const fc_kernels FC_PASTE(FC_ISA, FC_REAL_BITS) = {
     .isa = FC_STRING(FC_ISA),
+#if defined(FC_PORTABLE)
+    .wants_blas = true,
+#endif
     .lanes = V,
     .real_size = sizeof(real),
     .cells = fc_registry,
@@ -60,6 +63,7 @@ const fc_kernels FC_PASTE(FC_ISA, FC_REAL_BITS) = {
     .step = step,
     .weight_gradient = weight_gradient,
     .weight_gradient_scratch = weight_gradient_scratch,
+    .gradient_block = FC_GRADIENT_DEPTH,
     .pack = pack,
     .rows_per_tile = rows_per_tile,
     .add = add,

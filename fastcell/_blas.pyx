@@ -1,0 +1,14 @@
+# cython: language_level=3
+"""The only place that touches scipy's BLAS: its sgemm and dgemm, as addresses.
+
+A module of its own because importing ``scipy.linalg.cython_blas`` takes 0.3 s:
+fastcell._core imports it when a product first wants a BLAS.
+"""
+
+from libc.stdint cimport uintptr_t
+from scipy.linalg.cython_blas cimport dgemm, sgemm
+
+
+def addresses():
+    """Return the addresses of sgemm and dgemm, Fortran interface."""
+    return <uintptr_t> sgemm, <uintptr_t> dgemm

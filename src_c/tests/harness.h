@@ -1,0 +1,70 @@
+/* What every C test uses: checks that count and go on, the case they belong to, random
+ * values that repeat, and memory whose surroundings are watched. */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fastcell.h"
+
+/* ---- checks --------------------------------------------------------------------- */
+
+/* A failed check prints its place, its text and the case, and the test goes on. */
+#define CHECK(condition) check_that((condition), #condition, __FILE__, __LINE__)
+#define CHECK_STATUS(call, expected)                                                   \
+    check_status((call), (expected), #call, __FILE__, __LINE__)
+#define CHECK_OK(call) CHECK_STATUS(call, FC_OK)
+/* |got[i] - wanted[i]| <= tolerance * (1 + |wanted[i]|) for all i; NaN fails. */
+#define CHECK_CLOSE(got, wanted, n, tolerance)                                         \
+    check_close((got), (wanted), (n), (tolerance), #got, __FILE__, __LINE__)
+#define CHECK_SAME_BITS(a, b, n)                                                       \
+    check_same_bits((a), (b), (n), #a " == " #b, __FILE__, __LINE__)
+
+bool check_that(bool condition, const char *text, const char *file, int line);
+bool check_status(fc_status got, fc_status expected, const char *text, const char *file,
+                  int line);
+bool check_close(const double *got, const double *wanted, ptrdiff_t n, double tolerance,
+                 const char *text, const char *file, int line);
+bool check_same_bits(const double *a, const double *b, ptrdiff_t n, const char *text,
+                     const char *file, int line);
+
+/* Names the case that the next checks of this thread belong to. */
+void describe(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Prints the counts; the test's exit code. */
+int finish(const char *test);
+
+/* ---- random values, the same in every run ------------------------------------------ */
+
+void seed(uint64_t value);
+double uniform(double low, double high);
+bool chance(double probability);
+
+/* ---- memory ------------------------------------------------------------------------ */
+
+/* `size` bytes of 0xff (NaN in both types), `shift` past a multiple of 64, between
+ * guards: release() checks that the guards are as they were, and under
+ * AddressSanitizer not even a read of them passes. */
+void *take(size_t size, size_t shift);
+void release(void *memory);
+
+/* An array of n reals of a type, and back; NULL stays NULL. */
+void *reals_of(fc_dtype dtype, const double *from, ptrdiff_t n);
+void doubles_of(fc_dtype dtype, const void *from, ptrdiff_t n, double *to);
+double real_at(fc_dtype dtype, const void *array, ptrdiff_t i);
+void set_real(fc_dtype dtype, void *array, ptrdiff_t i, double value);
+static inline size_t real_size(fc_dtype dtype) { return dtype == FC_F64 ? 8 : 4; }
+
+/* Zeroed, never NULL. */
+void *zeros(ptrdiff_t count, size_t size);
+
+#define FOR_EACH_ISA(name)                                                             \
+    for (int isa_ = 0; fc_isa_name(isa_); isa_++)                                      \
+        for (const char *name = fc_isa_name(isa_);                                     \
+             name && !fc_isa_select(name); name = NULL)
+
+#endif

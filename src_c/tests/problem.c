@@ -1,0 +1,317 @@
+#include "problem.h"
+
+/* ---- making one -------------------------------------------------------------------- */
+
+static section next_section(problem *p, ptrdiff_t count) {
+    section s = {p->count, count};
+    p->count += count;
+    return s;
+}
+
+ptrdiff_t pass_inputs(const problem *p, int pass) {
+    return pass < p->spec.directions ? p->spec.in : p->spec.directions * p->out;
+}
+
+bool step_exists(const problem *p, ptrdiff_t t, ptrdiff_t row) {
+    return !p->lengths || t < p->lengths[row];
+}
+
+bool step_is_active(const problem *p, ptrdiff_t t, ptrdiff_t row) {
+    return step_exists(p, t, row) && (!p->mask || p->mask[t * p->spec.rows + row]);
+}
+
+static double *random_values(ptrdiff_t count, double size) {
+    double *values = zeros(count, sizeof *values);
+    for (ptrdiff_t i = 0; i < count; i++)
+        values[i] = uniform(-size, size);
+    return values;
+}
+
+static uint8_t *random_bytes(ptrdiff_t count, double probability) {
+    uint8_t *bytes = zeros(count, 1);
+    for (ptrdiff_t i = 0; i < count; i++)
+        bytes[i] = chance(probability) ? (uint8_t)uniform(1, 255) : 0;
+    return bytes;
+}
+
+void problem_make(problem *p, const spec *from) {
+    *p = (problem){.spec = *from};
+    const spec *s = &p->spec;
+    ptrdiff_t pairs = s->steps * s->rows;
+    int cell = fc_cell_index(s->cell);
+    bool projects = strstr(s->cell, "projected") != NULL;
+    p->gates = fc_cell_gates(cell);
+    p->has_c = fc_cell_states(cell) > 1;
+    p->passes = s->layers * s->directions;
+    p->stack = (fc_stack){cell,      FC_F64,    s->in, s->hidden, projects ? s->proj : 0,
+                          s->layers, s->directions};
+    p->out = projects ? s->proj : s->hidden;
+    p->x_rows = s->index ? 11 : 0;
+    for (int i = 0; i < p->passes; i++) {
+        ptrdiff_t rows = p->gates * s->hidden;
+        p->w_ih[i] = next_section(p, rows * pass_inputs(p, i));
+        p->w_hh[i] = next_section(p, rows * p->out);
+        p->b_ih[i] = next_section(p, s->no_bias ? 0 : rows);
+        p->b_hh[i] = next_section(p, s->no_bias ? 0 : rows);
+        p->w_hr[i] = next_section(p, projects ? p->out * s->hidden : 0);
+    }
+    p->y_count = pairs * s->directions * p->out;
+    p->h_count = p->passes * s->rows * p->out;
+    p->c_count = p->has_c ? p->passes * s->rows * s->hidden : 0;
+    p->x = next_section(p, (s->index ? p->x_rows : pairs) * s->in);
+    p->h0 = next_section(p, s->no_states ? 0 : p->h_count);
+    p->c0 = next_section(p, s->no_states ? 0 : p->c_count);
+
+    /* As torch.nn draws weights; x and states are of order one. */
+    double size = 1 / sqrt((double)s->hidden);
+    p->v = random_values(p->count, size);
+    for (ptrdiff_t i = p->x.at; i < p->count; i++)
+        p->v[i] = uniform(-1, 1);
+    p->dy = random_values(p->y_count, 1);
+    p->dh = random_values(p->h_count, 1);
+    p->dc = random_values(p->c_count, 1);
+    p->positive = zeros(p->passes * pairs * s->hidden, 1);
+
+    if (s->lengths) { /* every length once: 0, full, and between, in no order */
+        p->lengths = zeros(s->rows, sizeof *p->lengths);
+        for (ptrdiff_t row = 0; row < s->rows; row++)
+            p->lengths[row] = (row * 3 + s->steps) % (s->steps + 1);
+    }
+    if (s->mask)
+        p->mask = random_bytes(pairs, 0.6);
+    if (s->reset)
+        p->reset = random_bytes(pairs, 0.3);
+    if (s->index) {
+        p->index = zeros(pairs, sizeof *p->index);
+        for (ptrdiff_t t = 0; t < s->steps; t++)
+            for (ptrdiff_t row = 0; row < s->rows; row++)
+                p->index[t * s->rows + row] =
+                    step_is_active(p, t, row)
+                        ? (int32_t)uniform(0, (double)p->x_rows - 0.01)
+                        : -7;
+    }
+    if (s->dropout) {
+        p->dropout = zeros((s->layers - 1) * p->y_count, sizeof *p->dropout);
+        for (ptrdiff_t i = 0; i < (s->layers - 1) * p->y_count; i++)
+            p->dropout[i] = chance(0.25) ? 0 : 1.25;
+    }
+}
+
+void problem_free(problem *p) {
+    void *all[] = {p->v,       p->dy,   p->dh,    p->dc,    p->dropout,
+                   p->lengths, p->mask, p->reset, p->index, p->positive};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+outcome outcome_new(const problem *p) {
+    return (outcome){zeros(p->y_count, 8), zeros(p->h_count, 8), zeros(p->c_count, 8),
+                     zeros(p->count, 8)};
+}
+
+void outcome_free(outcome *o) {
+    free(o->y);
+    free(o->h);
+    free(o->c);
+    free(o->g);
+}
+
+/* ---- the core ---------------------------------------------------------------------- */
+
+static void *section_reals(const problem *p, fc_dtype dtype, section s) {
+    return s.count ? reals_of(dtype, p->v + s.at, s.count) : NULL;
+}
+
+void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind, fc_stack *stack) {
+    fc_weights weights[MOST_PASSES];
+    size_t bytes;
+    *stack = p->stack;
+    stack->dtype = dtype;
+    for (int i = 0; i < p->passes; i++)
+        weights[i] = (fc_weights){section_reals(p, dtype, p->w_ih[i]),
+                                  section_reals(p, dtype, p->w_hh[i]),
+                                  section_reals(p, dtype, p->b_ih[i]),
+                                  section_reals(p, dtype, p->b_hh[i]),
+                                  section_reals(p, dtype, p->w_hr[i])};
+    CHECK_OK(fc_pack_size(stack, kind, &bytes));
+    void *packed = take(bytes, 13);
+    CHECK_OK(fc_pack(stack, kind, weights, packed));
+    for (int i = 0; i < p->passes; i++) {
+        release((void *)weights[i].w_ih);
+        release((void *)weights[i].w_hh);
+        release((void *)weights[i].b_ih);
+        release((void *)weights[i].b_hh);
+        release((void *)weights[i].w_hr);
+    }
+    return packed;
+}
+
+/* A (T, B, n) array in the problem's order of axes. */
+typedef struct grid {
+    void *data;
+    ptrdiff_t step, row, n;
+} grid;
+
+static grid grid_new(const problem *p, fc_dtype dtype, ptrdiff_t n) {
+    ptrdiff_t steps = p->spec.steps, rows = p->spec.rows;
+    grid g = {.n = n, .row = n, .step = rows * n};
+    if (p->spec.batch_first) {
+        g.step = n + 3;
+        g.row = steps * g.step;
+    }
+    size_t reals = steps && rows ? (size_t)((steps - 1) * g.step + (rows - 1) * g.row + n) : 0;
+    g.data = take(reals * real_size(dtype), real_size(dtype));
+    return g;
+}
+
+/* What does not exist stays NaN. */
+static void grid_set(const problem *p, fc_dtype dtype, const grid *g, const double *from,
+                     bool (*exists)(const problem *, ptrdiff_t, ptrdiff_t)) {
+    for (ptrdiff_t t = 0; t < p->spec.steps; t++)
+        for (ptrdiff_t row = 0; row < p->spec.rows; row++, from += g->n)
+            for (ptrdiff_t i = 0; i < g->n && exists(p, t, row); i++)
+                set_real(dtype, g->data, t * g->step + row * g->row + i, from[i]);
+}
+
+/* Also checks that the gaps between rows are as they were. */
+static void grid_get(const problem *p, fc_dtype dtype, const grid *g, double *to) {
+    int touched = 0;
+    ptrdiff_t steps = p->spec.steps, rows = p->spec.rows;
+    for (ptrdiff_t t = 0; t < steps; t++)
+        for (ptrdiff_t row = 0; row < rows; row++, to += g->n) {
+            ptrdiff_t at = t * g->step + row * g->row;
+            for (ptrdiff_t i = 0; i < g->n; i++)
+                to[i] = real_at(dtype, g->data, at + i);
+            bool last = t == steps - 1 && row == rows - 1;
+            for (ptrdiff_t i = 0; p->spec.batch_first && !last && i < 3; i++)
+                touched += !isnan(real_at(dtype, g->data, at + g->n + i));
+        }
+    CHECK(touched == 0);
+}
+
+/* Gradients of weights are added to what is there. */
+static const double already_there = 0.5;
+
+static void *gradient_memory(fc_dtype dtype, section s) {
+    if (!s.count)
+        return NULL;
+    void *memory = take((size_t)s.count * real_size(dtype), real_size(dtype));
+    for (ptrdiff_t i = 0; i < s.count; i++)
+        set_real(dtype, memory, i, already_there);
+    return memory;
+}
+
+static void get_gradient(fc_dtype dtype, section s, void *memory, double *g) {
+    for (ptrdiff_t i = 0; i < s.count; i++)
+        g[s.at + i] = real_at(dtype, memory, i) - already_there;
+    release(memory);
+}
+
+static void get_section(fc_dtype dtype, section s, void *memory, double *g) {
+    if (s.count)
+        doubles_of(dtype, memory, s.count, g + s.at);
+}
+
+static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype,
+                         void *saved, outcome *o) {
+    fc_stack stack;
+    fc_gradients gradients[MOST_PASSES];
+    size_t bytes, real = real_size(dtype);
+    void *packed = pack_weights(p, dtype, FC_PACK_BACKWARD, &stack);
+    grid dy = grid_new(p, dtype, p->spec.directions * p->out);
+    grid_set(p, dtype, &dy, p->dy, step_exists);
+    grid dx = {.n = p->spec.in};
+    if (p->index)
+        dx.data = take((size_t)p->x.count * real, real);
+    else
+        dx = grid_new(p, dtype, p->spec.in);
+    void *dh = reals_of(dtype, p->dh, p->h_count), *dc = reals_of(dtype, p->dc, p->c_count);
+    void *dh0 = take((size_t)p->h_count * real, real);
+    void *dc0 = take((size_t)p->c_count * real, real);
+    for (int i = 0; i < p->passes; i++)
+        gradients[i] = (fc_gradients){gradient_memory(dtype, p->w_ih[i]),
+                                      gradient_memory(dtype, p->w_hh[i]),
+                                      gradient_memory(dtype, p->b_ih[i]),
+                                      gradient_memory(dtype, p->b_hh[i]),
+                                      gradient_memory(dtype, p->w_hr[i])};
+    fc_backward_io io = {.dy = dy.data,
+                         .dy_step = dy.step,
+                         .dy_row = dy.row,
+                         .dh = dh,
+                         .dc = p->has_c ? dc : NULL,
+                         .dx = dx.data,
+                         .dx_step = dx.step,
+                         .dx_row = dx.row,
+                         .dh0 = dh0,
+                         .dc0 = p->has_c ? dc0 : NULL,
+                         .weights = gradients};
+    CHECK_OK(fc_scratch_size(&stack, batch, 2, &bytes));
+    void *scratch = take(bytes, 29);
+    CHECK_OK(fc_backward(&stack, packed, batch, &io, saved, scratch));
+    for (int i = 0; i < p->passes; i++) {
+        get_gradient(dtype, p->w_ih[i], gradients[i].w_ih, o->g);
+        get_gradient(dtype, p->w_hh[i], gradients[i].w_hh, o->g);
+        get_gradient(dtype, p->b_ih[i], gradients[i].b_ih, o->g);
+        get_gradient(dtype, p->b_hh[i], gradients[i].b_hh, o->g);
+        get_gradient(dtype, p->w_hr[i], gradients[i].w_hr, o->g);
+    }
+    if (p->index)
+        get_section(dtype, p->x, dx.data, o->g);
+    else
+        grid_get(p, dtype, &dx, o->g + p->x.at);
+    get_section(dtype, p->h0, dh0, o->g);
+    get_section(dtype, p->c0, dc0, o->g);
+    void *all[] = {packed, dy.data, dx.data, dh, dc, dh0, dc0, scratch};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        release(all[i]);
+}
+
+void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind, outcome *o) {
+    fc_stack stack;
+    size_t bytes, real = real_size(dtype);
+    void *packed = pack_weights(p, dtype, FC_PACK_FORWARD, &stack);
+    grid x = {.n = p->spec.in, .row = p->spec.in};
+    if (p->index) {
+        x.data = reals_of(dtype, p->v + p->x.at, p->x.count);
+    } else {
+        x = grid_new(p, dtype, p->spec.in);
+        grid_set(p, dtype, &x, p->v + p->x.at, step_is_active);
+    }
+    grid y = grid_new(p, dtype, p->spec.directions * p->out);
+    void *h0 = section_reals(p, dtype, p->h0), *c0 = section_reals(p, dtype, p->c0);
+    void *h = take((size_t)p->h_count * real, real), *c = take((size_t)p->c_count * real, real);
+    void *dropout = reals_of(dtype, p->dropout, (p->spec.layers - 1) * p->y_count);
+    fc_batch batch = {.steps = p->spec.steps,
+                      .rows = p->spec.rows,
+                      .x = x.data,
+                      .x_step = x.step,
+                      .x_row = x.row,
+                      .index = p->index,
+                      .x_rows = p->x_rows,
+                      .lengths = p->lengths,
+                      .mask = p->mask,
+                      .reset = p->reset,
+                      .h0 = h0,
+                      .c0 = c0,
+                      .dropout = dropout,
+                      .threads = threads};
+    fc_output output = {y.data, y.step, y.row, h, p->has_c ? c : NULL};
+    void *saved = NULL;
+    if (kind != INFERENCE) {
+        CHECK_OK(fc_saved_size(&stack, &batch, &bytes));
+        saved = take(bytes, 7);
+    }
+    CHECK_OK(fc_scratch_size(&stack, &batch, kind != INFERENCE, &bytes));
+    void *scratch = take(bytes, 29);
+    CHECK_OK(fc_forward(&stack, packed, &batch, &output, saved, scratch));
+    grid_get(p, dtype, &y, o->y);
+    doubles_of(dtype, h, p->h_count, o->h);
+    doubles_of(dtype, c, p->c_count, o->c);
+    release(packed); /* backward has its own */
+    release(scratch);
+    if (kind == GRADIENTS)
+        run_backward(p, &batch, dtype, saved, o);
+    void *all[] = {x.data, y.data, h0, c0, h, c, dropout, saved};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        release(all[i]);
+}

@@ -1,0 +1,190 @@
+/* The cells by their formulas, in double, one unit at a time.  Nothing here is shared
+ * with the core but the order of the gates. */
+#include "problem.h"
+
+typedef struct weights {
+    const double *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
+    ptrdiff_t in, hidden, out;
+    uint8_t *positive; /* [H] of this step */
+    bool replay;       /* read it, instead of writing it */
+} weights;
+
+enum { MOST_UNITS = 80 };
+
+static double sigmoid(double a) { return 1 / (1 + exp(-a)); }
+
+static double dot(const double *a, const double *b, ptrdiff_t n) {
+    double sum = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* Row gate*H + u of W x + b_ih, and of R h + b_hh. */
+static double of_x(const weights *w, int gate, ptrdiff_t u, const double *x) {
+    ptrdiff_t row = gate * w->hidden + u;
+    return dot(w->w_ih + row * w->in, x, w->in) + (w->b_ih ? w->b_ih[row] : 0);
+}
+static double of_h(const weights *w, int gate, ptrdiff_t u, const double *h) {
+    ptrdiff_t row = gate * w->hidden + u;
+    return dot(w->w_hh + row * w->out, h, w->out) + (w->b_hh ? w->b_hh[row] : 0);
+}
+static double of_both(const weights *w, int gate, ptrdiff_t u, const double *x,
+                      const double *h) {
+    return of_x(w, gate, u, x) + of_h(w, gate, u, h);
+}
+
+static void rnn_tanh(const weights *w, const double *x, const double *h, double *new_h,
+                     double *c) {
+    (void)c;
+    for (ptrdiff_t u = 0; u < w->hidden; u++)
+        new_h[u] = tanh(of_both(w, 0, u, x, h));
+}
+
+static void rnn_relu(const weights *w, const double *x, const double *h, double *new_h,
+                     double *c) {
+    (void)c;
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double a = of_both(w, 0, u, x, h);
+        if (!w->replay)
+            w->positive[u] = a > 0;
+        new_h[u] = w->positive[u] ? a : 0;
+    }
+}
+
+static void lstm(const weights *w, const double *x, const double *h, double *new_h,
+                 double *c) {
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double i = sigmoid(of_both(w, 0, u, x, h)), f = sigmoid(of_both(w, 1, u, x, h));
+        double g = tanh(of_both(w, 2, u, x, h)), o = sigmoid(of_both(w, 3, u, x, h));
+        c[u] = f * c[u] + i * g;
+        new_h[u] = o * tanh(c[u]);
+    }
+}
+
+static void lstm_projected(const weights *w, const double *x, const double *h,
+                           double *new_h, double *c) {
+    double m[MOST_UNITS];
+    lstm(w, x, h, m, c);
+    for (ptrdiff_t j = 0; j < w->out; j++)
+        new_h[j] = dot(w->w_hr + j * w->hidden, m, w->hidden);
+}
+
+static void gru(const weights *w, const double *x, const double *h, double *new_h,
+                double *c) {
+    (void)c;
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double r = sigmoid(of_both(w, 0, u, x, h)), z = sigmoid(of_both(w, 1, u, x, h));
+        double n = tanh(of_x(w, 2, u, x) + r * of_h(w, 2, u, h));
+        new_h[u] = (1 - z) * n + z * h[u];
+    }
+}
+
+static void gru_reset_before(const weights *w, const double *x, const double *h,
+                             double *new_h, double *c) {
+    double reset_h[MOST_UNITS];
+    (void)c;
+    for (ptrdiff_t u = 0; u < w->hidden; u++)
+        reset_h[u] = sigmoid(of_both(w, 0, u, x, h)) * h[u];
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double z = sigmoid(of_both(w, 1, u, x, h));
+        double n = tanh(of_both(w, 2, u, x, reset_h));
+        new_h[u] = (1 - z) * n + z * h[u];
+    }
+}
+
+typedef void step_fn(const weights *, const double *x, const double *h, double *new_h,
+                     double *c);
+
+static step_fn *step_of(const char *cell) {
+    static const struct {
+        const char *cell;
+        step_fn *step;
+    } steps[] = {
+        {"rnn_tanh", rnn_tanh},
+        {"rnn_relu", rnn_relu},
+        {"lstm", lstm},
+        {"lstm_projected", lstm_projected},
+        {"gru", gru},
+        {"gru_reset_before", gru_reset_before},
+    };
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        if (!strcmp(steps[i].cell, cell))
+            return steps[i].step;
+    return NULL;
+}
+
+/* One row through one pass.  y: its first value of this direction. */
+static void run_row(problem *p, const double *v, bool replay, int pass, ptrdiff_t row,
+                    const double *x, double *y, outcome *o) {
+    const spec *s = &p->spec;
+    weights w = {.w_ih = v + p->w_ih[pass].at,
+                 .w_hh = v + p->w_hh[pass].at,
+                 .b_ih = s->no_bias ? NULL : v + p->b_ih[pass].at,
+                 .b_hh = s->no_bias ? NULL : v + p->b_hh[pass].at,
+                 .w_hr = v + p->w_hr[pass].at,
+                 .in = pass_inputs(p, pass),
+                 .hidden = s->hidden,
+                 .out = p->out,
+                 .replay = replay};
+    step_fn *step = step_of(s->cell);
+    ptrdiff_t h_at = (pass * s->rows + row) * p->out;
+    ptrdiff_t c_at = (pass * s->rows + row) * s->hidden;
+    ptrdiff_t width = s->directions * p->out;
+    bool reverse = pass % s->directions == 1;
+    double h[MOST_UNITS] = {0}, c[MOST_UNITS] = {0}, next[MOST_UNITS];
+    size_t h_bytes = (size_t)p->out * sizeof *h, c_bytes = (size_t)s->hidden * sizeof *c;
+    if (!s->no_states)
+        memcpy(h, v + p->h0.at + h_at, h_bytes);
+    if (!s->no_states && p->has_c)
+        memcpy(c, v + p->c0.at + c_at, c_bytes);
+    for (ptrdiff_t i = 0; i < s->steps; i++) {
+        ptrdiff_t t = reverse ? s->steps - 1 - i : i, pair = t * s->rows + row;
+        double *y_t = y + pair * width;
+        memset(y_t, 0, h_bytes);
+        if (!step_exists(p, t, row))
+            continue;
+        if (p->reset && p->reset[pair]) {
+            memset(h, 0, sizeof h);
+            memset(c, 0, sizeof c);
+        }
+        if (step_is_active(p, t, row)) {
+            ptrdiff_t at = pass < s->directions && p->index ? p->index[pair] : pair;
+            w.positive = p->positive + ((pass * s->steps + t) * s->rows + row) * s->hidden;
+            step(&w, x + at * w.in, h, next, c);
+            memcpy(h, next, h_bytes);
+        }
+        memcpy(y_t, h, h_bytes);
+    }
+    memcpy(o->h + h_at, h, h_bytes);
+    if (p->has_c)
+        memcpy(o->c + c_at, c, c_bytes);
+}
+
+static void run(problem *p, const double *v, bool replay, outcome *o) {
+    const spec *s = &p->spec;
+    double *between[2] = {zeros(p->y_count, sizeof(double)), zeros(p->y_count, sizeof(double))};
+    const double *x = v + p->x.at;
+    if (!CHECK(step_of(s->cell) != NULL && "reference.c knows this cell"))
+        exit(1);
+    for (int layer = 0; layer < s->layers; layer++) {
+        double *y = layer == s->layers - 1 ? o->y : between[layer % 2];
+        for (int d = 0; d < s->directions; d++)
+            for (ptrdiff_t row = 0; row < s->rows; row++)
+                run_row(p, v, replay, layer * s->directions + d, row, x, y + d * p->out, o);
+        if (p->dropout && layer < s->layers - 1)
+            for (ptrdiff_t i = 0; i < p->y_count; i++)
+                y[i] *= p->dropout[layer * p->y_count + i];
+        x = y;
+    }
+    free(between[0]);
+    free(between[1]);
+}
+
+void run_reference(problem *p, outcome *o) { run(p, p->v, false, o); }
+
+double reference_loss(problem *p, const double *v, outcome *work) {
+    run(p, v, true, work);
+    return dot(work->y, p->dy, p->y_count) + dot(work->h, p->dh, p->h_count) +
+           dot(work->c, p->dc, p->c_count);
+}

@@ -1,0 +1,27 @@
+"""What all tests share: instruction sets and thread counts, put back afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import fastcell
+from fastcell import _core
+
+
+@pytest.fixture(params=_core.isas())
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test under every instruction set that this machine has."""
+    before = _core.isa()
+    _core.select_isa(request.param)
+    yield request.param
+    _core.select_isa(before)
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """Let the test set the number of threads."""
+    before = fastcell.get_num_threads()
+    yield fastcell.set_num_threads
+    fastcell.set_num_threads(before)

@@ -1,0 +1,240 @@
+"""Threads: ours, the caller's, and fork (DESIGN, promises 1 and 5)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from oracle import joined, problem, same_bits
+
+import fastcell
+from fastcell.cells import REGISTRY
+
+CELLS = list(REGISTRY.values())
+by_name = pytest.mark.parametrize("cell", CELLS, ids=REGISTRY)
+
+# A call below some million FLOP stays on one thread: these are above.
+LARGE = {"T": 24, "B": 11, "I": 48, "H": 70}
+
+
+def everything(made):
+    y, final, gradients = made.train()
+    return [y, *final, *gradients.values(), made.call()[0]]
+
+
+def all_same(some, others):
+    return all(same_bits(a, b) for a, b in zip(some, others, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["plain", "everything"])
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "both-ways"])
+@by_name
+def test_results_and_gradients_do_not_depend_on_the_number_of_threads(
+    cell, bidirectional, kind, isa, set_threads
+):
+    made = problem(cell, num_layers=2, bidirectional=bidirectional, kind=kind, **LARGE)
+    for asked in (made, made.as_float32()):
+        set_threads(1)
+        expected = everything(asked)
+        for threads in (2, 3, 4, 7):
+            set_threads(threads)
+            assert all_same(everything(asked), expected), threads
+
+
+def test_the_gather_path_does_not_depend_on_the_number_of_threads(isa, set_threads):
+    random = np.random.default_rng(0)
+    model = fastcell.Sequential(
+        [fastcell.Embedding(50, 40, seed=0), fastcell.LSTM(40, 64, seed=1)]
+    )
+    ids = random.integers(0, 50, (20, 11))
+    dy = random.standard_normal((20, 11, 64)).astype(np.float32)
+    results = []
+    for threads in (1, 2, 3, 4):
+        set_threads(threads)
+        y, (h, c), saved = model.forward(ids)
+        _, (dh, dc), grads = model.backward(dy, saved)
+        results.append([y, h, c, dh, dc, *grads.values()])
+    assert all(all_same(result, results[0]) for result in results[1:])
+
+
+def test_a_dense_layer_does_not_depend_on_the_number_of_threads(isa, set_threads):
+    random = np.random.default_rng(0)
+    layer = fastcell.Linear(70, 130, seed=0)
+    x = random.standard_normal((40, 17, 70)).astype(np.float32)
+    dy = random.standard_normal((40, 17, 130)).astype(np.float32)
+    results = []
+    for threads in (1, 2, 3, 4):
+        set_threads(threads)
+        y, saved = layer.forward(x)
+        dx, grads = layer.backward(dy, saved)
+        results.append([y, dx, *grads.values()])
+    assert all(all_same(result, results[0]) for result in results[1:])
+
+
+COUNT_THREADS = """
+import os, sys
+import numpy as np, fastcell
+made = fastcell.LSTM(64, 64, seed=0)
+before = len(os.listdir("/proc/self/task"))
+fastcell.set_num_threads(3)
+made(np.zeros((50, 16, 64), np.float32))
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the tasks in /proc")
+def test_three_threads_are_two_and_the_caller():
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT_THREADS], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "2", done.stderr
+
+
+@pytest.mark.parametrize("wanted, got", [("3", "3"), ("100000", "256")])
+def test_the_environment_sets_the_number_of_threads(wanted, got):
+    assert run_with_threads(wanted).stdout.strip() == got
+
+
+@pytest.mark.parametrize("wanted", ["0", "-1", "two", "", "1.5"])
+def test_the_environment_is_checked(wanted):
+    done = run_with_threads(wanted)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert f"FASTCELL_NUM_THREADS must be an integer >= 1; got {wanted!r}" in last
+
+
+def run_with_threads(wanted):
+    return subprocess.run(
+        [sys.executable, "-c", "import fastcell; print(fastcell.get_num_threads())"],
+        env={**os.environ, "FASTCELL_NUM_THREADS": wanted},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    "n, error", [(0, ValueError), (-2, ValueError), (1.5, TypeError), ("2", TypeError)]
+)
+def test_set_num_threads_refuses(n, error, set_threads):
+    before = fastcell.get_num_threads()
+    with pytest.raises(error, match=r"n must be an integer"):
+        set_threads(n)
+    assert fastcell.get_num_threads() == before
+
+
+def in_threads(jobs, workers=8):
+    """Run all jobs at once: every worker waits for the others before it begins."""
+    gate = threading.Barrier(workers)
+
+    def begin(job):
+        gate.wait(timeout=60)
+        return job()
+
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(begin, job) for job in jobs]
+        return [future.result(timeout=60) for future in futures]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@by_name
+def test_one_layer_serves_many_python_threads(cell, threads, set_threads):
+    set_threads(threads)
+    made = problem(cell, num_layers=2, **LARGE).as_float32()
+    small = problem(cell, num_layers=2, T=3, B=2, I=48, H=70, seed=0).as_float32()
+    small.layer = made.layer  # the same layer, batches of two sizes
+    expected = everything(made), everything(small)
+
+    def job(asked, wanted):
+        return lambda: all(all_same(everything(asked), wanted) for _ in range(3))
+
+    jobs = [job((made, small)[i % 2], expected[i % 2]) for i in range(8)]
+    assert all(in_threads(jobs))
+
+
+def test_a_step_in_one_thread_does_not_stop_the_others():
+    layer = fastcell.LSTM(256, 512, seed=0)
+    x = np.zeros((400, 8, 256), np.float32)
+    turns = 0
+
+    def work():
+        layer(x)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    while worker.is_alive():
+        turns += 1
+        worker.join(0.001)
+    # Had the call held the GIL, the loop would have turned once or twice.
+    assert turns > 5
+
+
+def test_edits_before_threads_start_are_seen_by_all_of_them(set_threads):
+    set_threads(1)
+    layer = fastcell.GRU(3, 8, seed=0)
+    x = np.ones((2, 1, 3), np.float32)
+    for trial in range(30):
+        weight = layer.params["weight_hh_l0"]
+        weight[...] = trial
+        layer.params["bias_ih_l0"][...] = -trial / 50
+        fresh = fastcell.GRU(3, 8, seed=0)
+        fresh.load_state_dict(layer.state_dict())
+        expected = fresh(x)[0]
+
+        def job(expected=expected):
+            y, _, saved = layer.forward(x)
+            layer.backward(y, saved)  # raises if the version moved in between
+            return same_bits(y, expected)
+
+        assert all(in_threads([job] * 8))
+        del weight
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_leaves_both_sides_able_to_compute(busy, set_threads):
+    set_threads(2)
+    made = problem(REGISTRY["lstm"], **LARGE).as_float32()
+    expected = everything(made)
+    stop = threading.Event()
+
+    def work():
+        while not stop.is_set():
+            made.call()
+
+    worker = threading.Thread(target=work)
+    if busy:  # the pool has a job at the moment of the fork
+        worker.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(30)  # a child that hangs dies, and the test fails
+                same = all_same(everything(made), expected)
+                os._exit(0 if same else 1)
+            assert all_same(everything(made), expected)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        stop.set()
+        if busy:
+            worker.join(timeout=60)
+
+
+@by_name
+def test_sessions_of_one_layer_run_in_many_threads(cell):
+    made = problem(cell, T=20, B=1, H=33, num_layers=2).as_float32()
+    expected, _ = made.call()
+
+    def job():
+        session = made.layer.session()
+        session.state = joined(made.state)
+        return all(same_bits(session.step(made.x[t]), expected[t]) for t in range(20))
+
+    assert all(in_threads([job] * 8))
