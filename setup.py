@@ -10,7 +10,10 @@ from glob import glob
 
 from setuptools import Extension, setup
 
-FLAGS = ["-std=gnu11", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "-pthread"]
+FLAGS = [
+    *("-std=gnu11", "-O3", "-g0", "-ffp-contract=off"),
+    *("-fvisibility=hidden", "-pthread"),
+]
 SETS = {"portable": []}
 if platform.machine() in ("x86_64", "AMD64"):
     SETS["avx2"] = ["-mavx2", "-mfma"]
@@ -45,7 +48,7 @@ def kernels(isa: str) -> list[str]:
 setup(
     libraries=[
         library("fastcell_drivers", sorted(glob("src_c/*.c")), []),
-        *(library(f"fastcell_{isa}", kernels(isa), flags) for isa, flags in SETS.items()),
+        *(library(f"fastcell_{s}", kernels(s), flags) for s, flags in SETS.items()),
     ],
     ext_modules=[
         Extension(

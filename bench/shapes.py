@@ -97,7 +97,7 @@ class LanguageModelCase:
     hidden_size: int = 256
     T: int = 64
     B: int = 32
-    lr: float = 3e-3
+    lr: float = 6e-3
     clip_norm: float = 5.0
 
     @property

@@ -22,7 +22,9 @@ def as_array(name: str, value: Any) -> np.ndarray:
             return np.from_dlpack(value)
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
-        raise TypeError(f"{name} must be an array; got {type(value).__name__}") from error
+        raise TypeError(
+            f"{name} must be an array; got {type(value).__name__}"
+        ) from error
     if array.dtype == object:
         raise TypeError(f"{name} must be an array; got {type(value).__name__}")
     return array

@@ -45,7 +45,7 @@ class Settings:
     batch_size: int = 32
     epochs: int | None = None
     steps: int | None = None
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     clip: float = 5.0
     validation_fraction: float = 0.1
     validate_every: int | None = None

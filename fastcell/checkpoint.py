@@ -68,11 +68,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         If it is not a checkpoint, or a damaged one.
     """
-    from fastcell.serialize import _parsed, read_arrays
+    from fastcell.serialize import parse_json, read_arrays
 
     arrays, metadata = read_arrays(path)
     name = os.fsdecode(path)
-    header = _parsed(name, "metadata 'fastcell'", metadata.get("fastcell", "null"))
+    header = parse_json(name, "metadata 'fastcell'", metadata.get("fastcell", "null"))
     kind = header.get("class") if isinstance(header, dict) else None
     if kind != _CLASS:
         what = f"a {kind}" if isinstance(kind, str) else "something else"

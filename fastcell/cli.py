@@ -184,7 +184,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--learning-rate",
         type=_number(above=0),
         help="the peak, after a warm-up; a cosine brings it down to a twentieth "
-        "(default: 0.003)",
+        "(default: 0.006)",
     )
     training.add_argument(
         "--clip", type=_number(above=0), help="largest gradient norm (default: 5)"

@@ -1,8 +1,11 @@
-"""What all layers and models share: parameters, state dict, configuration, randomness."""
+"""What layers and models share: parameters, configuration, randomness."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -61,7 +64,9 @@ class Module:
         params = self.params
         arrays, aliases = params.arrays(), getattr(params, "aliases", {})
         missing = [name for name in arrays if name not in mapping]
-        unknown = [name for name in mapping if name not in arrays and name not in aliases]
+        unknown = [
+            name for name in mapping if name not in arrays and name not in aliases
+        ]
         if strict and missing:
             raise KeyError(f"state dict: {', '.join(missing)} missing")
         if strict and unknown:
@@ -88,7 +93,7 @@ class Module:
         return cls(**config)
 
     def rng_state(self) -> dict[str, Any]:
-        """Return the state of every random generator, by the module's name, for JSON."""
+        """Return the state of every random generator, by name, for JSON."""
         states = {} if self._random is None else {"": self._random.bit_generator.state}
         for name, child in self.children().items():
             for inner, state in child.rng_state().items():
@@ -133,3 +138,37 @@ def check_dtype(dtype: Any) -> np.dtype:
     if found is None or found not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise TypeError(f"dtype must be float32 or float64; got {dtype!r}")
     return found
+
+
+_elements_left: ContextVar[int | None] = ContextVar("elements_left", default=None)
+
+
+@contextmanager
+def at_most(elements: int) -> Iterator[None]:
+    """Let the modules made inside hold so many parameters in all.
+
+    A configuration from a file may ask for any size: this keeps it to what the file
+    holds, before any memory is taken.
+    """
+    token = _elements_left.set(elements)
+    try:
+        yield
+    finally:
+        _elements_left.reset(token)
+
+
+def check_size(shapes: Iterable[tuple[int, ...]]) -> None:
+    """Take the parameters of a new module from what `at_most` allows.
+
+    Raises
+    ------
+    ValueError
+        If they are too many.
+    """
+    left = _elements_left.get()
+    if left is None:
+        return
+    wanted = sum(math.prod(shape) for shape in shapes)
+    if wanted > left:
+        raise ValueError(f"sizes ask for {wanted:,} parameters; {left:,} are there")
+    _elements_left.set(left - wanted)

@@ -8,7 +8,9 @@ as long as somebody holds it. Nobody pays who does not reach in.
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +23,16 @@ def _references(arrays: dict[str, np.ndarray], name: str) -> int:
 
 # The count of an array that only its dict holds.
 _UNSHARED = _references({"a": np.zeros(1)}, "a")
+
+# Held while copies are compared: threads that share a layer must agree on its version.
+# One for all, so that fork finds it in one known state.
+_lock = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_lock.acquire,
+        after_in_parent=_lock.release,
+        after_in_child=_lock.release,
+    )
 
 
 class Parameters(Mapping[str, np.ndarray]):
@@ -49,10 +61,11 @@ class Parameters(Mapping[str, np.ndarray]):
         self._copies: dict[str, np.ndarray] = {}  # of arrays that were handed out
 
     def __getitem__(self, name: str) -> np.ndarray:
-        array = self._arrays[name]
-        if name not in self._copies:
-            self._copies[name] = array.copy()
-        return array
+        with _lock:
+            array = self._arrays[name]
+            if name not in self._copies:
+                self._copies[name] = array.copy()
+            return array
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name not in self._arrays:
@@ -78,7 +91,9 @@ class Parameters(Mapping[str, np.ndarray]):
         """Say that an array was written to."""
         self._version += 1
 
-    def share(self, name: str, other: Parameters, other_name: str | None = None) -> None:
+    def share(
+        self, name: str, other: Parameters, other_name: str | None = None
+    ) -> None:
         """Let both hold one array: that of `other`.
 
         Raises
@@ -87,21 +102,25 @@ class Parameters(Mapping[str, np.ndarray]):
             If the shapes or dtypes differ.
         """
         array = other._arrays[other_name or name]
-        self._arrays[name] = check_like(name, array, self._arrays[name])
-        self._copies[name] = array.copy()  # `other` may change it at any time
+        with _lock:
+            self._arrays[name] = check_like(name, array, self._arrays[name])
+            self._copies[name] = array.copy()  # `other` may change it at any time
         self.changed()
 
     def version(self) -> int:
         """Return a number that is new whenever an array has changed."""
-        for name in list(self._copies):
-            array, copy = self._arrays[name], self._copies[name]
-            if not _same_bits(array, copy):
-                np.copyto(copy, array)
-                self._version += 1
-            del array, copy
-            if _references(self._arrays, name) <= _UNSHARED:
-                del self._copies[name]
-        return self._version
+        if not self._copies:
+            return self._version
+        with _lock:
+            for name in list(self._copies):
+                array, copy = self._arrays[name], self._copies[name]
+                if not _same_bits(array, copy):
+                    np.copyto(copy, array)
+                    self._version += 1
+                del array, copy
+                if _references(self._arrays, name) <= _UNSHARED:
+                    del self._copies[name]
+            return self._version
 
 
 class ParameterGroup(Mapping[str, np.ndarray]):

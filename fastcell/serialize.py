@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._files import Path, check_regular, named_errors, write_atomically
+from fastcell.module import at_most
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -46,6 +47,8 @@ MODEL_CLASSES = {
 }
 
 _FORMAT = 1
+# A shared array stands in the file once, but two layers make it.
+_MOST_SHARED = 2
 _METADATA_KEY = "fastcell"
 # The reader's limit, so that nothing is written that cannot be read.
 _MAX_HEADER = 100_000_000
@@ -150,7 +153,9 @@ def load(path: Path) -> Module:
             f"{path}: no model of fastcell: the metadata have no entry "
             f"{_METADATA_KEY!r}; read_arrays reads such a file"
         )
-    description = _parsed(path, f"metadata {_METADATA_KEY!r}", metadata[_METADATA_KEY])
+    description = parse_json(
+        path, f"metadata {_METADATA_KEY!r}", metadata[_METADATA_KEY]
+    )
     if not isinstance(description, dict):
         raise ValueError(f"{path}: the metadata {_METADATA_KEY!r} are no JSON object")
     number = description.get("format")
@@ -169,7 +174,8 @@ def load(path: Path) -> Module:
     cls = model_class(name)
     # Whatever these two say against the file's content, the file is to blame.
     try:
-        model = cls.from_config(config)
+        with at_most(_MOST_SHARED * sum(array.size for array in arrays.values())):
+            model = cls.from_config(config)
     except Exception as error:
         raise ValueError(
             f"{path}: no {name} can be made of the config {_short(config)}: {error}"
@@ -349,7 +355,7 @@ def _array(path: str, name: str, tensor: Mapping[str, Any]) -> NDArray[Any]:
     )
 
 
-def _parsed(path: str, what: str, text: str) -> Any:
+def parse_json(path: str, what: str, text: str) -> Any:
     """Return the JSON value `text`, whose objects have no key twice."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -429,7 +435,7 @@ def _header(path: str, encoded: bytes, data_size: int) -> dict[str, Any]:
         text = encoded.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: {_NOT_VALID}: the header: {error}") from None
-    header = _parsed(path, "header", text)
+    header = parse_json(path, "header", text)
     if not isinstance(header, dict):
         raise ValueError(f"{path}: {_NOT_VALID}: the header must be a JSON object")
     declared = 0

@@ -706,3 +706,24 @@ class TestModels:
         with pytest.raises(TypeError, match="JSON"):
             save(fake, path)
         assert list(path.parent.iterdir()) == []
+
+
+class TestSizesOfAConfiguration:
+    """A file must not make `load` take more memory than it holds itself."""
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [("hidden_size", 10**6), ("input_size", 10**9), ("num_layers", 10**9)],
+    )
+    def test_sizes_past_the_files_own_raise(self, tmp_path, key, value):
+        import fastcell
+
+        path = tmp_path / "model.safetensors"
+        layer = fastcell.LSTM(2, 3, seed=0)
+        config = {**layer.config(), key: value}
+        description = {"format": 1, "class": "LSTM", "config": config}
+        serialize.write_arrays(
+            path, layer.state_dict(), {"fastcell": json.dumps(description)}
+        )
+        with pytest.raises(ValueError, match="parameters|num_layers"):
+            fastcell.load(path)

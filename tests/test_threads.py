@@ -175,13 +175,21 @@ def test_a_step_in_one_thread_does_not_stop_the_others():
     assert turns > 5
 
 
-def test_edits_before_threads_start_are_seen_by_all_of_them(set_threads):
+@pytest.fixture
+def hasty_switches():
+    """Let Python change threads as often as it can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_edits_before_threads_start_are_seen_by_all_of_them(set_threads, hasty_switches):
     set_threads(1)
     layer = fastcell.GRU(3, 8, seed=0)
     x = np.ones((2, 1, 3), np.float32)
-    for trial in range(30):
-        weight = layer.params["weight_hh_l0"]
-        weight[...] = trial
+    for trial in range(50):
+        layer.params["weight_hh_l0"][...] = trial / 10
         layer.params["bias_ih_l0"][...] = -trial / 50
         fresh = fastcell.GRU(3, 8, seed=0)
         fresh.load_state_dict(layer.state_dict())
@@ -193,7 +201,6 @@ def test_edits_before_threads_start_are_seen_by_all_of_them(set_threads):
             return same_bits(y, expected)
 
         assert all(in_threads([job] * 8))
-        del weight
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

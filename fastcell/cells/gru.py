@@ -31,7 +31,9 @@ def reset_after_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -
     return ((1 - z) * n + z * h,)
 
 
-def reset_before_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
+def reset_before_step(
+    x: np.ndarray, state: State, w: Mapping[str, np.ndarray]
+) -> State:
     """Return h_t by the formula, in NumPy."""
     (h,) = state
     xr, xz, xn = np.split(linear(x, w, "ih"), 3, axis=-1)

@@ -28,7 +28,9 @@ def relu_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State
 
 
 class RNN(Recurrent):
-    r"""A stack of plain recurrent layers, :math:`h_t = f(W x_t + b_{ih} + R h_{t-1} + b_{hh})`.
+    r"""A stack of plain recurrent layers.
+
+    .. math:: h_t = f(W x_t + b_{ih} + R h_{t-1} + b_{hh})
 
     Elman, Cognitive Science 14 (1990), doi:10.1207/s15516709cog1402_1. Arguments,
     parameter names and defaults are those of ``torch.nn.RNN``.

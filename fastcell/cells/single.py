@@ -72,7 +72,13 @@ class RecurrentCell(Module):
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
         config = self._layer.config()
-        for name in ("num_layers", "batch_first", "dropout", "bidirectional", "proj_size"):
+        for name in (
+            "num_layers",
+            "batch_first",
+            "dropout",
+            "bidirectional",
+            "proj_size",
+        ):
             config.pop(name, None)
         return config
 

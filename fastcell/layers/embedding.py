@@ -9,7 +9,7 @@ import numpy as np
 from fastcell._arrays import check_ids, check_shape, real_array
 from fastcell._numbers import integer
 from fastcell.layers.indexed import IndexedRows
-from fastcell.module import Module, check_dtype
+from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
 
 
@@ -64,9 +64,9 @@ class Embedding(Module):
                     f"padding_idx must be a row of {num_embeddings}; got {padding_idx}"
                 )
             self.padding_idx = index % self.num_embeddings
-        weight = np.random.default_rng(self.seed).standard_normal(
-            (self.num_embeddings, self.embedding_dim), self.dtype
-        )
+        shape = (self.num_embeddings, self.embedding_dim)
+        check_size([shape])
+        weight = np.random.default_rng(self.seed).standard_normal(shape, self.dtype)
         if self.padding_idx is not None:
             weight[self.padding_idx] = 0
         self._parameters = Parameters({"weight": weight})
@@ -110,7 +110,9 @@ class Embedding(Module):
     def gather(self, ids: Any) -> tuple[IndexedRows, np.ndarray]:
         """Return the rows that occur with their index, and which rows they are."""
         ids = check_ids("ids", ids, self.num_embeddings)
-        used = np.flatnonzero(np.bincount(ids.reshape(-1), minlength=self.num_embeddings))
+        used = np.flatnonzero(
+            np.bincount(ids.reshape(-1), minlength=self.num_embeddings)
+        )
         place = np.zeros(self.num_embeddings, np.int32)
         place[used] = np.arange(len(used), dtype=np.int32)
         rows = self._parameters.arrays()["weight"][used]

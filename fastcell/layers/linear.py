@@ -9,7 +9,7 @@ import numpy as np
 from fastcell import _core
 from fastcell._arrays import check_shape, real_array
 from fastcell._numbers import flag, integer
-from fastcell.module import Module, check_dtype
+from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
 
@@ -61,8 +61,12 @@ class Linear(Module):
         shapes = {"weight": (self.out_features, self.in_features)}
         if self.bias:
             shapes["bias"] = (self.out_features,)
+        check_size(shapes.values())
         self._parameters = Parameters(
-            {n: random.uniform(-bound, bound, s).astype(self.dtype) for n, s in shapes.items()}
+            {
+                n: random.uniform(-bound, bound, s).astype(self.dtype)
+                for n, s in shapes.items()
+            }
         )
         self._dense = _core.Dense(
             self.dtype == np.float64, self.in_features, self.out_features

@@ -14,9 +14,11 @@ from fastcell import _core
 from fastcell._arrays import as_array, check_shape, real_array, rows_of
 from fastcell._numbers import flag, integer, real
 from fastcell.layers.indexed import IndexedRows
-from fastcell.module import Module, check_dtype
+from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
+
+MOST_LAYERS = 10_000  # far above any use: a configuration may come from a file
 
 
 class Saved:
@@ -111,6 +113,10 @@ class Recurrent(Module):
         self.input_size = integer("input_size", input_size, minimum=0)
         self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
         self.num_layers = integer("num_layers", num_layers, minimum=1)
+        if self.num_layers > MOST_LAYERS:
+            raise ValueError(
+                f"num_layers must be at most {MOST_LAYERS}; got {num_layers}"
+            )
         self.bias = flag("bias", bias)
         self.batch_first = flag("batch_first", batch_first)
         self.dropout = real("dropout", dropout, minimum=0, maximum=1)
@@ -165,13 +171,15 @@ class Recurrent(Module):
     def _initial(self) -> dict[str, np.ndarray]:
         """Return weights uniform in +-1/sqrt(H), as torch.nn draws them."""
         bound = self.hidden_size**-0.5
+        shapes = self._shapes()
+        check_size(shapes.values())
         return {
             name: self._random.uniform(-bound, bound, shape).astype(self.dtype)
-            for name, shape in self._shapes().items()
+            for name, shape in shapes.items()
         }
 
     def _by_pass(self, arrays: dict[str, np.ndarray]) -> list[tuple[Any, ...]]:
-        """Return (w_ih, w_hh, b_ih, b_hh, w_hr) of each pass, as the core wants them."""
+        """Return (w_ih, w_hh, b_ih, b_hh, w_hr) of each pass, for the core."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
         return [
             tuple(arrays.get(f"{name}{suffix}") for name in names)
@@ -296,7 +304,9 @@ class Recurrent(Module):
         if saved._stack is not self._stack:
             raise ValueError("saved was made by another layer's forward")
         if saved._memory is None:
-            raise ValueError("saved was used up by an earlier backward; run forward again")
+            raise ValueError(
+                "saved was used up by an earlier backward; run forward again"
+            )
         version, packed = self._packed(True)
         if version != saved._version:
             raise ValueError("a parameter was changed between forward and backward")
@@ -382,7 +392,7 @@ class Recurrent(Module):
             if x.index.ndim not in (1, 2) or x.rows.shape[1] != self.input_size:
                 axes = "(B, T)" if self.batch_first else "(T, B)"
                 raise ValueError(
-                    f"x must be ids {axes} or (T,) of vectors of I = {self.input_size}; "
+                    f"x must be ids {axes} or (T,), of vectors of {self.input_size}; "
                     f"got ids {x.index.shape} of vectors of {x.rows.shape[1]}"
                 )
             layout = Layout(self.batch_first, x.index.ndim == 1)
@@ -450,7 +460,9 @@ class Recurrent(Module):
         elif isinstance(state, (tuple, list)) and len(state) == 2:
             parts = tuple(state)
         else:
-            raise TypeError(f"{name} must be a tuple (h, c); got {type(state).__name__}")
+            raise TypeError(
+                f"{name} must be a tuple (h, c); got {type(state).__name__}"
+            )
         found: list[np.ndarray | None] = [None, None]
         for i, (part, shape) in enumerate(zip(parts, shapes, strict=True)):
             label = f"{name} {self.states[i]}"
@@ -488,7 +500,9 @@ def _lengths(lengths: Any, T: int, B: int) -> np.ndarray:
     wrong = (array < 0) | (array > T)
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise ValueError(f"lengths must be from 0 to {T}; got {array[row]} for row {row}")
+        raise ValueError(
+            f"lengths must be from 0 to {T}; got {array[row]} for row {row}"
+        )
     return np.ascontiguousarray(array, np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Sequential: layers one after another, and the state of the recurrent ones among them."""
+"""Sequential: layers one after another, with the state of the recurrent ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sequential(Module):
     An `Embedding` right before a recurrent layer takes the gather path: the layer's
     input product is made once for each token that occurs, not once for each step.
 
-    Where a recurrent layer is among them, calls take and return its state, and `session`
+    Where a recurrent layer is among them, calls take and return its state, `session`
     steps through all of them; with several, the state is a tuple of theirs. Without
     one, calls are those of a stateless layer.
 
@@ -119,7 +119,9 @@ class Sequential(Module):
             If `saved` was used before.
         """
         if not saved:
-            raise ValueError("saved was used up by an earlier backward; run forward again")
+            raise ValueError(
+                "saved was used up by an earlier backward; run forward again"
+            )
         dstates = self._states_in("dstate", dstate)
         before: list[Any] = []
         by_layer: list[dict[str, np.ndarray]] = []
