@@ -20,16 +20,20 @@ enum { FC_TILE_REALS = 32 * V }; /* m * n * p never exceeds 32 accumulators */
 typedef void fc_tile_fn(ptrdiff_t depth, const void *const *a, const real *w,
                         ptrdiff_t panel, const real *bias, bool accumulate,
                         void *const *out, ptrdiff_t column);
+/* The same with a transposed: a[k * a_step + r] is element k of row r. */
+typedef void fc_tile_transposed_fn(ptrdiff_t depth, const real *a, ptrdiff_t a_step,
+                                   const real *w, void *const *out, ptrdiff_t column);
 
-FC_INLINE void tile_body(const int m, const int n, const int p, ptrdiff_t depth,
-                         const void *const *a, const real *w, ptrdiff_t panel,
-                         const real *bias, bool accumulate, void *const *out,
-                         ptrdiff_t column) {
+/* Both: from the rows of `a`, or, if `transposed`, from `at`. */
+FC_INLINE void tile_body(const int m, const int n, const int p, const bool transposed,
+                         ptrdiff_t depth, const void *const *a, const real *at,
+                         ptrdiff_t a_step, const real *w, ptrdiff_t panel, const real *bias,
+                         bool accumulate, void *const *out, ptrdiff_t column) {
     vreal acc[FC_MAX_ROWS][FC_MAX_WIDTH * FC_MAX_PANELS];
     const real *row[FC_MAX_ROWS];
 #pragma GCC unroll 8
     for (int r = 0; r < m; r++) {
-        row[r] = a[r];
+        row[r] = transposed ? at + r : a[r];
 #pragma GCC unroll 16
         for (int v = 0; v < n * p; v++)
             acc[r][v] = accumulate ? vload((const real *)out[r] + column + v * V)
@@ -43,7 +47,7 @@ FC_INLINE void tile_body(const int m, const int n, const int p, ptrdiff_t depth,
         vreal a_k[FC_MAX_ROWS];
 #pragma GCC unroll 8
         for (int r = 0; r < m; r++)
-            a_k[r] = vset1(row[r][k]);
+            a_k[r] = vset1(row[r][transposed ? k * a_step : k]);
 #pragma GCC unroll 4
         for (int q = 0; q < p; q++)
 #pragma GCC unroll 4
@@ -66,36 +70,57 @@ FC_INLINE void tile_body(const int m, const int n, const int p, ptrdiff_t depth,
     static void tile_##m##x##n##x##p(                                                  \
         ptrdiff_t depth, const void *const *a, const real *w, ptrdiff_t panel,         \
         const real *bias, bool accumulate, void *const *out, ptrdiff_t column) {       \
-        tile_body(m, n, p, depth, a, w, panel, bias, accumulate, out, column);         \
+        tile_body(m, n, p, false, depth, a, NULL, 0, w, panel, bias, accumulate, out,         \
+                  column);                                                             \
+    }
+#define FC_DEFINE_TRANSPOSED(m, n)                                                     \
+    static void transposed_##m##x##n(ptrdiff_t depth, const real *a, ptrdiff_t a_step, \
+                                     const real *w, void *const *out,                  \
+                                     ptrdiff_t column) {                               \
+        tile_body(m, n, 1, true, depth, NULL, a, a_step, w, 0, NULL, true, out,        \
+                  column);                                                             \
     }
 /* clang-format off */
 #if FC_REGISTERS == 32
-#define FC_FOR_TILES(X)                                                                \
-    X(1,1,1) X(2,1,1) X(3,1,1) X(4,1,1) X(5,1,1) X(6,1,1) X(7,1,1) X(8,1,1)            \
-    X(1,2,1) X(2,2,1) X(3,2,1) X(4,2,1) X(5,2,1) X(6,2,1) X(7,2,1) X(8,2,1)            \
-    X(1,3,1) X(2,3,1) X(3,3,1) X(4,3,1) X(5,3,1) X(6,3,1) X(7,3,1) X(8,3,1)            \
-    X(1,4,1) X(2,4,1) X(3,4,1) X(4,4,1) X(5,4,1) X(6,4,1)                              \
+#define FC_FOR_SHAPES(X)                                                               \
+    X(1,1) X(2,1) X(3,1) X(4,1) X(5,1) X(6,1) X(7,1) X(8,1)                            \
+    X(1,2) X(2,2) X(3,2) X(4,2) X(5,2) X(6,2) X(7,2) X(8,2)                            \
+    X(1,3) X(2,3) X(3,3) X(4,3) X(5,3) X(6,3) X(7,3) X(8,3)                            \
+    X(1,4) X(2,4) X(3,4) X(4,4) X(5,4) X(6,4)
+#define FC_FOR_SEVERAL_PANELS(X)                                                       \
     X(1,3,2) X(2,3,2) X(3,3,2) X(1,4,2) X(2,4,2) X(3,4,2) X(1,3,4) X(1,4,4)
 /* Rows of a tile, by panel width; panels at once, by rows. */
 static const int fc_tile_rows[FC_MAX_WIDTH + 1] = {0, 8, 8, 8, 6};
 static const int fc_tile_panels[FC_MAX_ROWS + 1] = {0, 4, 2, 2, 1, 1, 1, 1, 1};
 #else
-#define FC_FOR_TILES(X)                                                                \
-    X(1,1,1) X(2,1,1) X(3,1,1) X(4,1,1) X(5,1,1) X(6,1,1)                              \
-    X(1,2,1) X(2,2,1) X(3,2,1) X(4,2,1) X(5,2,1) X(6,2,1)                              \
-    X(1,3,1) X(2,3,1) X(3,3,1) X(4,3,1)                                                \
-    X(1,4,1) X(2,4,1) X(3,4,1)                                                         \
+#define FC_FOR_SHAPES(X)                                                               \
+    X(1,1) X(2,1) X(3,1) X(4,1) X(5,1) X(6,1)                                          \
+    X(1,2) X(2,2) X(3,2) X(4,2) X(5,2) X(6,2)                                          \
+    X(1,3) X(2,3) X(3,3) X(4,3)                                                        \
+    X(1,4) X(2,4) X(3,4)
+#define FC_FOR_SEVERAL_PANELS(X)                                                       \
     X(1,3,2) X(1,4,2)
 static const int fc_tile_rows[FC_MAX_WIDTH + 1] = {0, 6, 6, 4, 3};
 static const int fc_tile_panels[FC_MAX_ROWS + 1] = {0, 2, 1, 1, 1, 1, 1, 1, 1};
 #endif
 /* clang-format on */
 
-FC_FOR_TILES(FC_DEFINE_TILE)
+#define FC_DEFINE_SHAPE(m, n) FC_DEFINE_TILE(m, n, 1) FC_DEFINE_TRANSPOSED(m, n)
+FC_FOR_SHAPES(FC_DEFINE_SHAPE)
+FC_FOR_SEVERAL_PANELS(FC_DEFINE_TILE)
 
 #define FC_TILE_ENTRY(m, n, p) [m][n][p] = tile_##m##x##n##x##p,
+#define FC_SHAPE_ENTRY(m, n) FC_TILE_ENTRY(m, n, 1)
 static fc_tile_fn *const fc_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1]
-                                 [FC_MAX_PANELS + 1] = {FC_FOR_TILES(FC_TILE_ENTRY)};
+                                 [FC_MAX_PANELS + 1] = {
+                                     FC_FOR_SHAPES(FC_SHAPE_ENTRY)
+                                         FC_FOR_SEVERAL_PANELS(FC_TILE_ENTRY)};
+
+#define FC_TRANSPOSED_ENTRY(m, n) [m][n] = transposed_##m##x##n,
+static fc_tile_transposed_fn *const fc_transposed_tiles[FC_MAX_ROWS + 1]
+                                                       [FC_MAX_WIDTH + 1] = {
+                                                           FC_FOR_SHAPES(
+                                                               FC_TRANSPOSED_ENTRY)};
 
 static int rows_per_tile(int width) { return fc_tile_rows[width]; }
 

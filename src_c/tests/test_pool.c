@@ -1,0 +1,102 @@
+/* Calls from several threads at once, each with several threads, and fork among them. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "problem.h"
+
+enum { CALLERS = 4, CALLS = 25, FORKS = 10 };
+
+/* Enough work that four threads are used. */
+static const spec of_lstm = {.cell = "lstm", .in = 29, .hidden = 33, .layers = 1,
+                             .directions = 1, .steps = 40, .rows = 8};
+
+static problem shared;
+static outcome wanted;
+static atomic_bool stop;
+
+static void compute_and_compare(int threads) {
+    outcome got = outcome_new(&shared);
+    run_core(&shared, FC_F32, threads, GRADIENTS, &got);
+    describe("pool, %d threads", threads);
+    CHECK_SAME_BITS(got.y, wanted.y, shared.y_count);
+    CHECK_SAME_BITS(got.g, wanted.g, shared.count);
+    outcome_free(&got);
+}
+
+static void *call_often(void *argument) {
+    int threads = *(const int *)argument;
+    for (int i = 0; i < CALLS; i++)
+        compute_and_compare(threads);
+    return NULL;
+}
+
+static void *call_until_stopped(void *argument) {
+    while (!atomic_load(&stop))
+        compute_and_compare(*(const int *)argument);
+    return NULL;
+}
+
+static void test_many_callers(void) {
+    pthread_t callers[CALLERS];
+    int threads[CALLERS] = {2, 3, 4, 2};
+    for (int i = 0; i < CALLERS; i++)
+        CHECK(!pthread_create(&callers[i], NULL, call_often, &threads[i]));
+    for (int i = 0; i < CALLERS; i++)
+        pthread_join(callers[i], NULL);
+}
+
+/* Many more threads than cores, and more than the pool has. */
+static void test_many_threads(void) {
+    for (int threads = 1; threads <= 300; threads += 50)
+        compute_and_compare(threads);
+}
+
+static bool child_computes(void) {
+    outcome got = outcome_new(&shared);
+    run_core(&shared, FC_F32, 2, GRADIENTS, &got);
+    bool same = !memcmp(got.g, wanted.g, (size_t)shared.count * sizeof *got.g);
+    outcome_free(&got);
+    return same;
+}
+
+/* The child of a fork starts a pool of its own.  A hang would end by the alarm. */
+static void check_fork(void) {
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60);
+        _exit(child_computes() ? 0 : 1);
+    }
+    int status = -1;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void test_fork(void) {
+    pthread_t callers[2];
+    int threads = 3;
+    describe("fork");
+    for (int i = 0; i < 2; i++)
+        CHECK(!pthread_create(&callers[i], NULL, call_until_stopped, &threads));
+    for (int i = 0; i < FORKS; i++)
+        check_fork();
+    atomic_store(&stop, true);
+    for (int i = 0; i < 2; i++)
+        pthread_join(callers[i], NULL);
+    check_fork(); /* with the pool at rest */
+    compute_and_compare(2);
+}
+
+int main(void) {
+    seed(800);
+    problem_make(&shared, &of_lstm);
+    wanted = outcome_new(&shared);
+    run_core(&shared, FC_F32, 1, GRADIENTS, &wanted);
+    test_many_callers();
+    test_many_threads();
+    test_fork();
+    outcome_free(&wanted);
+    problem_free(&shared);
+    return finish("pool");
+}

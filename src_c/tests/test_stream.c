@@ -1,0 +1,131 @@
+/* Streaming, one step at a time, against whole sequences. */
+#include "problem.h"
+
+typedef struct streaming {
+    fc_stack stack;
+    void *packed, *memory;
+    size_t bytes;
+    ptrdiff_t rows, in, out;
+} streaming;
+
+static streaming streaming_new(const problem *p, fc_dtype dtype, size_t shift) {
+    streaming s = {.rows = p->spec.rows, .in = p->spec.in, .out = p->out};
+    s.packed = pack_weights(p, dtype, FC_PACK_FORWARD, &s.stack);
+    CHECK_OK(fc_stream_size(&s.stack, s.rows, &s.bytes));
+    s.memory = take(s.bytes, shift);
+    memset(s.memory, 0, s.bytes); /* zero states */
+    return s;
+}
+
+static void streaming_free(streaming *s) {
+    release(s->packed);
+    release(s->memory);
+}
+
+/* Steps first .. last-1 of the problem's x, into y (T, B, P). */
+static void run_steps(streaming *s, const problem *p, void *memory, ptrdiff_t first,
+                      ptrdiff_t last, double *y) {
+    fc_dtype dtype = s->stack.dtype;
+    for (ptrdiff_t t = first; t < last; t++) {
+        void *x = reals_of(dtype, p->v + p->x.at + t * s->rows * s->in, s->rows * s->in);
+        void *to = take((size_t)(s->rows * s->out) * real_size(dtype), real_size(dtype));
+        CHECK_OK(fc_stream_step(&s->stack, s->packed, s->rows, x, to, memory));
+        doubles_of(dtype, to, s->rows * s->out, y + t * s->rows * s->out);
+        release(x);
+        release(to);
+    }
+}
+
+static void set_states(streaming *s, const problem *p) {
+    fc_dtype dtype = s->stack.dtype;
+    void *h = reals_of(dtype, p->v + p->h0.at, p->h_count);
+    void *c = reals_of(dtype, p->v + p->c0.at, p->c_count);
+    CHECK_OK(fc_stream_set(&s->stack, s->rows, s->memory, h, p->has_c ? c : NULL));
+    release(h);
+    release(c);
+}
+
+static void check_states(const streaming *s, const problem *p, const void *memory,
+                         const double *h_wanted, const double *c_wanted) {
+    fc_dtype dtype = s->stack.dtype;
+    size_t real = real_size(dtype);
+    void *h = take((size_t)p->h_count * real, real), *c = take((size_t)p->c_count * real, real);
+    outcome got = outcome_new(p);
+    CHECK_OK(fc_stream_get(&s->stack, s->rows, memory, h, p->has_c ? c : NULL));
+    doubles_of(dtype, h, p->h_count, got.h);
+    doubles_of(dtype, c, p->c_count, got.c);
+    CHECK_SAME_BITS(got.h, h_wanted, p->h_count);
+    CHECK_SAME_BITS(got.c, c_wanted, p->c_count);
+    outcome_free(&got);
+    release(h);
+    release(c);
+}
+
+static void test_against_forward(const problem *p, fc_dtype dtype, const outcome *whole,
+                                 outcome *got) {
+    streaming s = streaming_new(p, dtype, 21);
+    if (!p->spec.no_states) {
+        set_states(&s, p);
+        check_states(&s, p, s.memory, p->v + p->h0.at, p->v + p->c0.at); /* round trip */
+    }
+    run_steps(&s, p, s.memory, 0, p->spec.steps, got->y);
+    CHECK_SAME_BITS(got->y, whole->y, p->y_count);
+    check_states(&s, p, s.memory, whole->h, whole->c);
+
+    /* Setting no state is zero states, also of a used stream. */
+    double *nothing = zeros(p->h_count + p->c_count, sizeof *nothing);
+    CHECK_OK(fc_stream_set(&s.stack, s.rows, s.memory, NULL, NULL));
+    check_states(&s, p, s.memory, nothing, nothing);
+    free(nothing);
+    streaming_free(&s);
+}
+
+/* A copy of a stream's bytes, to a place of the same alignment, goes on alike, and the
+ * two do not disturb each other. */
+static void test_copy(const problem *p, fc_dtype dtype, outcome *got) {
+    ptrdiff_t half = p->spec.steps / 2, half_count = half * p->spec.rows * p->out;
+    streaming s = streaming_new(p, dtype, 0);
+    outcome other = outcome_new(p);
+    run_steps(&s, p, s.memory, 0, half, got->y);
+    void *copy = take(s.bytes, 0);
+    memcpy(copy, s.memory, s.bytes);
+    run_steps(&s, p, s.memory, half, p->spec.steps, got->y);
+    run_steps(&s, p, copy, half, p->spec.steps, other.y);
+    CHECK_SAME_BITS(got->y + half_count, other.y + half_count, p->y_count - half_count);
+    release(copy);
+    outcome_free(&other);
+    streaming_free(&s);
+}
+
+static void test_cell(const char *cell) {
+    static const ptrdiff_t rows_[] = {0, 1, 2, 3, 7, 9};
+    for (size_t i = 0; i < sizeof rows_ / sizeof *rows_; i++) {
+        for (int layers = 1; layers <= 3; layers++) {
+            spec from = {.cell = cell, .in = 5, .hidden = layers == 2 ? 33 : 9,
+                         .proj = layers == 2 ? 17 : 4, .layers = layers, .directions = 1,
+                         .steps = 6, .rows = rows_[i], .no_states = layers == 3};
+            problem p;
+            seed(700 + i);
+            problem_make(&p, &from);
+            outcome whole = outcome_new(&p), got = outcome_new(&p);
+            FOR_EACH_ISA(isa) {
+                for (int d = 0; d < 2; d++) {
+                    describe("stream, %s, L%d B%td, %s f%d", cell, layers, rows_[i], isa,
+                             d ? 64 : 32);
+                    run_core(&p, (fc_dtype)d, 1, INFERENCE, &whole);
+                    test_against_forward(&p, (fc_dtype)d, &whole, &got);
+                    test_copy(&p, (fc_dtype)d, &got);
+                }
+            }
+            outcome_free(&whole);
+            outcome_free(&got);
+            problem_free(&p);
+        }
+    }
+}
+
+int main(void) {
+    for (int cell = 0; fc_cell_name(cell); cell++)
+        test_cell(fc_cell_name(cell));
+    return finish("stream");
+}
