@@ -10,7 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from fastcell.parameters import ParameterGroup, Parameters, check_like
+from fastcell.parameters import (
+    ParameterGroup,
+    Parameters,
+    UnsuffixedParameters,
+    check_like,
+)
 
 
 class Module:
@@ -23,7 +28,7 @@ class Module:
     forward returns and backward uses up.
     """
 
-    _parameters: Parameters | None = None
+    _parameters: Parameters | UnsuffixedParameters | None = None
     _random: np.random.Generator | None = None
 
     def children(self) -> dict[str, Module]:
@@ -31,7 +36,7 @@ class Module:
         return {}
 
     @property
-    def params(self) -> Parameters | ParameterGroup:
+    def params(self) -> Parameters | UnsuffixedParameters | ParameterGroup:
         """The parameters themselves, by the names of `state_dict`."""
         if self._parameters is not None:
             return self._parameters

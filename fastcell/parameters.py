@@ -104,7 +104,9 @@ class Parameters(Mapping[str, np.ndarray]):
         array = other._arrays[other_name or name]
         with _lock:
             self._arrays[name] = check_like(name, array, self._arrays[name])
-            self._copies[name] = array.copy()  # `other` may change it at any time
+            # Either may change it at any time, and the other has to notice.
+            self._copies[name] = array.copy()
+            other._copies[other_name or name] = array.copy()
         self.changed()
 
     def version(self) -> int:
@@ -121,6 +123,45 @@ class Parameters(Mapping[str, np.ndarray]):
                 if _references(self._arrays, name) <= _UNSHARED:
                     del self._copies[name]
             return self._version
+
+
+class UnsuffixedParameters(Mapping[str, np.ndarray]):
+    """The parameters of a layer under names without a suffix, as single cells have.
+
+    Parameters
+    ----------
+    inner : Parameters
+        Where the arrays are.
+    suffix : str
+        What all their names end in.
+    """
+
+    def __init__(self, inner: Parameters, suffix: str) -> None:
+        self._inner = inner
+        self._suffix = suffix
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._inner[name + self._suffix]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._inner[name + self._suffix] = value
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removesuffix(self._suffix) for name in self._inner)
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays for code that will call `changed` when it has written."""
+        return {
+            name.removesuffix(self._suffix): array
+            for name, array in self._inner.arrays().items()
+        }
+
+    def changed(self) -> None:
+        """Say that an array was written to."""
+        self._inner.changed()
 
 
 class ParameterGroup(Mapping[str, np.ndarray]):

@@ -67,6 +67,8 @@ static void step_rows(const fc_panels *w, const fc_step_job *job) {
 }
 
 static void step(const fc_panels *w, const fc_step_job *job) {
+    if (job->t->rows == 0)
+        return;
     if (job->cell->whole_row)
         step_rows(w, job);
     else

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcell.layers.recurrent import Recurrent, Saved
 from fastcell.module import Module
-from fastcell.parameters import Parameters
+from fastcell.parameters import UnsuffixedParameters
 
 
 class RecurrentCell(Module):
@@ -19,12 +19,7 @@ class RecurrentCell(Module):
 
     def __init__(self, layer: Recurrent) -> None:
         self._layer = layer
-        arrays = layer.params.arrays()
-        self._parameters = Parameters(
-            {name.removesuffix("_l0"): array for name, array in arrays.items()}
-        )
-        for name in arrays:  # one array under both names
-            layer.params.share(name, self._parameters, name.removesuffix("_l0"))
+        self._parameters = UnsuffixedParameters(layer.params, "_l0")
 
     def __call__(self, x: Any, state: Any = None) -> Any:
         """Return the next state.

@@ -392,7 +392,8 @@ class Recurrent(Module):
             if x.index.ndim not in (1, 2) or x.rows.shape[1] != self.input_size:
                 axes = "(B, T)" if self.batch_first else "(T, B)"
                 raise ValueError(
-                    f"x must be ids {axes} or (T,), of vectors of {self.input_size}; "
+                    f"x must be ids {axes} or (T,) of vectors of "
+                    f"I = {self.input_size}; "
                     f"got ids {x.index.shape} of vectors of {x.rows.shape[1]}"
                 )
             layout = Layout(self.batch_first, x.index.ndim == 1)

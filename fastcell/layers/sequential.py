@@ -138,11 +138,12 @@ class Sequential(Module):
             else:
                 d, grads = layer.backward(d, kept)
             by_layer.append(grads)
-        named = {
-            f"{i}.{name}": grad
-            for i, grads in enumerate(reversed(by_layer))
-            for name, grad in grads.items()
-        }
+        first_name = self.params.aliases  # of arrays that several layers share
+        named: dict[str, np.ndarray] = {}
+        for i, grads in enumerate(reversed(by_layer)):
+            for name, grad in grads.items():
+                full = first_name.get(f"{i}.{name}", f"{i}.{name}")
+                named[full] = named[full] + grad if full in named else grad
         if self._recurrent:
             return d, self._states_out(before[::-1]), named
         return d, named

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #if defined(__has_feature) /* clang */
 #if __has_feature(address_sanitizer)
@@ -20,6 +21,10 @@ enum { MOST_PRINTED = 30 };
 
 static atomic_int checks, failures;
 static _Thread_local char case_text[256];
+
+/* A hang is a failure too. */
+enum { MOST_SECONDS = 600 };
+__attribute__((constructor)) static void limit_time(void) { alarm(MOST_SECONDS); }
 
 void describe(const char *format, ...) {
     va_list arguments;
