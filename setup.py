@@ -12,7 +12,7 @@ from setuptools import Extension, setup
 
 FLAGS = [
     *("-std=gnu11", "-O3", "-g0", "-ffp-contract=off"),
-    *("-fvisibility=hidden", "-pthread"),
+    *("-fvisibility=hidden", "-fno-math-errno", "-pthread"),
 ]
 SETS = {"portable": []}
 if platform.machine() in ("x86_64", "AMD64"):

@@ -123,6 +123,18 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_cross_entropy(fc_dtype, Py_ssize_t, Py_ssize_t, const void *,
                                const int64_t *, int64_t, double, double, double *,
                                void *, int)
+    ctypedef struct fc_adam_rule:
+        double beta1
+        double beta2
+        double eps
+        double rate
+        double root_correction
+        double decay
+        double shrink
+
+    fc_status fc_adam(fc_dtype, const fc_adam_rule *, Py_ssize_t, void *, const void *,
+                      void *, void *)
+    fc_status fc_sum_of_squares(fc_dtype, Py_ssize_t, const void *, double *)
     fc_status fc_exp(fc_dtype, Py_ssize_t, const void *, void *)
     fc_status fc_sigmoid(fc_dtype, Py_ssize_t, const void *, void *)
     fc_status fc_tanh(fc_dtype, Py_ssize_t, const void *, void *)

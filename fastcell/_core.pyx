@@ -681,6 +681,42 @@ def cross_entropy(
     check(status)
 
 
+def adam(
+    p, g, m, v, double beta1, double beta2, double eps, double rate,
+    double root_correction, double decay, double shrink,
+):
+    """One step of Adam on flat arrays of one dtype, in place."""
+    cdef fc_adam_rule rule
+    cdef Py_ssize_t n = p.size, itemsize = p.dtype.itemsize
+    cdef fc_dtype dtype = FC_F64 if itemsize == 8 else FC_F32
+    cdef Views views = Views()
+    cdef fc_status status
+    cdef void *pp = views.contiguous(p, 1, itemsize, n)
+    cdef void *gp = views.contiguous(g, 0, itemsize, n)
+    cdef void *mp = views.contiguous(m, 1, itemsize, n)
+    cdef void *vp = views.contiguous(v, 1, itemsize, n)
+    rule.beta1 = beta1
+    rule.beta2 = beta2
+    rule.eps = eps
+    rule.rate = rate
+    rule.root_correction = root_correction
+    rule.decay = decay
+    rule.shrink = shrink
+    with nogil:
+        status = fc_adam(dtype, &rule, n, pp, gp, mp, vp)
+    check(status)
+
+
+def sum_of_squares(x):
+    """Return the sum of x * x in double, of a contiguous array."""
+    cdef Py_ssize_t n = x.size, itemsize = x.dtype.itemsize
+    cdef Views views = Views()
+    cdef double total
+    cdef void *xp = views.contiguous(x, 0, itemsize, n)
+    check(fc_sum_of_squares(FC_F64 if itemsize == 8 else FC_F32, n, xp, &total))
+    return total
+
+
 def elementary(str function, x):
     """Return exp, sigmoid or tanh of a float32 or float64 array, as the cells use them."""
     x = np.ascontiguousarray(x)

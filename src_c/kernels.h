@@ -16,6 +16,7 @@
 
 enum { FC_EXP, FC_SIGMOID, FC_TANH };
 
+struct fc_adam_rule;
 struct fc_cell;
 struct fc_tile;
 
@@ -86,6 +87,9 @@ typedef struct fc_kernels {
     void (*multiply)(void *to, const void *a, const void *b, ptrdiff_t n);
     double (*cross_entropy)(const void *logits, ptrdiff_t n, ptrdiff_t target,
                             double smoothing, double scale, void *dlogits);
+    void (*adam)(const struct fc_adam_rule *, void *p, const void *g, void *m, void *v,
+                 ptrdiff_t n);
+    double (*sum_of_squares)(const void *x, ptrdiff_t n);
     void (*elementary)(int function, const void *x, void *y, ptrdiff_t n);
 } fc_kernels;
 

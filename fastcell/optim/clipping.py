@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastcell import _core
 from fastcell._numbers import real
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-# Elements that are squared at a time, in one float64 buffer of 64 KiB. OpenBLAS takes
-# several threads for a dot product of more than 10,000 elements, and these would then
-# spin beside fastcell's own.
-_BLOCK = 8192
 
 
 def grad_norm(grads: Mapping[str, NDArray[np.floating]]) -> float:
@@ -47,17 +43,8 @@ def grad_norm(grads: Mapping[str, NDArray[np.floating]]) -> float:
     5.0
     """
     _check_grads(grads)
-    buffer = np.empty(_BLOCK)
-    total = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for grad in grads.values():
-            flat = grad.reshape(-1)
-            for start in range(0, flat.size, _BLOCK):
-                block = flat[start : start + _BLOCK]
-                double = buffer[: block.size]
-                np.copyto(double, block)
-                total += float(np.dot(double, double))
-    return math.sqrt(total)
+    squares = (_core.sum_of_squares(np.ascontiguousarray(g)) for g in grads.values())
+    return math.sqrt(sum(squares))
 
 
 def clip_grad_norm(

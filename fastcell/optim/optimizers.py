@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastcell import _core
 from fastcell._numbers import flag
 from fastcell.optim.base import Hyperparameter, Optimizer
 
@@ -429,24 +430,27 @@ class Adam(Optimizer):
         rate = self.lr / (1.0 - beta1**self.steps)
         root_correction = 1.0 / (1.0 - beta2**self.steps) ** 0.5
 
-        def update(p: Array, g: Array, m: Array, v: Array, *others: Array) -> None:
-            *others, a, b = others
+        def fused(p: Array, g: Array, m: Array, v: Array, *_: Array) -> None:
+            rule = (beta1, beta2, eps, rate, root_correction, decay_in_gradient, shrink)
+            _core.adam(p, np.ascontiguousarray(g), m, v, *rule)
+
+        def amsgrad_update(
+            p: Array, g: Array, m: Array, v: Array, v_max: Array, a: Array, b: Array
+        ) -> None:
             g = _with_decay(g, p, decay_in_gradient, a)
             if shrink != 1.0:
                 p *= shrink
             _average(m, g, beta1, b)
             _average_square(v, g, beta2, b)
-            if amsgrad:
-                (v_max,) = others
-                v = np.maximum(v_max, v, out=v_max)
-            np.sqrt(v, out=b)
+            np.maximum(v_max, v, out=v_max)
+            np.sqrt(v_max, out=b)
             b *= root_correction
             b += eps
             np.divide(m, b, out=b)
             b *= rate
             p -= b
 
-        return update
+        return amsgrad_update if amsgrad else fused
 
 
 class AdamW(Adam):

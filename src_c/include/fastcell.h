@@ -200,6 +200,24 @@ FC_API fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
                                   int64_t ignore_index, double smoothing, double scale,
                                   double *loss, void *dlogits, int threads);
 
+/* ---- optimizers ----------------------------------------------------------------- */
+
+/* Adam and AdamW on n parameters p with gradients g and averages m, v:
+ *     g += decay p,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2
+ *     p = shrink p - rate m / (sqrt(v) root_correction + eps) */
+typedef struct fc_adam_rule {
+    double beta1, beta2, eps;
+    double rate;            /* lr / (1 - beta1^step) */
+    double root_correction; /* (1 - beta2^step)^(-1/2) */
+    double decay, shrink;   /* weight decay in the gradient; 1 - lr decay apart from it */
+} fc_adam_rule;
+
+FC_API fc_status fc_adam(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t n, void *p,
+                         const void *g, void *m, void *v);
+/* *sum = sum of x[i]^2, in double. */
+FC_API fc_status fc_sum_of_squares(fc_dtype dtype, ptrdiff_t n, const void *x,
+                                   double *sum);
+
 /* y[i] = exp, sigmoid or tanh of x[i]. */
 FC_API fc_status fc_exp(fc_dtype dtype, ptrdiff_t n, const void *x, void *y);
 FC_API fc_status fc_sigmoid(fc_dtype dtype, ptrdiff_t n, const void *x, void *y);

@@ -5,6 +5,7 @@
 #include "../gradient.h"
 #include "../loss.h"
 #include "../math/elementary.h"
+#include "../optimizer.h"
 #include "../product.h"
 #include "../step.h"
 
@@ -69,5 +70,7 @@ const fc_kernels FC_PASTE(FC_ISA, FC_REAL_BITS) = {
     .add = add,
     .multiply = multiply,
     .cross_entropy = cross_entropy,
+    .adam = adam,
+    .sum_of_squares = sum_of_squares,
     .elementary = elementary,
 };

@@ -22,9 +22,12 @@ enum { MOST_PRINTED = 30 };
 static atomic_int checks, failures;
 static _Thread_local char case_text[256];
 
-/* A hang is a failure too. */
+/* A hang is a failure too, and what was printed before a crash is to be seen. */
 enum { MOST_SECONDS = 600 };
-__attribute__((constructor)) static void limit_time(void) { alarm(MOST_SECONDS); }
+__attribute__((constructor)) static void start(void) {
+    alarm(MOST_SECONDS);
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+}
 
 void describe(const char *format, ...) {
     va_list arguments;
