@@ -34,9 +34,10 @@ def outputs(cell: Any, weights: Arrays, x: np.ndarray) -> np.ndarray:
         name.removesuffix("_l0"): value.astype(np.float64)
         for name, value in weights.items()
     }
-    H = weights["weight_hh"].shape[1]
-    state = tuple(np.zeros((x.shape[1], H)) for _ in cell.states)
-    y = np.empty((*x.shape[:2], H))
+    rows, width = weights["weight_hh"].shape  # of h; c has a unit for each gate row
+    widths = [width, rows // len(cell.gates)][: len(cell.states)]
+    state = tuple(np.zeros((x.shape[1], n)) for n in widths)
+    y = np.empty((*x.shape[:2], width))
     for t, x_t in enumerate(x.astype(np.float64)):
         state = cell.step(x_t, state, weights)
         y[t] = state[0]
@@ -67,6 +68,9 @@ def assert_gradients(cell: Any, layer: Any, x: np.ndarray) -> None:
     values = {**weights, "x": x[few]}
     for name, grad in {**grads, "x": dx[few]}.items():
         length = np.linalg.norm(grad.astype(np.float64))
+        if len(x) == 1 and name.startswith("weight_hh"):
+            assert length == 0, "one step from a zero state uses no recurrent weight"
+            continue
         assert length > 0, f"the gradient of {name} is zero"
         change = grad.astype(np.float64) * (_DIFFERENCE / length)
         difference = 0.0

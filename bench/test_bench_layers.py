@@ -67,7 +67,7 @@ def test_step(benchmark: Any, threads: int, cell: str, size: int) -> None:
 def _problem(cell: str, shape: tuple) -> tuple[Any, np.ndarray, float]:
     """A layer, its input, and the FLOP of its products in one forward pass."""
     T, B, I, H = shape  # noqa: E741
-    layer = REGISTRY[cell](I, H, seed=0)
+    layer = REGISTRY[cell].layer(I, H, seed=0)
     x = np.random.default_rng(1).standard_normal((T, B, I), dtype=np.float32)
     weights = sum(w.size for w in layer.state_dict().values() if w.ndim == 2)
     return layer, x, 2.0 * T * B * weights

@@ -12,6 +12,10 @@
 
 enum { FC_ALIGNMENT = 64 };
 
+/* Largest size of one axis: what a kernel adds up from one axis alone (the scratch of a
+ * weight gradient: some hundred reals for each) still fits without checks. */
+#define FC_MOST_ON_AXIS (PTRDIFF_MAX / 65536)
+
 typedef struct fc_arena {
     char *base;
     size_t used;

@@ -20,12 +20,12 @@ typedef struct linear {
 } linear;
 
 static fc_status check(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, ptrdiff_t rows) {
-    const ptrdiff_t most = PTRDIFF_MAX / 1024;
     if ((dtype != FC_F32 && dtype != FC_F64) || in < 0 || out < 1 || rows < 0)
         return FC_BAD_ARGUMENT;
     ptrdiff_t reals;
-    if (in > most || out > most || __builtin_mul_overflow(rows, in > out ? in : out, &reals) ||
-        reals > most)
+    if (in > FC_MOST_ON_AXIS || out > FC_MOST_ON_AXIS ||
+        __builtin_mul_overflow(rows, in > out ? in : out, &reals) ||
+        reals > PTRDIFF_MAX / 1024)
         return FC_TOO_LARGE;
     return FC_OK;
 }
@@ -48,6 +48,8 @@ static fc_panels layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t out, fc_pac
 fc_status fc_linear_pack_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_kind kind,
                               size_t *bytes) {
     fc_status status = check(dtype, in, out, 0);
+    if (!status && !bytes)
+        status = FC_BAD_ARGUMENT;
     if (status)
         return status;
     fc_arena arena = {0};
@@ -132,7 +134,7 @@ static size_t part_scratch(const fc_kernels *k, ptrdiff_t in) {
 fc_status fc_linear_scratch_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, ptrdiff_t rows,
                                  int threads, size_t *bytes) {
     fc_status status = check(dtype, in, out, rows);
-    if (!status && threads < 1)
+    if (!status && (threads < 1 || !bytes))
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;

@@ -83,7 +83,9 @@ fc_status fc_isa_select(const char *name) {
 
 int fc_wants_blas(void) { return fc_kernels_of(FC_F32)->wants_blas; }
 
-int fc_lanes(fc_dtype dtype) { return fc_kernels_of(dtype)->lanes; }
+int fc_lanes(fc_dtype dtype) {
+    return dtype == FC_F32 || dtype == FC_F64 ? fc_kernels_of(dtype)->lanes : 0;
+}
 
 static const fc_cell *cell_at(int cell) {
     const fc_kernels *k = fc_kernels_of(FC_F32);

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 enum { FC_EXP, FC_SIGMOID, FC_TANH };
+enum { FC_MAX_ROWS = 8 }; /* of a tile, in every instruction set */
 
 struct fc_adam_rule;
 struct fc_cell;
@@ -45,7 +46,7 @@ typedef struct fc_product {
 typedef struct fc_step_job {
     const struct fc_cell *cell;
     int phase;
-    void *row_buffer;        /* whole_row cells: rows_per_tile x all columns */
+    void *row_buffer;        /* whole_row cells: FC_MAX_ROWS x all columns */
     const void *const *a;    /* operand rows: h_{t-1}, or the middle rows */
     const struct fc_tile *t; /* row pointers; unit, units, recurrent are filled in */
 } fc_step_job;
@@ -82,7 +83,6 @@ typedef struct fc_kernels {
     void (*pack)(void *data, ptrdiff_t depth, ptrdiff_t vectors, int width,
                  ptrdiff_t vector, ptrdiff_t lanes, const void *from, ptrdiff_t k_stride,
                  ptrdiff_t lane_stride, ptrdiff_t first_k, ptrdiff_t count_k);
-    int (*rows_per_tile)(int width);
     void (*add)(void *to, const void *a, ptrdiff_t n);                  /* to += a */
     void (*multiply)(void *to, const void *a, const void *b, ptrdiff_t n);
     double (*cross_entropy)(const void *logits, ptrdiff_t n, ptrdiff_t target,

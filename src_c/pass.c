@@ -7,8 +7,6 @@ static ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t lanes) {
 }
 
 fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape) {
-    /* Far below overflow, so that sums and small multiples need no check. */
-    const ptrdiff_t most = PTRDIFF_MAX / 1024;
     if (!stack || (stack->dtype != FC_F32 && stack->dtype != FC_F64))
         return FC_BAD_ARGUMENT;
     const fc_kernels *k = fc_kernels_of(stack->dtype);
@@ -18,7 +16,7 @@ fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape) {
         stack->hidden_size < 1 || stack->proj_size < 0 ||
         stack->proj_size > stack->hidden_size)
         return FC_BAD_ARGUMENT;
-    if (stack->input_size > most || stack->hidden_size > most)
+    if (stack->input_size > FC_MOST_ON_AXIS || stack->hidden_size > FC_MOST_ON_AXIS)
         return FC_TOO_LARGE;
     const fc_cell *cell = k->cells[stack->cell];
     bool projects = cell->phase[cell->phases - 1].projects;

@@ -14,7 +14,7 @@
 #include "kernels.h"
 #include "simd/simd.h"
 
-enum { FC_MAX_WIDTH = 4, FC_MAX_ROWS = 8, FC_MAX_PANELS = 4 };
+enum { FC_MAX_WIDTH = 4, FC_MAX_PANELS = 4 };
 enum { FC_TILE_REALS = 32 * V }; /* m * n * p never exceeds 32 accumulators */
 
 typedef void fc_tile_fn(ptrdiff_t depth, const void *const *a, const real *w,
@@ -121,8 +121,6 @@ static fc_tile_transposed_fn *const fc_transposed_tiles[FC_MAX_ROWS + 1]
                                                        [FC_MAX_WIDTH + 1] = {
                                                            FC_FOR_SHAPES(
                                                                FC_TRANSPOSED_ENTRY)};
-
-static int rows_per_tile(int width) { return fc_tile_rows[width]; }
 
 /* Rows of the next tile: all tiles of a product nearly alike, none with a lonely row. */
 FC_INLINE int next_rows(ptrdiff_t left, int width) {

@@ -24,7 +24,7 @@ void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chu
     }
     if (shape->cell->whole_row)
         scratch->row_buffer =
-            fc_take(arena, (size_t)shape->k->rows_per_tile(FC_MAX_GATES), row_bytes);
+            fc_take(arena, FC_MAX_ROWS, row_bytes);
     scratch->pointers =
         fc_take2(arena, FC_POINTER_ARRAYS, (size_t)plan->rows, sizeof(void *));
     scratch->now = fc_take(arena, (size_t)plan->rows, sizeof *scratch->now);

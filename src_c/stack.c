@@ -21,6 +21,10 @@ fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch, ptrdiff_t
     return fc_plan_count(batch, total);
 }
 
+bool fc_reads_x(const fc_batch *batch, ptrdiff_t total) {
+    return total || (batch->index && batch->x_rows);
+}
+
 fc_status fc_check_index(const fc_batch *batch) {
     for (ptrdiff_t t = 0; batch->index && t < batch->steps; t++)
         for (ptrdiff_t row = 0; row < batch->rows; row++) {
@@ -85,12 +89,15 @@ fc_array fc_saved_between(const fc_saved *saved, const fc_batch *batch, int laye
 
 fc_status fc_pack_size(const fc_stack *stack, fc_pack_kind kind, size_t *bytes) {
     fc_arena arena = {0};
-    for (int layer = 0; layer < (stack ? stack->layers : 1); layer++) {
-        fc_shape shape;
+    fc_shape shape;
+    fc_status status = fc_shape_of(stack, 0, &shape);
+    if (!status && !bytes)
+        status = FC_BAD_ARGUMENT;
+    if (status)
+        return status;
+    for (int layer = 0; layer < stack->layers && !arena.failed; layer++) {
         fc_packed packed;
-        fc_status status = fc_shape_of(stack, layer, &shape);
-        if (status)
-            return status;
+        fc_shape_of(stack, layer, &shape);
         for (int d = 0; d < stack->directions; d++)
             fc_packed_layout(&shape, kind, &packed, &arena);
     }
@@ -114,15 +121,16 @@ fc_status fc_packed_of(const fc_stack *stack, fc_pack_kind kind, const void *mem
 
 fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *weights,
                   void *packed) {
-    if (!stack || !weights || !packed)
-        return FC_BAD_ARGUMENT;
+    fc_shape shape;
+    fc_status status = fc_shape_of(stack, 0, &shape);
+    if (!status && (!weights || !packed))
+        status = FC_BAD_ARGUMENT;
+    if (status)
+        return status;
     fc_arena arena = fc_arena_at(packed);
     for (int layer = 0; layer < stack->layers; layer++) {
-        fc_shape shape;
         fc_packed layout;
-        fc_status status = fc_shape_of(stack, layer, &shape);
-        if (status)
-            return status;
+        fc_shape_of(stack, layer, &shape);
         for (int d = 0; d < stack->directions; d++, weights++) {
             if (!weights->w_ih || !weights->w_hh || (stack->proj_size && !weights->w_hr))
                 return FC_BAD_ARGUMENT;
@@ -136,6 +144,8 @@ fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *we
 fc_status fc_saved_size(const fc_stack *stack, const fc_batch *batch, size_t *bytes) {
     ptrdiff_t total;
     fc_status status = fc_check_batch(stack, batch, &total);
+    if (!status && !bytes)
+        status = FC_BAD_ARGUMENT;
     if (status)
         return status;
     fc_arena arena = {0};
@@ -149,6 +159,8 @@ fc_status fc_scratch_size(const fc_stack *stack, const fc_batch *batch, int trai
                           size_t *bytes) {
     ptrdiff_t total;
     fc_status status = fc_check_batch(stack, batch, &total);
+    if (!status && !bytes)
+        status = FC_BAD_ARGUMENT;
     if (status)
         return status;
     fc_arena arena = {0};

@@ -32,6 +32,8 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
                                 ptrdiff_t total);
 
 fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch, ptrdiff_t *total);
+/* Also where no step is active: the table of all indexed rows is made. */
+bool fc_reads_x(const fc_batch *batch, ptrdiff_t total);
 fc_status fc_check_index(const fc_batch *batch);
 int fc_thread_count(const fc_batch *batch, const fc_shape *shape, ptrdiff_t total);
 /* Into how many ranges the rows of one direction are cut. */

@@ -286,7 +286,8 @@ static void set_pass(fc_pass *pass, const fc_stack *stack, const fc_batch *batch
     pass->dy = layer < stack->layers - 1
                    ? below
                    : (fc_array){(char *)io->dy, io->dy_step * real, io->dy_row * real};
-    pass->dy.data += (size_t)direction * out;
+    if (pass->dy.data)
+        pass->dy.data += (size_t)direction * out;
     pass->dx = layer ? below : (fc_array){io->dx, io->dx_step * real, io->dx_row * real};
     if (layer == 0 && batch->index) {
         pass->dx.row = (ptrdiff_t)fc_bytes(shape, shape->in);
@@ -313,8 +314,13 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
     if (status)
         return status;
     if (!packed || !io || !saved_memory || !scratch_memory ||
-        (total && (!batch->x || !io->dy)))
+        (fc_reads_x(batch, total) && !batch->x) ||
+        (batch->steps && batch->rows && !io->dy))
         return FC_BAD_ARGUMENT;
+    for (int i = 0; io->weights && i < stack->layers * stack->directions; i++)
+        if (!io->weights[i].w_ih || !io->weights[i].w_hh ||
+            (stack->proj_size && !io->weights[i].w_hr))
+            return FC_BAD_ARGUMENT;
 
     fc_arena arena = fc_arena_at(scratch_memory), kept = fc_arena_at(saved_memory);
     fc_backward_scratch scratch = {0};

@@ -78,7 +78,8 @@ static void set_pass(fc_pass *pass, const fc_stack *stack, const fc_batch *batch
     pass->y = layer < stack->layers - 1
                   ? fc_saved_between(saved, batch, layer)
                   : (fc_array){output->y, output->y_step * real, output->y_row * real};
-    pass->y.data += (size_t)direction * out;
+    if (pass->y.data)
+        pass->y.data += (size_t)direction * out;
     if (batch->dropout && layer < stack->layers - 1)
         pass->dropout = (const char *)batch->dropout +
                         (size_t)layer * saved->between_layer + (size_t)direction * out;
@@ -103,7 +104,9 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
         status = fc_check_index(batch);
     if (status)
         return status;
-    if (!packed || !output || !scratch_memory || (total && (!batch->x || !output->y)))
+    if (!packed || !output || !scratch_memory ||
+        (fc_reads_x(batch, total) && !batch->x) ||
+        (batch->steps && batch->rows && !output->y))
         return FC_BAD_ARGUMENT;
 
     fc_arena arena = fc_arena_at(scratch_memory);

@@ -9,7 +9,7 @@
 typedef struct layer_stream {
     char *h[2];
     char *c;
-    char *middle, *slots, *input_parts;
+    char *middle, *slots, *input_parts, *row_buffer;
 } layer_stream;
 
 typedef struct stream {
@@ -41,6 +41,9 @@ static layer_stream next_layer(stream *s, const fc_shape *shape, ptrdiff_t rows)
         layer.slots = fc_take2(&s->arena, n, (size_t)(cell->slots * shape->padded), real);
     layer.input_parts =
         fc_take2(&s->arena, n, (size_t)(cell->gates * shape->padded), real);
+    if (cell->whole_row)
+        layer.row_buffer = fc_take2(&s->arena, FC_MAX_ROWS,
+                                    (size_t)(cell->gates * shape->padded), real);
     return layer;
 }
 
@@ -57,7 +60,7 @@ fc_status fc_stream_size(const fc_stack *stack, ptrdiff_t rows, size_t *bytes) {
     if (status)
         return status;
     stream s = stream_at((fc_arena){0}, rows);
-    for (int layer = 0; layer < stack->layers; layer++) {
+    for (int layer = 0; layer < stack->layers && !s.arena.failed; layer++) {
         fc_shape shape;
         fc_shape_of(stack, layer, &shape);
         next_layer(&s, &shape, rows);
@@ -167,6 +170,7 @@ static void step_layer(const fc_shape *shape, const fc_packed *packed,
         fc_step_job job = {
             .cell = cell,
             .phase = i,
+            .row_buffer = layer->row_buffer,
             .a = (const void *const *)(cell->phase[i].from_middle ? middle : h_prev),
             .t = &tile,
         };

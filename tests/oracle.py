@@ -40,7 +40,9 @@ class Problem:
 
     def as_float32(self) -> Problem:
         """Return the same problem, to the last bit, for a layer in float32."""
-        layer = type(self.layer).from_config({**self.layer.config(), "dtype": "float32"})
+        layer = type(self.layer).from_config(
+            {**self.layer.config(), "dtype": "float32"}
+        )
         layer.load_state_dict(
             {n: w.astype(np.float32) for n, w in self.layer.state_dict().items()}
         )
@@ -63,7 +65,9 @@ class Problem:
 
     def train(self) -> tuple[np.ndarray, States, dict[str, np.ndarray]]:
         """Run forward and backward: y, the final states, and all gradients by name."""
-        y, final, saved = self.layer.forward(self.x, joined(self.state), **self.sequence)
+        y, final, saved = self.layer.forward(
+            self.x, joined(self.state), **self.sequence
+        )
         dx, dstate, grads = self.layer.backward(self.dy, saved, joined(self.dstate))
         return y, split(final), {"x": dx, **named(split(dstate)), **grads}
 
@@ -171,7 +175,9 @@ def run(
                 exists = np.ones(B, bool) if lengths is None else t < lengths
                 active = exists if mask is None else exists & mask[t]
                 if reset is not None:
-                    now = _where(reset[t] & exists, [np.zeros_like(s) for s in now], now)
+                    now = _where(
+                        reset[t] & exists, [np.zeros_like(s) for s in now], now
+                    )
                 now = _where(active, cell.step(x[t], now, w), now)
                 y[t] = np.where(exists[:, np.newaxis], now[0], 0)
             outputs.append(y)
@@ -187,13 +193,17 @@ def slope(problem: Problem, name: str, seed: int) -> tuple[float, np.ndarray]:
     values = problem.values()
     direction = np.random.default_rng(seed).standard_normal(values[name].shape)
     ahead, behind = (
-        problem.loss({**values, name: values[name] + sign * DIFFERENCE_STEP * direction})
+        problem.loss(
+            {**values, name: values[name] + sign * DIFFERENCE_STEP * direction}
+        )
         for sign in (1, -1)
     )
     return (ahead - behind) / (2 * DIFFERENCE_STEP), direction
 
 
-def slope_error(problem: Problem, gradients: Mapping[str, np.ndarray]) -> dict[str, float]:
+def slope_error(
+    problem: Problem, gradients: Mapping[str, np.ndarray]
+) -> dict[str, float]:
     """Return, for each gradient, how far its slope is from the central difference."""
     errors = {}
     for i, name in enumerate(problem.values()):

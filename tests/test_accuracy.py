@@ -32,7 +32,9 @@ def ulps(got, wanted, dtype):
     """Return errors in units in the last place of the exact value, rounded to dtype."""
     largest = np.finfo(dtype).max
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        unit = np.spacing(np.minimum(np.abs(wanted), largest).astype(dtype)).astype(LONG)
+        unit = np.spacing(np.minimum(np.abs(wanted), largest).astype(dtype)).astype(
+            LONG
+        )
         errors = np.abs(got.astype(LONG) - wanted) / unit
     right = (np.isnan(got) & np.isnan(wanted)) | (np.isinf(got) & (wanted > largest))
     return np.where(right, 0, errors)

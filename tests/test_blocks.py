@@ -114,7 +114,9 @@ def test_an_embedding_refuses(changes, error, words):
 def test_an_embedding_refuses_a_wrong_dy():
     layer = fastcell.Embedding(5, 4, seed=0)
     _, saved = layer.forward(IDS)
-    refuses(ValueError, ["dy", "(2, 3, 4)"], layer.backward, np.ones((2, 3, 5), f32), saved)
+    refuses(
+        ValueError, ["dy", "(2, 3, 4)"], layer.backward, np.ones((2, 3, 5), f32), saved
+    )
     refuses(TypeError, ["dy", "float32", "float64"], layer.backward, np.ones(3), saved)
 
 
@@ -144,7 +146,9 @@ def test_the_gather_path_is_the_dense_path(cell, bidirectional, batch_first, isa
     for dtype, tolerance in ((f64, DENSE[f64]), (f32, GRADIENT_FLOAT32)):
         model, embedding, layer = gather_pair(cell, bidirectional, batch_first, dtype)
         ids = random.integers(0, 20, (30, 7))  # most ids repeat; more than half never
-        lengths = random.integers(0, 8 if batch_first else 31, ids.shape[not batch_first])
+        lengths = random.integers(
+            0, 8 if batch_first else 31, ids.shape[not batch_first]
+        )
         mask = random.random(ids.shape) < 0.8
         sequence = {"lengths": lengths, "mask": mask}
         vectors, kept = embedding.forward(ids)
@@ -218,7 +222,9 @@ def test_a_linear_layer_and_its_gradients(inputs, outputs, rows, bias, dtype, is
     wide_x, wide_dy = x.astype(f64), dy.astype(f64)
     assert same_bits(y, layer(x))
     assert y.dtype == dx.dtype == dtype
-    assert error(y, wide_x @ weights["weight"].T + weights.get("bias", 0)) <= DENSE[dtype]
+    assert (
+        error(y, wide_x @ weights["weight"].T + weights.get("bias", 0)) <= DENSE[dtype]
+    )
     assert error(dx, wide_dy @ weights["weight"]) <= DENSE[dtype]
     flat_dy = wide_dy.reshape(-1, outputs)
     expected = flat_dy.T @ wide_x.reshape(-1, inputs)
@@ -240,7 +246,11 @@ def test_a_linear_layer_takes_any_layout_and_no_rows():
     layer = fastcell.Linear(4, 3, seed=0)
     x = np.random.default_rng(0).standard_normal((6, 5, 4)).astype(f32)
     y = layer(x)
-    for view in (np.asfortranarray(x), x[::-1][::-1], x.swapaxes(0, 1).copy().swapaxes(0, 1)):
+    for view in (
+        np.asfortranarray(x),
+        x[::-1][::-1],
+        x.swapaxes(0, 1).copy().swapaxes(0, 1),
+    ):
         assert same_bits(layer(view), y)
         saved = layer.forward(view)[1]
         assert same_bits(
@@ -260,8 +270,16 @@ def test_a_linear_layer_refuses():
     refuses(ValueError, ["x", "(..., 4)", "()"], layer, f32(1))
     refuses(TypeError, ["x", "float32", "float64"], layer, np.ones((2, 4)))
     y, saved = layer.forward(np.ones((2, 4), f32))
-    refuses(ValueError, ["dy", "(2, 3)", "(2, 4)"], layer.backward, np.ones((2, 4), f32), saved)
-    refuses(TypeError, ["dy", "float32", "float64"], layer.backward, y.astype(f64), saved)
+    refuses(
+        ValueError,
+        ["dy", "(2, 3)", "(2, 4)"],
+        layer.backward,
+        np.ones((2, 4), f32),
+        saved,
+    )
+    refuses(
+        TypeError, ["dy", "float32", "float64"], layer.backward, y.astype(f64), saved
+    )
     refuses(ValueError, ["in_features", ">= 1", "0"], fastcell.Linear, 0, 3)
     refuses(TypeError, ["out_features", "integer"], fastcell.Linear, 3, 2.5)
     refuses(TypeError, ["bias", "True or False"], fastcell.Linear, 3, 2, None)
@@ -315,7 +333,9 @@ def test_dropout_refuses():
     refuses(ValueError, ["p", "finite", "nan"], fastcell.Dropout, float("nan"))
     refuses(TypeError, ["p", "number"], fastcell.Dropout, "0.5")
     layer = fastcell.Dropout(0.5, seed=0)
-    refuses(TypeError, ["x", "float32 or float64", "int64"], layer.forward, np.arange(3))
+    refuses(
+        TypeError, ["x", "float32 or float64", "int64"], layer.forward, np.arange(3)
+    )
     _, saved = layer.forward(np.ones(4, f32))
     refuses(ValueError, ["dy", "(4,)", "(3,)"], layer.backward, np.ones(3, f32), saved)
     refuses(TypeError, ["dy", "float32", "float64"], layer.backward, np.ones(4), saved)
@@ -453,7 +473,11 @@ def test_a_sequential_in_a_sequential_is_the_flat_one():
     flat = language_model()
     embedding, lstm, dropout, gru, linear = flat.layers
     nested = fastcell.Sequential(
-        [fastcell.Sequential([embedding, lstm, dropout]), gru, fastcell.Sequential([linear])]
+        [
+            fastcell.Sequential([embedding, lstm, dropout]),
+            gru,
+            fastcell.Sequential([linear]),
+        ]
     )
     ids = np.random.default_rng(0).integers(0, 11, (6, 3))
     y, state, saved = flat.forward(ids)
@@ -537,7 +561,12 @@ def test_tied_weights_have_one_gradient():
 
 
 def test_sequential_refuses():
-    refuses(TypeError, ["layers", "str", "at 1"], fastcell.Sequential, [fastcell.GRU(1, 2), "x"])
+    refuses(
+        TypeError,
+        ["layers", "str", "at 1"],
+        fastcell.Sequential,
+        [fastcell.GRU(1, 2), "x"],
+    )
     refuses(ValueError, ["layers", "at least one"], fastcell.Sequential, [])
     model = language_model()
     ids = np.zeros((2, 3), int)
@@ -554,7 +583,9 @@ def test_a_configuration_makes_a_sequential_again():
     model = language_model(dropout=0.25)
     again = fastcell.Sequential.from_config(model.config())
     assert again.config() == model.config()
-    assert all(same_bits(w, model.state_dict()[n]) for n, w in again.state_dict().items())
+    assert all(
+        same_bits(w, model.state_dict()[n]) for n, w in again.state_dict().items()
+    )
 
 
 def test_random_states_of_all_generators_are_kept_and_checked():

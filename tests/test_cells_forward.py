@@ -36,7 +36,9 @@ def assert_right(made, dtype=np.float64):
 
 
 def test_the_registry_is_that_of_the_core():
-    known = {name: (len(cell.gates), len(cell.states)) for name, cell in REGISTRY.items()}
+    known = {
+        name: (len(cell.gates), len(cell.states)) for name, cell in REGISTRY.items()
+    }
     assert known == _core.cells()
 
 
@@ -86,7 +88,10 @@ def test_a_layer_without_bias_is_one_with_a_bias_of_zero(cell):
     full = problem(cell)
     weights = bare.layer.state_dict()
     full.layer.load_state_dict(
-        {n: weights.get(n, np.zeros_like(w)) for n, w in full.layer.state_dict().items()}
+        {
+            n: weights.get(n, np.zeros_like(w))
+            for n, w in full.layer.state_dict().items()
+        }
     )
     assert np.array_equal(bare.call()[0], full.call(x=bare.x, state=bare.state)[0])
 

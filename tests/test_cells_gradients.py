@@ -48,7 +48,9 @@ def test_gradients_are_the_differences(cell, num_layers, bidirectional, kind):
 
 @by_name
 def test_gradients_are_the_differences_under_every_instruction_set(cell, isa):
-    assert_right(problem(cell, kind="everything", num_layers=3, bidirectional=True, H=9))
+    assert_right(
+        problem(cell, kind="everything", num_layers=3, bidirectional=True, H=9)
+    )
 
 
 @by_name

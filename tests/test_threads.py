@@ -91,7 +91,10 @@ print(len(os.listdir("/proc/self/task")) - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the tasks in /proc")
 def test_three_threads_are_two_and_the_caller():
     done = subprocess.run(
-        [sys.executable, "-c", COUNT_THREADS], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", COUNT_THREADS],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.stdout.strip() == "2", done.stderr
 
@@ -184,7 +187,9 @@ def hasty_switches():
     sys.setswitchinterval(before)
 
 
-def test_edits_before_threads_start_are_seen_by_all_of_them(set_threads, hasty_switches):
+def test_edits_before_threads_start_are_seen_by_all_of_them(
+    set_threads, hasty_switches
+):
     set_threads(1)
     layer = fastcell.GRU(3, 8, seed=0)
     x = np.ones((2, 1, 3), np.float32)

@@ -66,7 +66,6 @@ const fc_kernels FC_PASTE(FC_ISA, FC_REAL_BITS) = {
     .weight_gradient_scratch = weight_gradient_scratch,
     .gradient_block = FC_GRADIENT_DEPTH,
     .pack = pack,
-    .rows_per_tile = rows_per_tile,
     .add = add,
     .multiply = multiply,
     .cross_entropy = cross_entropy,

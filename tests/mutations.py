@@ -1,0 +1,343 @@
+"""Break the code on purpose, and see that the tests notice.
+
+Run by hand from the root of the repository, in an environment that can build it:
+
+    python tests/mutations.py            all mutations, about half a minute each
+    python tests/mutations.py gate dR    those whose description has one of the words
+    python tests/mutations.py --list
+
+Each mutation is made in a copy of the tree in a temporary folder, which is built in
+place; then the fast tests run until the first one fails. A mutation that no test
+notices survives, and the exit code is 1. A mutation whose text is no longer in its file
+is reported as stale: write it anew, do not delete it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTS = (
+    "test_cells_gradients.py",
+    "test_cells_forward.py",
+    "test_blocks.py",
+    "test_sessions.py",
+    "test_parameters.py",
+    "test_accuracy.py",
+    "test_promises.py",
+    "test_threads.py",
+    "test_layers_arguments.py",
+)
+# Tests take a minute; a mutation may also make a loop endless.
+SECONDS = 400
+
+# (file, old text, new text, what)
+MUTATIONS = [
+    # -- time
+    (
+        "src_c/sequence_backward.c",
+        "for (ptrdiff_t s = plan->steps - 1; s >= 0; s--) {",
+        "for (ptrdiff_t s = plan->steps - 1; s > 0; s--) {",
+        "backward skips t=0",
+    ),
+    (
+        "src_c/stack_backward.c",
+        "pairs->h_prev[p] = pass->memory.h + (size_t)plan->previous[p] *",
+        "pairs->h_prev[p] = pass->memory.h + (size_t)plan->next[p] *",
+        "dR is shifted by a step",
+    ),
+    (
+        "src_c/sequence.c",
+        "run_step(pass, s, begin, end, scratch->input + done, scratch, rows);",
+        "run_step(pass, s, begin, end, scratch->input, scratch, rows);",
+        "every step of a chunk reads the first one's input",
+    ),
+    (
+        "src_c/stream.c",
+        "*s.side = !side;",
+        "*s.side = side;",
+        "a session's step does not keep its state",
+    ),
+    (
+        "src_c/stack.c",
+        "int slot = saved->plan[0].kept ? layer : layer & 1;",
+        "int slot = saved->plan[0].kept ? layer : 0;",
+        "inference writes a layer's output over its input",
+    ),
+    # -- cells
+    (
+        "src_c/cells/lstm_math.h",
+        "vreal c = vfma(f, load_row(t->c_prev, r, u), i * g);",
+        "vreal c = load_row(t->c_prev, r, u) + i * g;",
+        "LSTM: the forget gate is dropped",
+    ),
+    (
+        "src_c/cells/lstm_math.h",
+        "enum { LSTM_I, LSTM_F, LSTM_G, LSTM_O };",
+        "enum { LSTM_F, LSTM_I, LSTM_G, LSTM_O };",
+        "LSTM: two gates are swapped",
+    ),
+    (
+        "src_c/cells/lstm_math.h",
+        "store_row(t->dc, r, u, dc * f);",
+        "store_row(t->dc, r, u, dc);",
+        "LSTM: the forget gate is not in dc",
+    ),
+    (
+        "src_c/cells/lstm_math.h",
+        "vfma(dm * o, one - s * s, load_mutable(t->dc, r, u))",
+        "vfma(dm, one - s * s, load_mutable(t->dc, r, u))",
+        "LSTM: the output gate is not in dc",
+    ),
+    (
+        "src_c/cells/gru.c",
+        "store_slot(t, r_, u, GRU_SAVED_HN, dxn * r);",
+        "store_slot(t, r_, u, GRU_SAVED_HN, dxn);",
+        "GRU: the reset gate is not in the recurrent gradient",
+    ),
+    (
+        "src_c/cells/gru.c",
+        "store_row(t->dh, r_, u, dh * z);",
+        "store_row(t->dh, r_, u, vzero());",
+        "GRU: the direct path of dh is dropped",
+    ),
+    (
+        "src_c/cells/gru_reset_before.c",
+        "store_row(t->middle, r_, u, r * load_row(t->h_prev, r_, u));",
+        "store_row(t->middle, r_, u, load_row(t->h_prev, r_, u));",
+        "GRU, reset before: the reset gate is not in the middle row",
+    ),
+    (
+        "src_c/cells/gru_reset_before.c",
+        "store_row(t->dh, r_, u, vfma(dm, r, load_mutable(t->dh, r_, u)));",
+        "store_row(t->dh, r_, u, dm * r);",
+        "GRU, reset before: the first phase overwrites dh",
+    ),
+    (
+        "src_c/cells/rnn.c",
+        "vif_positive(load_row(t->h, r, u), dh, vzero())",
+        "dh",
+        "RNN: relu passes every gradient",
+    ),
+    # -- products and their edges
+    (
+        "src_c/product.h",
+        "for (ptrdiff_t k = 0; k < depth; k++) {",
+        "for (ptrdiff_t k = 0; k < depth - (depth > 9); k++) {",
+        "the last k of a product is dropped",
+    ),
+    (
+        "src_c/product.h",
+        "size_t bytes = (size_t)(p->columns - column) * sizeof(real);",
+        "size_t bytes = (size_t)(p->columns - column - 1) * sizeof(real);",
+        "the last column of an edge tile is not written",
+    ),
+    (
+        "src_c/pass.c",
+        "ptrdiff_t here = units - first < lanes ? units - first : lanes;",
+        "ptrdiff_t here = units - first < lanes ? units - first - 1 : lanes;",
+        "the last unit of an odd H is not packed",
+    ),
+    (
+        "src_c/step.h",
+        "        at.saved += row;",
+        "        at.saved += 0;",
+        "rows of a second tile save over those of the first",
+    ),
+    (
+        "src_c/gradient.h",
+        "for (ptrdiff_t row = 0; row < g->rows; row += FC_GRADIENT_DEPTH) {",
+        "for (ptrdiff_t row = 0; row < g->rows && !row; row += FC_GRADIENT_DEPTH) {",
+        "weight gradients stop after the first block of pairs",
+    ),
+    # -- lengths, masks, resets, directions, dropout
+    (
+        "src_c/sequence.c",
+        "    if (!pass->batch->lengths)\n        return;",
+        "    if (pass->batch)\n        return;",
+        "y is not cleared past the lengths",
+    ),
+    (
+        "src_c/sequence.c",
+        "        if (pass->batch->mask)\n",
+        "        if (!pass->batch)\n",
+        "masked steps have no y",
+    ),
+    (
+        "src_c/sequence_backward.c",
+        "        if (pass->batch->reset)\n",
+        "        if (!pass->batch)\n",
+        "gradients flow through a reset",
+    ),
+    (
+        "src_c/stack_backward.c",
+        "push(&block, pass, d > 0, x_gradients(pass, p),",
+        "push(&block, pass, false, x_gradients(pass, p),",
+        "the reverse direction overwrites dx",
+    ),
+    (
+        "src_c/stack_backward.c",
+        "        if (job.pass[0].dropout)\n",
+        "        if (!job.directions)\n",
+        "dropout between layers is not in the gradient",
+    ),
+    (
+        "src_c/stack_forward.c",
+        "task < job->directions * s->row_parts; task += parts) {",
+        "task < job->directions * s->row_parts; task += parts + (parts == 3)) {",
+        "three threads leave rows out",
+    ),
+    # -- functions
+    (
+        "src_c/math/elementary.h",
+        "#define FC_TANH_MAX 10.0f",
+        "#define FC_TANH_MAX 5.0f",
+        "tanh saturates too early",
+    ),
+    (
+        "src_c/math/elementary.h",
+        "1.666657699e-1f",
+        "1.666657999e-1f",
+        "a coefficient of exp is off in its seventh digit",
+    ),
+    # -- Python
+    (
+        "fastcell/parameters.py",
+        "if not _same_bits(array, copy):",
+        "if not np.array_equal(array, copy) and False:",
+        "edits of parameters are not noticed",
+    ),
+    (
+        "fastcell/parameters.py",
+        "        with _lock:\n            for name in list(self._copies):",
+        "        if True:\n            for name in list(self._copies):",
+        "threads compare parameters without the lock",
+    ),
+    (
+        "fastcell/layers/recurrent.py",
+        "self._packs[backward] = (key, packed)",
+        "self._packs[backward] = (known or key, packed)",
+        "packed weights are not made anew",
+    ),
+    (
+        "fastcell/layers/recurrent.py",
+        "factor = 1 / (1 - self.dropout) if self.dropout < 1 else 0.0",
+        "factor = 1.0",
+        "dropout between layers does not scale",
+    ),
+    (
+        "fastcell/layers/sequential.py",
+        "dstates[len(self._recurrent) - 1 - len(before)]",
+        "dstates[len(before)]",
+        "Sequential hands dstate to the wrong layers",
+    ),
+    (
+        "fastcell/layers/sequential.py",
+        "named[full] = named[full] + grad if full in named else grad",
+        "named[full] = grad",
+        "Sequential keeps one gradient of a shared array",
+    ),
+    (
+        "fastcell/layers/embedding.py",
+        'grad[used] = drows\n        return {"weight": self._without_padding(grad)}',
+        'grad[used] = drows\n        return {"weight": grad}',
+        "a padding row learns on the gather path",
+    ),
+    (
+        "fastcell/session.py",
+        "part[:, rows] = 0",
+        "part[rows] = 0",
+        "a session resets layers in place of streams",
+    ),
+]
+
+
+def main(words: list[str]) -> int:
+    if words == ["--list"]:
+        print("\n".join(what for *_, what in MUTATIONS))
+        return 0
+    chosen = [m for m in MUTATIONS if not words or any(w in m[3] for w in words)]
+    bad, built = 0, False  # built: what is built is a mutation
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
+        tree = Path(folder) / "tree"
+        skipped = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", "dist")
+        shutil.copytree(ROOT, tree, ignore=skipped)
+        if outcome := run(tree, build=True):
+            print(f"without a mutation: {outcome}")
+            return 1
+        for file, old, new, what in chosen:
+            begin = time.monotonic()
+            path = tree / file
+            text = path.read_text()
+            if text.count(old) != 1:
+                verdict = f"STALE: {text.count(old)} places in {file}"
+                bad += 1
+            else:
+                path.write_text(text.replace(old, new))
+                mutates_c = not file.endswith(".py")
+                outcome = run(tree, build=mutates_c or built)
+                built = mutates_c
+                verdict = f"noticed by {outcome}" if outcome else "SURVIVED"
+                bad += not outcome
+                path.write_text(text)  # newer than what was built: built again
+            seconds = time.monotonic() - begin
+            print(f"{what}: {verdict} ({seconds:.0f} s)", flush=True)
+    print(f"{len(chosen)} mutations, {bad} not noticed")
+    return 1 if bad else 0
+
+
+def run(tree: Path, build: bool) -> str:
+    """Build if asked, run the tests, and return what failed, or nothing."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tree),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    if build:
+        command = [
+            sys.executable,
+            "setup.py",
+            "-q",
+            "build_clib",
+            "build_ext",
+            "--inplace",
+        ]
+        done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+        if done.returncode:
+            return "the compiler: " + done.stderr.strip().splitlines()[-1]
+    tests = [f"tests/{name}" for name in TESTS]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return "the clock"
+    if done.returncode == 0:
+        return ""
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    return failed[0].split()[1] if failed else f"exit code {done.returncode}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
