@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
 import fastcell
 from fastcell import _core
+
+# Programs that the tests start in this folder import the installed fastcell, as the
+# tests do, and not the sources beside them, which may not be compiled.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @pytest.fixture(params=_core.isas())

@@ -725,5 +725,5 @@ class TestSizesOfAConfiguration:
         serialize.write_arrays(
             path, layer.state_dict(), {"fastcell": json.dumps(description)}
         )
-        with pytest.raises(ValueError, match="parameters|num_layers"):
+        with pytest.raises(ValueError, match=r"parameters|num_layers"):
             fastcell.load(path)
