@@ -187,11 +187,12 @@ MUTATIONS = [
         "        if (!job.directions)\n",
         "dropout between layers is not in the gradient",
     ),
+    # -- threads
     (
-        "src_c/stack_forward.c",
-        "task < job->directions * s->row_parts; task += parts) {",
-        "task < job->directions * s->row_parts; task += parts + (parts == 3)) {",
-        "three threads leave rows out",
+        "src_c/pool.c",
+        "        if (mine < pool.parts)\n",
+        "        if (mine + 1 < pool.parts)\n",
+        "the last worker leaves its part out",
     ),
     # -- functions
     (
