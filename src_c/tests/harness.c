@@ -180,6 +180,31 @@ void doubles_of(fc_dtype dtype, const void *from, ptrdiff_t n, double *to) {
         to[i] = real_at(dtype, from, i);
 }
 
+static atomic_int blas_calls;
+
+int slow_blas_calls(void) { return atomic_load(&blas_calls); }
+
+/* Column-major: c (m, n) = alpha a (m, k) b^T + beta c, with b (n, k). */
+#define DEFINE_GEMM(name, real)                                                        \
+    static void name(char *plain, char *transposed, int *m, int *n, int *k, real *alpha, \
+                     real *a, int *lda, real *b, int *ldb, real *beta, real *c,        \
+                     int *ldc) {                                                       \
+        CHECK(*plain == 'N' && *transposed == 'T');                                    \
+        CHECK(*lda >= *m && *ldb >= *n && *ldc >= *m);                                 \
+        atomic_fetch_add(&blas_calls, 1);                                              \
+        for (ptrdiff_t j = 0; j < *n; j++)                                             \
+            for (ptrdiff_t i = 0; i < *m; i++) {                                       \
+                real sum = 0;                                                          \
+                for (ptrdiff_t p = 0; p < *k; p++)                                     \
+                    sum += a[p * *lda + i] * b[p * *ldb + j];                          \
+                c[j * *ldc + i] = *alpha * sum + *beta * c[j * *ldc + i];              \
+            }                                                                          \
+    }
+DEFINE_GEMM(slow_sgemm, float)
+DEFINE_GEMM(slow_dgemm, double)
+
+const fc_blas slow_blas = {slow_sgemm, slow_dgemm};
+
 void *zeros(ptrdiff_t count, size_t size) {
     void *memory = calloc(count > 0 ? (size_t)count : 1, size);
     if (!memory) {

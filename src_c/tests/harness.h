@@ -59,6 +59,11 @@ double real_at(fc_dtype dtype, const void *array, ptrdiff_t i);
 void set_real(fc_dtype dtype, void *array, ptrdiff_t i, double value);
 static inline size_t real_size(fc_dtype dtype) { return dtype == FC_F64 ? 8 : 4; }
 
+/* sgemm and dgemm by three loops, for plain times transposed, as the core calls them;
+ * and how often they were called. */
+extern const fc_blas slow_blas;
+int slow_blas_calls(void);
+
 /* Zeroed, never NULL. */
 void *zeros(ptrdiff_t count, size_t size);
 

@@ -213,7 +213,7 @@ static void get_section(fc_dtype dtype, section s, void *memory, double *g) {
 }
 
 static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype,
-                         void *saved, outcome *o) {
+                         const fc_blas *blas, void *saved, outcome *o) {
     fc_stack stack;
     fc_gradients gradients[MOST_PASSES];
     size_t bytes, real = real_size(dtype);
@@ -244,7 +244,8 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
                          .dx_row = dx.row,
                          .dh0 = dh0,
                          .dc0 = p->has_c ? dc0 : NULL,
-                         .weights = gradients};
+                         .weights = gradients,
+                         .blas = blas};
     CHECK_OK(fc_scratch_size(&stack, batch, 2, &bytes));
     void *scratch = take(bytes, 29);
     CHECK_OK(fc_backward(&stack, packed, batch, &io, saved, scratch));
@@ -309,8 +310,8 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind, outc
     doubles_of(dtype, c, p->c_count, o->c);
     release(packed); /* backward has its own */
     release(scratch);
-    if (kind == GRADIENTS)
-        run_backward(p, &batch, dtype, saved, o);
+    if (kind >= GRADIENTS)
+        run_backward(p, &batch, dtype, kind == GRADIENTS ? NULL : &slow_blas, saved, o);
     void *all[] = {x.data, y.data, h0, c0, h, c, dropout, saved};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         release(all[i]);

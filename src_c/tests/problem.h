@@ -61,8 +61,8 @@ typedef struct outcome {
 outcome outcome_new(const problem *p);
 void outcome_free(outcome *o);
 
-/* Only forward without saved; with saved; and backward too. */
-typedef enum run_kind { INFERENCE, TRAINING, GRADIENTS } run_kind;
+/* Only forward without saved; with saved; and backward too, without a BLAS or with. */
+typedef enum run_kind { INFERENCE, TRAINING, GRADIENTS, GRADIENTS_BY_BLAS } run_kind;
 
 /* By the core.  All memory is of exactly the size asked for, at odd addresses where
  * that is allowed, full of NaN before, and watched.  Values that do not exist (past a

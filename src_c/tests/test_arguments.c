@@ -416,6 +416,29 @@ static void test_loss(void) {
                  FC_BAD_INDEX);
 }
 
+static void test_optimizer(void) {
+    float p[2] = {1, 2}, g[2] = {0}, m[2] = {0}, v[2] = {0};
+    double sum;
+    fc_adam_rule rule = {.eps = 1, .shrink = 1};
+    describe("optimizer");
+    CHECK_OK(fc_adam(FC_F32, &rule, 2, p, g, m, v));
+    CHECK_OK(fc_adam(FC_F32, &rule, 0, NULL, NULL, NULL, NULL));
+    CHECK_STATUS(fc_adam(FC_F32, NULL, 2, p, g, m, v), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_adam(FC_F32, &rule, -1, p, g, m, v), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_adam((fc_dtype)2, &rule, 2, p, g, m, v), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_adam(FC_F32, &rule, 2, NULL, g, m, v), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_adam(FC_F32, &rule, 2, p, NULL, m, v), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_adam(FC_F32, &rule, 2, p, g, NULL, v), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_adam(FC_F32, &rule, 2, p, g, m, NULL), FC_BAD_ARGUMENT);
+    CHECK(p[0] == 1 && p[1] == 2);
+    CHECK_OK(fc_sum_of_squares(FC_F32, 2, p, &sum));
+    CHECK(sum == 5);
+    CHECK_STATUS(fc_sum_of_squares(FC_F32, 2, NULL, &sum), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_sum_of_squares(FC_F32, 2, p, NULL), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_sum_of_squares(FC_F32, -1, p, &sum), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_sum_of_squares((fc_dtype)-1, 2, p, &sum), FC_BAD_ARGUMENT);
+}
+
 static void test_elementary(void) {
     float x[2] = {0}, y[2];
     describe("elementary");
@@ -438,6 +461,7 @@ int main(void) {
         test_no_table();
         test_dense();
         test_loss();
+        test_optimizer();
         test_elementary();
     }
     return finish("arguments");

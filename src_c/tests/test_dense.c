@@ -67,7 +67,8 @@ static void *full_of(fc_dtype dtype, ptrdiff_t n, double value) {
 }
 
 /* Gradients of weights are added to 0.25. */
-static void dense_core(const dense *l, fc_dtype dtype, int threads, dense_result *r) {
+static void dense_core(const dense *l, fc_dtype dtype, int threads, const fc_blas *blas,
+                       dense_result *r) {
     size_t bytes, real = real_size(dtype);
     void *packed = dense_pack(l, dtype, FC_PACK_FORWARD);
     void *x = reals_of(dtype, l->x, l->rows * l->in);
@@ -82,7 +83,7 @@ static void dense_core(const dense *l, fc_dtype dtype, int threads, dense_result
     void *scratch = take(bytes, 37), *dx = take((size_t)(l->rows * l->in) * real, real);
     void *dw = full_of(dtype, l->out * l->in, 0.25), *db = full_of(dtype, l->out, 0.25);
     CHECK_OK(fc_linear_backward(dtype, l->in, l->out, packed, l->rows, x, dy, dx, dw, db,
-                                NULL, scratch, threads));
+                                blas, scratch, threads));
     doubles_of(dtype, dx, l->rows * l->in, r->dx);
     doubles_of(dtype, dw, l->out * l->in, r->dw);
     doubles_of(dtype, db, l->out, r->db);
@@ -110,12 +111,15 @@ static void test_dense(ptrdiff_t in, ptrdiff_t out, ptrdiff_t rows, bool bias) {
     FOR_EACH_ISA(isa) {
         for (int d = 0; d < 2; d++) {
             describe("dense I%td O%td N%td, %s f%d", in, out, rows, isa, d ? 64 : 32);
-            dense_core(&l, (fc_dtype)d, 1, &got);
+            dense_core(&l, (fc_dtype)d, 2, &slow_blas, &got);
+            CHECK_CLOSE(got.dw, wanted.dw, out * in, 10 * tolerance[d]);
+            CHECK_CLOSE(got.db, wanted.db, out, 10 * tolerance[d]);
+            dense_core(&l, (fc_dtype)d, 1, NULL, &got);
             CHECK_CLOSE(got.y, wanted.y, rows * out, tolerance[d]);
             CHECK_CLOSE(got.dx, wanted.dx, rows * in, tolerance[d]);
             CHECK_CLOSE(got.dw, wanted.dw, out * in, 10 * tolerance[d]);
             CHECK_CLOSE(got.db, wanted.db, out, 10 * tolerance[d]);
-            dense_core(&l, (fc_dtype)d, 3, &threaded);
+            dense_core(&l, (fc_dtype)d, 3, NULL, &threaded);
             CHECK_SAME_BITS(got.y, threaded.y, rows * out);
             CHECK_SAME_BITS(got.dx, threaded.dx, rows * in);
             CHECK_SAME_BITS(got.dw, threaded.dw, out * in);

@@ -112,6 +112,12 @@ static void test_problem(const spec *s, const char *name, int threads) {
             for (ptrdiff_t i = 0; i < n; i++)
                 sampled[i] = got.g[which[i]];
             CHECK_CLOSE(sampled, wanted, n, gradient_tolerance[d]);
+            int calls = slow_blas_calls();
+            run_core(&p, dtype, threads, GRADIENTS_BY_BLAS, &other);
+            CHECK((slow_blas_calls() > calls) == (fc_wants_blas() != 0));
+            for (ptrdiff_t i = 0; i < n; i++)
+                sampled[i] = other.g[which[i]];
+            CHECK_CLOSE(sampled, wanted, n, gradient_tolerance[d]);
             run_core(&p, dtype, threads, INFERENCE, &other);
             check_same_outcome(&p, &got, &other, false);
             if (threads > 1) {
