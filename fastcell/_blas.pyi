@@ -1,1 +1,3 @@
+"""Types of the compiled module."""
+
 def addresses() -> tuple[int, int]: ...

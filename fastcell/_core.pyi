@@ -1,77 +1,33 @@
-from typing import Any, TypedDict
+"""Types of the compiled module.
+
+Everything here is fastcell's own: callers are the layers, losses and optimizers, which
+have checked shapes and types.  Letters as in the C header: T steps, B rows, I inputs,
+H hidden units, P projected units, D directions, L layers, N rows of a dense layer.
+"""
+
+from typing import Any, Literal, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
-Array = NDArray[np.floating[Any]]
-Bytes = NDArray[np.uint8]
-Pass = tuple[Array, Array, Array | None, Array | None, Array | None]
+_Reals = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+_Bytes = npt.NDArray[np.uint8]
+# (w_ih, w_hh, b_ih, b_hh, w_hr); None where the cell or the layer has none.
+_PassArrays = tuple[_Reals, _Reals, _Reals | None, _Reals | None, _Reals | None]
 
-class CpuInfo(TypedDict):
+class _CpuInfo(TypedDict):
     cpu: str
     isas: list[str]
     isa: str
     compiler: str
 
-def aligned_empty(size: int, zeroed: bool = False) -> Bytes: ...
+def aligned_empty(size: int, zeroed: bool = False) -> _Bytes: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
 def select_isa(name: str) -> None: ...
 def cells() -> dict[str, tuple[int, int]]: ...
-def cpu_info() -> CpuInfo: ...
+def cpu_info() -> _CpuInfo: ...
 def cpu_name() -> str: ...
-def elementary(function: str, x: Array) -> Array: ...
-def sum_of_squares(x: Array) -> float: ...
-def adam(
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    rate: float,
-    root_correction: float,
-    decay: float,
-    shrink: float,
-) -> None: ...
-def cross_entropy(
-    logits: Array,
-    targets: NDArray[np.int64],
-    ignore_index: int,
-    smoothing: float,
-    scale: float,
-    loss: NDArray[np.float64],
-    dlogits: Array,
-    threads: int,
-) -> None: ...
-
-class Batch:
-    steps: int
-    rows: int
-    x: Array
-    index: NDArray[np.int32] | None
-    lengths: NDArray[np.int64] | None
-    mask: Bytes | None
-    reset: Bytes | None
-    h0: Array | None
-    c0: Array | None
-    dropout: Array | None
-    threads: int
-    def __init__(
-        self,
-        steps: int,
-        rows: int,
-        x: Array,
-        index: NDArray[np.int32] | None,
-        lengths: NDArray[np.int64] | None,
-        mask: Bytes | None,
-        reset: Bytes | None,
-        h0: Array | None,
-        c0: Array | None,
-        dropout: Array | None,
-        threads: int,
-    ) -> None: ...
 
 class Stack:
     def __init__(
@@ -84,57 +40,126 @@ class Stack:
         layers: int,
         directions: int,
     ) -> None: ...
-    def pack(self, backward: bool, weights: list[Pass]) -> Bytes: ...
+    def pack(self, backward: bool, weights: list[_PassArrays]) -> _Bytes: ...
     def saved_size(self, call: Batch) -> int: ...
     def forward(
         self,
-        packed: Bytes,
+        packed: _Bytes,
         call: Batch,
-        y: Array,
-        h: Array | None,
-        c: Array | None,
-        saved: Bytes | None,
+        y: _Reals,
+        h: _Reals | None,
+        c: _Reals | None,
+        saved: _Bytes | None,
     ) -> None: ...
     def backward(
         self,
-        packed: Bytes,
+        packed: _Bytes,
         call: Batch,
-        dy: Array,
-        dh: Array | None,
-        dc: Array | None,
-        dx: Array | None,
-        dh0: Array | None,
-        dc0: Array | None,
-        gradients: list[Pass] | None,
-        saved: Bytes,
+        dy: _Reals,
+        dh: _Reals | None,
+        dc: _Reals | None,
+        dx: _Reals | None,
+        dh0: _Reals | None,
+        dc0: _Reals | None,
+        gradients: list[_PassArrays] | None,
+        saved: _Bytes,
+    ) -> None: ...
+
+class Batch:
+    @property
+    def steps(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def x(self) -> _Reals: ...
+    @property
+    def index(self) -> npt.NDArray[np.int32] | None: ...
+    @property
+    def lengths(self) -> npt.NDArray[np.int64] | None: ...
+    @property
+    def mask(self) -> npt.NDArray[Any] | None: ...
+    @property
+    def reset(self) -> npt.NDArray[Any] | None: ...
+    @property
+    def h0(self) -> _Reals | None: ...
+    @property
+    def c0(self) -> _Reals | None: ...
+    @property
+    def dropout(self) -> _Reals | None: ...
+    @property
+    def threads(self) -> int: ...
+    def __init__(
+        self,
+        steps: int,
+        rows: int,
+        x: _Reals,
+        index: npt.NDArray[np.int32] | None,
+        lengths: npt.NDArray[np.int64] | None,
+        mask: npt.NDArray[Any] | None,
+        reset: npt.NDArray[Any] | None,
+        h0: _Reals | None,
+        c0: _Reals | None,
+        dropout: _Reals | None,
+        threads: int,
     ) -> None: ...
 
 class Stream:
-    packed: Bytes
-    memory: Bytes
-    rows: int
-    def __init__(self, owner: Stack, packed: Bytes, rows: int) -> None: ...
-    def step(self, x: Array, out: Array | None = None) -> Array: ...
-    def get(self, h: Array | None, c: Array | None) -> None: ...
-    def set(self, h: Array | None, c: Array | None) -> None: ...
+    @property
+    def packed(self) -> _Bytes: ...
+    @property
+    def memory(self) -> _Bytes: ...
+    @property
+    def rows(self) -> int: ...
+    def __init__(self, owner: Stack, packed: _Bytes, rows: int) -> None: ...
+    def step(self, x: _Reals, out: _Reals | None = None) -> _Reals: ...
+    def get(self, h: _Reals | None, c: _Reals | None) -> None: ...
+    def set(self, h: _Reals | None, c: _Reals | None) -> None: ...
     def copy_from(self, other: Stream) -> None: ...
 
 class Dense:
-    inputs: int
-    outputs: int
+    @property
+    def inputs(self) -> int: ...
+    @property
+    def outputs(self) -> int: ...
     def __init__(self, double_precision: bool, inputs: int, outputs: int) -> None: ...
-    def pack(self, backward: bool, w: Array, b: Array | None) -> Bytes: ...
+    def pack(self, backward: bool, w: _Reals, b: _Reals | None) -> _Bytes: ...
     def forward(
-        self, packed: Bytes, rows: int, x: Array, y: Array, threads: int
+        self, packed: _Bytes, rows: int, x: _Reals, y: _Reals, threads: int
     ) -> None: ...
     def backward(
         self,
-        packed: Bytes,
+        packed: _Bytes,
         rows: int,
-        x: Array,
-        dy: Array,
-        dx: Array | None,
-        dw: Array | None,
-        db: Array | None,
+        x: _Reals,
+        dy: _Reals,
+        dx: _Reals | None,
+        dw: _Reals | None,
+        db: _Reals | None,
         threads: int,
     ) -> None: ...
+
+def cross_entropy(
+    logits: _Reals,
+    targets: npt.NDArray[np.int64],
+    ignore_index: int,
+    smoothing: float,
+    scale: float,
+    loss: npt.NDArray[np.float64],
+    dlogits: _Reals,
+    threads: int,
+) -> None: ...
+def adam(
+    p: _Reals,
+    g: _Reals,
+    m: _Reals,
+    v: _Reals,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    rate: float,
+    root_correction: float,
+    decay: float,
+    shrink: float,
+) -> None: ...
+def sum_of_squares(x: _Reals) -> float: ...
+def elementary(function: Literal["exp", "sigmoid", "tanh"], x: _Reals) -> _Reals: ...

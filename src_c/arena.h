@@ -24,7 +24,8 @@ typedef struct fc_arena {
 
 /* The first aligned address of `memory`; measured sizes leave room for the shift. */
 static inline fc_arena fc_arena_at(void *memory) {
-    uintptr_t start = ((uintptr_t)memory + FC_ALIGNMENT - 1) & ~(uintptr_t)(FC_ALIGNMENT - 1);
+    uintptr_t start =
+        ((uintptr_t)memory + FC_ALIGNMENT - 1) & ~(uintptr_t)(FC_ALIGNMENT - 1);
     return (fc_arena){.base = (char *)start};
 }
 
@@ -32,7 +33,8 @@ static inline void *fc_take(fc_arena *arena, size_t count, size_t size) {
     size_t bytes, rounded, used;
     if (__builtin_mul_overflow(count, size, &bytes) ||
         __builtin_add_overflow(bytes, FC_ALIGNMENT - 1, &rounded) ||
-        __builtin_add_overflow(arena->used, rounded & ~(size_t)(FC_ALIGNMENT - 1), &used) ||
+        __builtin_add_overflow(arena->used, rounded & ~(size_t)(FC_ALIGNMENT - 1),
+                               &used) ||
         used > PTRDIFF_MAX - FC_ALIGNMENT)
         arena->failed = true;
     if (arena->failed)
@@ -43,7 +45,8 @@ static inline void *fc_take(fc_arena *arena, size_t count, size_t size) {
 }
 
 /* count1 * count2 items of `size` bytes. */
-static inline void *fc_take2(fc_arena *arena, size_t count1, size_t count2, size_t size) {
+static inline void *fc_take2(fc_arena *arena, size_t count1, size_t count2,
+                             size_t size) {
     size_t count;
     if (__builtin_mul_overflow(count1, count2, &count)) {
         arena->failed = true;

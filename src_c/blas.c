@@ -30,8 +30,8 @@ static bool gemm(const fc_kernels *k, const fc_blas *blas, ptrdiff_t units,
                     &ldd, &one, out, &m);
     } else {
         double one = 1;
-        blas->dgemm(&plain, &transposed, &m, &n, &kk, &one, (double *)x, &m, (double *)d,
-                    &ldd, &one, out, &m);
+        blas->dgemm(&plain, &transposed, &m, &n, &kk, &one, (double *)x, &m,
+                    (double *)d, &ldd, &one, out, &m);
     }
     return true;
 }
@@ -39,7 +39,8 @@ static bool gemm(const fc_kernels *k, const fc_blas *blas, ptrdiff_t units,
 /* bias += the sums of d's columns. */
 static void add_bias(const fc_kernels *k, const fc_weight_gradient *g) {
     for (int j = 0; j < g->gates; j++) {
-        char *bias = (char *)g->bias + (size_t)(g->gate_order[j] * g->units) * k->real_size;
+        char *bias =
+            (char *)g->bias + (size_t)(g->gate_order[j] * g->units) * k->real_size;
         for (ptrdiff_t row = 0; row < g->rows; row++)
             k->add(bias,
                    (const char *)g->d +
@@ -61,7 +62,8 @@ void fc_weight_gradient_of(const fc_kernels *k, const fc_blas *blas,
     for (ptrdiff_t row = 0; row < g->rows && fits; row += block) {
         ptrdiff_t rows = g->rows - row < block ? g->rows - row : block;
         for (ptrdiff_t i = 0; i < rows; i++)
-            memcpy((char *)g->scratch + (size_t)i * row_bytes, g->x[row + i], row_bytes);
+            memcpy((char *)g->scratch + (size_t)i * row_bytes, g->x[row + i],
+                   row_bytes);
         for (int j = 0; j < g->gates && fits; j++)
             fits = gemm(k, blas, g->units, g->depth, rows, g->scratch,
                         (const char *)g->d +

@@ -31,8 +31,8 @@ static fc_status check(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, ptrdiff_t ro
 }
 
 /* Forward: depth I, columns O.  Backward: depth O, columns I. */
-static fc_panels layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t out, fc_pack_kind kind,
-                        fc_arena *arena) {
+static fc_panels layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t out,
+                        fc_pack_kind kind, fc_arena *arena) {
     bool forward = kind == FC_PACK_FORWARD;
     ptrdiff_t columns = forward ? out : in;
     fc_panels panels = {.depth = forward ? in : out,
@@ -45,8 +45,8 @@ static fc_panels layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t out, fc_pac
     return panels;
 }
 
-fc_status fc_linear_pack_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_kind kind,
-                              size_t *bytes) {
+fc_status fc_linear_pack_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
+                              fc_pack_kind kind, size_t *bytes) {
     fc_status status = check(dtype, in, out, 0);
     if (!status && !bytes)
         status = FC_BAD_ARGUMENT;
@@ -75,7 +75,9 @@ fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_ki
         ptrdiff_t first = vector * k->lanes;
         ptrdiff_t here = columns - first < k->lanes ? columns - first : k->lanes;
         k->pack((void *)panels.data, panels.depth, panels.vectors, panels.width, vector,
-                here, (const char *)w + (size_t)first * (forward ? (size_t)in : 1) * k->real_size,
+                here,
+                (const char *)w +
+                    (size_t)first * (forward ? (size_t)in : 1) * k->real_size,
                 forward ? 1 : in, forward ? in : 1, 0, panels.depth);
     }
     if (forward && b)
@@ -112,14 +114,16 @@ static void run_forward(void *context, int part, int parts) {
     product_rows(l, l->x, l->y, l->rows * part / parts, l->rows * (part + 1) / parts);
 }
 
-fc_status fc_linear_forward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, const void *packed,
-                            ptrdiff_t rows, const void *x, void *y, int threads) {
+fc_status fc_linear_forward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
+                            const void *packed, ptrdiff_t rows, const void *x, void *y,
+                            int threads) {
     fc_status status = check(dtype, in, out, rows);
     if (!status && (!packed || threads < 1 || (rows && ((in && !x) || !y))))
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;
-    linear l = {.k = fc_kernels_of(dtype), .in = in, .out = out, .rows = rows, .x = x, .y = y};
+    linear l = {
+        .k = fc_kernels_of(dtype), .in = in, .out = out, .rows = rows, .x = x, .y = y};
     fc_arena arena = fc_arena_at((void *)packed);
     l.panels = layout(l.k, in, out, FC_PACK_FORWARD, &arena);
     fc_run_parts(run_forward, &l, useful_parts(rows, threads));
@@ -131,8 +135,8 @@ static size_t part_scratch(const fc_kernels *k, ptrdiff_t in) {
     return (bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
 }
 
-fc_status fc_linear_scratch_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, ptrdiff_t rows,
-                                 int threads, size_t *bytes) {
+fc_status fc_linear_scratch_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
+                                 ptrdiff_t rows, int threads, size_t *bytes) {
     fc_status status = check(dtype, in, out, rows);
     if (!status && (threads < 1 || !bytes))
         status = FC_BAD_ARGUMENT;
@@ -150,14 +154,16 @@ static void run_backward(void *context, int part, int parts) {
     static const unsigned char only_gate[] = {0};
     const linear *l = context;
     if (l->dx)
-        product_rows(l, l->dy, l->dx, l->rows * part / parts, l->rows * (part + 1) / parts);
+        product_rows(l, l->dy, l->dx, l->rows * part / parts,
+                     l->rows * (part + 1) / parts);
     bool blas = fc_uses_blas(l->k, l->blas);
     if (!l->dw || (blas && part > 0))
         return;
     if (blas)
         parts = 1;
     ptrdiff_t grain = l->k->lanes, grains = (l->out + grain - 1) / grain;
-    ptrdiff_t first = grains * part / parts * grain, last = grains * (part + 1) / parts * grain;
+    ptrdiff_t first = grains * part / parts * grain,
+              last = grains * (part + 1) / parts * grain;
     fc_weight_gradient g = {
         .d = l->dy,
         .d_row = l->out,
@@ -177,16 +183,25 @@ static void run_backward(void *context, int part, int parts) {
     fc_weight_gradient_of(l->k, l->blas, &g);
 }
 
-fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, const void *packed,
-                             ptrdiff_t rows, const void *x, const void *dy, void *dx, void *dw,
-                             void *db, const fc_blas *blas, void *scratch, int threads) {
+fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
+                             const void *packed, ptrdiff_t rows, const void *x,
+                             const void *dy, void *dx, void *dw, void *db,
+                             const fc_blas *blas, void *scratch, int threads) {
     fc_status status = check(dtype, in, out, rows);
-    if (!status && (!packed || !scratch || threads < 1 || (rows && ((in && !x) || !dy))))
+    if (!status &&
+        (!packed || !scratch || threads < 1 || (rows && ((in && !x) || !dy))))
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;
-    linear l = {.k = fc_kernels_of(dtype), .in = in, .out = out, .rows = rows,
-                .dy = dy, .dx = dx, .dw = dw, .db = db, .blas = blas};
+    linear l = {.k = fc_kernels_of(dtype),
+                .in = in,
+                .out = out,
+                .rows = rows,
+                .dy = dy,
+                .dx = dx,
+                .dw = dw,
+                .db = db,
+                .blas = blas};
     fc_arena packed_arena = fc_arena_at((void *)packed), arena = fc_arena_at(scratch);
     l.panels = layout(l.k, in, out, FC_PACK_BACKWARD, &packed_arena);
     l.scratch_bytes = part_scratch(l.k, in);
@@ -211,36 +226,41 @@ typedef struct loss_job {
 static void run_loss(void *context, int part, int parts) {
     const loss_job *job = context;
     size_t row_bytes = (size_t)job->n * job->k->real_size;
-    for (ptrdiff_t row = job->rows * part / parts; row < job->rows * (part + 1) / parts; row++) {
+    for (ptrdiff_t row = job->rows * part / parts; row < job->rows * (part + 1) / parts;
+         row++) {
         if (job->targets[row] == job->ignore_index) {
             job->loss[row] = 0;
             memset(job->dlogits + (size_t)row * row_bytes, 0, row_bytes);
         } else {
             job->loss[row] = job->k->cross_entropy(
-                job->logits + (size_t)row * row_bytes, job->n, (ptrdiff_t)job->targets[row],
-                job->smoothing, job->scale, job->dlogits + (size_t)row * row_bytes);
+                job->logits + (size_t)row * row_bytes, job->n,
+                (ptrdiff_t)job->targets[row], job->smoothing, job->scale,
+                job->dlogits + (size_t)row * row_bytes);
         }
     }
 }
 
-fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n, const void *logits,
-                           const int64_t *targets, int64_t ignore_index, double smoothing,
-                           double scale, double *loss, void *dlogits, int threads) {
+fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
+                           const void *logits, const int64_t *targets,
+                           int64_t ignore_index, double smoothing, double scale,
+                           double *loss, void *dlogits, int threads) {
     fc_status status = check(dtype, 0, n, rows);
-    if (!status && (threads < 1 || (rows && (!logits || !targets || !loss || !dlogits))))
+    if (!status &&
+        (threads < 1 || (rows && (!logits || !targets || !loss || !dlogits))))
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;
     for (ptrdiff_t row = 0; row < rows; row++)
         if (targets[row] != ignore_index && (targets[row] < 0 || targets[row] >= n))
             return FC_BAD_INDEX;
-    loss_job job = {fc_kernels_of(dtype), rows, n, logits, targets, ignore_index,
-                    smoothing, scale, loss, dlogits};
+    loss_job job = {fc_kernels_of(dtype), rows,      n,     logits, targets,
+                    ignore_index,         smoothing, scale, loss,   dlogits};
     fc_run_parts(run_loss, &job, useful_parts(rows, threads));
     return FC_OK;
 }
 
-static fc_status elementary(int function, fc_dtype dtype, ptrdiff_t n, const void *x, void *y) {
+static fc_status elementary(int function, fc_dtype dtype, ptrdiff_t n, const void *x,
+                            void *y) {
     fc_status status = check(dtype, 0, 1, n);
     if (!status && n && (!x || !y))
         status = FC_BAD_ARGUMENT;

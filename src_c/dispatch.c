@@ -60,7 +60,9 @@ static int choose(void) {
     return set;
 }
 
-const fc_kernels *fc_kernels_of(fc_dtype dtype) { return sets[choose()].kernels[dtype]; }
+const fc_kernels *fc_kernels_of(fc_dtype dtype) {
+    return sets[choose()].kernels[dtype];
+}
 
 const char *fc_isa_name(int which) {
     for (int set = 0; set < SETS; set++)
@@ -99,6 +101,8 @@ int fc_cell_index(const char *name) {
     return -1;
 }
 
-const char *fc_cell_name(int cell) { return cell_at(cell) ? cell_at(cell)->name : NULL; }
+const char *fc_cell_name(int cell) {
+    return cell_at(cell) ? cell_at(cell)->name : NULL;
+}
 int fc_cell_gates(int cell) { return cell_at(cell) ? cell_at(cell)->gates : 0; }
 int fc_cell_states(int cell) { return cell_at(cell) ? cell_at(cell)->states : 0; }

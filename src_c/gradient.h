@@ -28,7 +28,8 @@ static size_t weight_gradient_scratch(ptrdiff_t depth) {
 static void panels_of_rows(const void *const *x, ptrdiff_t rows, ptrdiff_t depth,
                            real *panels, ptrdiff_t vectors) {
     for (ptrdiff_t first = 0; first < vectors; first += FC_MAX_WIDTH) {
-        ptrdiff_t here = vectors - first < FC_MAX_WIDTH ? vectors - first : FC_MAX_WIDTH;
+        ptrdiff_t here =
+            vectors - first < FC_MAX_WIDTH ? vectors - first : FC_MAX_WIDTH;
         ptrdiff_t reals = here * V, exist = depth - first * V;
         real *to = panels + first * V * rows;
         for (ptrdiff_t row = 0; row < rows; row++, to += reals) {

@@ -81,9 +81,10 @@ typedef struct fc_kernels {
     ptrdiff_t gradient_block; /* rows of x that its scratch holds */
     /* Packed layout: element (k, column) of a matrix stored as in fc_panels. */
     void (*pack)(void *data, ptrdiff_t depth, ptrdiff_t vectors, int width,
-                 ptrdiff_t vector, ptrdiff_t lanes, const void *from, ptrdiff_t k_stride,
-                 ptrdiff_t lane_stride, ptrdiff_t first_k, ptrdiff_t count_k);
-    void (*add)(void *to, const void *a, ptrdiff_t n);                  /* to += a */
+                 ptrdiff_t vector, ptrdiff_t lanes, const void *from,
+                 ptrdiff_t k_stride, ptrdiff_t lane_stride, ptrdiff_t first_k,
+                 ptrdiff_t count_k);
+    void (*add)(void *to, const void *a, ptrdiff_t n); /* to += a */
     void (*multiply)(void *to, const void *a, const void *b, ptrdiff_t n);
     double (*cross_entropy)(const void *logits, ptrdiff_t n, ptrdiff_t target,
                             double smoothing, double scale, void *dlogits);

@@ -50,7 +50,8 @@ static fc_panels gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t d
     panels.data = fc_take2(arena, (size_t)(panels.vectors * lanes), (size_t)depth,
                            shape->k->real_size);
     if (bias)
-        panels.bias = fc_take(arena, (size_t)(panels.vectors * lanes), shape->k->real_size);
+        panels.bias =
+            fc_take(arena, (size_t)(panels.vectors * lanes), shape->k->real_size);
     return panels;
 }
 
@@ -58,19 +59,19 @@ void fc_packed_layout(const fc_shape *shape, fc_pack_kind kind, fc_packed *packe
                       fc_arena *arena) {
     const fc_cell *cell = shape->cell;
     bool forward = kind == FC_PACK_FORWARD;
-    packed->x = forward ? gate_panels(shape, arena, shape->in, shape->units, cell->gates,
-                                      true)
-                        : gate_panels(shape, arena, cell->gates * shape->padded,
-                                      shape->in, 1, false);
+    packed->x =
+        forward ? gate_panels(shape, arena, shape->in, shape->units, cell->gates, true)
+                : gate_panels(shape, arena, cell->gates * shape->padded, shape->in, 1,
+                              false);
     for (int i = 0; i < cell->phases; i++) {
         const fc_phase *phase = &cell->phase[i];
         ptrdiff_t units = fc_phase_units(shape, phase);
         ptrdiff_t operand = fc_operand_units(shape, phase);
         ptrdiff_t padded = phase->projects ? shape->out_padded : shape->padded;
-        packed->phase[i] =
-            forward ? gate_panels(shape, arena, operand, units, phase->gates,
-                                  !phase->projects)
-                    : gate_panels(shape, arena, phase->gates * padded, operand, 1, false);
+        packed->phase[i] = forward ? gate_panels(shape, arena, operand, units,
+                                                 phase->gates, !phase->projects)
+                                   : gate_panels(shape, arena, phase->gates * padded,
+                                                 operand, 1, false);
     }
 }
 
@@ -79,16 +80,18 @@ static void pack_forward(const fc_shape *shape, const fc_panels *panels, int gat
                          int first_gate, ptrdiff_t units, const char *w,
                          const char *bias) {
     ptrdiff_t lanes = shape->k->lanes;
-    memset((void *)panels->data, 0, fc_bytes(shape, panels->vectors * lanes * panels->depth));
+    memset((void *)panels->data, 0,
+           fc_bytes(shape, panels->vectors * lanes * panels->depth));
     if (panels->bias)
         memset((void *)panels->bias, 0, fc_bytes(shape, panels->vectors * lanes));
     for (ptrdiff_t vector = 0; vector < panels->vectors; vector++) {
         ptrdiff_t first = vector / gates * lanes;
         ptrdiff_t here = units - first < lanes ? units - first : lanes;
         ptrdiff_t row = (first_gate + vector % gates) * units + first;
-        shape->k->pack((void *)panels->data, panels->depth, panels->vectors, panels->width,
-                       vector, here, w + fc_bytes(shape, row * panels->depth), 1,
-                       panels->depth, 0, panels->depth);
+        shape->k->pack((void *)panels->data, panels->depth, panels->vectors,
+                       panels->width, vector, here,
+                       w + fc_bytes(shape, row * panels->depth), 1, panels->depth, 0,
+                       panels->depth);
         if (panels->bias && bias)
             memcpy((char *)panels->bias + fc_bytes(shape, vector * lanes),
                    bias + fc_bytes(shape, row), fc_bytes(shape, here));
@@ -100,7 +103,8 @@ static void pack_backward(const fc_shape *shape, const fc_panels *panels, int ga
                           const unsigned char *order, ptrdiff_t units, ptrdiff_t padded,
                           ptrdiff_t columns, const char *w) {
     ptrdiff_t lanes = shape->k->lanes;
-    memset((void *)panels->data, 0, fc_bytes(shape, panels->vectors * lanes * panels->depth));
+    memset((void *)panels->data, 0,
+           fc_bytes(shape, panels->vectors * lanes * panels->depth));
     for (ptrdiff_t vector = 0; vector < panels->vectors; vector++) {
         ptrdiff_t first = vector * lanes;
         ptrdiff_t here = columns - first < lanes ? columns - first : lanes;
@@ -126,8 +130,8 @@ void fc_pack_weights(const fc_shape *shape, fc_pack_kind kind, const fc_packed *
         const void *w = phase->projects ? weights->w_hr : weights->w_hh;
         ptrdiff_t units = fc_phase_units(shape, phase);
         if (kind == FC_PACK_FORWARD) {
-            pack_forward(shape, &packed->phase[i], phase->gates, phase->first_gate, units,
-                         w, phase->projects ? NULL : weights->b_hh);
+            pack_forward(shape, &packed->phase[i], phase->gates, phase->first_gate,
+                         units, w, phase->projects ? NULL : weights->b_hh);
         } else {
             unsigned char order[FC_MAX_GATES];
             for (int j = 0; j < phase->gates; j++)

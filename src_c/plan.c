@@ -57,7 +57,7 @@ void fc_plan_make(fc_plan *plan, const fc_batch *batch, bool reverse) {
             int64_t now = plan->final[row];
             plan->row[p] = (int32_t)row;
             plan->previous[p] = now;
-            plan->next[p] = plan->kept          ? plan->rows + p
+            plan->next[p] = plan->kept         ? plan->rows + p
                             : now < plan->rows ? row + plan->rows
                                                : row;
             plan->final[row] = plan->next[p];

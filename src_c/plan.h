@@ -37,12 +37,14 @@ static inline bool fc_exists(const fc_batch *batch, ptrdiff_t t, ptrdiff_t row) 
     return !batch->lengths || t < batch->lengths[row];
 }
 static inline bool fc_active(const fc_batch *batch, ptrdiff_t t, ptrdiff_t row) {
-    return fc_exists(batch, t, row) && (!batch->mask || batch->mask[t * batch->rows + row]);
+    return fc_exists(batch, t, row) &&
+           (!batch->mask || batch->mask[t * batch->rows + row]);
 }
 
 /* Exists, but is masked: the state stays. */
 static inline bool fc_skipped(const fc_batch *batch, ptrdiff_t t, ptrdiff_t row) {
-    return batch->mask && fc_exists(batch, t, row) && !batch->mask[t * batch->rows + row];
+    return batch->mask && fc_exists(batch, t, row) &&
+           !batch->mask[t * batch->rows + row];
 }
 static inline bool fc_reset(const fc_batch *batch, ptrdiff_t t, ptrdiff_t row) {
     return batch->reset && batch->reset[t * batch->rows + row];
@@ -54,9 +56,11 @@ static inline ptrdiff_t fc_time(const fc_plan *plan, ptrdiff_t s) {
 }
 
 /* First p at or after `begin`, below `end`, whose row is at least `row`. */
-ptrdiff_t fc_plan_find(const fc_plan *plan, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t row);
+ptrdiff_t fc_plan_find(const fc_plan *plan, ptrdiff_t begin, ptrdiff_t end,
+                       ptrdiff_t row);
 
-/* Cut the rows into `parts` ranges of like work: bound[0] = 0 .. bound[parts] = rows. */
+/* Cut the rows into `parts` ranges of like work: bound[0] = 0 .. bound[parts] = rows.
+ */
 void fc_plan_split_rows(const fc_plan *plan, int parts, ptrdiff_t *bound);
 /* Cut the steps likewise. */
 ptrdiff_t fc_plan_split_steps(const fc_plan *plan, int part, int parts);

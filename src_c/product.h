@@ -27,8 +27,9 @@ typedef void fc_tile_transposed_fn(ptrdiff_t depth, const real *a, ptrdiff_t a_s
 /* Both: from the rows of `a`, or, if `transposed`, from `at`. */
 FC_INLINE void tile_body(const int m, const int n, const int p, const bool transposed,
                          ptrdiff_t depth, const void *const *a, const real *at,
-                         ptrdiff_t a_step, const real *w, ptrdiff_t panel, const real *bias,
-                         bool accumulate, void *const *out, ptrdiff_t column) {
+                         ptrdiff_t a_step, const real *w, ptrdiff_t panel,
+                         const real *bias, bool accumulate, void *const *out,
+                         ptrdiff_t column) {
     vreal acc[FC_MAX_ROWS][FC_MAX_WIDTH * FC_MAX_PANELS];
     const real *row[FC_MAX_ROWS];
 #pragma GCC unroll 8
@@ -36,9 +37,7 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const bool trans
         row[r] = transposed ? at + r : a[r];
 #pragma GCC unroll 16
         for (int v = 0; v < n * p; v++)
-            acc[r][v] = accumulate ? vload((const real *)out[r] + column + v * V)
-                        : bias     ? vload(bias + v * V)
-                                   : vzero();
+            acc[r][v] = bias ? vload(bias + v * V) : vzero();
     }
 #pragma GCC unroll 2
     for (ptrdiff_t k = 0; k < depth; k++) {
@@ -62,15 +61,21 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const bool trans
 #pragma GCC unroll 8
     for (int r = 0; r < m; r++)
 #pragma GCC unroll 16
-        for (int v = 0; v < n * p; v++)
-            vstore((real *)out[r] + column + v * V, acc[r][v]);
+        for (int v = 0; v < n * p; v++) {
+            real *to = (real *)out[r] + column + v * V;
+            /* Added once, at the end: a large sum that the products started from
+             * would round every one of them. */
+            if (accumulate)
+                acc[r][v] = vload(to) + acc[r][v];
+            vstore(to, acc[r][v]);
+        }
 }
 
 #define FC_DEFINE_TILE(m, n, p)                                                        \
     static void tile_##m##x##n##x##p(                                                  \
         ptrdiff_t depth, const void *const *a, const real *w, ptrdiff_t panel,         \
         const real *bias, bool accumulate, void *const *out, ptrdiff_t column) {       \
-        tile_body(m, n, p, false, depth, a, NULL, 0, w, panel, bias, accumulate, out,         \
+        tile_body(m, n, p, false, depth, a, NULL, 0, w, panel, bias, accumulate, out,  \
                   column);                                                             \
     }
 #define FC_DEFINE_TRANSPOSED(m, n)                                                     \
@@ -111,18 +116,17 @@ FC_FOR_SEVERAL_PANELS(FC_DEFINE_TILE)
 
 #define FC_TILE_ENTRY(m, n, p) [m][n][p] = tile_##m##x##n##x##p,
 #define FC_SHAPE_ENTRY(m, n) FC_TILE_ENTRY(m, n, 1)
-static fc_tile_fn *const fc_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1]
-                                 [FC_MAX_PANELS + 1] = {
-                                     FC_FOR_SHAPES(FC_SHAPE_ENTRY)
-                                         FC_FOR_SEVERAL_PANELS(FC_TILE_ENTRY)};
+static fc_tile_fn
+    *const fc_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1][FC_MAX_PANELS + 1] = {
+        FC_FOR_SHAPES(FC_SHAPE_ENTRY) FC_FOR_SEVERAL_PANELS(FC_TILE_ENTRY)};
 
 #define FC_TRANSPOSED_ENTRY(m, n) [m][n] = transposed_##m##x##n,
-static fc_tile_transposed_fn *const fc_transposed_tiles[FC_MAX_ROWS + 1]
-                                                       [FC_MAX_WIDTH + 1] = {
-                                                           FC_FOR_SHAPES(
-                                                               FC_TRANSPOSED_ENTRY)};
+static fc_tile_transposed_fn
+    *const fc_transposed_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1] = {
+        FC_FOR_SHAPES(FC_TRANSPOSED_ENTRY)};
 
-/* Rows of the next tile: all tiles of a product nearly alike, none with a lonely row. */
+/* Rows of the next tile: all tiles of a product nearly alike, none with a lonely row.
+ */
 FC_INLINE int next_rows(ptrdiff_t left, int width) {
     ptrdiff_t most = fc_tile_rows[width], tiles = (left + most - 1) / most;
     return (int)((left + tiles - 1) / tiles);

@@ -23,8 +23,7 @@ void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chu
         scratch->input_parts = fc_take(arena, (size_t)capacity, row_bytes);
     }
     if (shape->cell->whole_row)
-        scratch->row_buffer =
-            fc_take(arena, FC_MAX_ROWS, row_bytes);
+        scratch->row_buffer = fc_take(arena, FC_MAX_ROWS, row_bytes);
     scratch->pointers =
         fc_take2(arena, FC_POINTER_ARRAYS, (size_t)plan->rows, sizeof(void *));
     scratch->now = fc_take(arena, (size_t)plan->rows, sizeof *scratch->now);
@@ -50,8 +49,8 @@ static void pairs_of(const fc_plan *plan, ptrdiff_t s, ptrdiff_t first, ptrdiff_
 
 static char *input_row(const fc_pass *pass, ptrdiff_t t, ptrdiff_t row) {
     ptrdiff_t index = pass->batch->index[t * pass->batch->rows + row];
-    return pass->table + index * (ptrdiff_t)fc_bytes(&pass->shape,
-                                                     fc_input_columns(&pass->shape));
+    return pass->table +
+           index * (ptrdiff_t)fc_bytes(&pass->shape, fc_input_columns(&pass->shape));
 }
 
 /* Input parts of the steps from s on that fit one chunk; returns the step after. */
@@ -85,18 +84,21 @@ static ptrdiff_t make_input_parts(const fc_pass *pass, ptrdiff_t s, ptrdiff_t fi
 static void emit(const fc_pass *pass, ptrdiff_t t, ptrdiff_t row, const char *h) {
     char *y = fc_at(&pass->y, t, row);
     if (pass->dropout)
-        pass->shape.k->multiply(y, h, pass->dropout + (y - pass->y.data), pass->shape.out);
+        pass->shape.k->multiply(y, h, pass->dropout + (y - pass->y.data),
+                                pass->shape.out);
     else
         memcpy(y, h, fc_bytes(&pass->shape, pass->shape.out));
 }
 
 static void run_step(const fc_pass *pass, ptrdiff_t s, ptrdiff_t begin, ptrdiff_t end,
-                     void *const *input, const fc_loop_scratch *scratch, ptrdiff_t rows) {
+                     void *const *input, const fc_loop_scratch *scratch,
+                     ptrdiff_t rows) {
     const fc_shape *shape = &pass->shape;
     const fc_cell *cell = shape->cell;
     const fc_plan *plan = pass->plan;
     const fc_memory *memory = &pass->memory;
-    size_t h_row = fc_bytes(shape, shape->out_padded), c_row = fc_bytes(shape, shape->padded);
+    size_t h_row = fc_bytes(shape, shape->out_padded),
+           c_row = fc_bytes(shape, shape->padded);
     void **h_prev = scratch->pointers, **h = h_prev + rows, **c_prev = h + rows,
          **c = c_prev + rows, **middle = c + rows, **saved = middle + rows;
 
@@ -140,8 +142,8 @@ static void run_step(const fc_pass *pass, ptrdiff_t s, ptrdiff_t begin, ptrdiff_
 }
 
 /* The state slot of each row, for the y of masked steps. */
-static void emit_masked(const fc_pass *pass, ptrdiff_t s, ptrdiff_t first, ptrdiff_t last,
-                        int64_t *now) {
+static void emit_masked(const fc_pass *pass, ptrdiff_t s, ptrdiff_t first,
+                        ptrdiff_t last, int64_t *now) {
     const fc_plan *plan = pass->plan;
     ptrdiff_t begin, end, t = fc_time(plan, s);
     pairs_of(plan, s, first, last, &begin, &end);
@@ -153,8 +155,8 @@ static void emit_masked(const fc_pass *pass, ptrdiff_t s, ptrdiff_t first, ptrdi
         if (fc_reset(pass->batch, t, row))
             now[row - first] = plan->states;
         emit(pass, t, row,
-                 pass->memory.h + (size_t)now[row - first] *
-                                      fc_bytes(&pass->shape, pass->shape.out_padded));
+             pass->memory.h + (size_t)now[row - first] *
+                                  fc_bytes(&pass->shape, pass->shape.out_padded));
     }
 }
 
@@ -163,14 +165,16 @@ static void clear_past_lengths(const fc_pass *pass, ptrdiff_t first, ptrdiff_t l
     if (!pass->batch->lengths)
         return;
     for (ptrdiff_t row = first; row < last; row++)
-        for (ptrdiff_t t = (ptrdiff_t)pass->batch->lengths[row]; t < pass->plan->steps; t++)
+        for (ptrdiff_t t = (ptrdiff_t)pass->batch->lengths[row]; t < pass->plan->steps;
+             t++)
             memset(fc_at(&pass->y, t, row), 0, fc_bytes(&pass->shape, pass->shape.out));
 }
 
-static void get_final(const fc_plan *plan, const char *states, ptrdiff_t state_row, char *to,
-                      ptrdiff_t to_row, ptrdiff_t first, ptrdiff_t last) {
+static void get_final(const fc_plan *plan, const char *states, ptrdiff_t state_row,
+                      char *to, ptrdiff_t to_row, ptrdiff_t first, ptrdiff_t last) {
     for (ptrdiff_t row = first; to && row < last; row++)
-        memcpy(to + row * to_row, states + plan->final[row] * state_row, (size_t)to_row);
+        memcpy(to + row * to_row, states + plan->final[row] * state_row,
+               (size_t)to_row);
 }
 
 void fc_pass_forward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,

@@ -22,30 +22,30 @@ typedef struct fc_pass {
     fc_memory memory;
     const fc_plan *plan;
     const fc_batch *batch;
-    fc_array x;     /* its data is NULL where `table` serves */
-    char *table;    /* [x_rows][input columns]: input parts, one row per index */
+    fc_array x;  /* its data is NULL where `table` serves */
+    char *table; /* [x_rows][input columns]: input parts, one row per index */
     /* forward */
     fc_array y;
-    const char *dropout;    /* factors laid out as y, or NULL */
-    const char *h0, *c0;    /* [rows][out], [rows][units], or NULL: zero */
-    char *h, *c;            /* final states, or NULL */
+    const char *dropout; /* factors laid out as y, or NULL */
+    const char *h0, *c0; /* [rows][out], [rows][units], or NULL: zero */
+    char *h, *c;         /* final states, or NULL */
     /* backward */
     fc_array dy, dx;
-    const char *dh, *dc;    /* of the final states, or NULL */
-    char *dh0, *dc0;        /* or NULL */
+    const char *dh, *dc;                       /* of the final states, or NULL */
+    char *dh0, *dc0;                           /* or NULL */
     char *state_dh, *state_dc, *state_dmiddle; /* [rows][padded]: running gradients */
     char *dtable; /* [x_rows][input columns, gate by gate] */
 } fc_pass;
 
 /* What one thread needs while it runs some rows of a pass. */
 typedef struct fc_loop_scratch {
-    ptrdiff_t capacity;  /* pairs of one chunk of steps */
-    const void **x;      /* [capacity] */
-    void **input;        /* [capacity] */
-    char *input_parts;   /* [capacity][input columns] */
+    ptrdiff_t capacity; /* pairs of one chunk of steps */
+    const void **x;     /* [capacity] */
+    void **input;       /* [capacity] */
+    char *input_parts;  /* [capacity][input columns] */
     void *row_buffer;
-    void **pointers;     /* [FC_POINTER_ARRAYS][rows] */
-    int64_t *now;        /* [rows] state slot, for masks */
+    void **pointers; /* [FC_POINTER_ARRAYS][rows] */
+    int64_t *now;    /* [rows] state slot, for masks */
 } fc_loop_scratch;
 
 enum { FC_POINTER_ARRAYS = 9 };

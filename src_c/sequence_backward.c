@@ -35,7 +35,8 @@ static void run_step_backward(const fc_pass *pass, ptrdiff_t begin, ptrdiff_t en
     const fc_cell *cell = shape->cell;
     const fc_plan *plan = pass->plan;
     const fc_memory *memory = &pass->memory;
-    size_t h_row = fc_bytes(shape, shape->out_padded), c_row = fc_bytes(shape, shape->padded);
+    size_t h_row = fc_bytes(shape, shape->out_padded),
+           c_row = fc_bytes(shape, shape->padded);
     void **h_prev = scratch->pointers, **h = h_prev + rows, **c_prev = h + rows,
          **c = c_prev + rows, **dh = c + rows, **dc = dh + rows, **dmiddle = dc + rows,
          **saved = dmiddle + rows, **a = saved + rows;
@@ -112,7 +113,8 @@ void fc_pass_backward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
     if (pass->memory.c)
         set_rows(pass->state_dc, c_row, pass->dc, units, first, last);
     for (ptrdiff_t s = plan->steps - 1; s >= 0; s--) {
-        ptrdiff_t begin = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], first);
+        ptrdiff_t begin =
+            fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], first);
         ptrdiff_t end = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], last);
         add_dy(pass, fc_time(plan, s), first, last);
         if (begin < end)

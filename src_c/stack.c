@@ -7,7 +7,8 @@
 
 enum { WORK_OF_A_THREAD = 1000 * 1000 }; /* FLOP below which a wake-up does not pay */
 
-fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch, ptrdiff_t *total) {
+fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch,
+                         ptrdiff_t *total) {
     const ptrdiff_t most = PTRDIFF_MAX / 1024;
     fc_shape shape;
     fc_status status = fc_shape_of(stack, 0, &shape);
@@ -59,7 +60,9 @@ void fc_saved_layout(fc_saved *saved, fc_arena *arena, const fc_stack *stack,
     saved->between_row = fc_bytes(&shape, stack->directions * shape.out);
     size_t pairs = (size_t)(batch->steps * batch->rows);
     saved->between = fc_take2(arena, pairs,
-                              (size_t)(kept ? stack->layers - 1 : stack->layers > 1 ? 2 : 0),
+                              (size_t)(kept                ? stack->layers - 1
+                                       : stack->layers > 1 ? 2
+                                                           : 0),
                               saved->between_row);
     saved->between_layer = pairs * saved->between_row;
     saved->passes = arena->base ? arena->base + arena->used : NULL;
@@ -72,8 +75,8 @@ void fc_saved_layout(fc_saved *saved, fc_arena *arena, const fc_stack *stack,
         fc_take2(arena, (size_t)(stack->layers - 1), 1, saved->layer_bytes);
 }
 
-void fc_saved_memory(const fc_saved *saved, const fc_shape *shape, int layer, int direction,
-                     fc_memory *memory) {
+void fc_saved_memory(const fc_saved *saved, const fc_shape *shape, int layer,
+                     int direction, fc_memory *memory) {
     fc_arena arena = {.base = saved->passes};
     arena.used = (saved->plan[0].kept ? (size_t)layer : 0) * saved->layer_bytes;
     for (int d = 0; d <= direction; d++)
@@ -132,7 +135,8 @@ fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *we
         fc_packed layout;
         fc_shape_of(stack, layer, &shape);
         for (int d = 0; d < stack->directions; d++, weights++) {
-            if (!weights->w_ih || !weights->w_hh || (stack->proj_size && !weights->w_hr))
+            if (!weights->w_ih || !weights->w_hh ||
+                (stack->proj_size && !weights->w_hr))
                 return FC_BAD_ARGUMENT;
             fc_packed_layout(&shape, kind, &layout, &arena);
             fc_pack_weights(&shape, kind, &layout, weights);

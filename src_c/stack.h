@@ -17,8 +17,8 @@ typedef struct fc_saved {
  * outputs between layers, the memory of one layer. */
 void fc_saved_layout(fc_saved *saved, fc_arena *arena, const fc_stack *stack,
                      const fc_batch *batch, ptrdiff_t total, bool kept);
-void fc_saved_memory(const fc_saved *saved, const fc_shape *shape, int layer, int direction,
-                     fc_memory *memory);
+void fc_saved_memory(const fc_saved *saved, const fc_shape *shape, int layer,
+                     int direction, fc_memory *memory);
 fc_array fc_saved_between(const fc_saved *saved, const fc_batch *batch, int layer);
 
 typedef struct fc_forward_scratch fc_forward_scratch;
@@ -31,7 +31,8 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
                                 const fc_stack *stack, const fc_batch *batch,
                                 ptrdiff_t total);
 
-fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch, ptrdiff_t *total);
+fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch,
+                         ptrdiff_t *total);
 /* Also where no step is active: the table of all indexed rows is made. */
 bool fc_reads_x(const fc_batch *batch, ptrdiff_t total);
 fc_status fc_check_index(const fc_batch *batch);

@@ -49,23 +49,25 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
         s->pairs[d].x = fc_take(arena, (size_t)total, sizeof(void *));
         s->pairs[d].h_prev = fc_take(arena, (size_t)total, sizeof(void *));
         s->pairs[d].middle = fc_take(arena, (size_t)total, sizeof(void *));
-        s->dtable[d] = batch->index
-                           ? fc_take2(arena, (size_t)batch->x_rows,
-                                      (size_t)fc_input_columns(&shape), real)
-                           : NULL;
+        s->dtable[d] = batch->index ? fc_take2(arena, (size_t)batch->x_rows,
+                                               (size_t)fc_input_columns(&shape), real)
+                                    : NULL;
     }
-    s->table_x = batch->index ? fc_take(arena, (size_t)batch->x_rows, sizeof(void *)) : NULL;
+    s->table_x =
+        batch->index ? fc_take(arena, (size_t)batch->x_rows, sizeof(void *)) : NULL;
     size_t loops = (size_t)(stack->directions * s->row_parts);
     s->loop = fc_take(arena, loops, sizeof *s->loop);
     for (size_t i = 0; i < loops; i++) {
         fc_loop_scratch loop;
-        fc_loop_scratch_layout(&shape, &plan, false, s->loop ? &s->loop[i] : &loop, arena);
+        fc_loop_scratch_layout(&shape, &plan, false, s->loop ? &s->loop[i] : &loop,
+                               arena);
     }
     if (stack->layers > 1)
         s->between = fc_take2(arena, (size_t)(batch->steps * batch->rows),
                               (size_t)(stack->directions * shape.out), real);
     s->gradient_bytes = shape.k->weight_gradient_scratch(widest);
-    s->gradient_bytes = (s->gradient_bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
+    s->gradient_bytes =
+        (s->gradient_bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
     s->gradient = fc_take(arena, (size_t)s->threads, s->gradient_bytes);
 }
 
@@ -102,7 +104,8 @@ typedef struct row_block {
 } row_block;
 
 static void flush(row_block *block, const fc_pass *pass, bool accumulate) {
-    fc_product product = {block->a, block->out, block->count, pass->shape.in, accumulate};
+    fc_product product = {block->a, block->out, block->count, pass->shape.in,
+                          accumulate};
     pass->shape.k->product(&pass->packed.x, &product);
     block->count = 0;
 }
@@ -124,7 +127,8 @@ static void input_gradient(const layer_job *job, int part, int parts) {
     if (plan->total < plan->steps * plan->rows)
         for (ptrdiff_t t = first; t < last; t++)
             for (ptrdiff_t row = 0; row < plan->rows; row++)
-                memset(fc_at(&pass->dx, t, row), 0, fc_bytes(&pass->shape, pass->shape.in));
+                memset(fc_at(&pass->dx, t, row), 0,
+                       fc_bytes(&pass->shape, pass->shape.in));
     for (int d = 0; d < job->directions; d++) {
         row_block block = {.count = 0};
         pass = &job->pass[d];
@@ -146,7 +150,8 @@ static void table_gradient(const layer_job *job, int part, int parts) {
         row_block block = {.count = 0};
         const fc_pass *pass = &job->pass[d];
         size_t columns = fc_bytes(&pass->shape, fc_input_columns(&pass->shape));
-        for (ptrdiff_t row = rows * part / parts; row < rows * (part + 1) / parts; row++)
+        for (ptrdiff_t row = rows * part / parts; row < rows * (part + 1) / parts;
+             row++)
             push(&block, pass, d > 0, pass->dtable + (size_t)row * columns,
                  pass->dx.data + row * pass->dx.row);
         flush(&block, pass, d > 0);
@@ -232,11 +237,13 @@ static void run_scatter(void *context, int part, int parts) {
         ptrdiff_t count = share(columns, shape->k->lanes, part + 1, parts) - first;
         size_t row_bytes = fc_bytes(shape, columns), skip = fc_bytes(shape, first);
         for (ptrdiff_t i = 0; i < batch->x_rows; i++)
-            memset(pass->dtable + (size_t)i * row_bytes + skip, 0, fc_bytes(shape, count));
+            memset(pass->dtable + (size_t)i * row_bytes + skip, 0,
+                   fc_bytes(shape, count));
         for (ptrdiff_t s = 0; s < plan->steps; s++) {
             const int32_t *index = batch->index + fc_time(plan, s) * batch->rows;
             for (ptrdiff_t p = plan->offset[s]; p < plan->offset[s + 1]; p++)
-                shape->k->add(pass->dtable + (size_t)index[plan->row[p]] * row_bytes + skip,
+                shape->k->add(pass->dtable + (size_t)index[plan->row[p]] * row_bytes +
+                                  skip,
                               x_gradients(pass, p) + skip, count);
         }
     }
@@ -247,7 +254,8 @@ static void run_dropout(void *context, int part, int parts) {
     const fc_pass *pass = &job->pass[0];
     ptrdiff_t steps = pass->plan->steps, first = steps * part / parts;
     size_t skip = (size_t)(first * pass->dx.step);
-    ptrdiff_t count = (steps * (part + 1) / parts - first) * pass->plan->rows * pass->shape.in;
+    ptrdiff_t count =
+        (steps * (part + 1) / parts - first) * pass->plan->rows * pass->shape.in;
     pass->shape.k->multiply(pass->dx.data + skip, pass->dx.data + skip,
                             pass->dropout + skip, count);
 }
@@ -274,27 +282,31 @@ static void set_pass(fc_pass *pass, const fc_stack *stack, const fc_batch *batch
     const fc_shape *shape = &pass->shape;
     size_t out = fc_bytes(shape, shape->out), units = fc_bytes(shape, shape->units);
     size_t index = (size_t)(layer * stack->directions + direction);
-    size_t h_at = index * (size_t)batch->rows * out, c_at = index * (size_t)batch->rows * units;
+    size_t h_at = index * (size_t)batch->rows * out,
+           c_at = index * (size_t)batch->rows * units;
     ptrdiff_t real = (ptrdiff_t)shape->k->real_size;
     fc_array below = {s->between, (ptrdiff_t)saved->between_row * batch->rows,
                       (ptrdiff_t)saved->between_row};
 
     pass->plan = &saved->plan[direction];
     pass->batch = batch;
-    pass->x = layer ? fc_saved_between(saved, batch, layer - 1)
-                    : (fc_array){(char *)batch->x, batch->x_step * real, batch->x_row * real};
+    pass->x =
+        layer ? fc_saved_between(saved, batch, layer - 1)
+              : (fc_array){(char *)batch->x, batch->x_step * real, batch->x_row * real};
     pass->dy = layer < stack->layers - 1
                    ? below
                    : (fc_array){(char *)io->dy, io->dy_step * real, io->dy_row * real};
     if (pass->dy.data)
         pass->dy.data += (size_t)direction * out;
-    pass->dx = layer ? below : (fc_array){io->dx, io->dx_step * real, io->dx_row * real};
+    pass->dx =
+        layer ? below : (fc_array){io->dx, io->dx_step * real, io->dx_row * real};
     if (layer == 0 && batch->index) {
         pass->dx.row = (ptrdiff_t)fc_bytes(shape, shape->in);
         pass->dtable = s->dtable[direction];
     }
     if (batch->dropout && layer) /* of this layer's input */
-        pass->dropout = (const char *)batch->dropout + (size_t)(layer - 1) * saved->between_layer;
+        pass->dropout =
+            (const char *)batch->dropout + (size_t)(layer - 1) * saved->between_layer;
     pass->dh = io->dh ? (const char *)io->dh + h_at : NULL;
     pass->dc = io->dc ? (const char *)io->dc + c_at : NULL;
     pass->dh0 = io->dh0 ? (char *)io->dh0 + h_at : NULL;
@@ -306,7 +318,8 @@ static void set_pass(fc_pass *pass, const fc_stack *stack, const fc_batch *batch
 }
 
 fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch *batch,
-                      const fc_backward_io *io, void *saved_memory, void *scratch_memory) {
+                      const fc_backward_io *io, void *saved_memory,
+                      void *scratch_memory) {
     ptrdiff_t total;
     fc_status status = fc_check_batch(stack, batch, &total);
     if (!status)

@@ -23,10 +23,10 @@ void fc_forward_scratch_layout(fc_forward_scratch *scratch, fc_arena *arena,
     if (training) /* laid out all the same, for its sizes; the memory is not taken */
         arena->used = 0;
     for (int d = 0; d < stack->directions; d++) {
-        s->table[d] = batch->index
-                          ? fc_take2(arena, (size_t)batch->x_rows,
-                                     (size_t)fc_input_columns(&shape), shape.k->real_size)
-                          : NULL;
+        s->table[d] = batch->index ? fc_take2(arena, (size_t)batch->x_rows,
+                                              (size_t)fc_input_columns(&shape),
+                                              shape.k->real_size)
+                                   : NULL;
         s->bound[d] = fc_take(arena, (size_t)s->row_parts + 1, sizeof(ptrdiff_t));
     }
     size_t loops = (size_t)(stack->directions * s->row_parts);
@@ -64,17 +64,20 @@ static void run_rows(void *context, int part, int parts) {
 
 /* States and outputs of one direction of one layer. */
 static void set_pass(fc_pass *pass, const fc_stack *stack, const fc_batch *batch,
-                     const fc_output *output, fc_saved *saved, int layer, int direction) {
+                     const fc_output *output, fc_saved *saved, int layer,
+                     int direction) {
     const fc_shape *shape = &pass->shape;
     size_t out = fc_bytes(shape, shape->out), units = fc_bytes(shape, shape->units);
     size_t index = (size_t)(layer * stack->directions + direction);
-    size_t h_at = index * (size_t)batch->rows * out, c_at = index * (size_t)batch->rows * units;
+    size_t h_at = index * (size_t)batch->rows * out,
+           c_at = index * (size_t)batch->rows * units;
     ptrdiff_t real = (ptrdiff_t)shape->k->real_size;
 
     pass->plan = &saved->plan[direction];
     pass->batch = batch;
-    pass->x = layer ? fc_saved_between(saved, batch, layer - 1)
-                    : (fc_array){(char *)batch->x, batch->x_step * real, batch->x_row * real};
+    pass->x =
+        layer ? fc_saved_between(saved, batch, layer - 1)
+              : (fc_array){(char *)batch->x, batch->x_step * real, batch->x_row * real};
     pass->y = layer < stack->layers - 1
                   ? fc_saved_between(saved, batch, layer)
                   : (fc_array){output->y, output->y_step * real, output->y_row * real};
@@ -89,15 +92,18 @@ static void set_pass(fc_pass *pass, const fc_stack *stack, const fc_batch *batch
     pass->c = output->c ? (char *)output->c + c_at : NULL;
     fc_saved_memory(saved, shape, layer, direction, &pass->memory);
     /* The slot of zeros. */
-    memset(pass->memory.h + (size_t)pass->plan->states * fc_bytes(shape, shape->out_padded),
+    memset(pass->memory.h +
+               (size_t)pass->plan->states * fc_bytes(shape, shape->out_padded),
            0, fc_bytes(shape, shape->out_padded));
     if (pass->memory.c)
-        memset(pass->memory.c + (size_t)pass->plan->states * fc_bytes(shape, shape->padded),
+        memset(pass->memory.c +
+                   (size_t)pass->plan->states * fc_bytes(shape, shape->padded),
                0, fc_bytes(shape, shape->padded));
 }
 
 fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *batch,
-                     const fc_output *output, void *saved_memory, void *scratch_memory) {
+                     const fc_output *output, void *saved_memory,
+                     void *scratch_memory) {
     ptrdiff_t total;
     fc_status status = fc_check_batch(stack, batch, &total);
     if (!status)
@@ -111,7 +117,8 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
 
     fc_arena arena = fc_arena_at(scratch_memory);
     fc_forward_scratch scratch;
-    fc_forward_scratch_layout(&scratch, &arena, stack, batch, total, saved_memory != NULL);
+    fc_forward_scratch_layout(&scratch, &arena, stack, batch, total,
+                              saved_memory != NULL);
     fc_saved saved = scratch.inference;
     if (saved_memory) {
         fc_arena kept = fc_arena_at(saved_memory);

@@ -13,7 +13,7 @@ typedef struct layer_stream {
 } layer_stream;
 
 typedef struct stream {
-    int64_t *side; /* of h that holds the state */
+    int64_t *side;   /* of h that holds the state */
     void **pointers; /* [6][rows] */
     fc_arena arena;
 } stream;
@@ -38,7 +38,8 @@ static layer_stream next_layer(stream *s, const fc_shape *shape, ptrdiff_t rows)
     if (cell->has_middle)
         layer.middle = fc_take2(&s->arena, n, (size_t)shape->padded, real);
     if (cell->phases > 1)
-        layer.slots = fc_take2(&s->arena, n, (size_t)(cell->slots * shape->padded), real);
+        layer.slots =
+            fc_take2(&s->arena, n, (size_t)(cell->slots * shape->padded), real);
     layer.input_parts =
         fc_take2(&s->arena, n, (size_t)(cell->gates * shape->padded), real);
     if (cell->whole_row)
@@ -70,22 +71,22 @@ fc_status fc_stream_size(const fc_stack *stack, ptrdiff_t rows, size_t *bytes) {
 }
 
 /* Copy one state between the padded rows of a stream and contiguous (rows, n). */
-static void set_state(const fc_shape *shape, char *to, ptrdiff_t padded, const char *from,
-                      ptrdiff_t n, ptrdiff_t rows) {
+static void set_state(const fc_shape *shape, char *to, ptrdiff_t padded,
+                      const char *from, ptrdiff_t n, ptrdiff_t rows) {
     memset(to, 0, fc_bytes(shape, padded * rows));
     for (ptrdiff_t row = 0; from && row < rows; row++)
         memcpy(to + fc_bytes(shape, row * padded), from + fc_bytes(shape, row * n),
                fc_bytes(shape, n));
 }
-static void get_state(const fc_shape *shape, const char *from, ptrdiff_t padded, char *to,
-                      ptrdiff_t n, ptrdiff_t rows) {
+static void get_state(const fc_shape *shape, const char *from, ptrdiff_t padded,
+                      char *to, ptrdiff_t n, ptrdiff_t rows) {
     for (ptrdiff_t row = 0; to && row < rows; row++)
         memcpy(to + fc_bytes(shape, row * n), from + fc_bytes(shape, row * padded),
                fc_bytes(shape, n));
 }
 
-fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *memory, const void *h,
-                        const void *c) {
+fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *memory,
+                        const void *h, const void *c) {
     fc_status status = check(stack, rows, memory);
     if (status)
         return status;
@@ -100,14 +101,15 @@ fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *memory, con
                   shape.out, rows);
         if (layer.c)
             set_state(&shape, layer.c, shape.padded,
-                      c ? (const char *)c + fc_bytes(&shape, l * rows * shape.units) : NULL,
+                      c ? (const char *)c + fc_bytes(&shape, l * rows * shape.units)
+                        : NULL,
                       shape.units, rows);
     }
     return FC_OK;
 }
 
-fc_status fc_stream_get(const fc_stack *stack, ptrdiff_t rows, const void *memory, void *h,
-                        void *c) {
+fc_status fc_stream_get(const fc_stack *stack, ptrdiff_t rows, const void *memory,
+                        void *h, void *c) {
     fc_status status = check(stack, rows, memory);
     if (status)
         return status;
@@ -117,8 +119,8 @@ fc_status fc_stream_get(const fc_stack *stack, ptrdiff_t rows, const void *memor
         fc_shape_of(stack, l, &shape);
         layer_stream layer = next_layer(&s, &shape, rows);
         get_state(&shape, layer.h[*s.side], shape.out_padded,
-                  h ? (char *)h + fc_bytes(&shape, l * rows * shape.out) : NULL, shape.out,
-                  rows);
+                  h ? (char *)h + fc_bytes(&shape, l * rows * shape.out) : NULL,
+                  shape.out, rows);
         if (layer.c)
             get_state(&shape, layer.c, shape.padded,
                       c ? (char *)c + fc_bytes(&shape, l * rows * shape.units) : NULL,
@@ -138,8 +140,8 @@ static void step_layer(const fc_shape *shape, const fc_packed *packed,
                        ptrdiff_t rows, const char *x, size_t x_bytes) {
     const fc_cell *cell = shape->cell;
     ptrdiff_t columns = cell->gates * shape->padded;
-    void **input = pointers, **h_prev = input + rows, **h = h_prev + rows, **c = h + rows,
-         **middle = c + rows, **saved = middle + rows;
+    void **input = pointers, **h_prev = input + rows, **h = h_prev + rows,
+         **c = h + rows, **middle = c + rows, **saved = middle + rows;
 
     /* The rows of x borrow the places of h_prev until the product is made. */
     point(h_prev, x, x_bytes, rows);
@@ -178,8 +180,8 @@ static void step_layer(const fc_shape *shape, const fc_packed *packed,
     }
 }
 
-fc_status fc_stream_step(const fc_stack *stack, const void *packed_memory, ptrdiff_t rows,
-                         const void *x, void *y, void *memory) {
+fc_status fc_stream_step(const fc_stack *stack, const void *packed_memory,
+                         ptrdiff_t rows, const void *x, void *y, void *memory) {
     fc_status status = check(stack, rows, memory);
     if (!status && (!packed_memory || (rows && (!x || !y))))
         status = FC_BAD_ARGUMENT;

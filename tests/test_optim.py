@@ -723,8 +723,13 @@ def test_step_is_that_of_torch(cls, recurrence, options):
             tensor.grad = torch.tensor(grad[name])
         theirs.step()
     for name, tensor in tensors.items():
+        # A parameter that crosses zero keeps the rounding of its terms, which are of
+        # the size of 1: relative to the parameter alone it is as large as one likes.
         np.testing.assert_allclose(
-            params[name], tensor.detach().numpy(), rtol=TOLERANCE[np.float64]
+            params[name],
+            tensor.detach().numpy(),
+            rtol=TOLERANCE[np.float64],
+            atol=1e-14,
         )
 
 

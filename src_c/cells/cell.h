@@ -35,15 +35,15 @@ typedef struct fc_phase {
  * Row pointers point at unit 0. */
 typedef struct fc_tile {
     ptrdiff_t rows, unit, units;
-    const void *recurrent;     /* [rows][units / V][gates of the phase][V], in L1 */
-    const void *const *input;  /* [H / V][gates of the cell][V] */
+    const void *recurrent;    /* [rows][units / V][gates of the phase][V], in L1 */
+    const void *const *input; /* [H / V][gates of the cell][V] */
     const void *const *h_prev;
     const void *const *c_prev;
     void *const *h;
     void *const *c;
     void *const *middle;
-    void *const *saved;        /* [slots][H]; NULL: keep nothing (one phase only) */
-    ptrdiff_t slot;            /* reals from one slot to the next */
+    void *const *saved; /* [slots][H]; NULL: keep nothing (one phase only) */
+    ptrdiff_t slot;     /* reals from one slot to the next */
 } fc_tile;
 
 /* What a cell's backward sees: whole rows.  dh: in, the gradient of h_t (of the middle

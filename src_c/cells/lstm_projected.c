@@ -8,15 +8,17 @@
  * slot is empty until backward puts dh_t there, for dW_hr = dh_t m_t^T.
  *
  *     dm = W_hr^T dh_t  (a product of the driver's)                          (4')
- *     the rest as in lstm.c with dm for dh                                   (3') to (1') */
+ *     the rest as in lstm.c, with dm for dh                        (3') to (1') */
 #include "lstm_math.h"
 
 static void lstm_projected_gates_forward(const fc_tile *t) {
-    FOR_EACH_BLOCK(t, r, u) store_row(t->middle, r, u, lstm_output(t, r, u));
+    FOR_EACH_BLOCK(t, r, u)
+        store_row(t->middle, r, u, lstm_output(t, r, u));
 }
 
 static void lstm_projected_out_forward(const fc_tile *t) {
-    FOR_EACH_BLOCK(t, r, u) store_row(t->h, r, u, recurrent_gate(t, r, u, 0, 1));
+    FOR_EACH_BLOCK(t, r, u)
+        store_row(t->h, r, u, recurrent_gate(t, r, u, 0, 1));
 }
 
 static void lstm_projected_out_backward(const fc_back_tile *t) {
@@ -28,7 +30,7 @@ static void lstm_projected_out_backward(const fc_back_tile *t) {
 
 static void lstm_projected_gates_backward(const fc_back_tile *t) {
     FOR_EACH_BACK_BLOCK(t, r, u)
-    lstm_gradients(t, r, u, load_mutable(t->dmiddle, r, u));
+        lstm_gradients(t, r, u, load_mutable(t->dmiddle, r, u));
 }
 
 static const fc_cell lstm_projected = {

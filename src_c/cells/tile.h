@@ -14,7 +14,8 @@
         for (ptrdiff_t u = 0; u < (t)->units; u += V)
 
 /* Input part of gate g, of a cell with `gates` gates. */
-FC_INLINE vreal input_gate(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int g, int gates) {
+FC_INLINE vreal input_gate(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int g,
+                           int gates) {
     return vload((const real *)t->input[r] + u * gates + g * V);
 }
 /* Recurrent part of the phase's gate g, of `gates` in this phase. */
@@ -32,7 +33,8 @@ FC_INLINE vreal load_mutable(void *const *rows, ptrdiff_t r, ptrdiff_t u) {
 FC_INLINE void store_row(void *const *rows, ptrdiff_t r, ptrdiff_t u, vreal x) {
     vstore((real *)rows[r] + u, x);
 }
-FC_INLINE void save_slot(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int slot, vreal x) {
+FC_INLINE void save_slot(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int slot,
+                         vreal x) {
     if (t->saved)
         vstore((real *)t->saved[r] + slot * t->slot + u, x);
 }

@@ -13,9 +13,10 @@
  *
  * *saved* is kept from forward to backward; *scratch* is garbage after every call and
  * may be shared by calls that do not overlap.  Buffers need no alignment; 64 bytes is
- * best.  No function prints, exits or keeps a pointer; nothing allocates.  Functions may
- * be called from several threads at once, and after fork.  `threads` counts the caller;
- * results of forward do not depend on it.  All arrays are of the stack's dtype, row-major, and do not overlap.
+ * best.  No function prints, exits or keeps a pointer; nothing allocates.  Functions
+ * may be called from several threads at once, and after fork.  `threads` counts the
+ * caller; results of forward do not depend on it.  All arrays are of the stack's dtype,
+ * row-major, and do not overlap.
  *
  * Weights are laid out as in torch.nn: w_ih (G H, I or D P), w_hh (G H, P), b_ih and
  * b_hh (G H) or NULL for zero, w_hr (P, H) for the projected LSTM; gate order i f g o
@@ -130,16 +131,16 @@ typedef struct fc_output {
 } fc_output;
 
 FC_API fc_status fc_forward(const fc_stack *stack, const void *packed,
-                            const fc_batch *batch, const fc_output *output,
-                            void *saved, void *scratch);
+                            const fc_batch *batch, const fc_output *output, void *saved,
+                            void *scratch);
 
 /* A BLAS of the caller's, by the Fortran interface.  Weight gradients use it where the
- * instruction set in use has no kernel that is as fast; NULL, or a NULL member: never. */
+ * instruction set in use has no kernel as fast; NULL (or a NULL member): never. */
 typedef struct fc_blas {
     void (*sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *,
                   int *, float *, float *, int *);
-    void (*dgemm)(char *, char *, int *, int *, int *, double *, double *, int *, double *,
-                  int *, double *, double *, int *);
+    void (*dgemm)(char *, char *, int *, int *, int *, double *, double *, int *,
+                  double *, int *, double *, double *, int *);
 } fc_blas;
 
 /* dy as y; dh, dc: gradients of the final states, or NULL.  dx as x, with its own
@@ -209,7 +210,7 @@ typedef struct fc_adam_rule {
     double beta1, beta2, eps;
     double rate;            /* lr / (1 - beta1^step) */
     double root_correction; /* (1 - beta2^step)^(-1/2) */
-    double decay, shrink;   /* weight decay in the gradient; 1 - lr decay apart from it */
+    double decay, shrink; /* weight decay in the gradient; 1 - lr decay apart from it */
 } fc_adam_rule;
 
 FC_API fc_status fc_adam(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t n, void *p,

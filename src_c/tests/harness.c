@@ -186,9 +186,9 @@ int slow_blas_calls(void) { return atomic_load(&blas_calls); }
 
 /* Column-major: c (m, n) = alpha a (m, k) b^T + beta c, with b (n, k). */
 #define DEFINE_GEMM(name, real)                                                        \
-    static void name(char *plain, char *transposed, int *m, int *n, int *k, real *alpha, \
-                     real *a, int *lda, real *b, int *ldb, real *beta, real *c,        \
-                     int *ldc) {                                                       \
+    static void name(char *plain, char *transposed, int *m, int *n, int *k,            \
+                     real *alpha, real *a, int *lda, real *b, int *ldb, real *beta,    \
+                     real *c, int *ldc) {                                              \
         CHECK(*plain == 'N' && *transposed == 'T');                                    \
         CHECK(*lda >= *m && *ldb >= *n && *ldc >= *m);                                 \
         atomic_fetch_add(&blas_calls, 1);                                              \

@@ -38,13 +38,15 @@ void describe(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints the counts; the test's exit code. */
 int finish(const char *test);
 
-/* ---- random values, the same in every run ------------------------------------------ */
+/* ---- random values, the same in every run ------------------------------------------
+ */
 
 void seed(uint64_t value);
 double uniform(double low, double high);
 bool chance(double probability);
 
-/* ---- memory ------------------------------------------------------------------------ */
+/* ---- memory ------------------------------------------------------------------------
+ */
 
 /* `size` bytes of 0xff (NaN in both types), `shift` past a multiple of 64, between
  * guards: release() checks that the guards are as they were, and under
@@ -69,7 +71,7 @@ void *zeros(ptrdiff_t count, size_t size);
 
 #define FOR_EACH_ISA(name)                                                             \
     for (int isa_ = 0; fc_isa_name(isa_); isa_++)                                      \
-        for (const char *name = fc_isa_name(isa_);                                     \
-             name && !fc_isa_select(name); name = NULL)
+        for (const char *name = fc_isa_name(isa_); name && !fc_isa_select(name);       \
+             name = NULL)
 
 #endif

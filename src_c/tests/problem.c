@@ -1,6 +1,7 @@
 #include "problem.h"
 
-/* ---- making one -------------------------------------------------------------------- */
+/* ---- making one --------------------------------------------------------------------
+ */
 
 static section next_section(problem *p, ptrdiff_t count) {
     section s = {p->count, count};
@@ -43,8 +44,9 @@ void problem_make(problem *p, const spec *from) {
     p->gates = fc_cell_gates(cell);
     p->has_c = fc_cell_states(cell) > 1;
     p->passes = s->layers * s->directions;
-    p->stack = (fc_stack){cell,      FC_F64,    s->in, s->hidden, projects ? s->proj : 0,
-                          s->layers, s->directions};
+    p->stack =
+        (fc_stack){cell,      FC_F64,       s->in, s->hidden, projects ? s->proj : 0,
+                   s->layers, s->directions};
     p->out = projects ? s->proj : s->hidden;
     p->x_rows = s->index ? 11 : 0;
     for (int i = 0; i < p->passes; i++) {
@@ -116,23 +118,24 @@ void outcome_free(outcome *o) {
     free(o->g);
 }
 
-/* ---- the core ---------------------------------------------------------------------- */
+/* ---- the core ----------------------------------------------------------------------
+ */
 
 static void *section_reals(const problem *p, fc_dtype dtype, section s) {
     return s.count ? reals_of(dtype, p->v + s.at, s.count) : NULL;
 }
 
-void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind, fc_stack *stack) {
+void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind,
+                   fc_stack *stack) {
     fc_weights weights[MOST_PASSES];
     size_t bytes;
     *stack = p->stack;
     stack->dtype = dtype;
     for (int i = 0; i < p->passes; i++)
-        weights[i] = (fc_weights){section_reals(p, dtype, p->w_ih[i]),
-                                  section_reals(p, dtype, p->w_hh[i]),
-                                  section_reals(p, dtype, p->b_ih[i]),
-                                  section_reals(p, dtype, p->b_hh[i]),
-                                  section_reals(p, dtype, p->w_hr[i])};
+        weights[i] = (fc_weights){
+            section_reals(p, dtype, p->w_ih[i]), section_reals(p, dtype, p->w_hh[i]),
+            section_reals(p, dtype, p->b_ih[i]), section_reals(p, dtype, p->b_hh[i]),
+            section_reals(p, dtype, p->w_hr[i])};
     CHECK_OK(fc_pack_size(stack, kind, &bytes));
     void *packed = take(bytes, 13);
     CHECK_OK(fc_pack(stack, kind, weights, packed));
@@ -159,13 +162,15 @@ static grid grid_new(const problem *p, fc_dtype dtype, ptrdiff_t n) {
         g.step = n + 3;
         g.row = steps * g.step;
     }
-    size_t reals = steps && rows ? (size_t)((steps - 1) * g.step + (rows - 1) * g.row + n) : 0;
+    size_t reals =
+        steps && rows ? (size_t)((steps - 1) * g.step + (rows - 1) * g.row + n) : 0;
     g.data = take(reals * real_size(dtype), real_size(dtype));
     return g;
 }
 
 /* What does not exist stays NaN. */
-static void grid_set(const problem *p, fc_dtype dtype, const grid *g, const double *from,
+static void grid_set(const problem *p, fc_dtype dtype, const grid *g,
+                     const double *from,
                      bool (*exists)(const problem *, ptrdiff_t, ptrdiff_t)) {
     for (ptrdiff_t t = 0; t < p->spec.steps; t++)
         for (ptrdiff_t row = 0; row < p->spec.rows; row++, from += g->n)
@@ -225,15 +230,15 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
         dx.data = take((size_t)p->x.count * real, real);
     else
         dx = grid_new(p, dtype, p->spec.in);
-    void *dh = reals_of(dtype, p->dh, p->h_count), *dc = reals_of(dtype, p->dc, p->c_count);
+    void *dh = reals_of(dtype, p->dh, p->h_count),
+         *dc = reals_of(dtype, p->dc, p->c_count);
     void *dh0 = take((size_t)p->h_count * real, real);
     void *dc0 = take((size_t)p->c_count * real, real);
     for (int i = 0; i < p->passes; i++)
-        gradients[i] = (fc_gradients){gradient_memory(dtype, p->w_ih[i]),
-                                      gradient_memory(dtype, p->w_hh[i]),
-                                      gradient_memory(dtype, p->b_ih[i]),
-                                      gradient_memory(dtype, p->b_hh[i]),
-                                      gradient_memory(dtype, p->w_hr[i])};
+        gradients[i] = (fc_gradients){
+            gradient_memory(dtype, p->w_ih[i]), gradient_memory(dtype, p->w_hh[i]),
+            gradient_memory(dtype, p->b_ih[i]), gradient_memory(dtype, p->b_hh[i]),
+            gradient_memory(dtype, p->w_hr[i])};
     fc_backward_io io = {.dy = dy.data,
                          .dy_step = dy.step,
                          .dy_row = dy.row,
@@ -267,7 +272,8 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
         release(all[i]);
 }
 
-void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind, outcome *o) {
+void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
+              outcome *o) {
     fc_stack stack;
     size_t bytes, real = real_size(dtype);
     void *packed = pack_weights(p, dtype, FC_PACK_FORWARD, &stack);
@@ -280,7 +286,8 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind, outc
     }
     grid y = grid_new(p, dtype, p->spec.directions * p->out);
     void *h0 = section_reals(p, dtype, p->h0), *c0 = section_reals(p, dtype, p->c0);
-    void *h = take((size_t)p->h_count * real, real), *c = take((size_t)p->c_count * real, real);
+    void *h = take((size_t)p->h_count * real, real),
+         *c = take((size_t)p->c_count * real, real);
     void *dropout = reals_of(dtype, p->dropout, (p->spec.layers - 1) * p->y_count);
     fc_batch batch = {.steps = p->spec.steps,
                       .rows = p->spec.rows,

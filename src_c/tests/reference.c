@@ -101,12 +101,9 @@ static step_fn *step_of(const char *cell) {
         const char *cell;
         step_fn *step;
     } steps[] = {
-        {"rnn_tanh", rnn_tanh},
-        {"rnn_relu", rnn_relu},
-        {"lstm", lstm},
-        {"lstm_projected", lstm_projected},
-        {"gru", gru},
-        {"gru_reset_before", gru_reset_before},
+        {"rnn_tanh", rnn_tanh}, {"rnn_relu", rnn_relu},
+        {"lstm", lstm},         {"lstm_projected", lstm_projected},
+        {"gru", gru},           {"gru_reset_before", gru_reset_before},
     };
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (!strcmp(steps[i].cell, cell))
@@ -133,7 +130,8 @@ static void run_row(problem *p, const double *v, bool replay, int pass, ptrdiff_
     ptrdiff_t width = s->directions * p->out;
     bool reverse = pass % s->directions == 1;
     double h[MOST_UNITS] = {0}, c[MOST_UNITS] = {0}, next[MOST_UNITS];
-    size_t h_bytes = (size_t)p->out * sizeof *h, c_bytes = (size_t)s->hidden * sizeof *c;
+    size_t h_bytes = (size_t)p->out * sizeof *h,
+           c_bytes = (size_t)s->hidden * sizeof *c;
     if (!s->no_states)
         memcpy(h, v + p->h0.at + h_at, h_bytes);
     if (!s->no_states && p->has_c)
@@ -150,7 +148,8 @@ static void run_row(problem *p, const double *v, bool replay, int pass, ptrdiff_
         }
         if (step_is_active(p, t, row)) {
             ptrdiff_t at = pass < s->directions && p->index ? p->index[pair] : pair;
-            w.positive = p->positive + ((pass * s->steps + t) * s->rows + row) * s->hidden;
+            w.positive =
+                p->positive + ((pass * s->steps + t) * s->rows + row) * s->hidden;
             step(&w, x + at * w.in, h, next, c);
             memcpy(h, next, h_bytes);
         }
@@ -163,7 +162,8 @@ static void run_row(problem *p, const double *v, bool replay, int pass, ptrdiff_
 
 static void run(problem *p, const double *v, bool replay, outcome *o) {
     const spec *s = &p->spec;
-    double *between[2] = {zeros(p->y_count, sizeof(double)), zeros(p->y_count, sizeof(double))};
+    double *between[2] = {zeros(p->y_count, sizeof(double)),
+                          zeros(p->y_count, sizeof(double))};
     const double *x = v + p->x.at;
     if (!CHECK(step_of(s->cell) != NULL && "reference.c knows this cell"))
         exit(1);
@@ -171,7 +171,8 @@ static void run(problem *p, const double *v, bool replay, outcome *o) {
         double *y = layer == s->layers - 1 ? o->y : between[layer % 2];
         for (int d = 0; d < s->directions; d++)
             for (ptrdiff_t row = 0; row < s->rows; row++)
-                run_row(p, v, replay, layer * s->directions + d, row, x, y + d * p->out, o);
+                run_row(p, v, replay, layer * s->directions + d, row, x, y + d * p->out,
+                        o);
         if (p->dropout && layer < s->layers - 1)
             for (ptrdiff_t i = 0; i < p->y_count; i++)
                 y[i] *= p->dropout[layer * p->y_count + i];

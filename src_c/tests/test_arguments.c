@@ -3,8 +3,8 @@
 
 #include "harness.h"
 
-static const fc_stack good_stack = {.dtype = FC_F32, .input_size = 3, .hidden_size = 4,
-                                    .layers = 2, .directions = 1};
+static const fc_stack good_stack = {
+    .dtype = FC_F32, .input_size = 3, .hidden_size = 4, .layers = 2, .directions = 1};
 enum { T = 3, B = 2, I = 3, H = 4, GATES = 4, MANY = 1024 };
 
 static fc_stack lstm_stack(void) {
@@ -13,7 +13,8 @@ static fc_stack lstm_stack(void) {
     return s;
 }
 
-/* ---- instruction sets and cells ------------------------------------------------------ */
+/* ---- instruction sets and cells
+ * ------------------------------------------------------ */
 
 static void test_names(void) {
     CHECK_STATUS(fc_isa_select(NULL), FC_NO_ISA);
@@ -29,7 +30,8 @@ static void test_names(void) {
     CHECK(fc_lanes((fc_dtype)7) == 0);
 }
 
-/* ---- stacks -------------------------------------------------------------------------- */
+/* ---- stacks
+ * -------------------------------------------------------------------------- */
 
 /* Every function that takes a stack gives this status for it. */
 static void expect_of_stack(const fc_stack *s, fc_status status) {
@@ -98,16 +100,18 @@ static void test_stacks(void) {
 
 /* Sizes that do not fit: refused by the size queries, for every cell and both types. */
 static void test_large_stacks(void) {
-    static const ptrdiff_t large[] = {PTRDIFF_MAX,     PTRDIFF_MAX - 1, PTRDIFF_MAX / 2,
-                                      PTRDIFF_MAX / 4, (ptrdiff_t)1 << 50,
-                                      (ptrdiff_t)1 << 40, (ptrdiff_t)1 << 32};
+    static const ptrdiff_t large[] = {
+        PTRDIFF_MAX,        PTRDIFF_MAX - 1,    PTRDIFF_MAX / 2,   PTRDIFF_MAX / 4,
+        (ptrdiff_t)1 << 50, (ptrdiff_t)1 << 40, (ptrdiff_t)1 << 32};
     size_t bytes;
     for (int cell = 0; fc_cell_name(cell); cell++) {
         bool projects = strstr(fc_cell_name(cell), "projected") != NULL;
         for (size_t i = 0; i < sizeof large / sizeof *large; i++) {
             for (int d = 0; d < 2; d++) {
-                describe("%s of %td units, f%d", fc_cell_name(cell), large[i], d ? 64 : 32);
-                fc_stack s = {cell, (fc_dtype)d, 3, large[i], projects ? large[i] : 0, 1, 1};
+                describe("%s of %td units, f%d", fc_cell_name(cell), large[i],
+                         d ? 64 : 32);
+                fc_stack s = {
+                    cell, (fc_dtype)d, 3, large[i], projects ? large[i] : 0, 1, 1};
                 CHECK_STATUS(fc_pack_size(&s, FC_PACK_FORWARD, &bytes), FC_TOO_LARGE);
                 CHECK_STATUS(fc_pack_size(&s, FC_PACK_BACKWARD, &bytes), FC_TOO_LARGE);
                 s = (fc_stack){cell, (fc_dtype)d, large[i], large[i], projects, 1, 1};
@@ -126,13 +130,15 @@ static void test_large_stacks(void) {
     CHECK_STATUS(fc_stream_size(&s, -1, &bytes), FC_BAD_ARGUMENT);
 }
 
-/* ---- batches ------------------------------------------------------------------------- */
+/* ---- batches
+ * ------------------------------------------------------------------------- */
 
 typedef struct buffers {
     fc_stack stack;
     void *packed, *packed_backward, *saved, *scratch;
     float x[T * B * I], y[T * B * H], dy[T * B * H], dx[T * B * I];
-    float w_ih[GATES * H * H], w_hh[GATES * H * H], g_ih[GATES * H * H], g_hh[GATES * H * H];
+    float w_ih[GATES * H * H], w_hh[GATES * H * H], g_ih[GATES * H * H],
+        g_hh[GATES * H * H];
     fc_batch batch;
     fc_output output;
     fc_backward_io io;
@@ -145,15 +151,20 @@ static void buffers_make(buffers *b) {
     size_t bytes;
     memset(b, 0, sizeof *b);
     b->stack = lstm_stack();
-    b->batch = (fc_batch){.steps = T, .rows = B, .x = b->x, .x_step = B * I, .x_row = I,
-                          .threads = 1};
+    b->batch = (fc_batch){
+        .steps = T, .rows = B, .x = b->x, .x_step = B * I, .x_row = I, .threads = 1};
     b->output = (fc_output){.y = b->y, .y_step = B * H, .y_row = H};
     for (int i = 0; i < 2; i++) {
         b->weights[i] = (fc_weights){.w_ih = b->w_ih, .w_hh = b->w_hh};
         b->gradients[i] = (fc_gradients){.w_ih = b->g_ih, .w_hh = b->g_hh};
     }
-    b->io = (fc_backward_io){.dy = b->dy, .dy_step = B * H, .dy_row = H, .dx = b->dx,
-                             .dx_step = B * I, .dx_row = I, .weights = b->gradients};
+    b->io = (fc_backward_io){.dy = b->dy,
+                             .dy_step = B * H,
+                             .dy_row = H,
+                             .dx = b->dx,
+                             .dx_step = B * I,
+                             .dx_row = I,
+                             .weights = b->gradients};
     CHECK_OK(fc_pack_size(&b->stack, FC_PACK_FORWARD, &bytes));
     b->packed = take(bytes, 1);
     CHECK_OK(fc_pack(&b->stack, FC_PACK_FORWARD, b->weights, b->packed));
@@ -176,7 +187,8 @@ static void buffers_free(buffers *b) {
 }
 
 static fc_status forward(buffers *b) {
-    return fc_forward(&b->stack, b->packed, &b->batch, &b->output, b->saved, b->scratch);
+    return fc_forward(&b->stack, b->packed, &b->batch, &b->output, b->saved,
+                      b->scratch);
 }
 static fc_status backward(buffers *b) {
     return fc_backward(&b->stack, b->packed_backward, &b->batch, &b->io, b->saved,
@@ -307,8 +319,10 @@ static void test_missing_pointers(void) {
     describe("other functions without");
     fc_stack s = b.stack;
     size_t bytes;
-    CHECK_STATUS(fc_forward(&s, b.packed, NULL, &b.output, NULL, b.scratch), FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_forward(&s, b.packed, &b.batch, NULL, NULL, b.scratch), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_forward(&s, b.packed, NULL, &b.output, NULL, b.scratch),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_forward(&s, b.packed, &b.batch, NULL, NULL, b.scratch),
+                 FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_backward(&s, b.packed_backward, &b.batch, NULL, b.saved, b.scratch),
                  FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_pack_size(&s, FC_PACK_FORWARD, NULL), FC_BAD_ARGUMENT);
@@ -347,7 +361,8 @@ static void test_no_table(void) {
     buffers_free(&b);
 }
 
-/* ---- dense layers, the loss, elementary functions --------------------------------------- */
+/* ---- dense layers, the loss, elementary functions
+ * --------------------------------------- */
 
 static void test_dense(void) {
     size_t bytes;
@@ -355,17 +370,21 @@ static void test_dense(void) {
     char memory[4096];
     const ptrdiff_t too_large = PTRDIFF_MAX / 2;
     describe("dense");
-    CHECK_STATUS(fc_linear_pack_size(FC_F32, -1, 2, FC_PACK_FORWARD, &bytes), FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_pack_size(FC_F32, 2, 0, FC_PACK_FORWARD, &bytes), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack_size(FC_F32, -1, 2, FC_PACK_FORWARD, &bytes),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack_size(FC_F32, 2, 0, FC_PACK_FORWARD, &bytes),
+                 FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_linear_pack_size((fc_dtype)9, 2, 2, FC_PACK_FORWARD, &bytes),
                  FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_pack_size(FC_F32, 2, 2, FC_PACK_FORWARD, NULL), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack_size(FC_F32, 2, 2, FC_PACK_FORWARD, NULL),
+                 FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_linear_pack_size(FC_F64, too_large, 2, FC_PACK_FORWARD, &bytes),
                  FC_TOO_LARGE);
     CHECK_STATUS(fc_linear_pack_size(FC_F64, (ptrdiff_t)1 << 32, (ptrdiff_t)1 << 32,
                                      FC_PACK_BACKWARD, &bytes),
                  FC_TOO_LARGE);
-    CHECK_STATUS(fc_linear_scratch_size(FC_F64, 2, 2, too_large, 1, &bytes), FC_TOO_LARGE);
+    CHECK_STATUS(fc_linear_scratch_size(FC_F64, 2, 2, too_large, 1, &bytes),
+                 FC_TOO_LARGE);
     CHECK_STATUS(fc_linear_scratch_size(FC_F64, (ptrdiff_t)1 << 52, 2, 0, 1, &bytes),
                  FC_TOO_LARGE);
     CHECK_STATUS(fc_linear_scratch_size(FC_F64, 2, 2, 3, 0, &bytes), FC_BAD_ARGUMENT);
@@ -375,17 +394,23 @@ static void test_dense(void) {
     CHECK_STATUS(fc_linear_pack(FC_F32, 2, 2, FC_PACK_FORWARD, x, NULL, NULL),
                  FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, NULL, 1, x, y, 1), FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, 1, NULL, y, 1), FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, 1, x, NULL, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, 1, NULL, y, 1),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, 1, x, NULL, 1),
+                 FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, -1, x, y, 1), FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, 1, x, y, 0), FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, too_large, x, y, 1), FC_TOO_LARGE);
-    CHECK_STATUS(fc_linear_backward(FC_F32, 2, 2, NULL, 1, x, x, y, y, y, NULL, memory, 1),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_backward(FC_F32, 2, 2, memory, 1, x, NULL, y, y, y, NULL, memory, 1),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_backward(FC_F32, 2, 2, memory, 1, x, x, y, y, y, NULL, NULL, 1),
-                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, too_large, x, y, 1),
+                 FC_TOO_LARGE);
+    CHECK_STATUS(
+        fc_linear_backward(FC_F32, 2, 2, NULL, 1, x, x, y, y, y, NULL, memory, 1),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(
+        fc_linear_backward(FC_F32, 2, 2, memory, 1, x, NULL, y, y, y, NULL, memory, 1),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(
+        fc_linear_backward(FC_F32, 2, 2, memory, 1, x, x, y, y, y, NULL, NULL, 1),
+        FC_BAD_ARGUMENT);
 }
 
 static void test_loss(void) {
@@ -406,8 +431,8 @@ static void test_loss(void) {
                  FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_cross_entropy(FC_F32, -1, 2, x, targets, -100, 0, 1, loss, dx, 1),
                  FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_cross_entropy(FC_F32, PTRDIFF_MAX / 2, 4, x, targets, -100, 0, 1, loss,
-                                  dx, 1),
+    CHECK_STATUS(fc_cross_entropy(FC_F32, PTRDIFF_MAX / 2, 4, x, targets, -100, 0, 1,
+                                  loss, dx, 1),
                  FC_TOO_LARGE);
     CHECK_STATUS(fc_cross_entropy(FC_F32, 2, 2, x, targets, -100, 0, 1, loss, dx, 0),
                  FC_BAD_ARGUMENT);

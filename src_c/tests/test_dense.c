@@ -11,7 +11,8 @@ static double *random_values(ptrdiff_t n) {
     return values;
 }
 
-/* ---- dense layer --------------------------------------------------------------------- */
+/* ---- dense layer
+ * --------------------------------------------------------------------- */
 
 typedef struct dense {
     ptrdiff_t in, out, rows;
@@ -82,8 +83,8 @@ static void dense_core(const dense *l, fc_dtype dtype, int threads, const fc_bla
     CHECK_OK(fc_linear_scratch_size(dtype, l->in, l->out, l->rows, threads, &bytes));
     void *scratch = take(bytes, 37), *dx = take((size_t)(l->rows * l->in) * real, real);
     void *dw = full_of(dtype, l->out * l->in, 0.25), *db = full_of(dtype, l->out, 0.25);
-    CHECK_OK(fc_linear_backward(dtype, l->in, l->out, packed, l->rows, x, dy, dx, dw, db,
-                                blas, scratch, threads));
+    CHECK_OK(fc_linear_backward(dtype, l->in, l->out, packed, l->rows, x, dy, dx, dw,
+                                db, blas, scratch, threads));
     doubles_of(dtype, dx, l->rows * l->in, r->dx);
     doubles_of(dtype, dw, l->out * l->in, r->dw);
     doubles_of(dtype, db, l->out, r->db);
@@ -92,8 +93,8 @@ static void dense_core(const dense *l, fc_dtype dtype, int threads, const fc_bla
     for (ptrdiff_t i = 0; i < l->out; i++)
         r->db[i] -= 0.25;
     /* Any of the three may be left out. */
-    CHECK_OK(fc_linear_backward(dtype, l->in, l->out, packed, l->rows, x, dy, NULL, NULL,
-                                NULL, NULL, scratch, threads));
+    CHECK_OK(fc_linear_backward(dtype, l->in, l->out, packed, l->rows, x, dy, NULL,
+                                NULL, NULL, NULL, scratch, threads));
     CHECK_OK(fc_linear_backward(dtype, l->in, l->out, packed, l->rows, x, dy, NULL, dw,
                                 NULL, NULL, scratch, threads));
     void *all[] = {packed, x, dy, y, scratch, dx, dw, db};
@@ -103,8 +104,13 @@ static void dense_core(const dense *l, fc_dtype dtype, int threads, const fc_bla
 
 static void test_dense(ptrdiff_t in, ptrdiff_t out, ptrdiff_t rows, bool bias) {
     seed((uint64_t)(in * 1000 + out * 10 + rows));
-    dense l = {in, out, rows, random_values(in * out), bias ? random_values(out) : NULL,
-               random_values(rows * in), random_values(rows * out)};
+    dense l = {in,
+               out,
+               rows,
+               random_values(in * out),
+               bias ? random_values(out) : NULL,
+               random_values(rows * in),
+               random_values(rows * out)};
     dense_result wanted = dense_result_new(&l), got = dense_result_new(&l),
                  threaded = dense_result_new(&l);
     dense_reference(&l, &wanted);
@@ -135,7 +141,8 @@ static void test_dense(ptrdiff_t in, ptrdiff_t out, ptrdiff_t rows, bool bias) {
     free(l.dy);
 }
 
-/* ---- cross-entropy ------------------------------------------------------------------- */
+/* ---- cross-entropy
+ * ------------------------------------------------------------------- */
 
 typedef struct loss_case {
     ptrdiff_t rows, n;
@@ -160,7 +167,8 @@ static void loss_reference(const loss_case *c, double *loss, double *dlogits) {
             sum += exp(x[i] - largest);
             mean += x[i] / (double)c->n;
         }
-        double of_target = (1 - c->smoothing) * x[c->targets[row]] + c->smoothing * mean;
+        double of_target =
+            (1 - c->smoothing) * x[c->targets[row]] + c->smoothing * mean;
         loss[row] = largest + log(sum) - of_target;
         for (ptrdiff_t i = 0; i < c->n; i++) {
             double wanted = c->smoothing / (double)c->n +
@@ -176,8 +184,8 @@ static void loss_core(const loss_case *c, fc_dtype dtype, int threads, double *l
     size_t real = real_size(dtype);
     void *x = reals_of(dtype, c->logits, count), *dx = take((size_t)count * real, real);
     double *losses = take((size_t)c->rows * sizeof *losses, 8);
-    CHECK_OK(fc_cross_entropy(dtype, c->rows, c->n, x, c->targets, ignored, c->smoothing,
-                              c->scale, losses, dx, threads));
+    CHECK_OK(fc_cross_entropy(dtype, c->rows, c->n, x, c->targets, ignored,
+                              c->smoothing, c->scale, losses, dx, threads));
     doubles_of(FC_F64, losses, c->rows, loss);
     doubles_of(dtype, dx, count, dlogits);
     release(x);
@@ -188,7 +196,8 @@ static void loss_core(const loss_case *c, fc_dtype dtype, int threads, double *l
 static void test_loss(ptrdiff_t rows, ptrdiff_t n, double smoothing, double spread) {
     seed((uint64_t)(rows * 100 + n));
     ptrdiff_t count = rows * n;
-    double *logits = zeros(count, 8), *loss = zeros(rows, 8), *dlogits = zeros(count, 8);
+    double *logits = zeros(count, 8), *loss = zeros(rows, 8),
+           *dlogits = zeros(count, 8);
     double *got_loss = zeros(rows, 8), *got = zeros(count, 8);
     double *threaded_loss = zeros(rows, 8), *threaded = zeros(count, 8);
     int64_t *targets = zeros(rows, 8);
@@ -210,7 +219,8 @@ static void test_loss(ptrdiff_t rows, ptrdiff_t n, double smoothing, double spre
             CHECK_SAME_BITS(got, threaded, count);
         }
     }
-    void *all[] = {logits, loss, dlogits, got_loss, got, threaded_loss, threaded, targets};
+    void *all[] = {logits, loss,          dlogits,  got_loss,
+                   got,    threaded_loss, threaded, targets};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }
@@ -246,8 +256,8 @@ static void test_bad_index(void) {
     for (int i = 0; i < 4; i++) {
         int64_t targets[2] = {0, bad[i]};
         describe("target %lld", (long long)bad[i]);
-        CHECK_STATUS(fc_cross_entropy(FC_F64, 2, 3, logits, targets, ignored, 0, 1, loss,
-                                      dlogits, 1),
+        CHECK_STATUS(fc_cross_entropy(FC_F64, 2, 3, logits, targets, ignored, 0, 1,
+                                      loss, dlogits, 1),
                      FC_BAD_INDEX);
         CHECK(loss[0] == 7 && dlogits[0] == 7); /* nothing was done */
         /* An ignore_index may be any value. */

@@ -72,9 +72,12 @@ static void test_double_accuracy(void) {
         double worst = 0;
         for (int i = 0; i < N; i++) {
             long double t = x[i];
-            long double exact = f == EXP ? expl(t) : f == TANH ? tanhl(t) : 1 / (1 + expl(-t));
+            long double exact = f == EXP    ? expl(t)
+                                : f == TANH ? tanhl(t)
+                                            : 1 / (1 + expl(-t));
             double rounded = (double)exact;
-            double ulp = fmax(nextafter(fabs(rounded), INFINITY) - fabs(rounded), 0x1p-1074);
+            double ulp =
+                fmax(nextafter(fabs(rounded), INFINITY) - fabs(rounded), 0x1p-1074);
             if (isfinite(rounded))
                 worst = fmax(worst, (double)(fabsl((long double)y[i] - exact) / ulp));
         }
@@ -99,8 +102,8 @@ static void test_tails(fc_dtype dtype) {
         release(to);
         for (ptrdiff_t n = 0; n <= LONGEST; n++) {
             for (ptrdiff_t skip = 0; skip < 3; skip++) {
-                describe("%s f%d %s n=%td from %td", fc_isa(), dtype == FC_F64 ? 64 : 32,
-                         functions[f].name, n, skip);
+                describe("%s f%d %s n=%td from %td", fc_isa(),
+                         dtype == FC_F64 ? 64 : 32, functions[f].name, n, skip);
                 void *part = reals_of(dtype, x + skip, n), *y = reals_of(dtype, x, n);
                 CHECK_OK(functions[f].run(dtype, n, part, y));
                 doubles_of(dtype, y, n, got);

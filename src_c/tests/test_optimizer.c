@@ -12,14 +12,16 @@ static double *random_values(ptrdiff_t n) {
 }
 
 /* Kingma & Ba, ICLR 2015, algorithm 1; decoupled decay as Loshchilov & Hutter, 2019. */
-static void adam_reference(double lr, double decay, bool decoupled, int step, ptrdiff_t n,
-                           double *p, const double *g, double *m, double *v) {
+static void adam_reference(double lr, double decay, bool decoupled, int step,
+                           ptrdiff_t n, double *p, const double *g, double *m,
+                           double *v) {
     const double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
     for (ptrdiff_t i = 0; i < n; i++) {
         double gi = decoupled ? g[i] : g[i] + decay * p[i];
         m[i] = beta1 * m[i] + (1 - beta1) * gi;
         v[i] = beta2 * v[i] + (1 - beta2) * gi * gi;
-        double mean = m[i] / (1 - pow(beta1, step)), square = v[i] / (1 - pow(beta2, step));
+        double mean = m[i] / (1 - pow(beta1, step)),
+               square = v[i] / (1 - pow(beta2, step));
         p[i] -= lr * mean / (sqrt(square) + eps) + (decoupled ? lr * decay * p[i] : 0);
     }
 }
@@ -35,8 +37,10 @@ static fc_adam_rule rule_of(double lr, double decay, bool decoupled, int step) {
 }
 
 static void test_adam(fc_dtype dtype, ptrdiff_t n, double decay, bool decoupled) {
-    double *p = random_values(n), *m = zeros(n, 8), *v = zeros(n, 8), *got = zeros(n, 8);
-    void *cp = reals_of(dtype, p, n), *cm = reals_of(dtype, m, n), *cv = reals_of(dtype, v, n);
+    double *p = random_values(n), *m = zeros(n, 8), *v = zeros(n, 8),
+           *got = zeros(n, 8);
+    void *cp = reals_of(dtype, p, n), *cm = reals_of(dtype, m, n),
+         *cv = reals_of(dtype, v, n);
     for (int step = 1; step <= STEPS; step++) {
         double *g = random_values(n);
         void *cg = reals_of(dtype, g, n);
@@ -73,7 +77,8 @@ static void test_sum_of_squares(fc_dtype dtype, ptrdiff_t n) {
 
 /* float32 values whose squares overflow or vanish in float32. */
 static void test_extreme_squares(void) {
-    float large[3] = {1e30f, 1e30f, 1e30f}, small[3] = {1e-30f, 1e-30f, 1e-30f}, bad[3] = {1, NAN, 1};
+    float large[3] = {1e30f, 1e30f, 1e30f}, small[3] = {1e-30f, 1e-30f, 1e-30f},
+          bad[3] = {1, NAN, 1};
     double sum;
     describe("%s extreme squares", fc_isa());
     CHECK_OK(fc_sum_of_squares(FC_F32, 3, large, &sum));

@@ -1,4 +1,5 @@
-/* Calls from several threads at once, each with several threads, and fork among them. */
+/* Calls from several threads at once, each with several threads, and fork among them.
+ */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -9,8 +10,13 @@
 enum { CALLERS = 4, CALLS = 25, FORKS = 10 };
 
 /* Enough work that four threads are used. */
-static const spec of_lstm = {.cell = "lstm", .in = 29, .hidden = 33, .layers = 1,
-                             .directions = 1, .steps = 40, .rows = 8};
+static const spec of_lstm = {.cell = "lstm",
+                             .in = 29,
+                             .hidden = 33,
+                             .layers = 1,
+                             .directions = 1,
+                             .steps = 40,
+                             .rows = 8};
 
 static problem shared;
 static outcome wanted;

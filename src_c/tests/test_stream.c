@@ -27,8 +27,10 @@ static void run_steps(streaming *s, const problem *p, void *memory, ptrdiff_t fi
                       ptrdiff_t last, double *y) {
     fc_dtype dtype = s->stack.dtype;
     for (ptrdiff_t t = first; t < last; t++) {
-        void *x = reals_of(dtype, p->v + p->x.at + t * s->rows * s->in, s->rows * s->in);
-        void *to = take((size_t)(s->rows * s->out) * real_size(dtype), real_size(dtype));
+        void *x =
+            reals_of(dtype, p->v + p->x.at + t * s->rows * s->in, s->rows * s->in);
+        void *to =
+            take((size_t)(s->rows * s->out) * real_size(dtype), real_size(dtype));
         CHECK_OK(fc_stream_step(&s->stack, s->packed, s->rows, x, to, memory));
         doubles_of(dtype, to, s->rows * s->out, y + t * s->rows * s->out);
         release(x);
@@ -49,7 +51,8 @@ static void check_states(const streaming *s, const problem *p, const void *memor
                          const double *h_wanted, const double *c_wanted) {
     fc_dtype dtype = s->stack.dtype;
     size_t real = real_size(dtype);
-    void *h = take((size_t)p->h_count * real, real), *c = take((size_t)p->c_count * real, real);
+    void *h = take((size_t)p->h_count * real, real),
+         *c = take((size_t)p->c_count * real, real);
     outcome got = outcome_new(p);
     CHECK_OK(fc_stream_get(&s->stack, s->rows, memory, h, p->has_c ? c : NULL));
     doubles_of(dtype, h, p->h_count, got.h);
@@ -66,7 +69,8 @@ static void test_against_forward(const problem *p, fc_dtype dtype, const outcome
     streaming s = streaming_new(p, dtype, 21);
     if (!p->spec.no_states) {
         set_states(&s, p);
-        check_states(&s, p, s.memory, p->v + p->h0.at, p->v + p->c0.at); /* round trip */
+        check_states(&s, p, s.memory, p->v + p->h0.at,
+                     p->v + p->c0.at); /* round trip */
     }
     run_steps(&s, p, s.memory, 0, p->spec.steps, got->y);
     CHECK_SAME_BITS(got->y, whole->y, p->y_count);
@@ -101,17 +105,23 @@ static void test_cell(const char *cell) {
     static const ptrdiff_t rows_[] = {0, 1, 2, 3, 7, 9};
     for (size_t i = 0; i < sizeof rows_ / sizeof *rows_; i++) {
         for (int layers = 1; layers <= 3; layers++) {
-            spec from = {.cell = cell, .in = 5, .hidden = layers == 2 ? 33 : 9,
-                         .proj = layers == 2 ? 17 : 4, .layers = layers, .directions = 1,
-                         .steps = 6, .rows = rows_[i], .no_states = layers == 3};
+            spec from = {.cell = cell,
+                         .in = 5,
+                         .hidden = layers == 2 ? 33 : 9,
+                         .proj = layers == 2 ? 17 : 4,
+                         .layers = layers,
+                         .directions = 1,
+                         .steps = 6,
+                         .rows = rows_[i],
+                         .no_states = layers == 3};
             problem p;
             seed(700 + i);
             problem_make(&p, &from);
             outcome whole = outcome_new(&p), got = outcome_new(&p);
             FOR_EACH_ISA(isa) {
                 for (int d = 0; d < 2; d++) {
-                    describe("stream, %s, L%d B%td, %s f%d", cell, layers, rows_[i], isa,
-                             d ? 64 : 32);
+                    describe("stream, %s, L%d B%td, %s f%d", cell, layers, rows_[i],
+                             isa, d ? 64 : 32);
                     run_core(&p, (fc_dtype)d, 1, INFERENCE, &whole);
                     test_against_forward(&p, (fc_dtype)d, &whole, &got);
                     test_copy(&p, (fc_dtype)d, &got);

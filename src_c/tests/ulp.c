@@ -36,7 +36,6 @@ typedef struct worst {
     long wrong; /* NaN where there should be a number, and the other way round */
 } worst;
 
-
 /* The exact result to more than twice a float's precision.  `exponent`: 2^exponent <=
  * |x| < 2^(exponent + 1). */
 static double exact(int function, int exponent, double x) {
@@ -98,8 +97,8 @@ static bool expected_bits(int function, int exponent, bool negative, uint32_t *b
 }
 
 static void check_block(int function, uint32_t first, worst *w) {
-    static fc_status (*const run[])(fc_dtype, ptrdiff_t, const void *, void *) = {
-        fc_exp, fc_sigmoid, fc_tanh};
+    static fc_status (*const run[])(fc_dtype, ptrdiff_t, const void *,
+                                    void *) = {fc_exp, fc_sigmoid, fc_tanh};
     float x[BLOCK], y[BLOCK];
     uint32_t x_bits[BLOCK], y_bits[BLOCK], bits, different = 0;
     int exponent = (int)(first >> 23 & 255) - 127;
@@ -165,7 +164,8 @@ static worst check_function(int function, int threads) {
 }
 
 int main(int count, char **arguments) {
-    long threads = count > 1 ? strtol(arguments[1], NULL, 10) : sysconf(_SC_NPROCESSORS_ONLN);
+    long threads =
+        count > 1 ? strtol(arguments[1], NULL, 10) : sysconf(_SC_NPROCESSORS_ONLN);
     int failed = 0;
     threads = threads < 1 ? 1 : threads > MOST_THREADS ? MOST_THREADS : threads;
     printf("%-10s %-8s %8s  %-15s %s\n", "set", "function", "ulp", "at x", "wrong NaN");
