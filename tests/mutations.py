@@ -222,8 +222,8 @@ MUTATIONS = [
     ),
     (
         "fastcell/layers/recurrent.py",
-        "self._packs[backward] = (key, packed)",
-        "self._packs[backward] = (known or key, packed)",
+        "        if known != key:\n",
+        "        if known is None:\n",
         "packed weights are not made anew",
     ),
     (

@@ -1,11 +1,19 @@
-/* Calls from several threads at once, each with several threads, and fork among them.
- */
+/* Calls from several threads at once, each with several threads, and fork. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "problem.h"
+
+#if defined(__has_feature) /* clang */
+#define UNDER_THREAD_SANITIZER __has_feature(thread_sanitizer)
+#elif defined(__SANITIZE_THREAD__)
+#define UNDER_THREAD_SANITIZER 1
+#else
+#define UNDER_THREAD_SANITIZER 0
+#endif
 
 enum { CALLERS = 4, CALLS = 25, FORKS = 10 };
 
@@ -20,7 +28,6 @@ static const spec of_lstm = {.cell = "lstm",
 
 static problem shared;
 static outcome wanted;
-static atomic_bool stop;
 
 static void compute_and_compare(int threads) {
     outcome got = outcome_new(&shared);
@@ -38,12 +45,6 @@ static void *call_often(void *argument) {
     return NULL;
 }
 
-static void *call_until_stopped(void *argument) {
-    while (!atomic_load(&stop))
-        compute_and_compare(*(const int *)argument);
-    return NULL;
-}
-
 static void test_many_callers(void) {
     pthread_t callers[CALLERS];
     int threads[CALLERS] = {2, 3, 4, 2};
@@ -57,6 +58,15 @@ static void test_many_callers(void) {
 static void test_many_threads(void) {
     for (int threads = 1; threads <= 300; threads += 50)
         compute_and_compare(threads);
+}
+
+#if !UNDER_THREAD_SANITIZER
+static atomic_bool stop;
+
+static void *call_until_stopped(void *argument) {
+    while (!atomic_load(&stop))
+        compute_and_compare(*(const int *)argument);
+    return NULL;
 }
 
 static bool child_computes(void) {
@@ -93,6 +103,7 @@ static void test_fork(void) {
     check_fork(); /* with the pool at rest */
     compute_and_compare(2);
 }
+#endif
 
 int main(void) {
     seed(800);
@@ -101,7 +112,11 @@ int main(void) {
     run_core(&shared, FC_F32, 1, GRADIENTS, &wanted);
     test_many_callers();
     test_many_threads();
+#if UNDER_THREAD_SANITIZER
+    printf("pool: no fork, ThreadSanitizer has no threads in a child\n");
+#else
     test_fork();
+#endif
     outcome_free(&wanted);
     problem_free(&shared);
     return finish("pool");
