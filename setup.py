@@ -28,6 +28,7 @@ if sanitizers := os.environ.get("FASTCELL_SANITIZE"):
     LINK += [f"-fsanitize={sanitizers}"]
 
 HEADERS = sorted(glob("src_c/**/*.[hc]", recursive=True))
+INCLUDED = ["fastcell/_core.pxd", *sorted(glob("fastcell/_core_*.pxi"))]
 
 
 def library(name: str, sources: list[str], flags: list[str]) -> tuple[str, dict]:
@@ -58,7 +59,7 @@ setup(
             extra_compile_args=["-O2", "-g0", "-pthread"],
             extra_link_args=LINK,
             libraries=["m"],
-            depends=HEADERS,  # a changed library must be linked again
+            depends=HEADERS + INCLUDED,  # a changed library must be linked again
         ),
         Extension("fastcell._blas", ["fastcell/_blas.pyx"]),
     ],

@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "fastcell"
 CORE = ROOT / "src_c"
+SOURCES = (".py", ".pyx", ".pxd", ".pxi")
 
 NEVER_MINE = {".git", "build", "dist", "__pycache__", "node_modules", ".benchmarks"}
 TEXT = {
@@ -22,6 +23,7 @@ TEXT = {
         ".py",
         ".pyx",
         ".pxd",
+        ".pxi",
         ".pyi",
         ".c",
         ".h",
@@ -168,15 +170,25 @@ def test_no_flag_breaks_ieee_arithmetic():
 def test_only_core_names_the_c_header():
     named = {
         path.name
-        for path in files(PACKAGE, ".py", ".pyx", ".pxd")
+        for path in files(PACKAGE, *SOURCES)
         if re.search(r"fastcell\.h\b", path.read_text())
     }
     assert named
     assert named <= {"_core.pyx", "_core.pxd"}
 
 
+def test_core_is_one_extension_of_several_files():
+    # A second one would have a thread pool and a dispatch table of its own.
+    included = re.findall(
+        r'^include "(.+)"$', (PACKAGE / "_core.pyx").read_text(), re.M
+    )
+    assert included
+    assert sorted(included) == [path.name for path in files(PACKAGE, ".pxi")]
+    assert [p.name for p in files(PACKAGE, ".pyx")] == ["_blas.pyx", "_core.pyx"]
+
+
 def test_only_blas_names_scipys_blas():
-    for path in files(PACKAGE, ".py", ".pyx", ".pxd"):
+    for path in files(PACKAGE, *SOURCES):
         code = [line.partition("#")[0] for line in path.read_text().splitlines()]
         if path.stem != "_blas":
             assert not any(re.search(r"import.*cython_blas", c) for c in code), path
@@ -303,7 +315,7 @@ def test_no_file_names_a_place_of_one_machine():
 
 
 def test_modules_are_short():
-    for path in [*files(PACKAGE, ".py"), *files(CORE, ".c", ".h")]:
+    for path in [*files(PACKAGE, *SOURCES), *files(CORE, ".c", ".h")]:
         lines = path.read_text().count("\n")
         assert lines <= 600, f"{path} has {lines} lines: two modules?"
 

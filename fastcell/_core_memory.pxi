@@ -1,0 +1,97 @@
+# Memory of one call: the caller's buffers, held and checked; scratch, used again.
+
+cdef enum:
+    MOST_VIEWS = 16
+
+
+cdef class Views:
+    """Buffers held for the time of one call."""
+
+    cdef Py_buffer view[MOST_VIEWS]
+    cdef int count
+
+    def __cinit__(self):
+        self.count = 0
+
+    def __dealloc__(self):
+        for i in range(self.count):
+            PyBuffer_Release(&self.view[i])
+
+    cdef Py_buffer *get(self, object array, int writable, Py_ssize_t itemsize) except NULL:
+        cdef int flags = PyBUF_STRIDES | PyBUF_FORMAT
+        cdef Py_buffer *view
+        if self.count == MOST_VIEWS:
+            raise ValueError("too many arrays for one call")
+        view = &self.view[self.count]
+        PyObject_GetBuffer(array, view, flags | (PyBUF_WRITABLE if writable else 0))
+        self.count += 1
+        if view.itemsize != itemsize:
+            raise ValueError(
+                f"array: expected items of {itemsize} bytes, got {view.itemsize}"
+            )
+        return view
+
+    cdef void *contiguous(
+        self, object array, int writable, Py_ssize_t itemsize, Py_ssize_t items
+    ) except? NULL:
+        """A C-contiguous array of so many items; NULL for None."""
+        cdef Py_buffer *view
+        cdef Py_ssize_t expected
+        cdef int i
+        if array is None:
+            return NULL
+        view = self.get(array, writable, itemsize)
+        if view.len != items * itemsize:
+            raise ValueError(f"array: expected {items} items, got {view.len // itemsize}")
+        expected = itemsize
+        for i in range(view.ndim - 1, -1, -1):
+            if view.shape[i] > 1 and view.strides[i] != expected:
+                raise ValueError("array: expected C-contiguous memory")
+            expected *= view.shape[i]
+        return view.buf
+
+    cdef Py_buffer *rows(
+        self, object array, int writable, Py_ssize_t itemsize, Py_ssize_t steps,
+        Py_ssize_t rows, Py_ssize_t width,
+    ) except NULL:
+        """A (T, B, n) array whose last axis is contiguous."""
+        cdef Py_buffer *view = self.get(array, writable, itemsize)
+        if (
+            view.ndim != 3
+            or view.shape[0] != steps
+            or view.shape[1] != rows
+            or view.shape[2] != width
+            or (width > 1 and view.strides[2] != itemsize)
+            or view.strides[0] % itemsize
+            or view.strides[1] % itemsize
+        ):
+            raise ValueError("array: expected (T, B, n) rows of consecutive items")
+        return view
+
+
+def aligned_empty(Py_ssize_t size, bint zeroed=False):
+    """Return `size` bytes that start at a multiple of 64."""
+    memory = (np.zeros if zeroed else np.empty)(size + 63, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size]
+
+
+# Scratch is garbage between calls, so the last few buffers are used again: a fresh one
+# would cost a page fault every 4 KB.
+cdef list free_scratch = []
+cdef enum:
+    MOST_FREE_BYTES = 128 * 1024 * 1024
+
+
+cdef object take_scratch(size_t size):
+    cdef object found = None
+    if free_scratch:
+        found = free_scratch.pop()
+        if len(found) >= <Py_ssize_t> size:
+            return found
+    return aligned_empty(size)
+
+
+cdef object give_scratch(object scratch):
+    if len(free_scratch) < 2 and len(scratch) <= MOST_FREE_BYTES:
+        free_scratch.append(scratch)

@@ -1,0 +1,248 @@
+# Stacks of recurrent layers over whole sequences.
+
+cdef class Batch:
+    """What forward and backward share about one batch: arrays, or None."""
+
+    cdef readonly Py_ssize_t steps, rows
+    cdef readonly object x, index, lengths, mask, reset, h0, c0, dropout
+    cdef readonly int threads
+
+    def __init__(
+        self, Py_ssize_t steps, Py_ssize_t rows, x, index, lengths, mask, reset, h0, c0,
+        dropout, int threads,
+    ):
+        self.steps = steps
+        self.rows = rows
+        self.x = x
+        self.index = index
+        self.lengths = lengths
+        self.mask = mask
+        self.reset = reset
+        self.h0 = h0
+        self.c0 = c0
+        self.dropout = dropout
+        self.threads = threads
+
+
+cdef class Stack:
+    """Layers of one cell: sizes, packed weights, forward and backward."""
+
+    cdef fc_stack stack
+    cdef Py_ssize_t itemsize
+
+    def __init__(
+        self, str cell, bint double_precision, Py_ssize_t input_size,
+        Py_ssize_t hidden_size, Py_ssize_t proj_size, int layers, int directions,
+    ):
+        cdef size_t size
+        self.stack.cell = fc_cell_index(cell.encode())
+        if self.stack.cell < 0:
+            raise ValueError(f"cell: expected one of {', '.join(cells())}, got {cell!r}")
+        self.stack.dtype = FC_F64 if double_precision else FC_F32
+        self.itemsize = 8 if double_precision else 4
+        self.stack.input_size = input_size
+        self.stack.hidden_size = hidden_size
+        self.stack.proj_size = proj_size
+        self.stack.layers = layers
+        self.stack.directions = directions
+        check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
+
+    cdef Py_ssize_t out(self):
+        return self.stack.proj_size if self.stack.proj_size else self.stack.hidden_size
+
+    def pack(self, bint backward, list weights):
+        """Pack weights: a list of (w_ih, w_hh, b_ih, b_hh, w_hr) per layer and direction."""
+        cdef fc_pack_kind kind = FC_PACK_BACKWARD if backward else FC_PACK_FORWARD
+        cdef Py_ssize_t gates = fc_cell_gates(self.stack.cell) * self.stack.hidden_size
+        cdef size_t size
+        cdef int i, passes = self.stack.layers * self.stack.directions
+        cdef bytearray table = bytearray(passes * sizeof(fc_weights))
+        cdef fc_weights *w = <fc_weights *> <char *> table
+        cdef Views views
+        if len(weights) != passes:
+            raise ValueError(f"weights: expected {passes} tuples, got {len(weights)}")
+        check(fc_pack_size(&self.stack, kind, &size))
+        holders = []
+        for i in range(passes):
+            w_ih, w_hh, b_ih, b_hh, w_hr = weights[i]
+            views = Views()
+            holders.append(views)
+            w[i].w_ih = views.contiguous(w_ih, 0, self.itemsize, gates * self.width(i))
+            w[i].w_hh = views.contiguous(w_hh, 0, self.itemsize, gates * self.out())
+            w[i].b_ih = views.contiguous(b_ih, 0, self.itemsize, gates)
+            w[i].b_hh = views.contiguous(b_hh, 0, self.itemsize, gates)
+            w[i].w_hr = views.contiguous(
+                w_hr, 0, self.itemsize, self.out() * self.stack.hidden_size
+            )
+        packed = aligned_empty(size)
+        cdef uint8_t[::1] memory = packed
+        with nogil:
+            check(fc_pack(&self.stack, kind, w, &memory[0]))
+        return packed
+
+    cdef Py_ssize_t width(self, int one_pass):
+        """Input features of a pass (layer and direction)."""
+        if one_pass < self.stack.directions:
+            return self.stack.input_size
+        return self.stack.directions * self.out()
+
+    cdef int fill(self, Batch call, fc_batch *batch, Views views) except -1:
+        """Pointers of what forward and backward share."""
+        cdef Py_buffer *view
+        cdef Py_ssize_t T = call.steps, B = call.rows
+        cdef Py_ssize_t states = self.stack.layers * self.stack.directions * B
+        batch.steps = T
+        batch.rows = B
+        batch.threads = call.threads
+        batch.index = <const int32_t *> views.contiguous(call.index, 0, 4, T * B)
+        if call.index is None:
+            view = views.rows(call.x, 0, self.itemsize, T, B, self.stack.input_size)
+            batch.x_step = view.strides[0] // self.itemsize
+            batch.x_row = view.strides[1] // self.itemsize
+            batch.x_rows = 0
+            batch.x = view.buf
+        else:
+            batch.x_rows = len(call.x)
+            batch.x_row = self.stack.input_size
+            batch.x_step = 0
+            batch.x = views.contiguous(
+                call.x, 0, self.itemsize, batch.x_rows * batch.x_row
+            )
+        batch.lengths = <const int64_t *> views.contiguous(call.lengths, 0, 8, B)
+        batch.mask = <const uint8_t *> views.contiguous(call.mask, 0, 1, T * B)
+        batch.reset = <const uint8_t *> views.contiguous(call.reset, 0, 1, T * B)
+        batch.h0 = views.contiguous(call.h0, 0, self.itemsize, states * self.out())
+        batch.c0 = views.contiguous(
+            call.c0, 0, self.itemsize, states * self.stack.hidden_size
+        )
+        batch.dropout = views.contiguous(
+            call.dropout, 0, self.itemsize,
+            (self.stack.layers - 1) * T * B * self.stack.directions * self.out(),
+        )
+        return 0
+
+    def saved_size(self, Batch call):
+        """Return the bytes that training keeps for this batch."""
+        cdef fc_batch batch
+        cdef size_t size
+        cdef Views views = Views()
+        self.fill(call, &batch, views)
+        check(fc_saved_size(&self.stack, &batch, &size))
+        return size
+
+    def forward(self, packed, Batch call, y, h, c, saved):
+        """Fill y (T, B, D P) and the final states; with `saved`, keep for backward."""
+        cdef fc_batch batch
+        cdef fc_output output
+        cdef size_t size
+        cdef Py_buffer *view
+        cdef Views views = Views(), outputs = Views()
+        cdef Py_ssize_t states
+        cdef const void *weights
+        cdef void *kept = NULL
+        self.fill(call, &batch, views)
+        states = self.stack.layers * self.stack.directions * batch.rows
+        check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
+        weights = outputs.contiguous(packed, 0, 1, size)
+        view = outputs.rows(
+            y, 1, self.itemsize, batch.steps, batch.rows,
+            self.stack.directions * self.out(),
+        )
+        output.y = view.buf
+        output.y_step = view.strides[0] // self.itemsize
+        output.y_row = view.strides[1] // self.itemsize
+        output.h = outputs.contiguous(h, 1, self.itemsize, states * self.out())
+        output.c = outputs.contiguous(
+            c, 1, self.itemsize, states * self.stack.hidden_size
+        )
+        if saved is not None:
+            check(fc_saved_size(&self.stack, &batch, &size))
+            kept = outputs.get(saved, 1, 1).buf
+            if len(saved) < <Py_ssize_t> size:
+                raise ValueError(f"saved: expected {size} bytes, got {len(saved)}")
+        check(fc_scratch_size(&self.stack, &batch, 1 if saved is not None else 0, &size))
+        scratch = take_scratch(size)
+        cdef void *scratch_memory = outputs.get(scratch, 1, 1).buf
+        with nogil:
+            check(
+                fc_forward(&self.stack, weights, &batch, &output, kept, scratch_memory)
+            )
+        give_scratch(scratch)
+
+    def backward(
+        self, packed, Batch call, dy, dh, dc, dx, dh0, dc0, list gradients, saved
+    ):
+        """Fill dx, dh0, dc0 and add to the weight gradients; uses `saved` up."""
+        cdef fc_batch batch
+        cdef fc_backward_io io
+        cdef size_t size
+        cdef Py_buffer *view
+        cdef Views views = Views(), outputs = Views(), one
+        cdef Py_ssize_t gates = fc_cell_gates(self.stack.cell) * self.stack.hidden_size
+        cdef Py_ssize_t states
+        cdef int i, passes = self.stack.layers * self.stack.directions
+        cdef const void *weights
+        cdef void *kept
+        cdef bytearray table = bytearray(passes * sizeof(fc_gradients))
+        cdef fc_gradients *g = <fc_gradients *> <char *> table
+        self.fill(call, &batch, views)
+        states = passes * batch.rows
+        check(fc_pack_size(&self.stack, FC_PACK_BACKWARD, &size))
+        weights = outputs.contiguous(packed, 0, 1, size)
+        view = outputs.rows(
+            dy, 0, self.itemsize, batch.steps, batch.rows,
+            self.stack.directions * self.out(),
+        )
+        io.dy = view.buf
+        io.dy_step = view.strides[0] // self.itemsize
+        io.dy_row = view.strides[1] // self.itemsize
+        io.dh = outputs.contiguous(dh, 0, self.itemsize, states * self.out())
+        io.dc = outputs.contiguous(
+            dc, 0, self.itemsize, states * self.stack.hidden_size
+        )
+        io.dh0 = outputs.contiguous(dh0, 1, self.itemsize, states * self.out())
+        io.dc0 = outputs.contiguous(
+            dc0, 1, self.itemsize, states * self.stack.hidden_size
+        )
+        io.dx_step = io.dx_row = 0
+        if call.index is not None or dx is None:
+            io.dx = outputs.contiguous(
+                dx, 1, self.itemsize, batch.x_rows * self.stack.input_size
+            )
+        else:
+            view = outputs.rows(
+                dx, 1, self.itemsize, batch.steps, batch.rows, self.stack.input_size
+            )
+            io.dx = view.buf
+            io.dx_step = view.strides[0] // self.itemsize
+            io.dx_row = view.strides[1] // self.itemsize
+        holders = []
+        io.blas = blas()
+        io.weights = NULL
+        if gradients is not None:
+            if len(gradients) != passes:
+                raise ValueError(f"gradients: expected {passes} tuples")
+            io.weights = g
+            for i in range(passes):
+                w_ih, w_hh, b_ih, b_hh, w_hr = gradients[i]
+                one = Views()
+                holders.append(one)
+                g[i].w_ih = one.contiguous(
+                    w_ih, 1, self.itemsize, gates * self.width(i)
+                )
+                g[i].w_hh = one.contiguous(w_hh, 1, self.itemsize, gates * self.out())
+                g[i].b_ih = one.contiguous(b_ih, 1, self.itemsize, gates)
+                g[i].b_hh = one.contiguous(b_hh, 1, self.itemsize, gates)
+                g[i].w_hr = one.contiguous(
+                    w_hr, 1, self.itemsize, self.out() * self.stack.hidden_size
+                )
+        check(fc_saved_size(&self.stack, &batch, &size))
+        kept = outputs.get(saved, 1, 1).buf
+        if len(saved) < <Py_ssize_t> size:
+            raise ValueError(f"saved: expected {size} bytes, got {len(saved)}")
+        check(fc_scratch_size(&self.stack, &batch, 2, &size))
+        scratch = take_scratch(size)
+        cdef void *scratch_memory = outputs.get(scratch, 1, 1).buf
+        with nogil:
+            check(fc_backward(&self.stack, weights, &batch, &io, kept, scratch_memory))
+        give_scratch(scratch)
