@@ -131,6 +131,7 @@ cdef extern from "fastcell.h" nogil:
         double root_correction
         double decay
         double shrink
+        void *v_max
 
     fc_status fc_adam(fc_dtype, const fc_adam_rule *, Py_ssize_t, void *, const void *,
                       void *, void *)

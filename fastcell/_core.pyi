@@ -153,6 +153,7 @@ def adam(
     g: _Reals,
     m: _Reals,
     v: _Reals,
+    v_max: _Reals | None,
     beta1: float,
     beta2: float,
     eps: float,

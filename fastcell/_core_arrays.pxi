@@ -39,10 +39,10 @@ def cross_entropy(
 
 
 def adam(
-    p, g, m, v, double beta1, double beta2, double eps, double rate,
+    p, g, m, v, v_max, double beta1, double beta2, double eps, double rate,
     double root_correction, double decay, double shrink,
 ):
-    """One step of Adam on flat arrays of one dtype, in place."""
+    """One step of Adam on flat arrays of one dtype, in place; AMSGrad with v_max."""
     cdef Arrays arrays = Arrays(p)
     cdef fc_adam_rule rule
     cdef void *pp = arrays.written(p)
@@ -56,6 +56,7 @@ def adam(
     rule.root_correction = root_correction
     rule.decay = decay
     rule.shrink = shrink
+    rule.v_max = arrays.written(v_max)
     with nogil:
         check(fc_adam(arrays.dtype, &rule, arrays.size, pp, gp, mp, vp))
 

@@ -14,14 +14,15 @@
 #endif
 
 /* Adam: Kingma & Ba, ICLR 2015 (arXiv:1412.6980); decoupled decay: Loshchilov & Hutter,
- * ICLR 2019 (arXiv:1711.05101).
+ * ICLR 2019 (arXiv:1711.05101); AMSGrad, if there is a v_max: Reddi, Kale & Kumar,
+ * ICLR 2018 (arXiv:1904.09237).
  *
  *     p *= shrink,  g += decay * p,  m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2
+ *     v_max = max(v_max, v), and v_max for v below
  *     p -= rate * m / (sqrt(v) * root_correction + eps) */
-static void adam(const fc_adam_rule *rule, void *p_, const void *g_, void *m_, void *v_,
-                 ptrdiff_t n) {
-    real *restrict p = p_, *restrict m = m_, *restrict v = v_;
-    const real *restrict g = g_;
+FC_INLINE void adam_step(const fc_adam_rule *rule, real *restrict p,
+                         const real *restrict g, real *restrict m, real *restrict v,
+                         real *restrict v_max, ptrdiff_t n) {
     const real shrink = (real)rule->shrink, decay = (real)rule->decay;
     const real b1 = (real)rule->beta1, b2 = (real)rule->beta2;
     const real new1 = (real)(1 - rule->beta1), new2 = (real)(1 - rule->beta2);
@@ -33,8 +34,18 @@ static void adam(const fc_adam_rule *rule, void *p_, const void *g_, void *m_, v
         real vi = b2 * v[i] + new2 * (gi * gi);
         m[i] = mi;
         v[i] = vi;
+        if (v_max) /* in this order a NaN stays: that of v, and so that of v_max */
+            v_max[i] = vi = v_max[i] >= vi ? v_max[i] : vi;
         p[i] = p[i] * shrink - rate * (mi / (FC_SQRT(vi) * correction + eps));
     }
+}
+
+static void adam(const fc_adam_rule *rule, void *p, const void *g, void *m, void *v,
+                 ptrdiff_t n) {
+    if (rule->v_max)
+        adam_step(rule, p, g, m, v, rule->v_max, n);
+    else
+        adam_step(rule, p, g, m, v, NULL, n);
 }
 
 /* In double, by eight sums in a fixed order: large float32 values do not overflow. */

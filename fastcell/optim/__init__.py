@@ -3,10 +3,13 @@
 The update rules, argument names and defaults are those of ``torch.optim``.
 """
 
+from fastcell.optim.adagrad import Adagrad
+from fastcell.optim.adam import Adam, AdamW
 from fastcell.optim.base import Optimizer
 from fastcell.optim.clipping import clip_grad_norm, clip_grad_value, grad_norm
-from fastcell.optim.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastcell.optim.rmsprop import RMSprop
 from fastcell.optim.schedules import Schedule, cosine, plateau, step, warmup
+from fastcell.optim.sgd import SGD
 
 __all__ = [
     "SGD",

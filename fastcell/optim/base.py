@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.floating]
 
-__all__ = ["Hyperparameter", "Optimizer"]
+__all__ = ["Hyperparameter", "Optimizer", "with_decay"]
 
-# Elements of a block: 64 KiB of float32. Adam works on six blocks at a time, which a
-# second-level cache of 1 MiB holds; half of it cost a fifth more time, twice 7 % less.
+# Elements of a block: 64 KiB of float32. A rule works on up to seven blocks at a time,
+# which a second-level cache of 1 MiB holds. With a rule of six in NumPy half of it cost a
+# fifth more time, twice 7 % less.
 _BLOCK = 16384
 
 
@@ -224,8 +225,9 @@ class Optimizer(ABC):
     def _rule(self) -> Callable[..., None]:
         """Return what the present step does to one block.
 
-        A function of the block of the parameter, of its gradient, of each of its slots,
-        and of two buffers of garbage, all flat and of the same length.
+        A function of the block of the parameter `p`, of its gradient `g`, of each of
+        its slots, and of two buffers of garbage `a` and `b`, all flat and of the same
+        length.
         """
 
     @classmethod
@@ -263,6 +265,15 @@ class Optimizer(ABC):
                 )
             flat[name] = grad.reshape(-1)
         return flat
+
+
+def with_decay(g: Array, p: Array, decay: float, out: Array) -> Array:
+    """Return g + decay p, in `out`, or `g` itself if there is no decay."""
+    if not decay:
+        return g
+    np.multiply(p, decay, out=out)
+    out += g
+    return out
 
 
 def _copy_like(

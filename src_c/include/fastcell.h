@@ -205,12 +205,14 @@ FC_API fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
 
 /* Adam and AdamW on n parameters p with gradients g and averages m, v:
  *     g += decay p,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2
- *     p = shrink p - rate m / (sqrt(v) root_correction + eps) */
+ *     p = shrink p - rate m / (sqrt(v) root_correction + eps)
+ * AMSGrad: v_max = max(v_max, v), which stands for v in the last line. */
 typedef struct fc_adam_rule {
     double beta1, beta2, eps;
     double rate;            /* lr / (1 - beta1^step) */
     double root_correction; /* (1 - beta2^step)^(-1/2) */
     double decay, shrink; /* weight decay in the gradient; 1 - lr decay apart from it */
+    void *v_max; /* n largest v so far, apart from the rest; NULL: no AMSGrad */
 } fc_adam_rule;
 
 FC_API fc_status fc_adam(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t n, void *p,

@@ -11,56 +11,76 @@ static double *random_values(ptrdiff_t n) {
     return values;
 }
 
-/* Kingma & Ba, ICLR 2015, algorithm 1; decoupled decay as Loshchilov & Hutter, 2019. */
-static void adam_reference(double lr, double decay, bool decoupled, int step,
-                           ptrdiff_t n, double *p, const double *g, double *m,
-                           double *v) {
-    const double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+typedef struct setting {
+    double beta2, decay;
+    bool decoupled, amsgrad;
+} setting;
+
+static const double lr = 0.01, beta1 = 0.9, eps = 1e-8;
+
+/* Kingma & Ba, ICLR 2015, algorithm 1; decoupled decay as Loshchilov & Hutter, 2019;
+ * AMSGrad as Reddi et al., 2018, with the correction of bias that torch has. */
+static void adam_reference(setting s, int step, ptrdiff_t n, double *p, const double *g,
+                           double *m, double *v, double *v_max) {
     for (ptrdiff_t i = 0; i < n; i++) {
-        double gi = decoupled ? g[i] : g[i] + decay * p[i];
+        double gi = s.decoupled ? g[i] : g[i] + s.decay * p[i];
         m[i] = beta1 * m[i] + (1 - beta1) * gi;
-        v[i] = beta2 * v[i] + (1 - beta2) * gi * gi;
+        v[i] = s.beta2 * v[i] + (1 - s.beta2) * gi * gi;
+        v_max[i] = s.amsgrad ? fmax(v_max[i], v[i]) : v_max[i];
         double mean = m[i] / (1 - pow(beta1, step)),
-               square = v[i] / (1 - pow(beta2, step));
-        p[i] -= lr * mean / (sqrt(square) + eps) + (decoupled ? lr * decay * p[i] : 0);
+               square = (s.amsgrad ? v_max[i] : v[i]) / (1 - pow(s.beta2, step));
+        p[i] -=
+            lr * mean / (sqrt(square) + eps) + (s.decoupled ? lr * s.decay * p[i] : 0);
     }
 }
 
-static fc_adam_rule rule_of(double lr, double decay, bool decoupled, int step) {
-    return (fc_adam_rule){.beta1 = 0.9,
-                          .beta2 = 0.999,
-                          .eps = 1e-8,
-                          .rate = lr / (1 - pow(0.9, step)),
-                          .root_correction = 1 / sqrt(1 - pow(0.999, step)),
-                          .decay = decoupled ? 0 : decay,
-                          .shrink = decoupled ? 1 - lr * decay : 1};
+static fc_adam_rule rule_of(setting s, int step, void *v_max) {
+    return (fc_adam_rule){.beta1 = beta1,
+                          .beta2 = s.beta2,
+                          .eps = eps,
+                          .rate = lr / (1 - pow(beta1, step)),
+                          .root_correction = 1 / sqrt(1 - pow(s.beta2, step)),
+                          .decay = s.decoupled ? 0 : s.decay,
+                          .shrink = s.decoupled ? 1 - lr * s.decay : 1,
+                          .v_max = s.amsgrad ? v_max : NULL};
 }
 
-static void test_adam(fc_dtype dtype, ptrdiff_t n, double decay, bool decoupled) {
-    double *p = random_values(n), *m = zeros(n, 8), *v = zeros(n, 8),
-           *got = zeros(n, 8);
-    void *cp = reals_of(dtype, p, n), *cm = reals_of(dtype, m, n),
-         *cv = reals_of(dtype, v, n);
+enum { P, M, V, V_MAX, ARRAYS };
+
+static void test_adam(fc_dtype dtype, ptrdiff_t n, setting s) {
+    double *wanted[ARRAYS] = {random_values(n), zeros(n, 8), zeros(n, 8), zeros(n, 8)};
+    double *got = zeros(n, 8);
+    void *mine[ARRAYS];
+    for (int i = 0; i < ARRAYS; i++)
+        mine[i] = reals_of(dtype, wanted[i], n);
     for (int step = 1; step <= STEPS; step++) {
         double *g = random_values(n);
         void *cg = reals_of(dtype, g, n);
-        fc_adam_rule rule = rule_of(0.01, decay, decoupled, step);
-        adam_reference(0.01, decay, decoupled, step, n, p, g, m, v);
-        CHECK_OK(fc_adam(dtype, &rule, n, cp, cg, cm, cv));
+        fc_adam_rule rule = rule_of(s, step, mine[V_MAX]);
+        adam_reference(s, step, n, wanted[P], g, wanted[M], wanted[V], wanted[V_MAX]);
+        CHECK_OK(fc_adam(dtype, &rule, n, mine[P], cg, mine[M], mine[V]));
         release(cg);
         free(g);
     }
-    doubles_of(dtype, cp, n, got);
-    CHECK_CLOSE(got, p, n, tolerance[dtype]);
-    doubles_of(dtype, cm, n, got);
-    CHECK_CLOSE(got, m, n, tolerance[dtype]);
-    doubles_of(dtype, cv, n, got);
-    CHECK_CLOSE(got, v, n, tolerance[dtype]);
-    void *watched[] = {cp, cm, cv}, *plain[] = {p, m, v, got};
-    for (int i = 0; i < 3; i++)
-        release(watched[i]);
-    for (int i = 0; i < 4; i++)
-        free(plain[i]);
+    for (int i = 0; i < ARRAYS; i++) {
+        doubles_of(dtype, mine[i], n, got);
+        CHECK_CLOSE(got, wanted[i], n, tolerance[dtype]);
+        release(mine[i]);
+        free(wanted[i]);
+    }
+    free(got);
+}
+
+/* A NaN stays in v_max, and in its own element. */
+static void test_largest_of_nan(void) {
+    float p[3] = {1, 1, 1}, m[3] = {0}, v[3] = {0}, v_max[3] = {0, 0, 9};
+    const float bad[3] = {1, NAN, 1}, good[3] = {1, 1, 1};
+    fc_adam_rule rule = rule_of((setting){.beta2 = 0.5, .amsgrad = true}, 1, v_max);
+    describe("%s largest of NaN", fc_isa());
+    CHECK_OK(fc_adam(FC_F32, &rule, 3, p, bad, m, v));
+    CHECK_OK(fc_adam(FC_F32, &rule, 3, p, good, m, v));
+    CHECK(v_max[0] == 0.75f && isnan(v_max[1]) && v_max[2] == 9);
+    CHECK(isfinite(p[0]) && isnan(p[1]) && isfinite(p[2]));
 }
 
 /* In double for both types: exact up to its own rounding. */
@@ -89,19 +109,28 @@ static void test_extreme_squares(void) {
     CHECK(isnan(sum));
 }
 
+static const setting settings[] = {
+    {.beta2 = 0.999},
+    {.beta2 = 0.999, .decay = 0.1},
+    {.beta2 = 0.999, .decay = 0.1, .decoupled = true},
+    {.beta2 = 0.5, .amsgrad = true}, /* so low that v falls below its largest */
+    {.beta2 = 0.5, .decay = 0.1, .amsgrad = true},
+    {.beta2 = 0.5, .decay = 0.1, .decoupled = true, .amsgrad = true},
+};
+
 int main(void) {
     FOR_EACH_ISA(isa) {
         for (int d = 0; d < 2; d++) {
             for (ptrdiff_t n = 0; n <= LONGEST; n++) {
                 describe("%s f%d n=%td", isa, d ? 64 : 32, n);
                 seed((uint64_t)n);
-                test_adam((fc_dtype)d, n, 0, false);
-                test_adam((fc_dtype)d, n, 0.1, false);
-                test_adam((fc_dtype)d, n, 0.1, true);
+                for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+                    test_adam((fc_dtype)d, n, settings[i]);
                 test_sum_of_squares((fc_dtype)d, n);
             }
             test_sum_of_squares((fc_dtype)d, 10007);
         }
+        test_largest_of_nan();
         test_extreme_squares();
     }
     return finish("optimizer");
