@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastcell import _core
-from fastcell.layers.recurrent import Layout
+from fastcell.layers.batches import Layout
 
 if TYPE_CHECKING:
     from fastcell.layers.recurrent import Recurrent
@@ -52,13 +52,14 @@ class Session(_core.Stream):
 
     @property
     def state(self) -> Any:
-        h, c = self._layer._empty_states(self.rows)
+        h, c = self._layer._states.empty(self.rows)
         self.get(h, c)
         return h if c is None else (h, c)
 
     @state.setter
     def state(self, state: Any) -> None:
-        self.set(*self._layer._state("state", state, _BATCHED, self.rows))
+        h, c = self._layer._states.to_core("state", state, _BATCHED, self.rows)
+        self.set(h, c)
 
     def reset(self, rows: Any = None) -> None:
         """Set the state to zero: of all streams, or of `rows` (indices or a mask).

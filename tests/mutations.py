@@ -221,7 +221,7 @@ MUTATIONS = [
         "threads compare parameters without the lock",
     ),
     (
-        "fastcell/layers/recurrent.py",
+        "fastcell/layers/packs.py",
         "        if known != key:\n",
         "        if known is None:\n",
         "packed weights are not made anew",

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcell.layers.recurrent import Recurrent, Saved
+from fastcell.layers.recurrent import Recurrent
+from fastcell.layers.saved import Saved
 from fastcell.module import Module
 from fastcell.parameters import UnsuffixedParameters
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from fastcell import _core
 from fastcell._arrays import check_shape, real_array
 from fastcell._numbers import flag, integer
+from fastcell.layers.packs import Packs
 from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
@@ -71,16 +73,13 @@ class Linear(Module):
         self._dense = _core.Dense(
             self.dtype == np.float64, self.in_features, self.out_features
         )
-        self._packs: dict[bool, tuple[Any, Any]] = {}
+        self._packs = Packs(self._parameters)
+
+    def _pack(self, backward: bool, arrays: Mapping[str, np.ndarray]) -> Any:
+        return self._dense.pack(backward, arrays["weight"], arrays.get("bias"))
 
     def _packed(self, backward: bool) -> Any:
-        key = (self._parameters.version(), _core.isa())
-        known, packed = self._packs.get(backward, (None, None))
-        if known != key:
-            arrays = self._parameters.arrays()
-            packed = self._dense.pack(backward, arrays["weight"], arrays.get("bias"))
-            self._packs[backward] = (key, packed)
-        return packed
+        return self._packs.get(backward, self._pack)[1]
 
     def __call__(self, x: Any) -> np.ndarray:
         """Return y.

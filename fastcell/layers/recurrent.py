@@ -6,85 +6,23 @@ see fastcell/cells/.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import as_array, check_shape, real_array, rows_of
+from fastcell._arrays import check_shape, real_array, rows_of
 from fastcell._numbers import flag, integer, real
-from fastcell.layers.indexed import IndexedRows
+from fastcell.layers.batches import Layout, flags_of, lengths_of, sequence_of
+from fastcell.layers.packs import Packs
+from fastcell.layers.saved import Saved, SpareMemory
+from fastcell.layers.states import States
 from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
 
 MOST_LAYERS = 10_000  # far above any use: a configuration may come from a file
-
-
-class Saved:
-    """What backward needs of one forward call, used up by it.
-
-    The gate gradients are made where the gates are kept, so each `saved` serves one
-    backward. It refers to the input of forward, which must not be written to before.
-
-    Attributes
-    ----------
-    nbytes : int
-        Bytes held: gates and states of every step.
-    """
-
-    __slots__ = ("_call", "_layout", "_memory", "_stack", "_version")
-
-    def __init__(
-        self,
-        stack: _core.Stack,
-        call: _core.Batch,
-        memory: Any,
-        layout: Layout,
-        version: int,
-    ) -> None:
-        self._stack = stack
-        self._call = call
-        self._memory = memory
-        self._layout = layout
-        self._version = version
-
-    @property
-    def nbytes(self) -> int:
-        return 0 if self._memory is None else len(self._memory)
-
-    def free(self) -> None:
-        """Let go of the memory; backward is no longer possible."""
-        self._memory = self._call = None
-
-
-class Layout:
-    """How the caller's arrays lie: batch first or not, with a batch axis or without."""
-
-    __slots__ = ("batch_first", "unbatched")
-
-    def __init__(self, batch_first: bool, unbatched: bool) -> None:
-        self.batch_first = batch_first and not unbatched
-        self.unbatched = unbatched
-
-    def to_core(self, array: np.ndarray) -> np.ndarray:
-        """Return a view with the axes (T, B, ...)."""
-        if self.unbatched:
-            return array[:, np.newaxis]
-        return array.swapaxes(0, 1) if self.batch_first else array
-
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Return an array for the caller, of shape (T, B, n) seen from the core."""
-        T, B, n = shape
-        if self.unbatched:
-            return np.empty((T, n), dtype)
-        return np.empty((B, T, n) if self.batch_first else (T, B, n), dtype)
-
-    def state_to_core(self, array: np.ndarray) -> np.ndarray:
-        return array[:, np.newaxis] if self.unbatched else array
-
-    def state_to_caller(self, array: np.ndarray) -> np.ndarray:
-        return array[:, 0] if self.unbatched else array
 
 
 class Recurrent(Module):
@@ -143,8 +81,15 @@ class Recurrent(Module):
         )
         self._random = np.random.default_rng(self.seed)
         self._parameters = Parameters(self._initial())
-        self._packs: dict[bool, tuple[Any, Any]] = {}  # backward? -> (version, packed)
-        self._spare: list[Any] = []  # memory of a used-up `saved`, for the next one
+        self._packs = Packs(self._parameters)
+        self._spare = SpareMemory()
+        self._states = States(
+            self.states,
+            self.num_layers * self._directions,
+            self.output_size,
+            self.hidden_size,
+            self.dtype,
+        )
 
     # -------------------------------------------------------------- parameters
 
@@ -178,7 +123,7 @@ class Recurrent(Module):
             for name, shape in shapes.items()
         }
 
-    def _by_pass(self, arrays: dict[str, np.ndarray]) -> list[tuple[Any, ...]]:
+    def _by_pass(self, arrays: Mapping[str, np.ndarray]) -> list[tuple[Any, ...]]:
         """Return (w_ih, w_hh, b_ih, b_hh, w_hr) of each pass, for the core."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
         return [
@@ -186,17 +131,12 @@ class Recurrent(Module):
             for suffix in self._suffixes()
         ]
 
+    def _pack(self, backward: bool, arrays: Mapping[str, np.ndarray]) -> Any:
+        return self._stack.pack(backward, self._by_pass(arrays))
+
     def _packed(self, backward: bool) -> tuple[int, Any]:
         """Return the version of the weights and their packed form, packed once each."""
-        version = self._parameters.version()
-        key = (version, _core.isa())
-        known, packed = self._packs.get(backward, (None, None))
-        if known != key:
-            packed = self._stack.pack(
-                backward, self._by_pass(self._parameters.arrays())
-            )
-            self._packs[backward] = (key, packed)
-        return version, packed
+        return self._packs.get(backward, self._pack)
 
     # ------------------------------------------------------------------- calls
 
@@ -264,7 +204,7 @@ class Recurrent(Module):
         call, layout = self._batch(x, state, lengths, mask, reset, masks)
         version, packed = self._packed(False)
         size = self._stack.saved_size(call)
-        memory = self._take_memory(size)
+        memory = self._spare.take(size)
         y, state = self._run(call, layout, packed, memory)
         return y, state, Saved(self._stack, call, memory, layout, version)
 
@@ -315,14 +255,14 @@ class Recurrent(Module):
         width = self._directions * self.output_size
         dy = real_array("dy", dy, self.dtype)
         check_shape("dy", dy, layout.empty((T, B, width), self.dtype).shape)
-        dh, dc = self._state("dstate", dstate, layout, B)
+        dh, dc = self._states.to_core("dstate", dstate, layout, B)
         indexed = call.index is not None
         dx = (
             np.empty(call.x.shape, self.dtype)
             if indexed
             else layout.empty((T, B, self.input_size), self.dtype)
         )
-        dstate_in = self._empty_states(B)
+        dstate_in = self._states.empty(B)
         grads = {n: np.zeros(s, self.dtype) for n, s in self._shapes().items()}
         self._stack.backward(
             packed,
@@ -335,9 +275,9 @@ class Recurrent(Module):
             self._by_pass(grads),
             saved._memory,
         )
-        self._spare[:] = [saved._memory]
+        self._spare.give(saved._memory)
         saved.free()
-        return dx, self._state_out(dstate_in, layout), grads
+        return dx, self._states.to_caller(dstate_in, layout), grads
 
     def session(self, batch_size: int = 1) -> Any:
         """Return a `fastcell.session.Session`: the layer one step at a time.
@@ -368,57 +308,30 @@ class Recurrent(Module):
 
     # ------------------------------------------------------------- preparation
 
-    def _take_memory(self, size: int) -> Any:
-        """Return memory for `saved`: that of the last one, if it is large enough."""
-        try:
-            memory = self._spare.pop()  # by one thread only
-        except IndexError:
-            return _core.aligned_empty(size)
-        return memory if len(memory) >= size else _core.aligned_empty(size)
-
     def _run(self, call: Any, layout: Layout, packed: Any, memory: Any) -> tuple:
         width = self._directions * self.output_size
         y = layout.empty((call.steps, call.rows, width), self.dtype)
-        state = self._empty_states(call.rows)
+        state = self._states.empty(call.rows)
         self._stack.forward(packed, call, layout.to_core(y), *state, memory)
-        return y, self._state_out(state, layout)
+        return y, self._states.to_caller(state, layout)
 
     def _batch(
         self, x: Any, state: Any, lengths: Any, mask: Any, reset: Any, masks: Any
     ) -> tuple[_core.Batch, Layout]:
         """Check the arguments of a call, and hand them over as the core wants them."""
-        if isinstance(x, IndexedRows):
-            real_array("x", x.rows, self.dtype)
-            if x.index.ndim not in (1, 2) or x.rows.shape[1] != self.input_size:
-                axes = "(B, T)" if self.batch_first else "(T, B)"
-                raise ValueError(
-                    f"x must be ids {axes} or (T,) of vectors of "
-                    f"I = {self.input_size}; "
-                    f"got ids {x.index.shape} of vectors of {x.rows.shape[1]}"
-                )
-            layout = Layout(self.batch_first, x.index.ndim == 1)
-            index = np.ascontiguousarray(layout.to_core(x.index))
-            rows, (T, B) = x.rows, index.shape
-        else:
-            x = real_array("x", x, self.dtype)
-            if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
-                axes = "(B, T, I)" if self.batch_first else "(T, B, I)"
-                raise ValueError(
-                    f"x must have the shape {axes} or (T, I) with I = "
-                    f"{self.input_size}; got {x.shape}"
-                )
-            layout = Layout(self.batch_first, x.ndim == 2)
-            index, rows = None, rows_of(layout.to_core(x))
-            T, B = rows.shape[:2]
-        h0, c0 = self._state("state", state, layout, B)
+        layout, rows, index = sequence_of(
+            x, self.input_size, self.dtype, self.batch_first
+        )
+        T, B = rows.shape[:2] if index is None else index.shape
+        h0, c0 = self._states.to_core("state", state, layout, B)
         call = _core.Batch(
             T,
             B,
             rows,
             index,
-            None if lengths is None else _lengths(lengths, T, B),
-            _flags("mask", mask, layout, T, B),
-            _flags("reset", reset, layout, T, B),
+            lengths_of(lengths, T, B),
+            flags_of("mask", mask, layout, T, B),
+            flags_of("reset", reset, layout, T, B),
             h0,
             c0,
             masks(T, B) if masks else None,
@@ -435,44 +348,6 @@ class Recurrent(Module):
         kept = self._random.random(shape, np.float32) >= self.dropout
         factor = 1 / (1 - self.dropout) if self.dropout < 1 else 0.0
         return np.multiply(kept, factor, dtype=self.dtype)
-
-    def _state_shapes(self, B: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        passes = self.num_layers * self._directions
-        return (passes, B, self.output_size), (passes, B, self.hidden_size)
-
-    def _empty_states(self, B: int) -> tuple[np.ndarray, np.ndarray | None]:
-        h, c = self._state_shapes(B)
-        cell_state = np.empty(c, self.dtype) if len(self.states) > 1 else None
-        return np.empty(h, self.dtype), cell_state
-
-    def _state_out(self, state: tuple, layout: Layout) -> Any:
-        h = layout.state_to_caller(state[0])
-        return h if state[1] is None else (h, layout.state_to_caller(state[1]))
-
-    def _state(
-        self, name: str, state: Any, layout: Layout, B: int
-    ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Check a state of the caller's; return h and c as the core wants them."""
-        if state is None:
-            return None, None
-        shapes = self._state_shapes(B)[: len(self.states)]
-        if len(self.states) == 1:
-            parts = (state,)
-        elif isinstance(state, (tuple, list)) and len(state) == 2:
-            parts = tuple(state)
-        else:
-            raise TypeError(
-                f"{name} must be a tuple (h, c); got {type(state).__name__}"
-            )
-        found: list[np.ndarray | None] = [None, None]
-        for i, (part, shape) in enumerate(zip(parts, shapes, strict=True)):
-            label = f"{name} {self.states[i]}"
-            array = real_array(label, part, self.dtype)
-            if layout.unbatched:
-                shape = (shape[0], shape[2])
-            check_shape(label, array, shape)
-            found[i] = np.ascontiguousarray(layout.state_to_core(array))
-        return found[0], found[1]
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
@@ -491,29 +366,3 @@ class Recurrent(Module):
             "dtype": self.dtype.name,
             "seed": self.seed,
         }
-
-
-def _lengths(lengths: Any, T: int, B: int) -> np.ndarray:
-    array = as_array("lengths", lengths)
-    if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"lengths must be integers; got {array.dtype}")
-    check_shape("lengths", array, (B,))
-    wrong = (array < 0) | (array > T)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ValueError(
-            f"lengths must be from 0 to {T}; got {array[row]} for row {row}"
-        )
-    return np.ascontiguousarray(array, np.int64)
-
-
-def _flags(name: str, value: Any, layout: Layout, T: int, B: int) -> Any:
-    """Return a mask or reset as contiguous bytes (T, B), or None."""
-    if value is None:
-        return None
-    array = as_array(name, value)
-    if array.dtype != np.bool_:
-        raise TypeError(f"{name} must be bool; got {array.dtype}")
-    shape = (T,) if layout.unbatched else (B, T) if layout.batch_first else (T, B)
-    check_shape(name, array, shape)
-    return np.ascontiguousarray(layout.to_core(array)).view(np.uint8)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Hyperparameter", "Optimizer", "with_decay"]
 
 # Elements of a block: 64 KiB of float32. A rule works on up to seven blocks at a time,
-# which a second-level cache of 1 MiB holds. With a rule of six in NumPy half of it cost a
-# fifth more time, twice 7 % less.
+# which a second-level cache of 1 MiB holds. With a rule of six, in NumPy, half of it
+# cost a fifth more time, twice 7 % less.
 _BLOCK = 16384
 
 

@@ -1,0 +1,99 @@
+"""What a caller hands to a recurrent layer, checked and laid as the core wants it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell._arrays import as_array, check_shape, real_array, rows_of
+from fastcell.layers.indexed import IndexedRows
+
+
+class Layout:
+    """How the caller's arrays lie: batch first or not, with a batch axis or without."""
+
+    __slots__ = ("batch_first", "unbatched")
+
+    def __init__(self, batch_first: bool, unbatched: bool) -> None:
+        self.batch_first = batch_first and not unbatched
+        self.unbatched = unbatched
+
+    def to_core(self, array: np.ndarray) -> np.ndarray:
+        """Return a view with the axes (T, B, ...)."""
+        if self.unbatched:
+            return array[:, np.newaxis]
+        return array.swapaxes(0, 1) if self.batch_first else array
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Return an array for the caller, of shape (T, B, n) seen from the core."""
+        T, B, n = shape
+        if self.unbatched:
+            return np.empty((T, n), dtype)
+        return np.empty((B, T, n) if self.batch_first else (T, B, n), dtype)
+
+    def state_to_core(self, array: np.ndarray) -> np.ndarray:
+        return array[:, np.newaxis] if self.unbatched else array
+
+    def state_to_caller(self, array: np.ndarray) -> np.ndarray:
+        return array[:, 0] if self.unbatched else array
+
+
+def sequence_of(
+    x: Any, input_size: int, dtype: np.dtype, batch_first: bool
+) -> tuple[Layout, np.ndarray, np.ndarray | None]:
+    """Return the layout of x, its rows, and which of them each step takes.
+
+    The rows are (T, B, I), and the index is None; or, for `IndexedRows`, (U, I) and
+    an index (T, B).
+    """
+    if isinstance(x, IndexedRows):
+        real_array("x", x.rows, dtype)
+        if x.index.ndim not in (1, 2) or x.rows.shape[1] != input_size:
+            axes = "(B, T)" if batch_first else "(T, B)"
+            raise ValueError(
+                f"x must be ids {axes} or (T,) of vectors of I = {input_size}; "
+                f"got ids {x.index.shape} of vectors of {x.rows.shape[1]}"
+            )
+        layout = Layout(batch_first, x.index.ndim == 1)
+        return layout, x.rows, np.ascontiguousarray(layout.to_core(x.index))
+    x = real_array("x", x, dtype)
+    if x.ndim not in (2, 3) or x.shape[-1] != input_size:
+        axes = "(B, T, I)" if batch_first else "(T, B, I)"
+        raise ValueError(
+            f"x must have the shape {axes} or (T, I) with I = {input_size}; "
+            f"got {x.shape}"
+        )
+    layout = Layout(batch_first, x.ndim == 2)
+    return layout, rows_of(layout.to_core(x)), None
+
+
+def lengths_of(lengths: Any, T: int, B: int) -> np.ndarray | None:
+    """Return lengths as int64 (B,), or None."""
+    if lengths is None:
+        return None
+    array = as_array("lengths", lengths)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"lengths must be integers; got {array.dtype}")
+    check_shape("lengths", array, (B,))
+    wrong = (array < 0) | (array > T)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"lengths must be from 0 to {T}; got {array[row]} for row {row}"
+        )
+    return np.ascontiguousarray(array, np.int64)
+
+
+def flags_of(
+    name: str, value: Any, layout: Layout, T: int, B: int
+) -> np.ndarray | None:
+    """Return a mask or reset as contiguous bytes (T, B), or None."""
+    if value is None:
+        return None
+    array = as_array(name, value)
+    if array.dtype != np.bool_:
+        raise TypeError(f"{name} must be bool; got {array.dtype}")
+    shape = (T,) if layout.unbatched else (B, T) if layout.batch_first else (T, B)
+    check_shape(name, array, shape)
+    return np.ascontiguousarray(layout.to_core(array)).view(np.uint8)

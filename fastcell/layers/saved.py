@@ -1,0 +1,64 @@
+"""What a recurrent layer keeps from forward for backward, and the memory of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastcell import _core
+from fastcell.layers.batches import Layout
+
+
+class Saved:
+    """What backward needs of one forward call, used up by it.
+
+    The gate gradients are made where the gates are kept, so each `saved` serves one
+    backward. It refers to the input of forward, which must not be written to before.
+
+    Attributes
+    ----------
+    nbytes : int
+        Bytes held: gates and states of every step.
+    """
+
+    __slots__ = ("_call", "_layout", "_memory", "_stack", "_version")
+
+    def __init__(
+        self,
+        stack: _core.Stack,
+        call: _core.Batch,
+        memory: Any,
+        layout: Layout,
+        version: int,
+    ) -> None:
+        self._stack = stack
+        self._call = call
+        self._memory = memory
+        self._layout = layout
+        self._version = version
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self._memory is None else len(self._memory)
+
+    def free(self) -> None:
+        """Let go of the memory; backward is no longer possible."""
+        self._memory = self._call = None
+
+
+class SpareMemory:
+    """The memory of the last used-up `saved`, for the next one."""
+
+    def __init__(self) -> None:
+        self._spare: list[Any] = []
+
+    def take(self, size: int) -> Any:
+        """Return the spare memory if it is large enough, or fresh memory."""
+        try:
+            memory = self._spare.pop()  # by one thread only
+        except IndexError:
+            return _core.aligned_empty(size)
+        return memory if len(memory) >= size else _core.aligned_empty(size)
+
+    def give(self, memory: Any) -> None:
+        """Keep this memory in place of what was spare."""
+        self._spare[:] = [memory]

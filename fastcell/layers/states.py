@@ -1,0 +1,71 @@
+"""The states of a stack of recurrent layers: h, or h and c."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell._arrays import check_shape, real_array
+from fastcell.layers.batches import Layout
+
+
+class States:
+    """Their shapes and their dtype: h (L D, B, P), and c (L D, B, H) if there is one.
+
+    Parameters
+    ----------
+    names : tuple of str
+        ``("h",)`` or ``("h", "c")``.
+    passes, output_size, hidden_size : int
+        L D, P and H.
+    dtype : dtype
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        passes: int,
+        output_size: int,
+        hidden_size: int,
+        dtype: np.dtype,
+    ) -> None:
+        self._names = names
+        self._passes = passes
+        self._widths = (output_size, hidden_size)[: len(names)]
+        self._dtype = dtype
+
+    def empty(self, B: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return arrays for h and c; None for a c that the cell does not have."""
+        parts = [np.empty((self._passes, B, n), self._dtype) for n in self._widths]
+        return parts[0], parts[1] if len(parts) > 1 else None
+
+    def to_caller(
+        self, state: tuple[np.ndarray, np.ndarray | None], layout: Layout
+    ) -> Any:
+        """Return h, or the tuple (h, c), as the caller wants it."""
+        h = layout.state_to_caller(state[0])
+        return h if state[1] is None else (h, layout.state_to_caller(state[1]))
+
+    def to_core(
+        self, name: str, state: Any, layout: Layout, B: int
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Check a state of the caller's; return h and c as the core wants them."""
+        if state is None:
+            return None, None
+        if len(self._names) == 1:
+            parts = (state,)
+        elif isinstance(state, (tuple, list)) and len(state) == 2:
+            parts = tuple(state)
+        else:
+            raise TypeError(
+                f"{name} must be a tuple (h, c); got {type(state).__name__}"
+            )
+        found: list[np.ndarray | None] = [None, None]
+        for i, (part, width) in enumerate(zip(parts, self._widths, strict=True)):
+            label = f"{name} {self._names[i]}"
+            array = real_array(label, part, self._dtype)
+            rows = () if layout.unbatched else (B,)
+            check_shape(label, array, (self._passes, *rows, width))
+            found[i] = np.ascontiguousarray(layout.state_to_core(array))
+        return found[0], found[1]
