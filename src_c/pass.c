@@ -158,5 +158,5 @@ void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *mem
     /* A second phase reads what the first saved, in inference too. */
     if (plan->kept || cell->phases > 1)
         memory->slots =
-            fc_take2(arena, kept, (size_t)(cell->slots * shape->padded), real);
+            fc_take2(arena, kept, (size_t)fc_slots_row(shape), real);
 }

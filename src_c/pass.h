@@ -50,9 +50,14 @@ void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *mem
 static inline size_t fc_bytes(const fc_shape *shape, ptrdiff_t reals) {
     return (size_t)reals * shape->k->real_size;
 }
-/* Bytes of one row of slots. */
+/* Reals from one row of slots to the next.  One vector more than it holds: rows a power
+ * of two apart would share a few sets of the cache, and a weight gradient reads them
+ * one below the other. */
+static inline ptrdiff_t fc_slots_row(const fc_shape *shape) {
+    return shape->cell->slots * shape->padded + shape->k->lanes;
+}
 static inline size_t fc_slots_bytes(const fc_shape *shape) {
-    return fc_bytes(shape, shape->cell->slots * shape->padded);
+    return fc_bytes(shape, fc_slots_row(shape));
 }
 
 #endif

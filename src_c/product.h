@@ -206,14 +206,23 @@ static void pack(void *data, ptrdiff_t depth, ptrdiff_t vectors, int width,
                  ptrdiff_t vector, ptrdiff_t lanes, const void *from,
                  ptrdiff_t k_stride, ptrdiff_t lane_stride, ptrdiff_t first_k,
                  ptrdiff_t count_k) {
+    enum { BLOCK = 64 }; /* steps of k read from one row before the next */
     ptrdiff_t panel = vector / width, first = panel * width;
-    ptrdiff_t here = vectors - first < width ? vectors - first : width;
-    real *to = (real *)data + (first * depth + vector - first) * V;
+    ptrdiff_t here = (vectors - first < width ? vectors - first : width) * V;
+    real *to = (real *)data + (first * depth + vector - first) * V + first_k * here;
     const real *source = from;
-    for (ptrdiff_t k = 0; k < count_k; k++) {
-        real *row = to + (first_k + k) * here * V;
-        for (ptrdiff_t lane = 0; lane < lanes; lane++)
-            row[lane] = source[k * k_stride + lane * lane_stride];
+    if (lanes == V && lane_stride == 1) {
+        for (ptrdiff_t k = 0; k < count_k; k++)
+            vstore(to + k * here, vload(source + k * k_stride));
+        return;
+    }
+    for (ptrdiff_t block = 0; block < count_k; block += BLOCK) {
+        ptrdiff_t end = count_k - block < BLOCK ? count_k : block + BLOCK;
+        for (ptrdiff_t lane = 0; lane < lanes; lane++) {
+            const real *row = source + lane * lane_stride;
+            for (ptrdiff_t k = block; k < end; k++)
+                to[k * here + lane] = row[k * k_stride];
+        }
     }
 }
 

@@ -173,7 +173,7 @@ static void weight_gradients(const layer_job *job, int d, int part, int parts) {
     ptrdiff_t lanes = shape->k->lanes;
     fc_weight_gradient g = {
         .d = pass->dtable ? pass->dtable : x_gradients(pass, 0),
-        .d_row = pass->dtable ? fc_input_columns(shape) : cell->slots * shape->padded,
+        .d_row = pass->dtable ? fc_input_columns(shape) : fc_slots_row(shape),
         .d_gate = shape->padded,
         .x = pass->dtable ? job->scratch->table_x : pairs->x,
         .rows = pass->dtable ? pass->batch->x_rows : pass->plan->total,
@@ -194,7 +194,7 @@ static void weight_gradients(const layer_job *job, int d, int part, int parts) {
         for (int j = 0; j < phase->gates; j++)
             order[j] = (unsigned char)(phase->first_gate + j);
         g.d = pass->memory.slots + fc_bytes(shape, phase->slot * shape->padded);
-        g.d_row = cell->slots * shape->padded;
+        g.d_row = fc_slots_row(shape);
         g.x = phase->from_middle ? pairs->middle : pairs->h_prev;
         g.rows = pass->plan->total;
         g.depth = fc_operand_units(shape, phase);

@@ -62,7 +62,7 @@ FC_INLINE vreal vexp(vreal x) {
 
 FC_INLINE vreal vsigmoid(vreal x) {
     vreal one = vset1(1), n;
-    vreal p = vexp_reduce(vmax_keep_nan(vset1(0) - vabs(x), vset1(FC_EXP_MIN)), &n);
+    vreal p = vexp_reduce(vmax_keep_nan(vnegative_abs(x), vset1(FC_EXP_MIN)), &n);
     vreal e = vscale(one + p, n);
     return vquotient(vif_negative(x, e, one), one + e);
 }

@@ -41,6 +41,7 @@ FC_INLINE vreal vscale(vreal x, vreal n) {
 }
 FC_INLINE vreal vquotient(vreal x, vreal y) { return x / y; }
 FC_INLINE vreal vabs(vreal x) { return MM(andnot)(vset1((real)-0.0), x); }
+FC_INLINE vreal vnegative_abs(vreal x) { return MM(or)(vset1((real)-0.0), x); }
 FC_INLINE vreal vcopysign(vreal x, vreal s) {
     return MM(or)(vabs(x), MM(and)(vset1((real)-0.0), s));
 }

@@ -66,6 +66,9 @@ FC_INLINE vreal vquotient(vreal x, vreal y) { return x / y; }
 FC_INLINE vreal vabs(vreal x) {
     return vreal_of(vbits_of(x) & ~vbits_of(vset1((real)-0.0)));
 }
+FC_INLINE vreal vnegative_abs(vreal x) {
+    return vreal_of(vbits_of(x) | vbits_of(vset1((real)-0.0)));
+}
 FC_INLINE vreal vcopysign(vreal x, vreal s) {
     vbits sign = vbits_of(vset1((real)-0.0));
     return vreal_of((vbits_of(x) & ~sign) | (vbits_of(s) & sign));

@@ -14,7 +14,7 @@
  *     vscale(x, n)            x * 2^n, one rounding, n integral in [-160, 160]
  *                             (float32) or [-1100, 1100] (float64)
  *     vquotient(x, y)         x / y for |x| and y in [0, 2^60] and [1, 2^60]
- *     vabs, vcopysign(x, s)
+ *     vabs(x), vnegative_abs(x), vcopysign(x, s)
  *     vif_negative(x, a, b)   a where the sign bit of x is set, else b
  *     vif_positive(x, a, b)   a where x > 0, else b (so b for NaN)
  *     vsum(x)                 sum of the lanes, in one fixed order
