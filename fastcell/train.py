@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-import reprlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from fastcell._interrupts import Interrupted, Interrupts, TrainingInterrupted
 from fastcell._numbers import integer, real
 from fastcell._progress import Progress
-from fastcell.checkpoint import (
-    data_fingerprint,
-    machine,
-    read_checkpoint,
-    write_checkpoint,
+from fastcell._run_state import (
+    Position,
+    check_same_data,
+    run_tree,
+    take_up,
+    warn_of_another_machine,
 )
+from fastcell.checkpoint import data_fingerprint, read_checkpoint, write_checkpoint
 from fastcell.history import History
 
 if TYPE_CHECKING:
@@ -28,23 +26,6 @@ if TYPE_CHECKING:
     from fastcell.optim import Optimizer
 
 __all__ = ["History", "Trainer", "TrainingInterrupted"]
-
-
-@dataclass
-class _Position:
-    """Where a run stands. With the weights, all that the next step depends on."""
-
-    step: int = 0  # optimizer steps done
-    epoch: int = 0  # epochs completed
-    window: int = 0  # windows of the present epoch done
-    state: Any = None  # recurrent state after the last window
-    # Of the time since the last record:
-    loss_sum: float = 0.0  # losses times their targets
-    num_targets: int = 0
-    step_seconds: float = 0.0  # time in steps, without validation
-    # Of the whole run:
-    seconds: float = 0.0
-    base_lr: float = 0.0
 
 
 class Trainer:
@@ -128,7 +109,7 @@ class Trainer:
         self.progress = progress
         self.history = History()
         self.info: dict[str, Any] = {}
-        self._position = _Position()
+        self._position = Position()
         self._resumed: dict[str, Any] | None = None
         self._stopped = False
 
@@ -282,31 +263,11 @@ class Trainer:
         """Start a new run, unless one has been resumed."""
         self._stopped = False
         if self._resumed is None:
-            self._position = _Position(base_lr=float(self.optimizer.lr))
+            self._position = Position(base_lr=float(self.optimizer.lr))
             self.history = History()
             return
-        if (
-            self._resumed["data"] != fingerprint
-            or self._position.window >= fingerprint["windows"]
-        ):
-            raise ValueError(
-                "train_data must be those of the resumed run; got others, or other "
-                "windows of them"
-            )
-        then, now = self._resumed["machine"], machine()
-        if then != now:
-            import warnings
-
-            changed = ", ".join(
-                f"{key} was {then.get(key)} and is {now[key]}"
-                for key in now
-                if then.get(key) != now[key]
-            )
-            warnings.warn(
-                f"the resumed run may not repeat bit for bit: {changed}",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        check_same_data(self._resumed, self._position, fingerprint)
+        warn_of_another_machine(self._resumed, stacklevel=4)
 
     def _step(self, train_data: Sequence[Any], bar: Progress) -> None:
         from fastcell.optim import clip_grad_norm
@@ -413,35 +374,7 @@ class Trainer:
     # -------------------------------------------------------------- the checkpoint
 
     def _save(self, path: str, fingerprint: dict[str, int]) -> None:
-        params = self.model.state_dict()
-        for name, array in params.items():
-            if not np.isfinite(array).all():
-                raise FloatingPointError(
-                    f"{name} holds NaN or infinity after step {self.step}: no "
-                    "checkpoint of it is written"
-                )
-        position = self._position
-        write_checkpoint(
-            path,
-            {
-                "model": {
-                    "class": type(self.model).__name__,
-                    "config": self.model.config(),
-                    "params": params,
-                    "rng": self.model.rng_state(),
-                },
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": _state_of(self.schedule),
-                "clip_norm": self.clip_norm,
-                "position": {
-                    f.name: getattr(position, f.name) for f in fields(position)
-                },
-                "history": list(self.history),
-                "data": fingerprint,
-                "machine": machine(),
-                "info": self.info,
-            },
-        )
+        write_checkpoint(path, run_tree(self, self._position, fingerprint))
 
     def resume(self, path: str | os.PathLike[str]) -> Trainer:
         """Take up a run where a checkpoint has left it.
@@ -468,53 +401,7 @@ class Trainer:
         ValueError
             If it is not a checkpoint, or one of another model, optimizer or schedule.
         """
-        tree = read_checkpoint(path)
-        name = os.fspath(path)
-        try:
-            model = tree["model"]
-            self._check_same("model", type(self.model).__name__, model["class"])
-            mine, its = self.model.config(), model["config"]
-            for key in mine:
-                # The seed chose weights that the checkpoint replaces.
-                if key != "seed":
-                    self._check_same(key, mine[key], its.get(key))
-            self._check_same("clip_norm", self.clip_norm, tree["clip_norm"])
-            position = _Position(**tree["position"])
-            for key in ("step", "epoch", "window", "num_targets"):
-                integer(key, getattr(position, key), minimum=0)
-            history = History(tree["history"])
-            its_schedule = tree["schedule"]
-            mine_schedule = _state_of(self.schedule)
-            if (mine_schedule is None) != (its_schedule is None):
-                raise ValueError("the run had a schedule, or this one has, not both")
-            self.optimizer.load_state_dict(tree["optimizer"])
-            self.model.load_state_dict(model["params"])
-            self.model.set_rng_state(model["rng"])
-            if hasattr(self.schedule, "load_state_dict"):
-                self.schedule.load_state_dict(its_schedule)
-            self.info = dict(tree["info"])
-            self._resumed = {"data": tree["data"], "machine": dict(tree["machine"])}
-        except KeyError as error:
-            raise ValueError(
-                f"{name}: {error.args[0]!s} is missing or unknown"
-            ) from error
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{name}: {error}") from error
-        self._position = position
-        self.history = history
+        run = take_up(self, read_checkpoint(path), os.fspath(path))
+        self._position, self.history, self.info = run.position, run.history, run.info
+        self._resumed = run.origin
         return self
-
-    @staticmethod
-    def _check_same(name: str, mine: Any, its: Any) -> None:
-        if mine != its:
-            raise ValueError(
-                f"{name} must be that of the checkpoint, {reprlib.repr(its)}; "
-                f"got {reprlib.repr(mine)}"
-            )
-
-
-def _state_of(schedule: Any) -> dict[str, Any] | None:
-    """Return the state of a schedule; a plain function has an empty one."""
-    if schedule is None:
-        return None
-    return schedule.state_dict() if hasattr(schedule, "state_dict") else {}

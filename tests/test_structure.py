@@ -208,6 +208,7 @@ STOREYS = {
     "data": ["models", "train", "optim", "cli", "layers", "cells"],
     "models": ["train", "cli", "optim", "checkpoint"],
     "train.py": ["cli"],
+    "_run_state.py": ["cli", "train"],
 }
 
 
