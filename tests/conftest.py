@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -30,3 +32,19 @@ def set_threads() -> Iterator[Callable[[int], None]]:
     before = fastcell.get_num_threads()
     yield fastcell.set_num_threads
     fastcell.set_num_threads(before)
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a program in a Python of its own, with variables of its environment."""
+
+    def run(program: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            timeout=60,  # seconds, on a busy machine
+            env={**os.environ, **variables},
+        )
+
+    return run

@@ -3,19 +3,33 @@ central differences in float64."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 from tolerances import DIFFERENCE_STEP
 
-from fastcell.cells import Cell
+from fastcell.cells import REGISTRY, Cell
 
 States = tuple[np.ndarray, ...]
 
 # What a batch may carry besides x and the state.
 KINDS = ("plain", "lengths", "mask", "reset", "everything")
+
+# What tests of cells iterate over.
+by_name = pytest.mark.parametrize("cell", REGISTRY.values(), ids=REGISTRY)
+both_ways = pytest.mark.parametrize(
+    "bidirectional", [False, True], ids=["one-way", "both-ways"]
+)
+
+
+def every_stack(most_layers: int) -> Callable[[Any], Any]:
+    """Run a test for each cell, number of layers, direction and kind of batch."""
+    layers = pytest.mark.parametrize("num_layers", range(1, most_layers + 1))
+    kinds = pytest.mark.parametrize("kind", KINDS)
+    return lambda test: kinds(both_ways(layers(by_name(test))))
 
 
 @dataclass
@@ -137,6 +151,14 @@ def problem(
         tuple(draw(*shape) for shape in shapes),
         sequence,
     )
+
+
+def problems(
+    cell: Cell, sizes: Iterable[Mapping[str, int]], **arguments: Any
+) -> Iterator[Problem]:
+    """Make a problem of each of some sizes."""
+    for seed, size in enumerate(sizes):
+        yield problem(cell, seed=seed, **size, **arguments)
 
 
 def run(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
-from oracle import joined, problem, same_bits, split
+from oracle import by_name, joined, problem, same_bits, split
+from refusals import refuses
 from tolerances import (
     DENSE,
     DIFFERENCE,
@@ -18,16 +19,7 @@ from tolerances import (
 import fastcell
 from fastcell.cells import REGISTRY
 
-CELLS = list(REGISTRY.values())
-by_name = pytest.mark.parametrize("cell", CELLS, ids=REGISTRY)
 f32, f64 = np.float32, np.float64
-
-
-def refuses(error, words, call, *arguments, **named):
-    with pytest.raises(error) as caught:
-        call(*arguments, **named)
-    for word in words:
-        assert word in str(caught.value), (word, str(caught.value))
 
 
 # ------------------------------------------------------------------- Embedding

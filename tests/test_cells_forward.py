@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
-from oracle import joined, problem
+from oracle import by_name, every_stack, joined, problem, problems
 from tolerances import FORWARD, error
 
 from fastcell import _core
 from fastcell.cells import REGISTRY
-
-CELLS = list(REGISTRY.values())
-by_name = pytest.mark.parametrize("cell", CELLS, ids=REGISTRY)
 
 # Odd on purpose: below, at and past the edges of vectors (2 to 16 lanes) and tiles.
 SIZES = [
@@ -42,20 +39,11 @@ def test_the_registry_is_that_of_the_core():
     assert known == _core.cells()
 
 
-@pytest.mark.parametrize("kind", oracle.KINDS)
-@pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "both-ways"])
-@pytest.mark.parametrize("num_layers", [1, 2, 3])
-@by_name
+@every_stack(most_layers=3)
 def test_layers_follow_the_formula(cell, num_layers, bidirectional, kind, isa):
-    for seed, sizes in enumerate(SIZES):
-        made = problem(
-            cell,
-            kind=kind,
-            num_layers=num_layers,
-            bidirectional=bidirectional,
-            seed=seed,
-            **sizes,
-        )
+    for made in problems(
+        cell, SIZES, kind=kind, num_layers=num_layers, bidirectional=bidirectional
+    ):
         assert_right(made)
         assert_right(made, np.float32)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
-from oracle import joined, problem, slope_error, split
+from oracle import (
+    by_name,
+    every_stack,
+    joined,
+    problem,
+    problems,
+    slope_error,
+    split,
+)
 from tolerances import DIFFERENCE, DIFFERENCE_STEP, GRADIENT_FLOAT32, error
-
-from fastcell.cells import REGISTRY
-
-CELLS = list(REGISTRY.values())
-by_name = pytest.mark.parametrize("cell", CELLS, ids=REGISTRY)
 
 SIZES = [
     {"T": 5, "B": 3, "I": 3, "H": 7},
@@ -28,22 +31,12 @@ def assert_right(made):
     assert max(errors.values()) <= DIFFERENCE, errors
 
 
-@pytest.mark.parametrize("kind", oracle.KINDS)
-@pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "both-ways"])
-@pytest.mark.parametrize("num_layers", [1, 2])
-@by_name
+@every_stack(most_layers=2)
 def test_gradients_are_the_differences(cell, num_layers, bidirectional, kind):
-    for seed, sizes in enumerate(SIZES):
-        assert_right(
-            problem(
-                cell,
-                kind=kind,
-                num_layers=num_layers,
-                bidirectional=bidirectional,
-                seed=seed,
-                **sizes,
-            )
-        )
+    for made in problems(
+        cell, SIZES, kind=kind, num_layers=num_layers, bidirectional=bidirectional
+    ):
+        assert_right(made)
 
 
 @by_name

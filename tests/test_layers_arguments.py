@@ -8,25 +8,15 @@ import array
 import numpy as np
 import oracle
 import pytest
-from oracle import joined, problem, same_bits, split
+from oracle import by_name, joined, problem, same_bits, split
+from refusals import refuses
 
 import fastcell
 from fastcell.cells import REGISTRY
 
-CELLS = list(REGISTRY.values())
-by_name = pytest.mark.parametrize("cell", CELLS, ids=REGISTRY)
-
 f32, f64 = np.float32, np.float64
 X = np.zeros((5, 3, 2), f32)  # T, B, I
 H0 = np.zeros((1, 3, 4), f32)
-
-
-def refuses(error, words, call, *arguments, **named):
-    with pytest.raises(error) as caught:
-        call(*arguments, **named)
-    message = str(caught.value)
-    for word in words:
-        assert word in message, (word, message)
 
 
 # ---------------------------------------------------------------- constructor

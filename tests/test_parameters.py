@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle import problem, same_bits
+from oracle import by_name, problem, same_bits
 
 import fastcell
 from fastcell.cells import REGISTRY
 from fastcell.parameters import ParameterGroup, Parameters
-
-CELLS = list(REGISTRY.values())
-by_name = pytest.mark.parametrize("cell", CELLS, ids=REGISTRY)
 
 
 def fresh_result(made):

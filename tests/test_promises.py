@@ -12,12 +12,11 @@ from itertools import pairwise
 import numpy as np
 import oracle
 import pytest
-from oracle import joined, problem, same_bits
+from oracle import by_name, joined, problem, same_bits
 
 from fastcell.cells import REGISTRY
 
 CELLS = list(REGISTRY.values())
-by_name = pytest.mark.parametrize("cell", CELLS, ids=REGISTRY)
 
 # With 3 instruction sets: about a hundred random configurations for each property.
 SEEDS = range(36)

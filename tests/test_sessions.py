@@ -3,18 +3,14 @@ test_promises.py."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
-from oracle import joined, problem, same_bits, split
+from oracle import by_name, joined, problem, same_bits, split
+from refusals import refuses
 
 import fastcell
 from fastcell.cells import REGISTRY
 
-CELLS = list(REGISTRY.values())
-by_name = pytest.mark.parametrize("cell", CELLS, ids=REGISTRY)
 X = np.ones((3, 2), np.float32)
 
 
@@ -155,24 +151,15 @@ print(session.step(np.zeros((0, 2), np.float32)).shape, session.state[0].shape)
 """
 
 
-def test_a_session_of_no_streams_is_legal():
+def test_a_session_of_no_streams_is_legal(run_python):
     # In a process of its own: a loop that waits for rows would not end.
-    done = subprocess.run(
-        [sys.executable, "-c", NO_STREAMS], capture_output=True, text=True, timeout=30
-    )
+    done = run_python(NO_STREAMS)
     assert done.stdout.strip() == "(0, 4) (1, 0, 4)", done.stderr
 
 
 def test_dropout_is_not_in_a_session():
     layer = fastcell.GRU(2, 4, num_layers=2, dropout=0.9, seed=0)
     assert same_bits(layer.session(3).step(X), layer(X[np.newaxis])[0][0])
-
-
-def refuses(error, words, call, *arguments, **named):
-    with pytest.raises(error) as caught:
-        call(*arguments, **named)
-    for word in words:
-        assert word in str(caught.value), (word, str(caught.value))
 
 
 BAD_STEPS = [

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from oracle import joined, problem, same_bits
+from oracle import both_ways, by_name, joined, problem, same_bits
 
 import fastcell
 from fastcell.cells import REGISTRY
-
-CELLS = list(REGISTRY.values())
-by_name = pytest.mark.parametrize("cell", CELLS, ids=REGISTRY)
 
 # A call below some million FLOP stays on one thread: these are above.
 LARGE = {"T": 24, "B": 11, "I": 48, "H": 70}
@@ -33,7 +29,7 @@ def all_same(some, others):
 
 
 @pytest.mark.parametrize("kind", ["plain", "everything"])
-@pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "both-ways"])
+@both_ways
 @by_name
 def test_results_and_gradients_do_not_depend_on_the_number_of_threads(
     cell, bidirectional, kind, isa, set_threads
@@ -89,37 +85,26 @@ print(len(os.listdir("/proc/self/task")) - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the tasks in /proc")
-def test_three_threads_are_two_and_the_caller():
-    done = subprocess.run(
-        [sys.executable, "-c", COUNT_THREADS],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def test_three_threads_are_two_and_the_caller(run_python):
+    done = run_python(COUNT_THREADS)
     assert done.stdout.strip() == "2", done.stderr
 
 
+GET_THREADS = "import fastcell; print(fastcell.get_num_threads())"
+
+
 @pytest.mark.parametrize("wanted, got", [("3", "3"), ("100000", "256")])
-def test_the_environment_sets_the_number_of_threads(wanted, got):
-    assert run_with_threads(wanted).stdout.strip() == got
+def test_the_environment_sets_the_number_of_threads(wanted, got, run_python):
+    done = run_python(GET_THREADS, FASTCELL_NUM_THREADS=wanted)
+    assert done.stdout.strip() == got, done.stderr
 
 
 @pytest.mark.parametrize("wanted", ["0", "-1", "two", "", "1.5"])
-def test_the_environment_is_checked(wanted):
-    done = run_with_threads(wanted)
+def test_the_environment_is_checked(wanted, run_python):
+    done = run_python(GET_THREADS, FASTCELL_NUM_THREADS=wanted)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert f"FASTCELL_NUM_THREADS must be an integer >= 1; got {wanted!r}" in last
-
-
-def run_with_threads(wanted):
-    return subprocess.run(
-        [sys.executable, "-c", "import fastcell; print(fastcell.get_num_threads())"],
-        env={**os.environ, "FASTCELL_NUM_THREADS": wanted},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 @pytest.mark.parametrize(
