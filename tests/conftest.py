@@ -1,4 +1,4 @@
-"""What all tests share: instruction sets and thread counts, put back afterwards."""
+"""What all tests share: settings that are put back afterwards, programs, files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
+from fake_model import FakeModel
 
 import fastcell
-from fastcell import _core
+from fastcell import _core, serialize
+
+pytest.register_assert_rewrite("refusals", "trainers")
 
 # Programs that the tests start in this folder import the installed fastcell, as the
 # tests do, and not the sources beside them, which may not be compiled.
@@ -48,3 +53,20 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where a file may be written."""
+    return tmp_path / "file.safetensors"
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
+    """Return a model of a class that files may name."""
+    monkeypatch.setitem(
+        serialize.MODEL_CLASSES, "FakeModel", f"{FakeModel.__module__}:FakeModel"
+    )
+    model = FakeModel(3, note="žluť")
+    model.weight[...] = np.arange(6).reshape(3, 2)
+    return model

@@ -26,7 +26,10 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = (
     "test_cells_gradients.py",
     "test_cells_forward.py",
-    "test_blocks.py",
+    "test_embedding.py",
+    "test_linear.py",
+    "test_dropout.py",
+    "test_sequential.py",
     "test_sessions.py",
     "test_parameters.py",
     "test_accuracy.py",

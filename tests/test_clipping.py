@@ -1,0 +1,104 @@
+"""Clipping of gradients, by norm and by value."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from recurrences import make_grads
+
+from fastcell import optim
+
+
+class TestClipping:
+    def test_norm_is_that_of_one_long_vector(self):
+        grads = make_grads(1)[0]
+        expected = math.sqrt(
+            math.fsum(float(x) ** 2 for g in grads.values() for x in g.ravel())
+        )
+        assert optim.grad_norm(grads) == pytest.approx(expected, rel=1e-13)
+        assert optim.grad_norm({}) == 0.0
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_clipped_gradients_have_the_norm_asked_for(self, dtype):
+        (grads,) = make_grads(1, dtype)
+        before = {name: grad.copy() for name, grad in grads.items()}
+        norm = optim.grad_norm(grads)
+        assert optim.clip_grad_norm(grads, 0.5) == norm
+        factor = 0.5 / (norm + 1e-6)
+        for name, grad in grads.items():
+            assert grad.dtype == dtype
+            np.testing.assert_allclose(grad, before[name] * factor, rtol=1e-6)
+        assert optim.grad_norm(grads) == pytest.approx(0.5, rel=1e-6)
+
+    def test_divisor_is_that_of_torch(self):
+        grads = {"w": np.array([1e-6])}
+        optim.clip_grad_norm(grads, 1e-7)
+        assert grads["w"][0] == pytest.approx(1e-6 * 0.05)
+
+    def test_small_gradients_stay(self):
+        (grads,) = make_grads(1)
+        before = {name: grad.copy() for name, grad in grads.items()}
+        optim.clip_grad_norm(grads, 1e6)
+        for name, grad in grads.items():
+            np.testing.assert_array_equal(grad, before[name])
+
+    def test_squares_of_float32_do_not_overflow_or_vanish(self):
+        for size in (1e30, 1e-30):
+            grads = {"w": np.full(4, size, np.float32)}
+            assert optim.grad_norm(grads) == pytest.approx(2 * size, rel=1e-6)
+
+    def test_nan_spreads_and_infinity_zeroes(self):
+        grads = {"w": np.array([1.0, np.nan]), "b": np.ones(2)}
+        assert math.isnan(optim.clip_grad_norm(grads, 1.0))
+        assert np.isnan(grads["b"]).all()
+        grads = {"w": np.array([1.0, np.inf]), "b": np.ones(2)}
+        assert optim.clip_grad_norm(grads, 1.0) == math.inf
+        np.testing.assert_array_equal(grads["w"], [0.0, np.nan])
+        assert not grads["b"].any()
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_error_on_demand_comes_before_any_change(self, bad):
+        grads = {"w": np.array([1.0, bad]), "b": np.ones(2)}
+        with pytest.raises(ValueError, match=r"grads must be finite.*\(look at w\)"):
+            optim.clip_grad_norm(grads, 1.0, error_if_nonfinite=True)
+        assert grads["w"][0] == 1.0
+
+    def test_value_clips_each_element(self):
+        grads = {"w": np.array([[-3.0, 0.2], [np.nan, np.inf]], np.float32)}
+        optim.clip_grad_value(grads, 0.5)
+        np.testing.assert_array_equal(
+            grads["w"], np.array([[-0.5, 0.2], [np.nan, 0.5]], np.float32)
+        )
+
+    @pytest.mark.parametrize(
+        "function, name",
+        [(optim.clip_grad_norm, "max_norm"), (optim.clip_grad_value, "clip_value")],
+    )
+    def test_bad_argument_is_named(self, function, name):
+        for value in (math.nan, math.inf, 0, -1):
+            with pytest.raises(ValueError, match=f"{name} must be .* > 0; got"):
+                function({"w": np.ones(2)}, value)
+        with pytest.raises(TypeError, match=f"{name}.*'1'"):
+            function({"w": np.ones(2)}, "1")
+        with pytest.raises(TypeError, match=r"'w'.*list"):
+            function({"w": [1.0]}, 1.0)
+        with pytest.raises(TypeError, match=r"'w'.*int64"):
+            function({"w": np.ones(2, int)}, 1.0)
+        with pytest.raises(TypeError, match=r"'w'.*writable"):
+            function({"w": np.broadcast_to(1.0, 3)}, 1.0)
+
+
+@pytest.mark.peers
+def test_clipping_is_that_of_torch():
+    torch = pytest.importorskip("torch")
+    (grads,) = make_grads(1)
+    tensors = [torch.zeros(g.shape, requires_grad=True) for g in grads.values()]
+    tensors = [t.to(torch.float64).detach().requires_grad_() for t in tensors]
+    for tensor, grad in zip(tensors, grads.values(), strict=True):
+        tensor.grad = torch.tensor(grad)
+    theirs = torch.nn.utils.clip_grad_norm_(tensors, 0.7)
+    assert optim.clip_grad_norm(grads, 0.7) == pytest.approx(theirs.item(), rel=1e-12)
+    for tensor, grad in zip(tensors, grads.values(), strict=True):
+        np.testing.assert_allclose(grad, tensor.grad.numpy(), rtol=1e-12)
