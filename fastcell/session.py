@@ -32,6 +32,7 @@ class Session(_core.Stream):
 
     Examples
     --------
+    >>> import numpy as np
     >>> import fastcell
     >>> layer = fastcell.LSTM(3, 4, seed=0)
     >>> x = np.ones((5, 3), np.float32)
