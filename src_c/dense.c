@@ -98,7 +98,7 @@ static void product_rows(const linear *l, const char *a, char *out, ptrdiff_t fi
             a_rows[i] = a + (size_t)((first + i) * l->panels.depth) * l->k->real_size;
             out_rows[i] = out + (size_t)((first + i) * columns) * l->k->real_size;
         }
-        fc_product product = {a_rows, out_rows, rows, columns, false};
+        fc_product product = {a_rows, out_rows, rows, columns, false, 0};
         l->k->product(&l->panels, &product);
         first += rows;
     }

@@ -32,23 +32,25 @@ typedef struct fc_panels {
     int width;
 } fc_panels;
 
-/* out[r][0:columns] = (accumulate ? out[r] : bias) + a[r] . panels */
+/* out[r][first : first+columns] = bias + a[r] . panels, or += where accumulating */
 typedef struct fc_product {
     const void *const *a; /* `rows` rows of panels->depth reals */
     void *const *out;
     ptrdiff_t rows;
     ptrdiff_t columns; /* reals to write to each row, <= vectors * V */
     bool accumulate;
+    ptrdiff_t first;
 } fc_product;
 
-/* One phase of one step of a cell, all units, for some rows: the recurrent product
- * tile by tile, each tile finished by the cell while it is in L1. */
+/* One phase of one step of a cell, the units of the panels, for some rows: the
+ * recurrent product tile by tile, each tile finished by the cell while it is in L1. */
 typedef struct fc_step_job {
     const struct fc_cell *cell;
     int phase;
     void *row_buffer;        /* whole_row cells: FC_MAX_ROWS x all columns */
     const void *const *a;    /* operand rows: h_{t-1}, or the middle rows */
-    const struct fc_tile *t; /* row pointers; unit, units, recurrent are filled in */
+    const struct fc_tile *t; /* row pointers; units and recurrent are filled in, and
+                              * unit, the panels' first, is moved on */
 } fc_step_job;
 
 /* Weight gradients of some units: for every gate g and unit u of the range,

@@ -143,6 +143,39 @@ void fc_pack_weights(const fc_shape *shape, fc_pack_kind kind, const fc_packed *
     }
 }
 
+/* Four blocks of V units are whole panels, whatever the number of gates; fewer are,
+ * where every panel holds that number of gates. */
+static ptrdiff_t unit_grain(const fc_shape *shape, fc_pack_kind kind) {
+    bool alike = kind == FC_PACK_FORWARD && shape->cell->phases == 1;
+    return (alike ? 4 / shape->cell->gates : 4) * shape->k->lanes;
+}
+
+ptrdiff_t fc_most_members(const fc_shape *shape, fc_pack_kind kind) {
+    ptrdiff_t grain = unit_grain(shape, kind);
+    return shape->cell->whole_row ? 1 : (shape->padded + grain - 1) / grain;
+}
+
+fc_units fc_share_units(const fc_shape *shape, fc_pack_kind kind, ptrdiff_t padded,
+                        int part, int parts) {
+    ptrdiff_t grain = unit_grain(shape, kind), grains = (padded + grain - 1) / grain;
+    ptrdiff_t first = grains * part / parts * grain,
+              last = grains * (part + 1) / parts * grain;
+    first = first < padded ? first : padded;
+    last = last < padded ? last : padded;
+    return (fc_units){first, last - first};
+}
+
+fc_panels fc_panels_of(const fc_shape *shape, const fc_panels *panels, int gates,
+                       fc_units units) {
+    ptrdiff_t columns = units.first * gates;
+    fc_panels of = *panels;
+    of.data = (const char *)panels->data + fc_bytes(shape, columns * panels->depth);
+    if (panels->bias)
+        of.bias = (const char *)panels->bias + fc_bytes(shape, columns);
+    of.vectors = units.count / shape->k->lanes * gates;
+    return of;
+}
+
 void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *memory,
                       fc_arena *arena) {
     const fc_cell *cell = shape->cell;
@@ -157,6 +190,5 @@ void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *mem
         memory->middle = fc_take2(arena, kept, (size_t)shape->padded, real);
     /* A second phase reads what the first saved, in inference too. */
     if (plan->kept || cell->phases > 1)
-        memory->slots =
-            fc_take2(arena, kept, (size_t)fc_slots_row(shape), real);
+        memory->slots = fc_take2(arena, kept, (size_t)fc_slots_row(shape), real);
 }

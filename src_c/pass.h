@@ -50,6 +50,20 @@ void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *mem
 static inline size_t fc_bytes(const fc_shape *shape, ptrdiff_t reals) {
     return (size_t)reals * shape->k->real_size;
 }
+
+/* Units that one member of a team takes: whole panels of every product. */
+typedef struct fc_units {
+    ptrdiff_t first, count;
+} fc_units;
+
+/* How many members can have units of their own, in forward or backward. */
+ptrdiff_t fc_most_members(const fc_shape *shape, fc_pack_kind kind);
+/* The share of part `part` of `parts` in `padded` units. */
+fc_units fc_share_units(const fc_shape *shape, fc_pack_kind kind, ptrdiff_t padded,
+                        int part, int parts);
+/* The panels of those units, `gates` vectors for each V of them. */
+fc_panels fc_panels_of(const fc_shape *shape, const fc_panels *panels, int gates,
+                       fc_units units);
 /* Reals from one row of slots to the next.  One vector more than it holds: rows a power
  * of two apart would share a few sets of the cache, and a weight gradient reads them
  * one below the other. */

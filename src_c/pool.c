@@ -10,10 +10,10 @@
 #include "pool.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
+#include <sched.h>
 
 enum { MOST_WORKERS = 255, SPINS = 2000 };
+enum { MOST_YIELDS = 4, TEAMLESS_CALLS = 32 };
 
 static struct {
     pthread_mutex_t job; /* held by the caller whose job runs */
@@ -25,7 +25,8 @@ static struct {
     fc_part_fn *fn;
     void *context;
     int parts;
-    atomic_int left; /* workers that have not finished with this job */
+    atomic_int left;     /* workers that have not finished with this job */
+    atomic_int teamless; /* calls to come that make no team */
 } pool = {
     .job = PTHREAD_MUTEX_INITIALIZER,
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -119,12 +120,8 @@ static void run_here(fc_part_fn *fn, void *context, int first, int parts) {
         fn(context, part, parts);
 }
 
-void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
-    if (parts <= 1 || inside || pthread_mutex_trylock(&pool.job)) {
-        run_here(fn, context, 0, parts);
-        return;
-    }
-    start_workers(parts - 1);
+/* The caller holds pool.job.  Parts without a worker run here. */
+static void run_job(fc_part_fn *fn, void *context, int parts) {
     pthread_mutex_lock(&pool.lock);
     pool.fn = fn;
     pool.context = context;
@@ -145,5 +142,69 @@ void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
             pthread_cond_wait(&pool.done, &pool.lock);
         pthread_mutex_unlock(&pool.lock);
     }
+}
+
+void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
+    if (parts <= 1 || inside || pthread_mutex_trylock(&pool.job)) {
+        run_here(fn, context, 0, parts);
+        return;
+    }
+    start_workers(parts - 1);
+    run_job(fn, context, parts);
     pthread_mutex_unlock(&pool.job);
+}
+
+void fc_run_team(fc_part_fn *fn, void *context, int parts) {
+    if (parts > 1 && !inside && !pthread_mutex_trylock(&pool.job)) {
+        bool team = atomic_load(&pool.teamless) == 0;
+        if (!team)
+            atomic_fetch_sub(&pool.teamless, 1);
+        else
+            start_workers(parts - 1);
+        if (team && pool.workers >= parts - 1) {
+            run_job(fn, context, parts);
+            pthread_mutex_unlock(&pool.job);
+            return;
+        }
+        pthread_mutex_unlock(&pool.job);
+    }
+    fn(context, 0, 1);
+}
+
+/* Returns the number of the turn, 1 for the first. */
+static unsigned wait_turn(fc_barrier *barrier, int part, int members) {
+    unsigned turn = atomic_load(&barrier->turn);
+    if (atomic_fetch_add(&barrier->waiting, 1) == members - 1) {
+        atomic_store(&barrier->waiting, 0);
+        atomic_store(&barrier->turn, turn + 1);
+        return turn + 1;
+    }
+    for (int spin = 0; spin < SPINS; spin++) {
+        if (atomic_load(&barrier->turn) != turn)
+            return turn + 1;
+        pause_briefly();
+    }
+    if (part == 0)
+        barrier->yields++;
+    while (atomic_load(&barrier->turn) == turn)
+        sched_yield();
+    return turn + 1;
+}
+
+void fc_barrier_wait(fc_barrier *barrier, int part, int members) {
+    if (members > 1)
+        wait_turn(barrier, part, members);
+}
+
+int fc_barrier_last(fc_barrier *barrier, int part, int members) {
+    if (members == 1)
+        return 1;
+    if (part == 0 && barrier->yields > MOST_YIELDS) {
+        atomic_store(&barrier->last, atomic_load(&barrier->turn) + 1);
+        atomic_store(&pool.teamless, TEAMLESS_CALLS);
+    }
+    /* By number: part 0 may have come to the next turn when another reads this. */
+    if (wait_turn(barrier, part, members) != atomic_load(&barrier->last))
+        return members;
+    return part == 0;
 }

@@ -116,13 +116,13 @@ FC_FOR_SEVERAL_PANELS(FC_DEFINE_TILE)
 
 #define FC_TILE_ENTRY(m, n, p) [m][n][p] = tile_##m##x##n##x##p,
 #define FC_SHAPE_ENTRY(m, n) FC_TILE_ENTRY(m, n, 1)
-static fc_tile_fn
-    *const fc_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1][FC_MAX_PANELS + 1] = {
+static fc_tile_fn *const
+    fc_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1][FC_MAX_PANELS + 1] = {
         FC_FOR_SHAPES(FC_SHAPE_ENTRY) FC_FOR_SEVERAL_PANELS(FC_TILE_ENTRY)};
 
 #define FC_TRANSPOSED_ENTRY(m, n) [m][n] = transposed_##m##x##n,
-static fc_tile_transposed_fn
-    *const fc_transposed_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1] = {
+static fc_tile_transposed_fn *const
+    fc_transposed_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1] = {
         FC_FOR_SHAPES(FC_TRANSPOSED_ENTRY)};
 
 /* Rows of the next tile: all tiles of a product nearly alike, none with a lonely row.
@@ -167,8 +167,9 @@ static void run_edge_tile(const fc_panels *w, const fc_run *run, int rows,
                           const fc_product *p, ptrdiff_t row) {
     real tile[FC_TILE_REALS];
     void *tile_rows[FC_MAX_ROWS];
-    ptrdiff_t reals = run->width * run->panels * V, column = run->vector * V;
-    size_t bytes = (size_t)(p->columns - column) * sizeof(real);
+    ptrdiff_t reals = run->width * run->panels * V;
+    size_t bytes = (size_t)(p->columns - run->vector * V) * sizeof(real);
+    ptrdiff_t column = p->first + run->vector * V;
     for (int r = 0; r < rows; r++) {
         tile_rows[r] = tile + r * reals;
         if (p->accumulate) {
@@ -195,7 +196,7 @@ static void product(const fc_panels *w, const fc_product *p) {
                 run_edge_tile(w, &run, rows, p, row);
             else
                 run_tile(w, &run, rows, p->a + row, p->accumulate, p->out + row,
-                         vector * V);
+                         p->first + vector * V);
         }
     }
 }

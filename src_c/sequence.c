@@ -53,9 +53,11 @@ static char *input_row(const fc_pass *pass, ptrdiff_t t, ptrdiff_t row) {
            index * (ptrdiff_t)fc_bytes(&pass->shape, fc_input_columns(&pass->shape));
 }
 
-/* Input parts of the steps from s on that fit one chunk; returns the step after. */
+/* Input parts of the steps from s on that fit one chunk, of the member's units; returns
+ * the step after. */
 static ptrdiff_t make_input_parts(const fc_pass *pass, ptrdiff_t s, ptrdiff_t first,
-                                  ptrdiff_t last, const fc_loop_scratch *scratch) {
+                                  ptrdiff_t last, const fc_loop_scratch *scratch,
+                                  fc_team team) {
     const fc_plan *plan = pass->plan;
     ptrdiff_t columns = fc_input_columns(&pass->shape), count = 0;
     for (; s < plan->steps; s++) {
@@ -74,25 +76,44 @@ static ptrdiff_t make_input_parts(const fc_pass *pass, ptrdiff_t s, ptrdiff_t fi
         }
     }
     if (!pass->table) {
-        fc_product product = {scratch->x, scratch->input, count, columns, false};
-        pass->shape.k->product(&pass->packed.x, &product);
+        int gates = pass->shape.cell->gates;
+        fc_units units = fc_share_units(&pass->shape, FC_PACK_FORWARD,
+                                        pass->shape.padded, team.part, team.parts);
+        fc_panels panels = fc_panels_of(&pass->shape, &pass->packed.x, gates, units);
+        fc_product product = {.a = scratch->x,
+                              .out = scratch->input,
+                              .rows = count,
+                              .columns = units.count * gates,
+                              .first = units.first * gates};
+        pass->shape.k->product(&panels, &product);
     }
     return s;
 }
 
+/* Those of a row of h that the member makes and that exist. */
+static fc_units output_units(const fc_shape *shape, fc_team team) {
+    fc_units units = fc_share_units(shape, FC_PACK_FORWARD, shape->out_padded,
+                                    team.part, team.parts);
+    if (units.first + units.count > shape->out)
+        units.count = shape->out - units.first;
+    return units;
+}
+
 /* y of one step: the active rows' new h; the masked rows' old one. */
-static void emit(const fc_pass *pass, ptrdiff_t t, ptrdiff_t row, const char *h) {
-    char *y = fc_at(&pass->y, t, row);
+static void emit(const fc_pass *pass, ptrdiff_t t, ptrdiff_t row, const char *h,
+                 fc_units units) {
+    size_t skip = fc_bytes(&pass->shape, units.first);
+    char *y = fc_at(&pass->y, t, row) + skip;
     if (pass->dropout)
-        pass->shape.k->multiply(y, h, pass->dropout + (y - pass->y.data),
-                                pass->shape.out);
+        pass->shape.k->multiply(y, h + skip, pass->dropout + (y - pass->y.data),
+                                units.count);
     else
-        memcpy(y, h, fc_bytes(&pass->shape, pass->shape.out));
+        memcpy(y, h + skip, fc_bytes(&pass->shape, units.count));
 }
 
 static void run_step(const fc_pass *pass, ptrdiff_t s, ptrdiff_t begin, ptrdiff_t end,
-                     void *const *input, const fc_loop_scratch *scratch,
-                     ptrdiff_t rows) {
+                     void *const *input, const fc_loop_scratch *scratch, ptrdiff_t rows,
+                     fc_team team) {
     const fc_shape *shape = &pass->shape;
     const fc_cell *cell = shape->cell;
     const fc_plan *plan = pass->plan;
@@ -127,24 +148,35 @@ static void run_step(const fc_pass *pass, ptrdiff_t s, ptrdiff_t begin, ptrdiff_
         .slot = shape->padded,
     };
     for (int i = 0; i < cell->phases; i++) {
+        const fc_phase *phase = &cell->phase[i];
+        fc_units units = fc_share_units(
+            shape, FC_PACK_FORWARD, phase->projects ? shape->out_padded : shape->padded,
+            team.part, team.parts);
+        fc_panels panels =
+            fc_panels_of(shape, &pass->packed.phase[i], phase->gates, units);
         fc_step_job job = {
             .cell = cell,
             .phase = i,
             .row_buffer = scratch->row_buffer,
-            .a = (const void *const *)(cell->phase[i].from_middle ? middle : h_prev),
+            .a = (const void *const *)(phase->from_middle ? middle : h_prev),
             .t = &tile,
         };
-        shape->k->step(&pass->packed.phase[i], &job);
+        tile.unit = units.first;
+        if (i > 0)
+            fc_barrier_wait(team.barrier, team.part, team.parts);
+        shape->k->step(&panels, &job);
     }
+    fc_units out = output_units(shape, team);
     ptrdiff_t t = fc_time(plan, s);
     for (ptrdiff_t p = begin; p < end; p++)
-        emit(pass, t, plan->row[p], h[p - begin]);
+        emit(pass, t, plan->row[p], h[p - begin], out);
 }
 
 /* The state slot of each row, for the y of masked steps. */
 static void emit_masked(const fc_pass *pass, ptrdiff_t s, ptrdiff_t first,
-                        ptrdiff_t last, int64_t *now) {
+                        ptrdiff_t last, int64_t *now, fc_team team) {
     const fc_plan *plan = pass->plan;
+    fc_units out = output_units(&pass->shape, team);
     ptrdiff_t begin, end, t = fc_time(plan, s);
     pairs_of(plan, s, first, last, &begin, &end);
     for (ptrdiff_t p = begin; p < end; p++)
@@ -156,7 +188,8 @@ static void emit_masked(const fc_pass *pass, ptrdiff_t s, ptrdiff_t first,
             now[row - first] = plan->states;
         emit(pass, t, row,
              pass->memory.h + (size_t)now[row - first] *
-                                  fc_bytes(&pass->shape, pass->shape.out_padded));
+                                  fc_bytes(&pass->shape, pass->shape.out_padded),
+             out);
     }
 }
 
@@ -178,7 +211,7 @@ static void get_final(const fc_plan *plan, const char *states, ptrdiff_t state_r
 }
 
 void fc_pass_forward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
-                     const fc_loop_scratch *scratch) {
+                     const fc_loop_scratch *scratch, fc_team team) {
     const fc_shape *shape = &pass->shape;
     const fc_plan *plan = pass->plan;
     ptrdiff_t h_row = (ptrdiff_t)fc_bytes(shape, shape->out_padded);
@@ -187,26 +220,37 @@ void fc_pass_forward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
     ptrdiff_t units = (ptrdiff_t)fc_bytes(shape, shape->units);
     ptrdiff_t rows = last - first;
 
-    set_padded(pass->memory.h, h_row, pass->h0, out, first, last);
-    if (pass->memory.c)
-        set_padded(pass->memory.c, c_row, pass->c0, units, first, last);
-    clear_past_lengths(pass, first, last);
+    if (team.part == 0) {
+        set_padded(pass->memory.h, h_row, pass->h0, out, first, last);
+        if (pass->memory.c)
+            set_padded(pass->memory.c, c_row, pass->c0, units, first, last);
+        clear_past_lengths(pass, first, last);
+    }
     for (ptrdiff_t row = first; row < last; row++)
         scratch->now[row - first] = row;
+    fc_barrier_wait(team.barrier, team.part, team.parts);
 
     for (ptrdiff_t s = 0, chunk_end = 0, done = 0; s < plan->steps; s++) {
         if (s == chunk_end) {
-            chunk_end = make_input_parts(pass, s, first, last, scratch);
+            chunk_end = make_input_parts(pass, s, first, last, scratch, team);
             done = 0;
         }
         ptrdiff_t begin, end;
         pairs_of(plan, s, first, last, &begin, &end);
         if (begin < end)
-            run_step(pass, s, begin, end, scratch->input + done, scratch, rows);
+            run_step(pass, s, begin, end, scratch->input + done, scratch, rows, team);
         done += end - begin;
         if (pass->batch->mask)
-            emit_masked(pass, s, first, last, scratch->now);
+            emit_masked(pass, s, first, last, scratch->now, team);
+        int members = fc_barrier_last(team.barrier, team.part, team.parts);
+        if (members == 0)
+            return;
+        if (members < team.parts)
+            chunk_end = s + 1; /* the input parts of the others' units are to be made */
+        team.parts = members;
     }
+    if (team.part > 0)
+        return;
     get_final(plan, pass->memory.h, h_row, pass->h, out, first, last);
     if (pass->memory.c)
         get_final(plan, pass->memory.c, c_row, pass->c, units, first, last);
@@ -223,7 +267,7 @@ void fc_pass_table(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last) {
             x[i] = pass->x.data + (first + i) * pass->x.row;
             out[i] = pass->table + fc_bytes(&pass->shape, (first + i) * columns);
         }
-        fc_product product = {x, out, rows, columns, false};
+        fc_product product = {x, out, rows, columns, false, 0};
         pass->shape.k->product(&pass->packed.x, &product);
         first += rows;
     }

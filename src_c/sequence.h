@@ -5,6 +5,7 @@
 #define FC_SEQUENCE_H
 
 #include "pass.h"
+#include "pool.h"
 
 /* A (T, B, n) array: element (t, b) starts at data + t * step + b * row, in bytes. */
 typedef struct fc_array {
@@ -50,15 +51,23 @@ typedef struct fc_loop_scratch {
 
 enum { FC_POINTER_ARRAYS = 9 };
 
+/* Members that share the units of every step of the same rows, with a barrier a step:
+ * where there are too few rows to share. */
+typedef struct fc_team {
+    int part, parts;
+    fc_barrier *barrier; /* or NULL, where parts is 1 */
+} fc_team;
+
 /* `chunks`: for forward, which makes input parts. */
 void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chunks,
                             fc_loop_scratch *scratch, fc_arena *arena);
 
-/* Rows first .. last-1 of all steps. */
+/* Rows first .. last-1 of all steps.  Each member of the team calls, with a scratch of
+ * its own. */
 void fc_pass_forward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
-                     const fc_loop_scratch *scratch);
+                     const fc_loop_scratch *scratch, fc_team team);
 void fc_pass_backward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
-                      const fc_loop_scratch *scratch);
+                      const fc_loop_scratch *scratch, fc_team team);
 
 /* table rows first .. last-1: the input part of each row of x. */
 void fc_pass_table(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last);

@@ -20,17 +20,28 @@ static void get_rows(char *to, ptrdiff_t to_row, const char *from, ptrdiff_t fro
         memcpy(to + row * to_row, from + row * from_row, (size_t)to_row);
 }
 
+static fc_units share_units(const fc_shape *shape, ptrdiff_t padded, fc_team team) {
+    return fc_share_units(shape, FC_PACK_BACKWARD, padded, team.part, team.parts);
+}
+
 /* dh += dy, where the step exists: a masked step's y is h, so its dy counts too. */
-static void add_dy(const fc_pass *pass, ptrdiff_t t, ptrdiff_t first, ptrdiff_t last) {
-    size_t h_row = fc_bytes(&pass->shape, pass->shape.out_padded);
+static void add_dy(const fc_pass *pass, ptrdiff_t t, ptrdiff_t first, ptrdiff_t last,
+                   fc_team team) {
+    const fc_shape *shape = &pass->shape;
+    size_t h_row = fc_bytes(shape, shape->out_padded);
+    fc_units units = share_units(shape, shape->out_padded, team);
+    size_t skip = fc_bytes(shape, units.first);
+    if (units.first + units.count > shape->out)
+        units.count = shape->out - units.first;
     for (ptrdiff_t row = first; row < last; row++)
         if (fc_exists(pass->batch, t, row))
-            pass->shape.k->add(pass->state_dh + (size_t)row * h_row,
-                               fc_at(&pass->dy, t, row), pass->shape.out);
+            shape->k->add(pass->state_dh + (size_t)row * h_row + skip,
+                          fc_at(&pass->dy, t, row) + skip, units.count);
 }
 
 static void run_step_backward(const fc_pass *pass, ptrdiff_t begin, ptrdiff_t end,
-                              const fc_loop_scratch *scratch, ptrdiff_t rows) {
+                              const fc_loop_scratch *scratch, ptrdiff_t rows,
+                              fc_team *team) {
     const fc_shape *shape = &pass->shape;
     const fc_cell *cell = shape->cell;
     const fc_plan *plan = pass->plan;
@@ -71,37 +82,52 @@ static void run_step_backward(const fc_pass *pass, ptrdiff_t begin, ptrdiff_t en
     for (int i = cell->phases - 1; i >= 0; i--) {
         const fc_phase *phase = &cell->phase[i];
         const fc_panels *panels = &pass->packed.phase[i];
-        tile.units = phase->projects ? shape->out_padded : shape->padded;
+        fc_units units = share_units(
+            shape, phase->projects ? shape->out_padded : shape->padded, *team);
+        tile.unit = units.first;
+        tile.units = units.count;
         cell->backward[i](&tile);
         for (ptrdiff_t r = 0; r < tile.rows; r++)
             a[r] = (char *)saved[r] + fc_bytes(shape, phase->slot * shape->padded);
+        /* The product needs the gradients of all units.  What it makes is read by the
+         * member that made it, so there is no second barrier. */
+        team->parts = fc_barrier_last(team->barrier, team->part, team->parts);
+        if (team->parts == 0)
+            return;
+        units = share_units(
+            shape, phase->from_middle ? shape->padded : shape->out_padded, *team);
+        fc_panels share = fc_panels_of(shape, panels, 1, units);
         fc_product product = {
             .a = (const void *const *)a,
             .out = phase->from_middle ? dmiddle : dh,
             .rows = tile.rows,
-            .columns = panels->vectors * shape->k->lanes,
+            .columns = units.count,
             .accumulate = !phase->from_middle,
+            .first = units.first,
         };
-        shape->k->product(panels, &product);
+        shape->k->product(&share, &product);
     }
 }
 
 /* A reset cuts the past off: no gradient flows through it. */
 static void cut_at_resets(const fc_pass *pass, ptrdiff_t t, ptrdiff_t first,
-                          ptrdiff_t last) {
-    size_t h_row = fc_bytes(&pass->shape, pass->shape.out_padded);
-    size_t c_row = fc_bytes(&pass->shape, pass->shape.padded);
+                          ptrdiff_t last, fc_team team) {
+    const fc_shape *shape = &pass->shape;
+    fc_units h = share_units(shape, shape->out_padded, team);
+    fc_units c = share_units(shape, shape->padded, team);
     for (ptrdiff_t row = first; row < last; row++) {
         if (!fc_exists(pass->batch, t, row) || !fc_reset(pass->batch, t, row))
             continue;
-        memset(pass->state_dh + (size_t)row * h_row, 0, h_row);
+        memset(pass->state_dh + fc_bytes(shape, row * shape->out_padded + h.first), 0,
+               fc_bytes(shape, h.count));
         if (pass->memory.c)
-            memset(pass->state_dc + (size_t)row * c_row, 0, c_row);
+            memset(pass->state_dc + fc_bytes(shape, row * shape->padded + c.first), 0,
+                   fc_bytes(shape, c.count));
     }
 }
 
 void fc_pass_backward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
-                      const fc_loop_scratch *scratch) {
+                      const fc_loop_scratch *scratch, fc_team team) {
     const fc_shape *shape = &pass->shape;
     const fc_plan *plan = pass->plan;
     ptrdiff_t h_row = (ptrdiff_t)fc_bytes(shape, shape->out_padded);
@@ -109,19 +135,27 @@ void fc_pass_backward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
     ptrdiff_t out = (ptrdiff_t)fc_bytes(shape, shape->out);
     ptrdiff_t units = (ptrdiff_t)fc_bytes(shape, shape->units);
 
-    set_rows(pass->state_dh, h_row, pass->dh, out, first, last);
-    if (pass->memory.c)
-        set_rows(pass->state_dc, c_row, pass->dc, units, first, last);
+    if (team.part == 0) {
+        set_rows(pass->state_dh, h_row, pass->dh, out, first, last);
+        if (pass->memory.c)
+            set_rows(pass->state_dc, c_row, pass->dc, units, first, last);
+    }
+    fc_barrier_wait(team.barrier, team.part, team.parts);
     for (ptrdiff_t s = plan->steps - 1; s >= 0; s--) {
         ptrdiff_t begin =
             fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], first);
         ptrdiff_t end = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], last);
-        add_dy(pass, fc_time(plan, s), first, last);
+        add_dy(pass, fc_time(plan, s), first, last, team);
         if (begin < end)
-            run_step_backward(pass, begin, end, scratch, last - first);
+            run_step_backward(pass, begin, end, scratch, last - first, &team);
+        if (team.parts == 0)
+            return;
         if (pass->batch->reset)
-            cut_at_resets(pass, fc_time(plan, s), first, last);
+            cut_at_resets(pass, fc_time(plan, s), first, last, team);
     }
+    fc_barrier_wait(team.barrier, team.part, team.parts);
+    if (team.part > 0)
+        return;
     get_rows(pass->dh0, out, pass->state_dh, h_row, first, last);
     if (pass->memory.c)
         get_rows(pass->dc0, units, pass->state_dc, c_row, first, last);

@@ -5,7 +5,9 @@
 
 #include <string.h>
 
-enum { WORK_OF_A_THREAD = 1000 * 1000 }; /* FLOP below which a wake-up does not pay */
+/* FLOP below which a wake-up does not pay; and in one step, a barrier. */
+enum { WORK_OF_A_THREAD = 1000 * 1000, WORK_OF_A_MEMBER = 12 * 1000 };
+enum { LEAST_ROWS = 2, ROWS_BEFORE_TEAMS = 4 };
 
 fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch,
                          ptrdiff_t *total) {
@@ -36,18 +38,41 @@ fc_status fc_check_index(const fc_batch *batch) {
     return FC_OK;
 }
 
-int fc_thread_count(const fc_batch *batch, const fc_shape *shape, ptrdiff_t total) {
+static int thread_count(const fc_batch *batch, const fc_shape *shape, ptrdiff_t total) {
     double work = 2.0 * (double)total * (double)fc_input_columns(shape) *
                   (double)(shape->in + shape->out);
     int useful = (int)(work < 1e9 ? work / WORK_OF_A_THREAD : 1000);
     return batch->threads < useful ? batch->threads : useful > 1 ? useful : 1;
 }
 
-int fc_row_parts(const fc_stack *stack, const fc_batch *batch, int threads) {
-    /* A part of one row would read the weights for that row alone. */
-    ptrdiff_t most = batch->rows / 2 > 1 ? batch->rows / 2 : 1;
-    int parts = threads / stack->directions > 1 ? threads / stack->directions : 1;
-    return parts < most ? parts : (int)most;
+fc_sharing fc_share_work(const fc_stack *stack, const fc_batch *batch,
+                         const fc_shape *shape, fc_pack_kind kind, ptrdiff_t total) {
+    fc_sharing sharing = {thread_count(batch, shape, total), 1, 1};
+    int parts = sharing.threads / stack->directions;
+    if (parts < 2)
+        return sharing;
+    double rows = (double)total / (double)batch->steps; /* active, of a step */
+    double step_work =
+        2.0 * rows * (double)fc_input_columns(shape) * (double)shape->out;
+    ptrdiff_t most_members = fc_most_members(shape, kind);
+    if (step_work / WORK_OF_A_MEMBER < (double)most_members)
+        most_members = (ptrdiff_t)(step_work / WORK_OF_A_MEMBER);
+    /* Few rows make slow products: the weights are read for those alone. */
+    ptrdiff_t most = batch->rows / (most_members > 1 ? ROWS_BEFORE_TEAMS : LEAST_ROWS);
+    sharing.row_parts = most < 1 ? 1 : most < parts ? (int)most : parts;
+    int members = parts / sharing.row_parts;
+    if (most_members > 1)
+        sharing.members = members < most_members ? members : (int)most_members;
+    return sharing;
+}
+
+void fc_run_shared(fc_part_fn *fn, void *context, const fc_sharing *sharing,
+                   int directions) {
+    int tasks = directions * sharing->row_parts;
+    if (sharing->members > 1)
+        fc_run_team(fn, context, tasks * sharing->members);
+    else
+        fc_run_parts(fn, context, tasks < sharing->threads ? tasks : sharing->threads);
 }
 
 /* What training keeps: plans, states and slots of each pass, outputs between layers. */

@@ -36,9 +36,17 @@ fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch,
 /* Also where no step is active: the table of all indexed rows is made. */
 bool fc_reads_x(const fc_batch *batch, ptrdiff_t total);
 fc_status fc_check_index(const fc_batch *batch);
-int fc_thread_count(const fc_batch *batch, const fc_shape *shape, ptrdiff_t total);
-/* Into how many ranges the rows of one direction are cut. */
-int fc_row_parts(const fc_stack *stack, const fc_batch *batch, int threads);
+/* How the threads share one layer: both directions, each in ranges of rows, each of
+ * those in teams that share the units of every step. */
+typedef struct fc_sharing {
+    int threads, row_parts, members;
+} fc_sharing;
+
+fc_sharing fc_share_work(const fc_stack *stack, const fc_batch *batch,
+                         const fc_shape *shape, fc_pack_kind kind, ptrdiff_t total);
+/* The parts of fc_share_work: fn gets `parts` of them, or fewer, and then no team. */
+void fc_run_shared(fc_part_fn *fn, void *context, const fc_sharing *sharing,
+                   int directions);
 fc_status fc_packed_of(const fc_stack *stack, fc_pack_kind kind, const void *memory,
                        int layer, int direction, fc_packed *packed);
 

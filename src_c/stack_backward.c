@@ -13,9 +13,10 @@ typedef struct pair_rows {
 } pair_rows;
 
 struct fc_backward_scratch {
-    int threads, row_parts;
+    fc_sharing sharing;
     ptrdiff_t *bound[FC_MAX_DIRECTIONS];
-    fc_loop_scratch *loop;
+    fc_loop_scratch *loop; /* [directions * row_parts * members] */
+    fc_barrier *barrier;   /* [directions * row_parts] */
     char *state_dh[FC_MAX_DIRECTIONS], *state_dc[FC_MAX_DIRECTIONS],
         *state_dmiddle[FC_MAX_DIRECTIONS];
     pair_rows pairs[FC_MAX_DIRECTIONS];
@@ -38,11 +39,11 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
     widest = widest > shape.in ? widest : shape.in;
     widest = widest > shape.units ? widest : shape.units;
 
-    s->threads = fc_thread_count(batch, &shape, total);
-    s->row_parts = fc_row_parts(stack, batch, s->threads);
+    s->sharing = fc_share_work(stack, batch, &shape, FC_PACK_BACKWARD, total);
     fc_plan plan = {.steps = batch->steps, .rows = batch->rows, .total = total};
     for (int d = 0; d < stack->directions; d++) {
-        s->bound[d] = fc_take(arena, (size_t)s->row_parts + 1, sizeof(ptrdiff_t));
+        s->bound[d] =
+            fc_take(arena, (size_t)s->sharing.row_parts + 1, sizeof(ptrdiff_t));
         s->state_dh[d] = fc_take2(arena, rows, (size_t)shape.out_padded, real);
         s->state_dc[d] = fc_take2(arena, rows, (size_t)shape.padded, real);
         s->state_dmiddle[d] = fc_take2(arena, rows, (size_t)shape.padded, real);
@@ -55,7 +56,9 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
     }
     s->table_x =
         batch->index ? fc_take(arena, (size_t)batch->x_rows, sizeof(void *)) : NULL;
-    size_t loops = (size_t)(stack->directions * s->row_parts);
+    size_t tasks = (size_t)(stack->directions * s->sharing.row_parts);
+    size_t loops = tasks * (size_t)s->sharing.members;
+    s->barrier = fc_take(arena, tasks, sizeof *s->barrier);
     s->loop = fc_take(arena, loops, sizeof *s->loop);
     for (size_t i = 0; i < loops; i++) {
         fc_loop_scratch loop;
@@ -68,7 +71,7 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
     s->gradient_bytes = shape.k->weight_gradient_scratch(widest);
     s->gradient_bytes =
         (s->gradient_bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
-    s->gradient = fc_take(arena, (size_t)s->threads, s->gradient_bytes);
+    s->gradient = fc_take(arena, (size_t)s->sharing.threads, s->gradient_bytes);
 }
 
 typedef struct layer_job {
@@ -79,13 +82,19 @@ typedef struct layer_job {
     const fc_blas *blas;
 } layer_job;
 
+/* With fewer parts than were planned, each is alone in its team. */
 static void run_rows(void *context, int part, int parts) {
     const layer_job *job = context;
     const fc_backward_scratch *s = job->scratch;
-    for (int task = part; task < job->directions * s->row_parts; task += parts) {
-        int d = task / s->row_parts, range = task % s->row_parts;
-        fc_pass_backward(&job->pass[d], s->bound[d][range], s->bound[d][range + 1],
-                         &s->loop[task]);
+    int rows = s->sharing.row_parts, tasks = job->directions * rows, members = 1;
+    if (parts > 1 && parts == tasks * s->sharing.members)
+        members = s->sharing.members;
+    for (int task = part / members; task < tasks; task += parts / members) {
+        const fc_pass *pass = &job->pass[task / rows];
+        const ptrdiff_t *bound = s->bound[task / rows] + task % rows;
+        fc_team team = {part % members, members, &s->barrier[task]};
+        fc_pass_backward(pass, bound[0], bound[1], &s->loop[task * members + team.part],
+                         team);
     }
 }
 
@@ -104,8 +113,8 @@ typedef struct row_block {
 } row_block;
 
 static void flush(row_block *block, const fc_pass *pass, bool accumulate) {
-    fc_product product = {block->a, block->out, block->count, pass->shape.in,
-                          accumulate};
+    fc_product product = {block->a,       block->out, block->count,
+                          pass->shape.in, accumulate, 0};
     pass->shape.k->product(&pass->packed.x, &product);
     block->count = 0;
 }
@@ -342,8 +351,9 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
     fc_saved_layout(&saved, &kept, stack, batch, total, true);
     for (int d = 0; d < stack->directions; d++) {
         saved.plan[d].reverse = d == 1;
-        fc_plan_split_rows(&saved.plan[d], scratch.row_parts, scratch.bound[d]);
+        fc_plan_split_rows(&saved.plan[d], scratch.sharing.row_parts, scratch.bound[d]);
     }
+    size_t tasks = (size_t)(stack->directions * scratch.sharing.row_parts);
     for (int layer = stack->layers - 1; layer >= 0; layer--) {
         layer_job job = {
             .scratch = &scratch, .directions = stack->directions, .blas = io->blas};
@@ -356,16 +366,16 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
             set_pass(pass, stack, batch, io, &saved, &scratch, layer, d);
             point_at_pairs(pass, &scratch.pairs[d]);
         }
-        int tasks = stack->directions * scratch.row_parts;
-        fc_run_parts(run_rows, &job, tasks < scratch.threads ? tasks : scratch.threads);
+        memset(scratch.barrier, 0, tasks * sizeof *scratch.barrier);
+        fc_run_shared(run_rows, &job, &scratch.sharing, stack->directions);
         if (job.pass[0].dtable) {
             for (ptrdiff_t i = 0; i < batch->x_rows; i++)
                 scratch.table_x[i] = job.pass[0].x.data + i * job.pass[0].x.row;
-            fc_run_parts(run_scatter, &job, scratch.threads);
+            fc_run_parts(run_scatter, &job, scratch.sharing.threads);
         }
-        fc_run_parts(run_gradients, &job, scratch.threads);
+        fc_run_parts(run_gradients, &job, scratch.sharing.threads);
         if (job.pass[0].dropout)
-            fc_run_parts(run_dropout, &job, scratch.threads);
+            fc_run_parts(run_dropout, &job, scratch.sharing.threads);
     }
     return FC_OK;
 }

@@ -5,9 +5,10 @@
 struct fc_forward_scratch {
     fc_saved inference; /* where nothing is kept */
     char *table[FC_MAX_DIRECTIONS];
-    int threads, row_parts;
+    fc_sharing sharing;
     ptrdiff_t *bound[FC_MAX_DIRECTIONS]; /* [row_parts + 1] */
-    fc_loop_scratch *loop;               /* [directions * row_parts] */
+    fc_loop_scratch *loop;               /* [directions * row_parts * members] */
+    fc_barrier *barrier;                 /* [directions * row_parts] */
 };
 
 void fc_forward_scratch_layout(fc_forward_scratch *scratch, fc_arena *arena,
@@ -17,8 +18,7 @@ void fc_forward_scratch_layout(fc_forward_scratch *scratch, fc_arena *arena,
     fc_forward_scratch *s = scratch ? scratch : &measured;
     fc_shape shape;
     fc_shape_of(stack, 0, &shape);
-    s->threads = fc_thread_count(batch, &shape, total);
-    s->row_parts = fc_row_parts(stack, batch, s->threads);
+    s->sharing = fc_share_work(stack, batch, &shape, FC_PACK_FORWARD, total);
     fc_saved_layout(&s->inference, arena, stack, batch, total, false);
     if (training) /* laid out all the same, for its sizes; the memory is not taken */
         arena->used = 0;
@@ -27,9 +27,12 @@ void fc_forward_scratch_layout(fc_forward_scratch *scratch, fc_arena *arena,
                                               (size_t)fc_input_columns(&shape),
                                               shape.k->real_size)
                                    : NULL;
-        s->bound[d] = fc_take(arena, (size_t)s->row_parts + 1, sizeof(ptrdiff_t));
+        s->bound[d] =
+            fc_take(arena, (size_t)s->sharing.row_parts + 1, sizeof(ptrdiff_t));
     }
-    size_t loops = (size_t)(stack->directions * s->row_parts);
+    size_t tasks = (size_t)(stack->directions * s->sharing.row_parts);
+    size_t loops = tasks * (size_t)s->sharing.members;
+    s->barrier = fc_take(arena, tasks, sizeof *s->barrier);
     s->loop = fc_take(arena, loops, sizeof *s->loop);
     for (size_t i = 0; i < loops; i++) {
         fc_loop_scratch loop;
@@ -52,13 +55,19 @@ static void run_table(void *context, int part, int parts) {
         fc_pass_table(&job->pass[d], rows * part / parts, rows * (part + 1) / parts);
 }
 
+/* With fewer parts than were planned, each is alone in its team. */
 static void run_rows(void *context, int part, int parts) {
     const layer_job *job = context;
     const fc_forward_scratch *s = job->scratch;
-    for (int task = part; task < job->directions * s->row_parts; task += parts) {
-        int d = task / s->row_parts, range = task % s->row_parts;
-        fc_pass_forward(&job->pass[d], s->bound[d][range], s->bound[d][range + 1],
-                        &s->loop[task]);
+    int rows = s->sharing.row_parts, tasks = job->directions * rows, members = 1;
+    if (parts > 1 && parts == tasks * s->sharing.members)
+        members = s->sharing.members;
+    for (int task = part / members; task < tasks; task += parts / members) {
+        const fc_pass *pass = &job->pass[task / rows];
+        const ptrdiff_t *bound = s->bound[task / rows] + task % rows;
+        fc_team team = {part % members, members, &s->barrier[task]};
+        fc_pass_forward(pass, bound[0], bound[1], &s->loop[task * members + team.part],
+                        team);
     }
 }
 
@@ -126,8 +135,9 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
     }
     for (int d = 0; d < stack->directions; d++) {
         fc_plan_make(&saved.plan[d], batch, d == 1);
-        fc_plan_split_rows(&saved.plan[d], scratch.row_parts, scratch.bound[d]);
+        fc_plan_split_rows(&saved.plan[d], scratch.sharing.row_parts, scratch.bound[d]);
     }
+    size_t tasks = (size_t)(stack->directions * scratch.sharing.row_parts);
     for (int layer = 0; layer < stack->layers; layer++) {
         layer_job job = {.scratch = &scratch, .directions = stack->directions};
         for (int d = 0; d < stack->directions; d++) {
@@ -138,9 +148,9 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
             pass->table = layer ? NULL : scratch.table[d];
         }
         if (layer == 0 && batch->index)
-            fc_run_parts(run_table, &job, scratch.threads);
-        int tasks = stack->directions * scratch.row_parts;
-        fc_run_parts(run_rows, &job, tasks < scratch.threads ? tasks : scratch.threads);
+            fc_run_parts(run_table, &job, scratch.sharing.threads);
+        memset(scratch.barrier, 0, tasks * sizeof *scratch.barrier);
+        fc_run_shared(run_rows, &job, &scratch.sharing, stack->directions);
     }
     return FC_OK;
 }

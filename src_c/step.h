@@ -39,7 +39,7 @@ static void step_tiles(const fc_panels *w, const fc_step_job *job) {
             rows = next_rows(job->t->rows - row, w->width);
             run_tile(w, &run, rows, job->a + row, false, tile_rows, 0);
             fc_tile at = tile_at(job->t, row, rows);
-            at.unit = vector * V / gates;
+            at.unit = job->t->unit + vector * V / gates;
             at.units = reals / gates;
             at.recurrent = tile;
             job->cell->forward[job->phase](&at);
@@ -56,10 +56,9 @@ static void step_rows(const fc_panels *w, const fc_step_job *job) {
     int rows;
     for (ptrdiff_t row = 0; row < job->t->rows; row += rows) {
         rows = next_rows(job->t->rows - row, w->width);
-        fc_product p = {job->a + row, rows_out, rows, columns, false};
+        fc_product p = {job->a + row, rows_out, rows, columns, false, 0};
         product(w, &p);
         fc_tile at = tile_at(job->t, row, rows);
-        at.unit = 0;
         at.units = columns / job->cell->phase[job->phase].gates;
         at.recurrent = job->row_buffer;
         job->cell->forward[job->phase](&at);

@@ -146,7 +146,7 @@ static void step_layer(const fc_shape *shape, const fc_packed *packed,
     /* The rows of x borrow the places of h_prev until the product is made. */
     point(h_prev, x, x_bytes, rows);
     point(input, layer->input_parts, fc_bytes(shape, columns), rows);
-    fc_product product = {(const void *const *)h_prev, input, rows, columns, false};
+    fc_product product = {(const void *const *)h_prev, input, rows, columns, false, 0};
     shape->k->product(&packed->x, &product);
 
     point(h_prev, layer->h[side], fc_bytes(shape, shape->out_padded), rows);

@@ -46,11 +46,12 @@ typedef struct fc_tile {
     ptrdiff_t slot;     /* reals from one slot to the next */
 } fc_tile;
 
-/* What a cell's backward sees: whole rows.  dh: in, the gradient of h_t (of the middle
- * row for a phase before a projection); out, the part of h_{t-1}'s gradient that does
- * not go through a product.  dc: in, of c_t; out, of c_{t-1}. */
+/* What a cell's backward sees: `rows` rows, units unit .. unit+units-1.  dh: in, the
+ * gradient of h_t (of the middle row for a phase before a projection); out, the part of
+ * h_{t-1}'s gradient that does not go through a product.  dc: in, of c_t; out, of
+ * c_{t-1}. */
 typedef struct fc_back_tile {
-    ptrdiff_t rows, units;
+    ptrdiff_t rows, unit, units;
     const void *const *h_prev;
     const void *const *c_prev;
     const void *const *h;

@@ -17,7 +17,7 @@
 
 static void lstm_forward(const fc_tile *t) {
     FOR_EACH_BLOCK(t, r, u)
-        store_row(t->h, r, u, lstm_output(t, r, u));
+    store_row(t->h, r, u, lstm_output(t, r, u));
 }
 
 static void lstm_backward(const fc_back_tile *t) {

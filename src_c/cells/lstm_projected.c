@@ -13,12 +13,12 @@
 
 static void lstm_projected_gates_forward(const fc_tile *t) {
     FOR_EACH_BLOCK(t, r, u)
-        store_row(t->middle, r, u, lstm_output(t, r, u));
+    store_row(t->middle, r, u, lstm_output(t, r, u));
 }
 
 static void lstm_projected_out_forward(const fc_tile *t) {
     FOR_EACH_BLOCK(t, r, u)
-        store_row(t->h, r, u, recurrent_gate(t, r, u, 0, 1));
+    store_row(t->h, r, u, recurrent_gate(t, r, u, 0, 1));
 }
 
 static void lstm_projected_out_backward(const fc_back_tile *t) {
@@ -30,7 +30,7 @@ static void lstm_projected_out_backward(const fc_back_tile *t) {
 
 static void lstm_projected_gates_backward(const fc_back_tile *t) {
     FOR_EACH_BACK_BLOCK(t, r, u)
-        lstm_gradients(t, r, u, load_mutable(t->dmiddle, r, u));
+    lstm_gradients(t, r, u, load_mutable(t->dmiddle, r, u));
 }
 
 static const fc_cell lstm_projected = {

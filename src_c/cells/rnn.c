@@ -14,12 +14,12 @@ FC_INLINE vreal rnn_sum(const fc_tile *t, ptrdiff_t r, ptrdiff_t u) {
 
 static void rnn_tanh_forward(const fc_tile *t) {
     FOR_EACH_BLOCK(t, r, u)
-        store_row(t->h, r, u, vtanh(rnn_sum(t, r, u)));
+    store_row(t->h, r, u, vtanh(rnn_sum(t, r, u)));
 }
 
 static void rnn_relu_forward(const fc_tile *t) {
     FOR_EACH_BLOCK(t, r, u)
-        store_row(t->h, r, u, vmax_keep_nan(rnn_sum(t, r, u), vzero()));
+    store_row(t->h, r, u, vmax_keep_nan(rnn_sum(t, r, u), vzero()));
 }
 
 static void rnn_tanh_backward(const fc_back_tile *t) {

@@ -11,7 +11,7 @@
         for (ptrdiff_t u = (t)->unit; u < (t)->unit + (t)->units; u += V)
 #define FOR_EACH_BACK_BLOCK(t, r, u)                                                   \
     for (ptrdiff_t r = 0; r < (t)->rows; r++)                                          \
-        for (ptrdiff_t u = 0; u < (t)->units; u += V)
+        for (ptrdiff_t u = (t)->unit; u < (t)->unit + (t)->units; u += V)
 
 /* Input part of gate g, of a cell with `gates` gates. */
 FC_INLINE vreal input_gate(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int g,

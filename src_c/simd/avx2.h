@@ -43,7 +43,7 @@ FC_INLINE vreal vquotient(vreal x, vreal y) { return x / y; }
 FC_INLINE vreal vabs(vreal x) { return MM(andnot)(vset1((real)-0.0), x); }
 FC_INLINE vreal vnegative_abs(vreal x) { return MM(or)(vset1((real)-0.0), x); }
 FC_INLINE vreal vcopysign(vreal x, vreal s) {
-    return MM(or)(vabs(x), MM(and)(vset1((real)-0.0), s));
+    return MM(or)(vabs(x), MM (and)(vset1((real)-0.0), s));
 }
 FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) { return MM(blendv)(b, a, x); }
 FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {

@@ -41,7 +41,7 @@ FC_INLINE vreal vquotient(vreal x, vreal y) {
 FC_INLINE vreal vabs(vreal x) { return MM(abs)(x); }
 FC_INLINE vreal vnegative_abs(vreal x) { return MM(or)(vset1((real)-0.0), x); }
 FC_INLINE vreal vcopysign(vreal x, vreal s) {
-    return MM(or)(MM(andnot)(vset1((real)-0.0), x), MM(and)(vset1((real)-0.0), s));
+    return MM(or)(MM(andnot)(vset1((real)-0.0), x), MM (and)(vset1((real)-0.0), s));
 }
 FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) {
     return MM(mask_blend)(FC_SIGN_MASK(x), b, a);

@@ -9,7 +9,7 @@ typedef struct weights {
     bool replay;       /* read it, instead of writing it */
 } weights;
 
-enum { MOST_UNITS = 80 };
+enum { MOST_UNITS = 200 };
 
 static double sigmoid(double a) { return 1 / (1 + exp(-a)); }
 

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../pool.h"
 #include "problem.h"
 
 #if defined(__has_feature) /* clang */
@@ -60,8 +61,88 @@ static void test_many_threads(void) {
         compute_and_compare(threads);
 }
 
-#if !UNDER_THREAD_SANITIZER
+/* One row: its units are shared by a team with a barrier a step. */
+static const spec of_one_row = {.cell = "lstm",
+                                .in = 29,
+                                .hidden = 128,
+                                .layers = 1,
+                                .directions = 1,
+                                .steps = 40,
+                                .rows = 1};
+
 static atomic_bool stop;
+
+static void *spin_until_stopped(void *argument) {
+    while (!atomic_load(&stop)) {
+    }
+    return argument;
+}
+
+/* While all cores have other work, teams disband in the middle of a sequence. */
+static void test_teams_on_busy_cores(void) {
+    enum { SPINNERS = 4, TEAM_CALLS = 100 };
+    pthread_t spinners[SPINNERS];
+    problem one_row;
+    problem_make(&one_row, &of_one_row);
+    outcome alone = outcome_new(&one_row), team = outcome_new(&one_row);
+    run_core(&one_row, FC_F32, 1, GRADIENTS, &alone);
+    for (int i = 0; i < SPINNERS; i++)
+        CHECK(!pthread_create(&spinners[i], NULL, spin_until_stopped, NULL));
+    for (int i = 0; i < TEAM_CALLS; i++) {
+        describe("team on busy cores");
+        run_core(&one_row, FC_F32, 2 + i % 2, GRADIENTS, &team);
+        CHECK_SAME_BITS(team.y, alone.y, one_row.y_count);
+        CHECK_SAME_BITS(team.g, alone.g, one_row.count);
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < SPINNERS; i++)
+        pthread_join(spinners[i], NULL);
+    atomic_store(&stop, false);
+    outcome_free(&alone);
+    outcome_free(&team);
+    problem_free(&one_row);
+}
+
+typedef struct slow_team {
+    fc_barrier barrier;
+    int goes_on[2]; /* members that fc_barrier_last told each to go on with, at last */
+} slow_team;
+
+/* Part 1 comes late to every barrier. */
+static void wait_for_late_member(void *context, int part, int parts) {
+    slow_team *team = context;
+    CHECK(parts == 2);
+    for (int i = 0; i < 20 && parts == 2; i++) {
+        if (part == 1)
+            usleep(20 * 1000);
+        parts = fc_barrier_last(&team->barrier, part, parts);
+    }
+    team->goes_on[part] = parts;
+}
+
+static void count_if_alone(void *context, int part, int parts) {
+    if (part == 0 && parts == 1)
+        atomic_fetch_add((atomic_int *)context, 1);
+}
+
+/* Part 0 goes on alone, and the next calls make no team; later ones do again. */
+static void test_a_late_member_disbands_the_team(void) {
+    slow_team team = {.goes_on = {-1, -1}};
+    atomic_int alone = 0;
+    describe("late member");
+    for (int i = 0; i < 32; i++) /* what earlier tests may have left */
+        fc_run_team(count_if_alone, &alone, 2);
+    atomic_store(&alone, 0);
+    fc_run_team(wait_for_late_member, &team, 2);
+    CHECK(team.goes_on[0] == 1 && team.goes_on[1] == 0);
+    for (int i = 0; i < 32; i++)
+        fc_run_team(count_if_alone, &alone, 2);
+    CHECK(atomic_load(&alone) == 32);
+    fc_run_team(count_if_alone, &alone, 2);
+    CHECK(atomic_load(&alone) == 32);
+}
+
+#if !UNDER_THREAD_SANITIZER
 
 static void *call_until_stopped(void *argument) {
     while (!atomic_load(&stop))
@@ -112,6 +193,8 @@ int main(void) {
     run_core(&shared, FC_F32, 1, GRADIENTS, &wanted);
     test_many_callers();
     test_many_threads();
+    test_a_late_member_disbands_the_team();
+    test_teams_on_busy_cores();
 #if UNDER_THREAD_SANITIZER
     printf("pool: no fork, ThreadSanitizer has no threads in a child\n");
 #else

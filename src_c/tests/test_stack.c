@@ -203,6 +203,25 @@ static void test_threads(const char *cell) {
 }
 
 /* No step, no row, no length: the final states are the initial ones. */
+/* Too few rows to share: the threads share the units of every step. */
+static void test_teams(const char *cell) {
+    static const spec sets[] = {{.rows = 1},
+                                {.rows = 3, .lengths = true, .reset = true},
+                                {.rows = 2, .index = true, .mask = true}};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        spec s = sets[i];
+        s.cell = cell;
+        s.in = 5;
+        s.hidden = fc_cell_gates(fc_cell_index(cell)) > 1 ? 100 : 200;
+        s.proj = 70;
+        s.layers = 1;
+        s.directions = 1;
+        s.steps = 60;
+        seed(700 + i);
+        test_problem(&s, "a team", 4);
+    }
+}
+
 static void test_empty(const char *cell) {
     for (int which = 0; which < 3; which++) {
         for (int directions = 1; directions <= 2; directions++) {
@@ -385,6 +404,7 @@ int main(void) {
         CHECK(fc_cell_index(name) == cell);
         test_small_problems(name);
         test_threads(name);
+        test_teams(name);
         test_empty(name);
         test_row_alone(name);
         test_not_finite(name, NAN);
