@@ -11,9 +11,11 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdbool.h>
+#include <time.h>
 
 enum { MOST_WORKERS = 255, SPINS = 2000 };
-enum { MOST_YIELDS = 4, TEAMLESS_CALLS = 32 };
+enum { MOST_YIELDS = 4, TEAMLESS_TIMES = 10 };
 
 static struct {
     pthread_mutex_t job; /* held by the caller whose job runs */
@@ -25,8 +27,8 @@ static struct {
     fc_part_fn *fn;
     void *context;
     int parts;
-    atomic_int left;     /* workers that have not finished with this job */
-    atomic_int teamless; /* calls to come that make no team */
+    atomic_int left;                /* workers that have not finished with this job */
+    _Atomic int64_t teamless_until; /* now_ns */
 } pool = {
     .job = PTHREAD_MUTEX_INITIALIZER,
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -35,6 +37,12 @@ static struct {
 };
 
 static _Thread_local bool inside;
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
 
 static void pause_briefly(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -156,10 +164,8 @@ void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
 
 void fc_run_team(fc_part_fn *fn, void *context, int parts) {
     if (parts > 1 && !inside && !pthread_mutex_trylock(&pool.job)) {
-        bool team = atomic_load(&pool.teamless) == 0;
-        if (!team)
-            atomic_fetch_sub(&pool.teamless, 1);
-        else
+        bool team = now_ns() >= atomic_load(&pool.teamless_until);
+        if (team)
             start_workers(parts - 1);
         if (team && pool.workers >= parts - 1) {
             run_job(fn, context, parts);
@@ -184,10 +190,13 @@ static unsigned wait_turn(fc_barrier *barrier, int part, int members) {
             return turn + 1;
         pause_briefly();
     }
-    if (part == 0)
-        barrier->yields++;
+    int64_t before = now_ns();
     while (atomic_load(&barrier->turn) == turn)
         sched_yield();
+    if (part == 0) {
+        barrier->yields++;
+        barrier->lost += now_ns() - before;
+    }
     return turn + 1;
 }
 
@@ -201,7 +210,7 @@ int fc_barrier_last(fc_barrier *barrier, int part, int members) {
         return 1;
     if (part == 0 && barrier->yields > MOST_YIELDS) {
         atomic_store(&barrier->last, atomic_load(&barrier->turn) + 1);
-        atomic_store(&pool.teamless, TEAMLESS_CALLS);
+        atomic_store(&pool.teamless_until, now_ns() + TEAMLESS_TIMES * barrier->lost);
     }
     /* By number: part 0 may have come to the next turn when another reads this. */
     if (wait_turn(barrier, part, members) != atomic_load(&barrier->last))

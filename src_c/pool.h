@@ -3,7 +3,7 @@
 #define FC_POOL_H
 
 #include <stdatomic.h>
-#include <stdbool.h>
+#include <stdint.h>
 
 typedef void fc_part_fn(void *context, int part, int parts);
 
@@ -22,6 +22,7 @@ typedef struct fc_barrier {
     atomic_uint turn;
     atomic_uint last; /* the turn after which part 0 goes on alone; 0: none */
     int yields;       /* of part 0 */
+    int64_t lost;     /* nanoseconds that part 0 yielded */
 } fc_barrier;
 
 void fc_barrier_wait(fc_barrier *barrier, int part, int members);
@@ -30,6 +31,7 @@ void fc_barrier_wait(fc_barrier *barrier, int part, int members);
  * members go on: all, or, for part 0, 1, and for the others 0.  A member whose core is
  * taken by other work holds all others up for a time slice, ten to a hundred times a
  * step; after a few such waits part 0 disbands the team and is as fast as one thread.
+ * No other team is made for ten times as long as it waited.
  */
 int fc_barrier_last(fc_barrier *barrier, int part, int members);
 
