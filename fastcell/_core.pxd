@@ -94,7 +94,7 @@ cdef extern from "fastcell.h" nogil:
     int fc_cell_states(int cell)
 
     fc_status fc_pack_size(const fc_stack *, fc_pack_kind, size_t *)
-    fc_status fc_pack(const fc_stack *, fc_pack_kind, const fc_weights *, void *)
+    fc_status fc_pack(const fc_stack *, fc_pack_kind, const fc_weights *, void *, int)
     fc_status fc_saved_size(const fc_stack *, const fc_batch *, size_t *)
     fc_status fc_scratch_size(const fc_stack *, const fc_batch *, int, size_t *)
     fc_status fc_forward(const fc_stack *, const void *, const fc_batch *,
@@ -134,7 +134,7 @@ cdef extern from "fastcell.h" nogil:
         void *v_max
 
     fc_status fc_adam(fc_dtype, const fc_adam_rule *, Py_ssize_t, void *, const void *,
-                      void *, void *)
+                      void *, void *, int)
     fc_status fc_sum_of_squares(fc_dtype, Py_ssize_t, const void *, double *)
     fc_status fc_exp(fc_dtype, Py_ssize_t, const void *, void *)
     fc_status fc_sigmoid(fc_dtype, Py_ssize_t, const void *, void *)

@@ -40,7 +40,7 @@ def cross_entropy(
 
 def adam(
     p, g, m, v, v_max, double beta1, double beta2, double eps, double rate,
-    double root_correction, double decay, double shrink,
+    double root_correction, double decay, double shrink, int threads,
 ):
     """One step of Adam on flat arrays of one dtype, in place; AMSGrad with v_max."""
     cdef Arrays arrays = Arrays(p)
@@ -58,7 +58,7 @@ def adam(
     rule.shrink = shrink
     rule.v_max = arrays.written(v_max)
     with nogil:
-        check(fc_adam(arrays.dtype, &rule, arrays.size, pp, gp, mp, vp))
+        check(fc_adam(arrays.dtype, &rule, arrays.size, pp, gp, mp, vp, threads))
 
 
 def sum_of_squares(x):

@@ -50,7 +50,7 @@ cdef class Stack:
     cdef Py_ssize_t out(self):
         return self.stack.proj_size if self.stack.proj_size else self.stack.hidden_size
 
-    def pack(self, bint backward, list weights):
+    def pack(self, bint backward, list weights, int threads):
         """Pack weights: a list of (w_ih, w_hh, b_ih, b_hh, w_hr) per layer and direction."""
         cdef fc_pack_kind kind = FC_PACK_BACKWARD if backward else FC_PACK_FORWARD
         cdef Py_ssize_t gates = fc_cell_gates(self.stack.cell) * self.stack.hidden_size
@@ -77,7 +77,7 @@ cdef class Stack:
         packed = aligned_empty(size)
         cdef uint8_t[::1] memory = packed
         with nogil:
-            check(fc_pack(&self.stack, kind, w, &memory[0]))
+            check(fc_pack(&self.stack, kind, w, &memory[0], threads))
         return packed
 
     cdef Py_ssize_t width(self, int one_pass):

@@ -75,16 +75,37 @@ void fc_packed_layout(const fc_shape *shape, fc_pack_kind kind, fc_packed *packe
     }
 }
 
-/* W rows [gate * units + u] of `depth` columns, bias likewise -> forward panels. */
-static void pack_forward(const fc_shape *shape, const fc_panels *panels, int gates,
-                         int first_gate, ptrdiff_t units, const char *w,
-                         const char *bias) {
-    ptrdiff_t lanes = shape->k->lanes;
-    memset((void *)panels->data, 0,
-           fc_bytes(shape, panels->vectors * lanes * panels->depth));
+/* The vectors first .. last-1 of some panels, and what they are made of. */
+typedef struct pack_job {
+    const fc_shape *shape;
+    const fc_panels *panels;
+    ptrdiff_t first, last;
+} pack_job;
+
+/* The share of a part, whole panels, cleared. */
+static pack_job share_panels(const fc_shape *shape, const fc_panels *panels, int part,
+                             int parts) {
+    ptrdiff_t count = (panels->vectors + panels->width - 1) / panels->width;
+    pack_job job = {shape, panels, count * part / parts * panels->width,
+                    count * (part + 1) / parts * panels->width};
+    if (job.last > panels->vectors)
+        job.last = panels->vectors;
+    size_t vector = fc_bytes(shape, shape->k->lanes);
+    memset((char *)panels->data + (size_t)(job.first * panels->depth) * vector, 0,
+           (size_t)((job.last - job.first) * panels->depth) * vector);
     if (panels->bias)
-        memset((void *)panels->bias, 0, fc_bytes(shape, panels->vectors * lanes));
-    for (ptrdiff_t vector = 0; vector < panels->vectors; vector++) {
+        memset((char *)panels->bias + (size_t)job.first * vector, 0,
+               (size_t)(job.last - job.first) * vector);
+    return job;
+}
+
+/* W rows [gate * units + u] of `depth` columns, bias likewise -> forward panels. */
+static void pack_forward(const pack_job *job, int gates, int first_gate,
+                         ptrdiff_t units, const char *w, const char *bias) {
+    const fc_shape *shape = job->shape;
+    const fc_panels *panels = job->panels;
+    ptrdiff_t lanes = shape->k->lanes;
+    for (ptrdiff_t vector = job->first; vector < job->last; vector++) {
         ptrdiff_t first = vector / gates * lanes;
         ptrdiff_t here = units - first < lanes ? units - first : lanes;
         ptrdiff_t row = (first_gate + vector % gates) * units + first;
@@ -99,13 +120,13 @@ static void pack_forward(const fc_shape *shape, const fc_panels *panels, int gat
 }
 
 /* The transpose: depth runs over gate slots of `padded` units, columns over W's. */
-static void pack_backward(const fc_shape *shape, const fc_panels *panels, int gates,
-                          const unsigned char *order, ptrdiff_t units, ptrdiff_t padded,
-                          ptrdiff_t columns, const char *w) {
+static void pack_backward(const pack_job *job, int gates, const unsigned char *order,
+                          ptrdiff_t units, ptrdiff_t padded, ptrdiff_t columns,
+                          const char *w) {
+    const fc_shape *shape = job->shape;
+    const fc_panels *panels = job->panels;
     ptrdiff_t lanes = shape->k->lanes;
-    memset((void *)panels->data, 0,
-           fc_bytes(shape, panels->vectors * lanes * panels->depth));
-    for (ptrdiff_t vector = 0; vector < panels->vectors; vector++) {
+    for (ptrdiff_t vector = job->first; vector < job->last; vector++) {
         ptrdiff_t first = vector * lanes;
         ptrdiff_t here = columns - first < lanes ? columns - first : lanes;
         for (int j = 0; j < gates; j++)
@@ -117,26 +138,27 @@ static void pack_backward(const fc_shape *shape, const fc_panels *panels, int ga
 }
 
 void fc_pack_weights(const fc_shape *shape, fc_pack_kind kind, const fc_packed *packed,
-                     const fc_weights *weights) {
+                     const fc_weights *weights, int part, int parts) {
     const fc_cell *cell = shape->cell;
+    pack_job job = share_panels(shape, &packed->x, part, parts);
     if (kind == FC_PACK_FORWARD)
-        pack_forward(shape, &packed->x, cell->gates, 0, shape->units, weights->w_ih,
-                     weights->b_ih);
+        pack_forward(&job, cell->gates, 0, shape->units, weights->w_ih, weights->b_ih);
     else
-        pack_backward(shape, &packed->x, cell->gates, cell->x_gate, shape->units,
-                      shape->padded, shape->in, weights->w_ih);
+        pack_backward(&job, cell->gates, cell->x_gate, shape->units, shape->padded,
+                      shape->in, weights->w_ih);
     for (int i = 0; i < cell->phases; i++) {
         const fc_phase *phase = &cell->phase[i];
         const void *w = phase->projects ? weights->w_hr : weights->w_hh;
         ptrdiff_t units = fc_phase_units(shape, phase);
+        job = share_panels(shape, &packed->phase[i], part, parts);
         if (kind == FC_PACK_FORWARD) {
-            pack_forward(shape, &packed->phase[i], phase->gates, phase->first_gate,
-                         units, w, phase->projects ? NULL : weights->b_hh);
+            pack_forward(&job, phase->gates, phase->first_gate, units, w,
+                         phase->projects ? NULL : weights->b_hh);
         } else {
             unsigned char order[FC_MAX_GATES];
             for (int j = 0; j < phase->gates; j++)
                 order[j] = (unsigned char)(phase->first_gate + j);
-            pack_backward(shape, &packed->phase[i], phase->gates, order, units,
+            pack_backward(&job, phase->gates, order, units,
                           phase->projects ? shape->out_padded : shape->padded,
                           fc_operand_units(shape, phase), w);
         }

@@ -33,8 +33,9 @@ typedef struct fc_packed {
 /* Panels of all passes stand one after another in pass order. */
 void fc_packed_layout(const fc_shape *shape, fc_pack_kind kind, fc_packed *packed,
                       fc_arena *arena);
+/* Part `part` of `parts` of the panels. */
 void fc_pack_weights(const fc_shape *shape, fc_pack_kind kind, const fc_packed *packed,
-                     const fc_weights *weights);
+                     const fc_weights *weights, int part, int parts);
 
 /* Where one pass keeps its states and, for backward, its slots. */
 typedef struct fc_memory {

@@ -7,6 +7,7 @@
 
 /* FLOP below which a wake-up does not pay; and in one step, a barrier. */
 enum { WORK_OF_A_THREAD = 1000 * 1000, WORK_OF_A_MEMBER = 12 * 1000 };
+enum { PACKED_BYTES_OF_A_THREAD = 64 * 1024 };
 enum { LEAST_ROWS = 2, ROWS_BEFORE_TEAMS = 4 };
 
 fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch,
@@ -147,26 +148,46 @@ fc_status fc_packed_of(const fc_stack *stack, fc_pack_kind kind, const void *mem
     return FC_OK;
 }
 
+typedef struct pack_context {
+    const fc_stack *stack;
+    fc_pack_kind kind;
+    const fc_weights *weights;
+    void *packed;
+} pack_context;
+
+static void run_pack(void *context, int part, int parts) {
+    const pack_context *job = context;
+    const fc_weights *weights = job->weights;
+    fc_arena arena = fc_arena_at(job->packed);
+    for (int layer = 0; layer < job->stack->layers; layer++) {
+        fc_shape shape;
+        fc_packed layout;
+        fc_shape_of(job->stack, layer, &shape);
+        for (int d = 0; d < job->stack->directions; d++, weights++) {
+            fc_packed_layout(&shape, job->kind, &layout, &arena);
+            fc_pack_weights(&shape, job->kind, &layout, weights, part, parts);
+        }
+    }
+}
+
 fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *weights,
-                  void *packed) {
-    fc_shape shape;
-    fc_status status = fc_shape_of(stack, 0, &shape);
-    if (!status && (!weights || !packed))
+                  void *packed, int threads) {
+    size_t bytes;
+    fc_status status = fc_pack_size(stack, kind, &bytes);
+    if (!status && (!weights || !packed || threads < 1))
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;
-    fc_arena arena = fc_arena_at(packed);
-    for (int layer = 0; layer < stack->layers; layer++) {
-        fc_packed layout;
-        fc_shape_of(stack, layer, &shape);
-        for (int d = 0; d < stack->directions; d++, weights++) {
-            if (!weights->w_ih || !weights->w_hh ||
-                (stack->proj_size && !weights->w_hr))
-                return FC_BAD_ARGUMENT;
-            fc_packed_layout(&shape, kind, &layout, &arena);
-            fc_pack_weights(&shape, kind, &layout, weights);
-        }
-    }
+    for (int i = 0; i < stack->layers * stack->directions; i++)
+        if (!weights[i].w_ih || !weights[i].w_hh ||
+            (stack->proj_size && !weights[i].w_hr))
+            return FC_BAD_ARGUMENT;
+    pack_context job = {stack, kind, weights, packed};
+    size_t most = bytes / PACKED_BYTES_OF_A_THREAD;
+    fc_run_parts(run_pack, &job,
+                 most < 2                 ? 1
+                 : most < (size_t)threads ? (int)most
+                                          : threads);
     return FC_OK;
 }
 

@@ -132,7 +132,7 @@ class Recurrent(Module):
         ]
 
     def _pack(self, backward: bool, arrays: Mapping[str, np.ndarray]) -> Any:
-        return self._stack.pack(backward, self._by_pass(arrays))
+        return self._stack.pack(backward, self._by_pass(arrays), get_num_threads())
 
     def _packed(self, backward: bool) -> tuple[int, Any]:
         """Return the version of the weights and their packed form, packed once each."""

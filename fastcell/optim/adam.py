@@ -10,6 +10,7 @@ import numpy as np
 from fastcell import _core
 from fastcell._numbers import flag
 from fastcell.optim.base import Hyperparameter, Optimizer
+from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
     from fastcell.optim.base import Array
@@ -114,10 +115,11 @@ class Adam(Optimizer):
         rate = self.lr / (1.0 - beta1**self.steps)
         root_correction = 1.0 / (1.0 - beta2**self.steps) ** 0.5
         rule = (beta1, beta2, self.eps, rate, root_correction, decay, shrink)
+        threads = get_num_threads()
 
         def update(p: Array, g: Array, m: Array, v: Array, *others: Array) -> None:
             v_max = others[0] if self.amsgrad else None
-            _core.adam(p, np.ascontiguousarray(g), m, v, v_max, *rule)
+            _core.adam(p, np.ascontiguousarray(g), m, v, v_max, *rule, threads)
 
         return update
 

@@ -90,7 +90,7 @@ typedef enum fc_pack_kind { FC_PACK_FORWARD, FC_PACK_BACKWARD } fc_pack_kind;
 
 FC_API fc_status fc_pack_size(const fc_stack *stack, fc_pack_kind kind, size_t *bytes);
 FC_API fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind,
-                         const fc_weights *weights, void *packed);
+                         const fc_weights *weights, void *packed, int threads);
 
 /* One batch of sequences, and what forward and backward share about it.
  *
@@ -216,7 +216,7 @@ typedef struct fc_adam_rule {
 } fc_adam_rule;
 
 FC_API fc_status fc_adam(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t n, void *p,
-                         const void *g, void *m, void *v);
+                         const void *g, void *m, void *v, int threads);
 /* *sum = sum of x[i]^2, in double. */
 FC_API fc_status fc_sum_of_squares(fc_dtype dtype, ptrdiff_t n, const void *x,
                                    double *sum);

@@ -125,8 +125,8 @@ static void *section_reals(const problem *p, fc_dtype dtype, section s) {
     return s.count ? reals_of(dtype, p->v + s.at, s.count) : NULL;
 }
 
-void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind,
-                   fc_stack *stack) {
+void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind, fc_stack *stack,
+                   int threads) {
     fc_weights weights[MOST_PASSES];
     size_t bytes;
     *stack = p->stack;
@@ -138,7 +138,7 @@ void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind,
             section_reals(p, dtype, p->w_hr[i])};
     CHECK_OK(fc_pack_size(stack, kind, &bytes));
     void *packed = take(bytes, 13);
-    CHECK_OK(fc_pack(stack, kind, weights, packed));
+    CHECK_OK(fc_pack(stack, kind, weights, packed, threads));
     for (int i = 0; i < p->passes; i++) {
         release((void *)weights[i].w_ih);
         release((void *)weights[i].w_hh);
@@ -222,7 +222,7 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
     fc_stack stack;
     fc_gradients gradients[MOST_PASSES];
     size_t bytes, real = real_size(dtype);
-    void *packed = pack_weights(p, dtype, FC_PACK_BACKWARD, &stack);
+    void *packed = pack_weights(p, dtype, FC_PACK_BACKWARD, &stack, batch->threads);
     grid dy = grid_new(p, dtype, p->spec.directions * p->out);
     grid_set(p, dtype, &dy, p->dy, step_exists);
     grid dx = {.n = p->spec.in};
@@ -276,7 +276,7 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
               outcome *o) {
     fc_stack stack;
     size_t bytes, real = real_size(dtype);
-    void *packed = pack_weights(p, dtype, FC_PACK_FORWARD, &stack);
+    void *packed = pack_weights(p, dtype, FC_PACK_FORWARD, &stack, threads);
     grid x = {.n = p->spec.in, .row = p->spec.in};
     if (p->index) {
         x.data = reals_of(dtype, p->v + p->x.at, p->x.count);

@@ -70,8 +70,8 @@ typedef enum run_kind { INFERENCE, TRAINING, GRADIENTS, GRADIENTS_BY_BLAS } run_
 void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind, outcome *o);
 
 /* The core's stack and packed weights; release() them. */
-void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind,
-                   fc_stack *stack);
+void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind, fc_stack *stack,
+                   int threads);
 
 /* By plain loops in double: y, h and c of the outcome. */
 void run_reference(problem *p, outcome *o);

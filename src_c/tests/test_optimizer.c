@@ -58,7 +58,7 @@ static void test_adam(fc_dtype dtype, ptrdiff_t n, setting s) {
         void *cg = reals_of(dtype, g, n);
         fc_adam_rule rule = rule_of(s, step, mine[V_MAX]);
         adam_reference(s, step, n, wanted[P], g, wanted[M], wanted[V], wanted[V_MAX]);
-        CHECK_OK(fc_adam(dtype, &rule, n, mine[P], cg, mine[M], mine[V]));
+        CHECK_OK(fc_adam(dtype, &rule, n, mine[P], cg, mine[M], mine[V], 3));
         release(cg);
         free(g);
     }
@@ -77,8 +77,8 @@ static void test_largest_of_nan(void) {
     const float bad[3] = {1, NAN, 1}, good[3] = {1, 1, 1};
     fc_adam_rule rule = rule_of((setting){.beta2 = 0.5, .amsgrad = true}, 1, v_max);
     describe("%s largest of NaN", fc_isa());
-    CHECK_OK(fc_adam(FC_F32, &rule, 3, p, bad, m, v));
-    CHECK_OK(fc_adam(FC_F32, &rule, 3, p, good, m, v));
+    CHECK_OK(fc_adam(FC_F32, &rule, 3, p, bad, m, v, 1));
+    CHECK_OK(fc_adam(FC_F32, &rule, 3, p, good, m, v, 1));
     CHECK(v_max[0] == 0.75f && isnan(v_max[1]) && v_max[2] == 9);
     CHECK(isfinite(p[0]) && isnan(p[1]) && isfinite(p[2]));
 }
@@ -129,6 +129,8 @@ int main(void) {
                 test_sum_of_squares((fc_dtype)d, n);
             }
             test_sum_of_squares((fc_dtype)d, 10007);
+            for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+                test_adam((fc_dtype)d, 100003, settings[i]); /* by three threads */
         }
         test_largest_of_nan();
         test_extreme_squares();

@@ -10,7 +10,7 @@ typedef struct streaming {
 
 static streaming streaming_new(const problem *p, fc_dtype dtype, size_t shift) {
     streaming s = {.rows = p->spec.rows, .in = p->spec.in, .out = p->out};
-    s.packed = pack_weights(p, dtype, FC_PACK_FORWARD, &s.stack);
+    s.packed = pack_weights(p, dtype, FC_PACK_FORWARD, &s.stack, 1);
     CHECK_OK(fc_stream_size(&s.stack, s.rows, &s.bytes));
     s.memory = take(s.bytes, shift);
     memset(s.memory, 0, s.bytes); /* zero states */
