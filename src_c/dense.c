@@ -38,6 +38,7 @@ static fc_panels layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t out,
     fc_panels panels = {.depth = forward ? in : out,
                         .vectors = (columns + k->lanes - 1) / k->lanes,
                         .width = 4};
+    panels.k = panels.depth;
     size_t padded = (size_t)(panels.vectors * k->lanes);
     panels.data = fc_take2(arena, padded, (size_t)panels.depth, k->real_size);
     if (forward)
@@ -74,11 +75,14 @@ fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_ki
     for (ptrdiff_t vector = 0; vector < panels.vectors; vector++) {
         ptrdiff_t first = vector * k->lanes;
         ptrdiff_t here = columns - first < k->lanes ? columns - first : k->lanes;
-        k->pack((void *)panels.data, panels.depth, panels.vectors, panels.width, vector,
-                here,
-                (const char *)w +
+        fc_columns from = {
+            .data = (const char *)w +
                     (size_t)first * (forward ? (size_t)in : 1) * k->real_size,
-                forward ? 1 : in, forward ? in : 1, 0, panels.depth);
+            .k_stride = forward ? 1 : in,
+            .lane_stride = forward ? in : 1,
+            .lanes = here,
+            .count_k = panels.k};
+        k->pack(&panels, vector, &from);
     }
     if (forward && b)
         memcpy((void *)panels.bias, b, (size_t)out * k->real_size);
@@ -98,7 +102,8 @@ static void product_rows(const linear *l, const char *a, char *out, ptrdiff_t fi
             a_rows[i] = a + (size_t)((first + i) * l->panels.depth) * l->k->real_size;
             out_rows[i] = out + (size_t)((first + i) * columns) * l->k->real_size;
         }
-        fc_product product = {a_rows, out_rows, rows, columns, false, 0};
+        fc_product product = {
+            .a = a_rows, .out = out_rows, .rows = rows, .columns = columns};
         l->k->product(&l->panels, &product);
         first += rows;
     }

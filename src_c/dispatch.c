@@ -31,22 +31,66 @@ static bool has_avx(bool wide) {
 }
 static bool has_avx2(void) { return has_avx(false); }
 static bool has_avx512(void) { return has_avx(true); }
+static bool has_avx512_bf16(void) {
+    unsigned a, b, c, d;
+    return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
+           (a & bit_AVX512BF16);
+}
+static bool has_avx512_vnni(void) {
+    unsigned a, b, c, d;
+    return has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+           (c & bit_AVX512VNNI);
+}
 #endif
 
 static bool has_portable(void) { return true; }
 
+#define KERNELS(isa)                                                                   \
+    {&fc_kernels_##isa##_f32, &fc_kernels_##isa##_f64, &fc_kernels_##isa##_bf16,       \
+     &fc_kernels_##isa##_int8}
+
 /* Best last. */
 static const struct {
     bool (*supported)(void);
-    const fc_kernels *kernels[2]; /* by fc_dtype */
+    const fc_kernels *kernels[FC_INT8 + 1]; /* by fc_dtype */
 } sets[] = {
-    {has_portable, {&fc_kernels_portable_f32, &fc_kernels_portable_f64}},
+    {has_portable, KERNELS(portable)},
 #if defined(__x86_64__)
-    {has_avx2, {&fc_kernels_avx2_f32, &fc_kernels_avx2_f64}},
-    {has_avx512, {&fc_kernels_avx512_f32, &fc_kernels_avx512_f64}},
+    {has_avx2, KERNELS(avx2)},
+    {has_avx512, KERNELS(avx512)},
 #endif
 };
 enum { SETS = sizeof sets / sizeof *sets };
+
+/* Kernels that take the place of others where the CPU has an instruction for them. */
+static const struct {
+    bool (*supported)(void);
+    const fc_kernels *replaced, *kernels;
+} natives[] = {
+#if defined(__x86_64__)
+    {has_avx512_bf16, &fc_kernels_avx512_bf16, &fc_kernels_avx512_bf16_native},
+    {has_avx512_vnni, &fc_kernels_avx512_int8, &fc_kernels_avx512_int8_native},
+#endif
+    {NULL, NULL, NULL},
+};
+enum { NATIVES = sizeof natives / sizeof *natives - 1 };
+
+/* -1: not asked yet. */
+static atomic_int native_state[NATIVES + 1] = {
+#if defined(__x86_64__)
+    -1,
+    -1,
+#endif
+};
+
+static bool is_native(int i) {
+    int state = atomic_load(&native_state[i]);
+    if (state < 0) {
+        state = natives[i].supported();
+        atomic_store(&native_state[i], state);
+    }
+    return state;
+}
 
 static atomic_int chosen = -1;
 
@@ -61,7 +105,11 @@ static int choose(void) {
 }
 
 const fc_kernels *fc_kernels_of(fc_dtype dtype) {
-    return sets[choose()].kernels[dtype];
+    const fc_kernels *kernels = sets[choose()].kernels[dtype];
+    for (int i = 0; dtype >= FC_BF16 && i < NATIVES; i++)
+        if (kernels == natives[i].replaced && is_native(i))
+            return natives[i].kernels;
+    return kernels;
 }
 
 const char *fc_isa_name(int which) {
@@ -86,7 +134,7 @@ fc_status fc_isa_select(const char *name) {
 int fc_wants_blas(void) { return fc_kernels_of(FC_F32)->wants_blas; }
 
 int fc_lanes(fc_dtype dtype) {
-    return dtype == FC_F32 || dtype == FC_F64 ? fc_kernels_of(dtype)->lanes : 0;
+    return dtype >= FC_F32 && dtype <= FC_INT8 ? fc_kernels_of(dtype)->lanes : 0;
 }
 
 static const fc_cell *cell_at(int cell) {

@@ -13,8 +13,8 @@
 enum { FC_GRADIENT_DEPTH = 256, FC_GRADIENT_UNITS = 240, BIAS_VECTORS = 8 };
 
 typedef struct fc_gradient_scratch {
-    real *panels; /* [vectors][FC_GRADIENT_DEPTH][V], in panels */
-    real *d;      /* [FC_GRADIENT_DEPTH][FC_GRADIENT_UNITS] */
+    operand *panels; /* [vectors][FC_GRADIENT_DEPTH / FC_GROUP][V], in panels */
+    operand *d;      /* [FC_GRADIENT_DEPTH / FC_GROUP][FC_GRADIENT_UNITS] */
     void *out[FC_GRADIENT_UNITS];
 } fc_gradient_scratch;
 
@@ -24,24 +24,39 @@ static size_t weight_gradient_scratch(ptrdiff_t depth) {
            (vectors * V + FC_GRADIENT_UNITS) * FC_GRADIENT_DEPTH * sizeof(real);
 }
 
-/* Rows of x, side by side in panels. */
-static void panels_of_rows(const void *const *x, ptrdiff_t rows, ptrdiff_t depth,
-                           real *panels, ptrdiff_t vectors) {
-    for (ptrdiff_t first = 0; first < vectors; first += FC_MAX_WIDTH) {
-        ptrdiff_t here =
-            vectors - first < FC_MAX_WIDTH ? vectors - first : FC_MAX_WIDTH;
-        ptrdiff_t reals = here * V, exist = depth - first * V;
-        real *to = panels + first * V * rows;
-        for (ptrdiff_t row = 0; row < rows; row++, to += reals) {
-            const real *from = (const real *)x[row] + first * V;
-            if (exist >= FC_MAX_WIDTH * V) {
-                for (ptrdiff_t v = 0; v < FC_MAX_WIDTH * V; v += V)
-                    vstore(to + v, vload(from + v));
-            } else {
-                for (ptrdiff_t i = 0; i < reals; i++)
-                    to[i] = i < exist ? from[i] : 0;
+/* V columns of a row, zeros where it ends before. */
+FC_INLINE vreal load_part(const real *from, ptrdiff_t exist) {
+    if (exist >= V)
+        return vload(from);
+    real lane[V] = {0};
+    memcpy(lane, from, (size_t)exist * sizeof(real));
+    return vload(lane);
+}
+
+/* The operands of V columns of row `row` and, where a group is two, the next. */
+FC_INLINE vreal load_group(const real *first, const real *second, ptrdiff_t exist) {
+#if defined(FC_OPERANDS_BF16)
+    return vpair(load_part(first, exist),
+                 second ? load_part(second, exist) : vzero());
+#else
+    (void)second;
+    return load_part(first, exist);
+#endif
+}
+
+/* Rows of x, group by group, side by side in panels. */
+static void panels_of_rows(const void *const *x, ptrdiff_t rows, const fc_panels *to) {
+    operand *panels = (operand *)to->data;
+    for (ptrdiff_t first = 0; first < to->vectors; first += FC_MAX_WIDTH) {
+        ptrdiff_t end = first + FC_MAX_WIDTH;
+        end = end < to->vectors ? end : to->vectors;
+        for (ptrdiff_t row = 0; row < rows; row += FC_GROUP)
+            for (ptrdiff_t v = first; v < end; v++, panels += V) {
+                const real *one = (const real *)x[row] + v * V;
+                const real *two =
+                    row + 1 < rows ? (const real *)x[row + 1] + v * V : NULL;
+                vstore((real *)panels, load_group(one, two, to->k - v * V));
             }
-        }
     }
 }
 
@@ -82,23 +97,27 @@ FC_INLINE bool share_sets(ptrdiff_t d_row) {
     return d_row * (ptrdiff_t)sizeof(real) % 256 == 0;
 }
 
-/* A block of d side by side. */
+/* A block of d, group by group, side by side. */
 static void copy_units(const real *d, ptrdiff_t d_row, ptrdiff_t rows, ptrdiff_t units,
-                       real *to) {
-    for (ptrdiff_t row = 0; row < rows; row++)
-        memcpy(to + row * FC_GRADIENT_UNITS, d + row * d_row,
-               (size_t)units * sizeof(real));
+                       operand *to) {
+    for (ptrdiff_t row = 0; row < rows; row += FC_GROUP, to += FC_GRADIENT_UNITS)
+        for (ptrdiff_t u = 0; u < units; u += V) {
+            const real *one = d + row * d_row + u;
+            vstore((real *)(to + u),
+                   load_group(one, row + 1 < rows ? one + d_row : NULL, units - u));
+        }
 }
 
 /* out[unit][columns of a panel] += the block of d, transposed, times the panel. */
-static void accumulate_tiles(const fc_panels *x, const real *d, ptrdiff_t d_row,
-                             void *const *out, ptrdiff_t units, ptrdiff_t columns) {
+static void accumulate_tiles(const fc_panels *x, const operand *d, ptrdiff_t d_row,
+                             void *const *out, ptrdiff_t units) {
+    fc_tile_job job = {.depth = x->depth, .at_step = d_row, .accumulate = true};
     for (ptrdiff_t vector = 0; vector < x->vectors; vector += FC_MAX_WIDTH) {
         ptrdiff_t left = x->vectors - vector, column = vector * V;
         int width = (int)(left < FC_MAX_WIDTH ? left : FC_MAX_WIDTH), m;
-        const real *panel = (const real *)x->data + column * x->depth;
-        bool edge = column + width * V > columns;
-        size_t bytes = (size_t)(columns - column) * sizeof(real);
+        bool edge = column + width * V > x->k;
+        size_t bytes = (size_t)(x->k - column) * sizeof(real);
+        job.w = (const operand *)x->data + column * x->depth;
         for (ptrdiff_t u = 0; u < units; u += m) {
             m = next_rows(units - u, width);
             real tile[FC_TILE_REALS] = {0};
@@ -107,8 +126,10 @@ static void accumulate_tiles(const fc_panels *x, const real *d, ptrdiff_t d_row,
                 rows[r] = tile + r * width * V;
                 memcpy(rows[r], (real *)out[u + r] + column, bytes);
             }
-            fc_transposed_tiles[m][width](x->depth, d + u, d_row, panel,
-                                          edge ? rows : out + u, edge ? 0 : column);
+            job.at = d + u;
+            job.out = edge ? rows : out + u;
+            job.column = edge ? 0 : column;
+            fc_transposed_tiles[m][width](&job);
             for (int r = 0; edge && r < m; r++)
                 memcpy((real *)out[u + r] + column, rows[r], bytes);
         }
@@ -117,9 +138,10 @@ static void accumulate_tiles(const fc_panels *x, const real *d, ptrdiff_t d_row,
 
 static void weight_gradient(const fc_weight_gradient *g) {
     fc_gradient_scratch *s = g->scratch;
-    fc_panels x = {.vectors = (g->depth + V - 1) / V, .width = FC_MAX_WIDTH};
+    fc_panels x = {
+        .vectors = (g->depth + V - 1) / V, .k = g->depth, .width = FC_MAX_WIDTH};
     uintptr_t free_bytes = (uintptr_t)(s + 1);
-    s->panels = (real *)((free_bytes + sizeof(vreal) - 1) & ~(sizeof(vreal) - 1));
+    s->panels = (operand *)((free_bytes + sizeof(vreal) - 1) & ~(sizeof(vreal) - 1));
     s->d = s->panels + x.vectors * V * FC_GRADIENT_DEPTH;
     x.data = s->panels;
 
@@ -127,8 +149,8 @@ static void weight_gradient(const fc_weight_gradient *g) {
         ptrdiff_t rows = g->rows - row;
         if (rows > FC_GRADIENT_DEPTH)
             rows = FC_GRADIENT_DEPTH;
-        panels_of_rows(g->x + row, rows, g->depth, s->panels, x.vectors);
-        x.depth = rows;
+        x.depth = (rows + FC_GROUP - 1) / FC_GROUP;
+        panels_of_rows(g->x + row, rows, &x);
         for (int j = 0; j < g->gates; j++) {
             ptrdiff_t gate = g->gate_order[j] * g->units;
             ptrdiff_t units;
@@ -137,17 +159,18 @@ static void weight_gradient(const fc_weight_gradient *g) {
                 if (units > FC_GRADIENT_UNITS)
                     units = FC_GRADIENT_UNITS;
                 const real *d = (const real *)g->d + row * g->d_row + j * g->d_gate + u;
-                ptrdiff_t d_row = g->d_row;
+                const operand *operands = (const operand *)d;
+                ptrdiff_t operand_row = g->d_row;
                 if (g->bias)
-                    add_bias(d, d_row, rows, units, (real *)g->bias + gate + u);
-                if (share_sets(d_row)) {
-                    copy_units(d, d_row, rows, units, s->d);
-                    d = s->d;
-                    d_row = FC_GRADIENT_UNITS;
+                    add_bias(d, g->d_row, rows, units, (real *)g->bias + gate + u);
+                if (FC_GROUP > 1 || share_sets(g->d_row)) {
+                    copy_units(d, g->d_row, rows, units, s->d);
+                    operands = s->d;
+                    operand_row = FC_GRADIENT_UNITS;
                 }
                 for (ptrdiff_t i = 0; i < units; i++)
                     s->out[i] = (real *)g->out + (gate + u + i) * g->depth;
-                accumulate_tiles(&x, d, d_row, s->out, units, g->depth);
+                accumulate_tiles(&x, operands, operand_row, s->out, units);
             }
         }
     }

@@ -22,24 +22,34 @@ struct fc_cell;
 struct fc_tile;
 
 /* A weight matrix packed for products: `vectors` vectors of V columns, cut into
- * panels of `width` vectors (the last may be narrower); a panel holds, for each
- * k in 0..depth, its vectors side by side. */
+ * panels of `width` vectors (the last may be narrower); a panel holds, for each operand
+ * (operand.h) of `depth`, its vectors side by side. */
 typedef struct fc_panels {
     const void *data;
-    const void *bias; /* (vectors * V) start values, or NULL for zero */
-    ptrdiff_t depth;
+    const void *bias;        /* (vectors * V) start values, or NULL for zero */
+    const void *scale, *zero; /* int8: (vectors * V) of each column, else NULL */
+    ptrdiff_t k, depth;      /* reals of a row of `a`, and operands they make */
     ptrdiff_t vectors;
     int width;
 } fc_panels;
 
+/* Where a vector's columns come from: element (k, lane) of a strided matrix of reals,
+ * to stand at first_k + k. */
+typedef struct fc_columns {
+    const void *data;
+    ptrdiff_t k_stride, lane_stride;
+    ptrdiff_t lanes, first_k, count_k;
+} fc_columns;
+
 /* out[r][first : first+columns] = bias + a[r] . panels, or += where accumulating */
 typedef struct fc_product {
-    const void *const *a; /* `rows` rows of panels->depth reals */
+    const void *const *a; /* `rows` rows of panels->k reals */
     void *const *out;
     ptrdiff_t rows;
     ptrdiff_t columns; /* reals to write to each row, <= vectors * V */
     bool accumulate;
     ptrdiff_t first;
+    void *scratch; /* operand_scratch(panels->k) bytes */
 } fc_product;
 
 /* One phase of one step of a cell, the units of the panels, for some rows: the
@@ -48,6 +58,7 @@ typedef struct fc_step_job {
     const struct fc_cell *cell;
     int phase;
     void *row_buffer;        /* whole_row cells: FC_MAX_ROWS x all columns */
+    void *scratch;           /* operand_scratch(panels->k) bytes */
     const void *const *a;    /* operand rows: h_{t-1}, or the middle rows */
     const struct fc_tile *t; /* row pointers; units and recurrent are filled in, and
                               * unit, the panels' first, is moved on */
@@ -81,11 +92,11 @@ typedef struct fc_kernels {
     void (*weight_gradient)(const fc_weight_gradient *);
     size_t (*weight_gradient_scratch)(ptrdiff_t depth); /* bytes */
     ptrdiff_t gradient_block; /* rows of x that its scratch holds */
-    /* Packed layout: element (k, column) of a matrix stored as in fc_panels. */
-    void (*pack)(void *data, ptrdiff_t depth, ptrdiff_t vectors, int width,
-                 ptrdiff_t vector, ptrdiff_t lanes, const void *from,
-                 ptrdiff_t k_stride, ptrdiff_t lane_stride, ptrdiff_t first_k,
-                 ptrdiff_t count_k);
+    int group;               /* k in one operand */
+    bool trains;             /* has weight gradients */
+    bool scales;             /* its panels have `scale` and `zero` */
+    size_t (*operand_scratch)(ptrdiff_t k); /* bytes */
+    void (*pack)(const fc_panels *, ptrdiff_t vector, const fc_columns *);
     void (*add)(void *to, const void *a, ptrdiff_t n); /* to += a */
     void (*multiply)(void *to, const void *a, const void *b, ptrdiff_t n);
     double (*cross_entropy)(const void *logits, ptrdiff_t n, ptrdiff_t target,
@@ -96,10 +107,15 @@ typedef struct fc_kernels {
     void (*elementary)(int function, const void *x, void *y, ptrdiff_t n);
 } fc_kernels;
 
-extern const fc_kernels fc_kernels_portable_f32, fc_kernels_portable_f64;
+#define FC_DECLARE_KERNELS(isa)                                                        \
+    extern const fc_kernels fc_kernels_##isa##_f32, fc_kernels_##isa##_f64,            \
+        fc_kernels_##isa##_bf16, fc_kernels_##isa##_int8;
+FC_DECLARE_KERNELS(portable)
 #if defined(__x86_64__)
-extern const fc_kernels fc_kernels_avx2_f32, fc_kernels_avx2_f64;
-extern const fc_kernels fc_kernels_avx512_f32, fc_kernels_avx512_f64;
+FC_DECLARE_KERNELS(avx2)
+FC_DECLARE_KERNELS(avx512)
+/* The same results by one instruction. */
+extern const fc_kernels fc_kernels_avx512_bf16_native, fc_kernels_avx512_int8_native;
 #endif
 
 #endif

@@ -7,7 +7,7 @@ static ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t lanes) {
 }
 
 fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape) {
-    if (!stack || (stack->dtype != FC_F32 && stack->dtype != FC_F64))
+    if (!stack || stack->dtype < FC_F32 || stack->dtype > FC_INT8)
         return FC_BAD_ARGUMENT;
     const fc_kernels *k = fc_kernels_of(stack->dtype);
     if (stack->cell < 0 || stack->cell >= k->cell_count || stack->layers < 1 ||
@@ -40,18 +40,29 @@ ptrdiff_t fc_operand_units(const fc_shape *shape, const fc_phase *phase) {
     return phase->from_middle ? shape->units : shape->out;
 }
 
+size_t fc_operand_bytes(const fc_shape *shape, int directions) {
+    ptrdiff_t most = shape->in, layers = directions * shape->out;
+    ptrdiff_t gates = shape->cell->gates * shape->padded;
+    most = most > layers ? most : layers;
+    return shape->k->operand_scratch(most > gates ? most : gates);
+}
+
 /* Panels hold all gates of a unit block side by side, and as many blocks as fit. */
 static fc_panels gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t depth,
                              ptrdiff_t units, int gates, bool bias) {
     ptrdiff_t lanes = shape->k->lanes;
-    fc_panels panels = {.depth = depth,
+    fc_panels panels = {.k = depth,
+                        .depth = (depth + shape->k->group - 1) / shape->k->group,
                         .vectors = (units + lanes - 1) / lanes * gates,
                         .width = gates * (4 / gates)};
-    panels.data = fc_take2(arena, (size_t)(panels.vectors * lanes), (size_t)depth,
-                           shape->k->real_size);
+    size_t columns = (size_t)(panels.vectors * lanes);
+    panels.data = fc_take2(arena, columns, (size_t)panels.depth, shape->k->real_size);
     if (bias)
-        panels.bias =
-            fc_take(arena, (size_t)(panels.vectors * lanes), shape->k->real_size);
+        panels.bias = fc_take(arena, columns, shape->k->real_size);
+    if (shape->k->scales) {
+        panels.scale = fc_take(arena, columns, shape->k->real_size);
+        panels.zero = fc_take(arena, columns, sizeof(int32_t));
+    }
     return panels;
 }
 
@@ -93,9 +104,11 @@ static pack_job share_panels(const fc_shape *shape, const fc_panels *panels, int
     size_t vector = fc_bytes(shape, shape->k->lanes);
     memset((char *)panels->data + (size_t)(job.first * panels->depth) * vector, 0,
            (size_t)((job.last - job.first) * panels->depth) * vector);
-    if (panels->bias)
-        memset((char *)panels->bias + (size_t)job.first * vector, 0,
-               (size_t)(job.last - job.first) * vector);
+    const void *columns[] = {panels->bias, panels->scale, panels->zero};
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        if (columns[i])
+            memset((char *)columns[i] + (size_t)job.first * vector, 0,
+                   (size_t)(job.last - job.first) * vector);
     return job;
 }
 
@@ -109,10 +122,12 @@ static void pack_forward(const pack_job *job, int gates, int first_gate,
         ptrdiff_t first = vector / gates * lanes;
         ptrdiff_t here = units - first < lanes ? units - first : lanes;
         ptrdiff_t row = (first_gate + vector % gates) * units + first;
-        shape->k->pack((void *)panels->data, panels->depth, panels->vectors,
-                       panels->width, vector, here,
-                       w + fc_bytes(shape, row * panels->depth), 1, panels->depth, 0,
-                       panels->depth);
+        fc_columns from = {.data = w + fc_bytes(shape, row * panels->k),
+                           .k_stride = 1,
+                           .lane_stride = panels->k,
+                           .lanes = here,
+                           .count_k = panels->k};
+        shape->k->pack(panels, vector, &from);
         if (panels->bias && bias)
             memcpy((char *)panels->bias + fc_bytes(shape, vector * lanes),
                    bias + fc_bytes(shape, row), fc_bytes(shape, here));
@@ -129,11 +144,16 @@ static void pack_backward(const pack_job *job, int gates, const unsigned char *o
     for (ptrdiff_t vector = job->first; vector < job->last; vector++) {
         ptrdiff_t first = vector * lanes;
         ptrdiff_t here = columns - first < lanes ? columns - first : lanes;
-        for (int j = 0; j < gates; j++)
-            shape->k->pack((void *)panels->data, panels->depth, panels->vectors,
-                           panels->width, vector, here,
-                           w + fc_bytes(shape, order[j] * units * columns + first),
-                           columns, 1, j * padded, units);
+        for (int j = 0; j < gates; j++) {
+            fc_columns from = {
+                .data = w + fc_bytes(shape, order[j] * units * columns + first),
+                .k_stride = columns,
+                .lane_stride = 1,
+                .lanes = here,
+                .first_k = j * padded,
+                .count_k = units};
+            shape->k->pack(panels, vector, &from);
+        }
     }
 }
 
@@ -192,8 +212,13 @@ fc_panels fc_panels_of(const fc_shape *shape, const fc_panels *panels, int gates
     ptrdiff_t columns = units.first * gates;
     fc_panels of = *panels;
     of.data = (const char *)panels->data + fc_bytes(shape, columns * panels->depth);
+    size_t skip = fc_bytes(shape, columns);
     if (panels->bias)
-        of.bias = (const char *)panels->bias + fc_bytes(shape, columns);
+        of.bias = (const char *)panels->bias + skip;
+    if (panels->scale) {
+        of.scale = (const char *)panels->scale + skip;
+        of.zero = (const char *)panels->zero + skip;
+    }
     of.vectors = units.count / shape->k->lanes * gates;
     return of;
 }

@@ -48,6 +48,10 @@ typedef struct fc_memory {
 void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *memory,
                       fc_arena *arena);
 
+/* Scratch for the operands of any product of a stack with layers of this shape, forward
+ * or backward. */
+size_t fc_operand_bytes(const fc_shape *shape, int directions);
+
 static inline size_t fc_bytes(const fc_shape *shape, ptrdiff_t reals) {
     return (size_t)reals * shape->k->real_size;
 }

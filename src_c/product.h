@@ -12,49 +12,80 @@
 #include <string.h>
 
 #include "kernels.h"
-#include "simd/simd.h"
+#include "operand.h"
 
 enum { FC_MAX_WIDTH = 4, FC_MAX_PANELS = 4 };
 enum { FC_TILE_REALS = 32 * V }; /* m * n * p never exceeds 32 accumulators */
 
-typedef void fc_tile_fn(ptrdiff_t depth, const void *const *a, const real *w,
-                        ptrdiff_t panel, const real *bias, bool accumulate,
-                        void *const *out, ptrdiff_t column);
-/* The same with a transposed: a[k * a_step + r] is element k of row r. */
-typedef void fc_tile_transposed_fn(ptrdiff_t depth, const real *a, ptrdiff_t a_step,
-                                   const real *w, void *const *out, ptrdiff_t column);
+/* One tile: m rows by n * p vectors.  Of `a` either the rows, or it transposed: operand k
+ * of row r at at[k * at_step + r]. */
+typedef struct fc_tile_job {
+    ptrdiff_t depth; /* operands */
+    const void *const *a;
+    const operand *at;
+    ptrdiff_t at_step;
+    const operand *w;
+    ptrdiff_t panel; /* operands from one panel to the next */
+    const real *bias;
+    bool accumulate;
+    void *const *out;
+    ptrdiff_t column;
+#if defined(FC_OPERANDS_INT8)
+    const real *row_scale, *column_scale;
+    const int32_t *column_zero;
+#endif
+} fc_tile_job;
 
-/* Both: from the rows of `a`, or, if `transposed`, from `at`. */
+typedef void fc_tile_fn(const fc_tile_job *job);
+
+/* From the sum of row r and vector v to the result. */
+FC_INLINE vreal tile_result(const fc_tile_job *job, int r, int v, vreal acc) {
+#if defined(FC_OPERANDS_INT8)
+    vint zero, sum = (vint)acc;
+    memcpy(&zero, job->column_zero + v * V, sizeof zero);
+    vreal scale = vset1(job->row_scale[r]) * vload(job->column_scale + v * V);
+    acc = __builtin_convertvector(sum - zero, vreal) * scale;
+    if (job->bias)
+        acc = acc + vload(job->bias + v * V);
+    return acc;
+#else
+    (void)job, (void)r, (void)v;
+    return acc;
+#endif
+}
+
 FC_INLINE void tile_body(const int m, const int n, const int p, const bool transposed,
-                         ptrdiff_t depth, const void *const *a, const real *at,
-                         ptrdiff_t a_step, const real *w, ptrdiff_t panel,
-                         const real *bias, bool accumulate, void *const *out,
-                         ptrdiff_t column) {
+                         const fc_tile_job *job) {
     vreal acc[FC_MAX_ROWS][FC_MAX_WIDTH * FC_MAX_PANELS];
-    const real *row[FC_MAX_ROWS];
+    const operand *row[FC_MAX_ROWS], *w = job->w;
+    const ptrdiff_t depth = job->depth, panel = job->panel, at_step = job->at_step;
 #pragma GCC unroll 8
     for (int r = 0; r < m; r++) {
-        row[r] = transposed ? at + r : a[r];
+        row[r] = transposed ? job->at + r : job->a[r];
 #pragma GCC unroll 16
         for (int v = 0; v < n * p; v++)
-            acc[r][v] = bias ? vload(bias + v * V) : vzero();
+#if defined(FC_OPERANDS_INT8)
+            acc[r][v] = vzero();
+#else
+            acc[r][v] = job->bias ? vload(job->bias + v * V) : vzero();
+#endif
     }
 #pragma GCC unroll 2
     for (ptrdiff_t k = 0; k < depth; k++) {
-        /* One row element in a register each, and one weight vector at a time: with
-         * m * n accumulators this fits both 16 and 32 registers. */
+        /* One row's operand in a register each, and one vector of weights at a time:
+         * with m * n accumulators this fits both 16 and 32 registers. */
         vreal a_k[FC_MAX_ROWS];
 #pragma GCC unroll 8
         for (int r = 0; r < m; r++)
-            a_k[r] = vset1(row[r][transposed ? k * a_step : k]);
+            a_k[r] = vbroadcast(row[r] + (transposed ? k * at_step : k));
 #pragma GCC unroll 4
         for (int q = 0; q < p; q++)
 #pragma GCC unroll 4
             for (int v = 0; v < n; v++) {
-                vreal column_k = vload(w + q * panel + v * V);
+                vreal column_k = vload_operands(w + q * panel + v * V);
 #pragma GCC unroll 8
                 for (int r = 0; r < m; r++)
-                    acc[r][q * n + v] = vfma(a_k[r], column_k, acc[r][q * n + v]);
+                    acc[r][q * n + v] = vdot(a_k[r], column_k, acc[r][q * n + v]);
             }
         w += n * V;
     }
@@ -62,28 +93,23 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const bool trans
     for (int r = 0; r < m; r++)
 #pragma GCC unroll 16
         for (int v = 0; v < n * p; v++) {
-            real *to = (real *)out[r] + column + v * V;
+            real *to = (real *)job->out[r] + job->column + v * V;
+            vreal result = tile_result(job, r, v, acc[r][v]);
             /* Added once, at the end: a large sum that the products started from
              * would round every one of them. */
-            if (accumulate)
-                acc[r][v] = vload(to) + acc[r][v];
-            vstore(to, acc[r][v]);
+            if (job->accumulate)
+                result = vload(to) + result;
+            vstore(to, result);
         }
 }
 
 #define FC_DEFINE_TILE(m, n, p)                                                        \
-    static void tile_##m##x##n##x##p(                                                  \
-        ptrdiff_t depth, const void *const *a, const real *w, ptrdiff_t panel,         \
-        const real *bias, bool accumulate, void *const *out, ptrdiff_t column) {       \
-        tile_body(m, n, p, false, depth, a, NULL, 0, w, panel, bias, accumulate, out,  \
-                  column);                                                             \
+    static void tile_##m##x##n##x##p(const fc_tile_job *job) {                         \
+        tile_body(m, n, p, false, job);                                                \
     }
 #define FC_DEFINE_TRANSPOSED(m, n)                                                     \
-    static void transposed_##m##x##n(ptrdiff_t depth, const real *a, ptrdiff_t a_step, \
-                                     const real *w, void *const *out,                  \
-                                     ptrdiff_t column) {                               \
-        tile_body(m, n, 1, true, depth, NULL, a, a_step, w, 0, NULL, true, out,        \
-                  column);                                                             \
+    static void transposed_##m##x##n(const fc_tile_job *job) {                         \
+        tile_body(m, n, 1, true, job);                                                 \
     }
 /* clang-format off */
 #if FC_REGISTERS == 32
@@ -110,7 +136,11 @@ static const int fc_tile_panels[FC_MAX_ROWS + 1] = {0, 2, 1, 1, 1, 1, 1, 1, 1};
 #endif
 /* clang-format on */
 
+#if defined(FC_OPERANDS_INT8) /* no gradients */
+#define FC_DEFINE_SHAPE(m, n) FC_DEFINE_TILE(m, n, 1)
+#else
 #define FC_DEFINE_SHAPE(m, n) FC_DEFINE_TILE(m, n, 1) FC_DEFINE_TRANSPOSED(m, n)
+#endif
 FC_FOR_SHAPES(FC_DEFINE_SHAPE)
 FC_FOR_SEVERAL_PANELS(FC_DEFINE_TILE)
 
@@ -120,10 +150,11 @@ static fc_tile_fn *const
     fc_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1][FC_MAX_PANELS + 1] = {
         FC_FOR_SHAPES(FC_SHAPE_ENTRY) FC_FOR_SEVERAL_PANELS(FC_TILE_ENTRY)};
 
+#if !defined(FC_OPERANDS_INT8)
 #define FC_TRANSPOSED_ENTRY(m, n) [m][n] = transposed_##m##x##n,
-static fc_tile_transposed_fn *const
-    fc_transposed_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1] = {
-        FC_FOR_SHAPES(FC_TRANSPOSED_ENTRY)};
+static fc_tile_fn *const fc_transposed_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1] = {
+    FC_FOR_SHAPES(FC_TRANSPOSED_ENTRY)};
+#endif
 
 /* Rows of the next tile: all tiles of a product nearly alike, none with a lonely row.
  */
@@ -152,19 +183,81 @@ FC_INLINE fc_run next_run(const fc_panels *w, ptrdiff_t vector, ptrdiff_t rows) 
     return run;
 }
 
+/* Rows of `a` as operands: the reals themselves, or narrowed copies of a block of rows
+ * in the caller's scratch. */
+enum { FC_OPERAND_ROWS = 48 };
+
+typedef struct fc_operands {
+    ptrdiff_t rows;
+    const void *const *a;
+#if defined(FC_NARROW)
+    const void *narrowed[FC_OPERAND_ROWS];
+#endif
+#if defined(FC_OPERANDS_INT8)
+    real scale[FC_OPERAND_ROWS];
+#endif
+} fc_operands;
+
+static size_t operand_scratch(ptrdiff_t k) {
+#if defined(FC_NARROW)
+    return FC_OPERAND_ROWS * (size_t)((k + FC_GROUP - 1) / FC_GROUP + V) *
+           sizeof(operand);
+#else
+    (void)k;
+    return 0;
+#endif
+}
+
+/* The first of `rows` rows, as many as fit. */
+static void next_operands(fc_operands *operands, const fc_panels *w,
+                          const void *const *a, ptrdiff_t rows, void *scratch,
+                          bool bounded) {
+#if defined(FC_NARROW)
+    operands->rows = rows < FC_OPERAND_ROWS ? rows : FC_OPERAND_ROWS;
+    operands->a = operands->narrowed;
+    operand *to = scratch;
+    for (ptrdiff_t r = 0; r < operands->rows; r++, to += w->depth) {
+        operands->narrowed[r] = to;
+#if defined(FC_OPERANDS_INT8)
+        operands->scale[r] = operands_of(to, a[r], w->k, bounded);
+#else
+        operands_of(to, a[r], w->k);
+#endif
+    }
+    (void)bounded;
+#else
+    (void)w, (void)scratch, (void)bounded;
+    operands->rows = rows;
+    operands->a = a;
+#endif
+}
+
 FC_INLINE void run_tile(const fc_panels *w, const fc_run *run, int rows,
-                        const void *const *a, bool accumulate, void *const *out,
-                        ptrdiff_t column) {
-    const real *bias = w->bias;
-    fc_tiles[rows][run->width][run->panels](
-        w->depth, a, (const real *)w->data + run->vector * V * w->depth,
-        w->width * V * w->depth, bias ? bias + run->vector * V : NULL, accumulate, out,
-        column);
+                        const fc_operands *operands, ptrdiff_t row, bool accumulate,
+                        void *const *out, ptrdiff_t column) {
+    ptrdiff_t first = run->vector * V;
+    fc_tile_job job = {
+        .depth = w->depth,
+        .a = operands->a + row,
+        .w = (const operand *)w->data + first * w->depth,
+        .panel = w->width * V * w->depth,
+        .bias = w->bias ? (const real *)w->bias + first : NULL,
+        .accumulate = accumulate,
+        .out = out,
+        .column = column,
+#if defined(FC_OPERANDS_INT8)
+        .row_scale = operands->scale + row,
+        .column_scale = (const real *)w->scale + first,
+        .column_zero = (const int32_t *)w->zero + first,
+#endif
+    };
+    fc_tiles[rows][run->width][run->panels](&job);
 }
 
 /* A tile whose last columns do not exist in `out`, by way of a whole one in L1. */
 static void run_edge_tile(const fc_panels *w, const fc_run *run, int rows,
-                          const fc_product *p, ptrdiff_t row) {
+                          const fc_operands *operands, ptrdiff_t row,
+                          const fc_product *p, void *const *out) {
     real tile[FC_TILE_REALS];
     void *tile_rows[FC_MAX_ROWS];
     ptrdiff_t reals = run->width * run->panels * V;
@@ -174,55 +267,33 @@ static void run_edge_tile(const fc_panels *w, const fc_run *run, int rows,
         tile_rows[r] = tile + r * reals;
         if (p->accumulate) {
             memset(tile_rows[r], 0, (size_t)reals * sizeof(real));
-            memcpy(tile_rows[r], (const real *)p->out[row + r] + column, bytes);
+            memcpy(tile_rows[r], (const real *)out[r] + column, bytes);
         }
     }
-    run_tile(w, run, rows, p->a + row, p->accumulate, tile_rows, 0);
+    run_tile(w, run, rows, operands, row, p->accumulate, tile_rows, 0);
     for (int r = 0; r < rows; r++)
-        memcpy((real *)p->out[row + r] + column, tile_rows[r], bytes);
+        memcpy((real *)out[r] + column, tile_rows[r], bytes);
 }
 
 static void product(const fc_panels *w, const fc_product *p) {
-    if (p->rows == 0)
-        return;
+    fc_operands operands;
     fc_run run;
-    for (ptrdiff_t vector = 0; vector < w->vectors; vector += run.width * run.panels) {
-        run = next_run(w, vector, p->rows);
-        bool edge = (vector + run.width * run.panels) * V > p->columns;
-        int rows;
-        for (ptrdiff_t row = 0; row < p->rows; row += rows) {
-            rows = next_rows(p->rows - row, w->width);
-            if (edge)
-                run_edge_tile(w, &run, rows, p, row);
-            else
-                run_tile(w, &run, rows, p->a + row, p->accumulate, p->out + row,
-                         p->first + vector * V);
-        }
-    }
-}
-
-/* Put `count_k` times `lanes` elements of a strided matrix into lanes of one packed
- * vector, first_k on.  The caller has zeroed what it does not fill. */
-static void pack(void *data, ptrdiff_t depth, ptrdiff_t vectors, int width,
-                 ptrdiff_t vector, ptrdiff_t lanes, const void *from,
-                 ptrdiff_t k_stride, ptrdiff_t lane_stride, ptrdiff_t first_k,
-                 ptrdiff_t count_k) {
-    enum { BLOCK = 64 }; /* steps of k read from one row before the next */
-    ptrdiff_t panel = vector / width, first = panel * width;
-    ptrdiff_t here = (vectors - first < width ? vectors - first : width) * V;
-    real *to = (real *)data + (first * depth + vector - first) * V + first_k * here;
-    const real *source = from;
-    if (lanes == V && lane_stride == 1) {
-        for (ptrdiff_t k = 0; k < count_k; k++)
-            vstore(to + k * here, vload(source + k * k_stride));
-        return;
-    }
-    for (ptrdiff_t block = 0; block < count_k; block += BLOCK) {
-        ptrdiff_t end = count_k - block < BLOCK ? count_k : block + BLOCK;
-        for (ptrdiff_t lane = 0; lane < lanes; lane++) {
-            const real *row = source + lane * lane_stride;
-            for (ptrdiff_t k = block; k < end; k++)
-                to[k * here + lane] = row[k * k_stride];
+    for (ptrdiff_t done = 0; done < p->rows; done += operands.rows) {
+        next_operands(&operands, w, p->a + done, p->rows - done, p->scratch, false);
+        for (ptrdiff_t vector = 0; vector < w->vectors;
+             vector += run.width * run.panels) {
+            run = next_run(w, vector, operands.rows);
+            bool edge = (vector + run.width * run.panels) * V > p->columns;
+            int rows;
+            for (ptrdiff_t row = 0; row < operands.rows; row += rows) {
+                void *const *out = p->out + done + row;
+                rows = next_rows(operands.rows - row, w->width);
+                if (edge)
+                    run_edge_tile(w, &run, rows, &operands, row, p, out);
+                else
+                    run_tile(w, &run, rows, &operands, row, p->accumulate, out,
+                             p->first + vector * V);
+            }
         }
     }
 }

@@ -7,7 +7,8 @@
 enum { CHUNK_BYTES = 512 * 1024, CHUNK_LEAST = 8 };
 
 void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chunks,
-                            fc_loop_scratch *scratch, fc_arena *arena) {
+                            size_t operand_bytes, fc_loop_scratch *scratch,
+                            fc_arena *arena) {
     size_t row_bytes = fc_bytes(shape, fc_input_columns(shape));
     ptrdiff_t capacity = (ptrdiff_t)(CHUNK_BYTES / row_bytes);
     if (capacity < CHUNK_LEAST)
@@ -24,6 +25,7 @@ void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chu
     }
     if (shape->cell->whole_row)
         scratch->row_buffer = fc_take(arena, FC_MAX_ROWS, row_bytes);
+    scratch->operands = fc_take(arena, 1, operand_bytes);
     scratch->pointers =
         fc_take2(arena, FC_POINTER_ARRAYS, (size_t)plan->rows, sizeof(void *));
     scratch->now = fc_take(arena, (size_t)plan->rows, sizeof *scratch->now);
@@ -84,7 +86,8 @@ static ptrdiff_t make_input_parts(const fc_pass *pass, ptrdiff_t s, ptrdiff_t fi
                               .out = scratch->input,
                               .rows = count,
                               .columns = units.count * gates,
-                              .first = units.first * gates};
+                              .first = units.first * gates,
+                              .scratch = scratch->operands};
         pass->shape.k->product(&panels, &product);
     }
     return s;
@@ -158,6 +161,7 @@ static void run_step(const fc_pass *pass, ptrdiff_t s, ptrdiff_t begin, ptrdiff_
             .cell = cell,
             .phase = i,
             .row_buffer = scratch->row_buffer,
+            .scratch = scratch->operands,
             .a = (const void *const *)(phase->from_middle ? middle : h_prev),
             .t = &tile,
         };
@@ -256,7 +260,8 @@ void fc_pass_forward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
         get_final(plan, pass->memory.c, c_row, pass->c, units, first, last);
 }
 
-void fc_pass_table(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last) {
+void fc_pass_table(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
+                   void *operands) {
     enum { BLOCK = 128 };
     const void *x[BLOCK];
     void *out[BLOCK];
@@ -267,7 +272,8 @@ void fc_pass_table(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last) {
             x[i] = pass->x.data + (first + i) * pass->x.row;
             out[i] = pass->table + fc_bytes(&pass->shape, (first + i) * columns);
         }
-        fc_product product = {x, out, rows, columns, false, 0};
+        fc_product product = {
+            .a = x, .out = out, .rows = rows, .columns = columns, .scratch = operands};
         pass->shape.k->product(&pass->packed.x, &product);
         first += rows;
     }

@@ -45,6 +45,7 @@ typedef struct fc_loop_scratch {
     void **input;       /* [capacity] */
     char *input_parts;  /* [capacity][input columns] */
     void *row_buffer;
+    void *operands; /* of a product */
     void **pointers; /* [FC_POINTER_ARRAYS][rows] */
     int64_t *now;    /* [rows] state slot, for masks */
 } fc_loop_scratch;
@@ -60,7 +61,8 @@ typedef struct fc_team {
 
 /* `chunks`: for forward, which makes input parts. */
 void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chunks,
-                            fc_loop_scratch *scratch, fc_arena *arena);
+                            size_t operand_bytes, fc_loop_scratch *scratch,
+                            fc_arena *arena);
 
 /* Rows first .. last-1 of all steps.  Each member of the team calls, with a scratch of
  * its own. */
@@ -70,7 +72,8 @@ void fc_pass_backward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
                       const fc_loop_scratch *scratch, fc_team team);
 
 /* table rows first .. last-1: the input part of each row of x. */
-void fc_pass_table(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last);
+void fc_pass_table(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
+                   void *operands);
 
 /* Reals of one row of input parts. */
 static inline ptrdiff_t fc_input_columns(const fc_shape *shape) {

@@ -104,6 +104,7 @@ static void run_step_backward(const fc_pass *pass, ptrdiff_t begin, ptrdiff_t en
             .columns = units.count,
             .accumulate = !phase->from_middle,
             .first = units.first,
+            .scratch = scratch->operands,
         };
         shape->k->product(&share, &product);
     }

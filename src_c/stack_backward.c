@@ -60,15 +60,19 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
     size_t loops = tasks * (size_t)s->sharing.members;
     s->barrier = fc_take(arena, tasks, sizeof *s->barrier);
     s->loop = fc_take(arena, loops, sizeof *s->loop);
+    size_t operand_bytes = fc_operand_bytes(&shape, stack->directions);
     for (size_t i = 0; i < loops; i++) {
         fc_loop_scratch loop;
-        fc_loop_scratch_layout(&shape, &plan, false, s->loop ? &s->loop[i] : &loop,
+        fc_loop_scratch_layout(&shape, &plan, false, operand_bytes, s->loop ? &s->loop[i] : &loop,
                                arena);
     }
     if (stack->layers > 1)
         s->between = fc_take2(arena, (size_t)(batch->steps * batch->rows),
                               (size_t)(stack->directions * shape.out), real);
-    s->gradient_bytes = shape.k->weight_gradient_scratch(widest);
+    s->gradient_bytes =
+        shape.k->trains ? shape.k->weight_gradient_scratch(widest) : 0;
+    if (s->gradient_bytes < operand_bytes) /* the products of dx use it too */
+        s->gradient_bytes = operand_bytes;
     s->gradient_bytes =
         (s->gradient_bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
     s->gradient = fc_take(arena, (size_t)s->sharing.threads, s->gradient_bytes);
@@ -105,16 +109,25 @@ static char *x_gradients(const fc_pass *pass, ptrdiff_t p) {
            fc_bytes(shape, shape->cell->x_slot * shape->padded);
 }
 
+static void *part_scratch(const layer_job *job, int part) {
+    return job->scratch->gradient + (size_t)part * job->scratch->gradient_bytes;
+}
+
 /* dx (+)= rows a . W, a block of rows at a time. */
 typedef struct row_block {
     const void *a[128];
     void *out[128];
     ptrdiff_t count;
+    void *scratch;
 } row_block;
 
 static void flush(row_block *block, const fc_pass *pass, bool accumulate) {
-    fc_product product = {block->a,       block->out, block->count,
-                          pass->shape.in, accumulate, 0};
+    fc_product product = {.a = block->a,
+                          .out = block->out,
+                          .rows = block->count,
+                          .columns = pass->shape.in,
+                          .accumulate = accumulate,
+                          .scratch = block->scratch};
     pass->shape.k->product(&pass->packed.x, &product);
     block->count = 0;
 }
@@ -139,7 +152,7 @@ static void input_gradient(const layer_job *job, int part, int parts) {
                 memset(fc_at(&pass->dx, t, row), 0,
                        fc_bytes(&pass->shape, pass->shape.in));
     for (int d = 0; d < job->directions; d++) {
-        row_block block = {.count = 0};
+        row_block block = {.scratch = part_scratch(job, part)};
         pass = &job->pass[d];
         plan = pass->plan;
         for (ptrdiff_t t = first; t < last; t++) {
@@ -156,7 +169,7 @@ static void input_gradient(const layer_job *job, int part, int parts) {
 static void table_gradient(const layer_job *job, int part, int parts) {
     ptrdiff_t rows = job->pass[0].batch->x_rows;
     for (int d = 0; d < job->directions; d++) {
-        row_block block = {.count = 0};
+        row_block block = {.scratch = part_scratch(job, part)};
         const fc_pass *pass = &job->pass[d];
         size_t columns = fc_bytes(&pass->shape, fc_input_columns(&pass->shape));
         for (ptrdiff_t row = rows * part / parts; row < rows * (part + 1) / parts;
@@ -194,7 +207,7 @@ static void weight_gradients(const layer_job *job, int d, int part, int parts) {
         .last_unit = share(shape->units, lanes, part + 1, parts),
         .out = out->w_ih,
         .bias = out->b_ih,
-        .scratch = job->scratch->gradient + (size_t)part * job->scratch->gradient_bytes,
+        .scratch = part_scratch(job, part),
     };
     fc_weight_gradient_of(shape->k, job->blas, &g);
     for (int i = 0; i < cell->phases; i++) {
@@ -335,6 +348,8 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
         status = fc_check_index(batch);
     if (status)
         return status;
+    if (!fc_kernels_of(stack->dtype)->trains)
+        return FC_BAD_ARGUMENT;
     if (!packed || !io || !saved_memory || !scratch_memory ||
         (fc_reads_x(batch, total) && !batch->x) ||
         (batch->steps && batch->rows && !io->dy))

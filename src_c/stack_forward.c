@@ -6,6 +6,8 @@ struct fc_forward_scratch {
     fc_saved inference; /* where nothing is kept */
     char *table[FC_MAX_DIRECTIONS];
     fc_sharing sharing;
+    size_t operand_bytes;
+    char *table_operands; /* [threads][operand_bytes] */
     ptrdiff_t *bound[FC_MAX_DIRECTIONS]; /* [row_parts + 1] */
     fc_loop_scratch *loop;               /* [directions * row_parts * members] */
     fc_barrier *barrier;                 /* [directions * row_parts] */
@@ -34,9 +36,11 @@ void fc_forward_scratch_layout(fc_forward_scratch *scratch, fc_arena *arena,
     size_t loops = tasks * (size_t)s->sharing.members;
     s->barrier = fc_take(arena, tasks, sizeof *s->barrier);
     s->loop = fc_take(arena, loops, sizeof *s->loop);
+    s->operand_bytes = fc_operand_bytes(&shape, stack->directions);
+    s->table_operands = fc_take(arena, (size_t)s->sharing.threads, s->operand_bytes);
     for (size_t i = 0; i < loops; i++) {
         fc_loop_scratch loop;
-        fc_loop_scratch_layout(&shape, &s->inference.plan[0], true,
+        fc_loop_scratch_layout(&shape, &s->inference.plan[0], true, s->operand_bytes,
                                s->loop ? &s->loop[i] : &loop, arena);
     }
 }
@@ -52,7 +56,9 @@ static void run_table(void *context, int part, int parts) {
     const layer_job *job = context;
     ptrdiff_t rows = job->pass[0].batch->x_rows;
     for (int d = 0; d < job->directions; d++)
-        fc_pass_table(&job->pass[d], rows * part / parts, rows * (part + 1) / parts);
+        fc_pass_table(&job->pass[d], rows * part / parts, rows * (part + 1) / parts,
+                      job->scratch->table_operands +
+                          (size_t)part * job->scratch->operand_bytes);
 }
 
 /* With fewer parts than were planned, each is alone in its team. */
@@ -119,6 +125,8 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
         status = fc_check_index(batch);
     if (status)
         return status;
+    if (saved_memory && !fc_kernels_of(stack->dtype)->trains)
+        return FC_BAD_ARGUMENT;
     if (!packed || !output || !scratch_memory ||
         (fc_reads_x(batch, total) && !batch->x) ||
         (batch->steps && batch->rows && !output->y))

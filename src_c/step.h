@@ -24,22 +24,23 @@ static fc_tile tile_at(const fc_tile *t, ptrdiff_t row, ptrdiff_t rows) {
     return at;
 }
 
-static void step_tiles(const fc_panels *w, const fc_step_job *job) {
+static void step_tiles(const fc_panels *w, const fc_step_job *job,
+                       const fc_operands *operands, const fc_tile *t) {
     int gates = job->cell->phase[job->phase].gates;
     real tile[FC_TILE_REALS];
     void *tile_rows[FC_MAX_ROWS];
     fc_run run;
     for (ptrdiff_t vector = 0; vector < w->vectors; vector += run.width * run.panels) {
-        run = next_run(w, vector, job->t->rows);
+        run = next_run(w, vector, t->rows);
         ptrdiff_t reals = run.width * run.panels * V;
         for (int r = 0; r < FC_MAX_ROWS; r++)
             tile_rows[r] = tile + r * reals;
         int rows;
-        for (ptrdiff_t row = 0; row < job->t->rows; row += rows) {
-            rows = next_rows(job->t->rows - row, w->width);
-            run_tile(w, &run, rows, job->a + row, false, tile_rows, 0);
-            fc_tile at = tile_at(job->t, row, rows);
-            at.unit = job->t->unit + vector * V / gates;
+        for (ptrdiff_t row = 0; row < t->rows; row += rows) {
+            rows = next_rows(t->rows - row, w->width);
+            run_tile(w, &run, rows, operands, row, false, tile_rows, 0);
+            fc_tile at = tile_at(t, row, rows);
+            at.unit = t->unit + vector * V / gates;
             at.units = reals / gates;
             at.recurrent = tile;
             job->cell->forward[job->phase](&at);
@@ -48,17 +49,22 @@ static void step_tiles(const fc_panels *w, const fc_step_job *job) {
 }
 
 /* For cells that need all units of a row: all panels first, then the cell. */
-static void step_rows(const fc_panels *w, const fc_step_job *job) {
+static void step_rows(const fc_panels *w, const fc_step_job *job, const fc_tile *t,
+                      const void *const *a) {
     ptrdiff_t columns = w->vectors * V;
     void *rows_out[FC_MAX_ROWS];
     for (int r = 0; r < FC_MAX_ROWS; r++)
         rows_out[r] = (real *)job->row_buffer + r * columns;
     int rows;
-    for (ptrdiff_t row = 0; row < job->t->rows; row += rows) {
-        rows = next_rows(job->t->rows - row, w->width);
-        fc_product p = {job->a + row, rows_out, rows, columns, false, 0};
+    for (ptrdiff_t row = 0; row < t->rows; row += rows) {
+        rows = next_rows(t->rows - row, w->width);
+        fc_product p = {.a = a + row,
+                        .out = rows_out,
+                        .rows = rows,
+                        .columns = columns,
+                        .scratch = job->scratch};
         product(w, &p);
-        fc_tile at = tile_at(job->t, row, rows);
+        fc_tile at = tile_at(t, row, rows);
         at.units = columns / job->cell->phase[job->phase].gates;
         at.recurrent = job->row_buffer;
         job->cell->forward[job->phase](&at);
@@ -66,12 +72,17 @@ static void step_rows(const fc_panels *w, const fc_step_job *job) {
 }
 
 static void step(const fc_panels *w, const fc_step_job *job) {
-    if (job->t->rows == 0)
+    if (job->cell->whole_row) {
+        step_rows(w, job, job->t, job->a);
         return;
-    if (job->cell->whole_row)
-        step_rows(w, job);
-    else
-        step_tiles(w, job);
+    }
+    fc_operands operands;
+    for (ptrdiff_t row = 0; row < job->t->rows; row += operands.rows) {
+        next_operands(&operands, w, job->a + row, job->t->rows - row, job->scratch,
+                      job->cell->phase[job->phase].bounded);
+        fc_tile t = tile_at(job->t, row, operands.rows);
+        step_tiles(w, job, &operands, &t);
+    }
 }
 
 #endif

@@ -9,7 +9,7 @@
 typedef struct layer_stream {
     char *h[2];
     char *c;
-    char *middle, *slots, *input_parts, *row_buffer;
+    char *middle, *slots, *input_parts, *row_buffer, *operands;
 } layer_stream;
 
 typedef struct stream {
@@ -45,6 +45,7 @@ static layer_stream next_layer(stream *s, const fc_shape *shape, ptrdiff_t rows)
     if (cell->whole_row)
         layer.row_buffer = fc_take2(&s->arena, FC_MAX_ROWS,
                                     (size_t)(cell->gates * shape->padded), real);
+    layer.operands = fc_take(&s->arena, 1, fc_operand_bytes(shape, 1));
     return layer;
 }
 
@@ -146,7 +147,11 @@ static void step_layer(const fc_shape *shape, const fc_packed *packed,
     /* The rows of x borrow the places of h_prev until the product is made. */
     point(h_prev, x, x_bytes, rows);
     point(input, layer->input_parts, fc_bytes(shape, columns), rows);
-    fc_product product = {(const void *const *)h_prev, input, rows, columns, false, 0};
+    fc_product product = {.a = (const void *const *)h_prev,
+                          .out = input,
+                          .rows = rows,
+                          .columns = columns,
+                          .scratch = layer->operands};
     shape->k->product(&packed->x, &product);
 
     point(h_prev, layer->h[side], fc_bytes(shape, shape->out_padded), rows);
@@ -173,6 +178,7 @@ static void step_layer(const fc_shape *shape, const fc_packed *packed,
             .cell = cell,
             .phase = i,
             .row_buffer = layer->row_buffer,
+            .scratch = layer->operands,
             .a = (const void *const *)(cell->phase[i].from_middle ? middle : h_prev),
             .t = &tile,
         };

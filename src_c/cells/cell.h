@@ -29,6 +29,7 @@ typedef struct fc_phase {
     int slot;         /* slots slot .. slot+gates-1 end as their gradients */
     bool from_middle; /* the product reads the middle row, not h_{t-1} */
     bool projects;    /* the product is with weight_hr: P units, no input part */
+    bool bounded;     /* the operand stays in [-1, 1], if the initial state does */
 } fc_phase;
 
 /* What a cell's forward sees: `rows` rows, units unit .. unit+units-1, in blocks of V.

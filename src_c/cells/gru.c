@@ -56,7 +56,7 @@ static const fc_cell gru = {
     .slots = 4,
     .x_gate = {2, 0, 1},
     .phases = 1,
-    .phase = {{.gates = 3, .slot = 1}},
+    .phase = {{.gates = 3, .slot = 1, .bounded = true}},
     .forward = {gru_forward},
     .backward = {gru_backward},
 };

@@ -34,7 +34,7 @@ static const fc_cell lstm = {
     .slots = 4,
     .x_gate = {0, 1, 2, 3},
     .phases = 1,
-    .phase = {{.gates = 4}},
+    .phase = {{.gates = 4, .bounded = true}},
     .forward = {lstm_forward},
     .backward = {lstm_backward},
 };

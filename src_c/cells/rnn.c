@@ -45,7 +45,7 @@ static const fc_cell rnn_tanh = {
     .slots = 1,
     .x_gate = {0},
     .phases = 1,
-    .phase = {{.gates = 1}},
+    .phase = {{.gates = 1, .bounded = true}},
     .forward = {rnn_tanh_forward},
     .backward = {rnn_tanh_backward},
 };

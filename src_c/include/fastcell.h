@@ -47,7 +47,11 @@ typedef enum fc_status {
     FC_NO_ISA,       /* the instruction set is unknown, or not of this CPU */
 } fc_status;
 
-typedef enum fc_dtype { FC_F32 = 0, FC_F64 = 1 } fc_dtype;
+/* FC_BF16 and FC_INT8, for stacks: arrays, states and gradients are float32, and so is
+ * all arithmetic but the products, whose operands are rounded to bfloat16, or to 8 bits
+ * with a scale for each row and each column.  FC_INT8 does not train.  The products are
+ * the same on every instruction set, with instructions for them or without. */
+typedef enum fc_dtype { FC_F32 = 0, FC_F64 = 1, FC_BF16 = 2, FC_INT8 = 3 } fc_dtype;
 
 /* ---- instruction sets, threads, cells ------------------------------------------ */
 

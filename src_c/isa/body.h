@@ -2,10 +2,13 @@
 #include "../kernels.h"
 
 #include "../cells/registry.h"
+#if !defined(FC_OPERANDS_INT8)
 #include "../gradient.h"
+#endif
 #include "../loss.h"
 #include "../math/elementary.h"
 #include "../optimizer.h"
+#include "../pack.h"
 #include "../product.h"
 #include "../step.h"
 
@@ -46,14 +49,28 @@ static void elementary(int function, const void *x, void *y, ptrdiff_t n) {
     }
 }
 
-#define FC_PASTE_(isa, bits) fc_kernels_##isa##_f##bits
-#define FC_PASTE(isa, bits) FC_PASTE_(isa, bits)
+/* The table's name: what the products multiply, and how. */
+#if defined(FC_OPERANDS_BF16) && defined(FC_NATIVE)
+#define FC_KIND bf16_native
+#elif defined(FC_OPERANDS_BF16)
+#define FC_KIND bf16
+#elif defined(FC_OPERANDS_INT8) && defined(FC_NATIVE)
+#define FC_KIND int8_native
+#elif defined(FC_OPERANDS_INT8)
+#define FC_KIND int8
+#elif FC_REAL_BITS == 32
+#define FC_KIND f32
+#else
+#define FC_KIND f64
+#endif
+#define FC_PASTE_(isa, kind) fc_kernels_##isa##_##kind
+#define FC_PASTE(isa, kind) FC_PASTE_(isa, kind)
 #define FC_STRING_(isa) #isa
 #define FC_STRING(isa) FC_STRING_(isa)
 
-const fc_kernels FC_PASTE(FC_ISA, FC_REAL_BITS) = {
+const fc_kernels FC_PASTE(FC_ISA, FC_KIND) = {
     .isa = FC_STRING(FC_ISA),
-#if defined(FC_PORTABLE)
+#if defined(FC_PORTABLE) && !defined(FC_NARROW)
     .wants_blas = true,
 #endif
     .lanes = V,
@@ -62,9 +79,16 @@ const fc_kernels FC_PASTE(FC_ISA, FC_REAL_BITS) = {
     .cell_count = sizeof fc_registry / sizeof *fc_registry,
     .product = product,
     .step = step,
+#if defined(FC_OPERANDS_INT8)
+    .scales = true,
+#else
+    .trains = true,
     .weight_gradient = weight_gradient,
     .weight_gradient_scratch = weight_gradient_scratch,
     .gradient_block = FC_GRADIENT_DEPTH,
+#endif
+    .group = FC_GROUP,
+    .operand_scratch = operand_scratch,
     .pack = pack,
     .add = add,
     .multiply = multiply,

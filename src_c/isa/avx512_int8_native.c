@@ -1,0 +1,6 @@
+#define FC_ISA avx512
+#define FC_AVX512
+#define FC_REAL_BITS 32
+#define FC_OPERANDS_INT8
+#define FC_NATIVE
+#include "body.h"

@@ -1,0 +1,177 @@
+/* What a product multiplies: reals, or narrower numbers, several to the size of a real.
+ *
+ * A file in isa/ defines FC_OPERANDS_BF16, FC_OPERANDS_INT8, or neither, and gets
+ *
+ *     FC_GROUP              how many k stand in one operand: 1, 2, 4
+ *     operand               those k, of one row of `a` or of one column of the weights;
+ *                           as large as a real, so panels are laid out alike
+ *     vbroadcast(p)         one operand in all lanes
+ *     vdot(a, w, acc)       acc + the products of the group, in one fixed order
+ *     operands_of(...)      the operands of a row of reals
+ *     set_operand(...)      one number of an operand
+ *
+ * Vectors of operands and of sums travel as vreal, whatever their bits mean.
+ *
+ * bf16: the upper half of a float32, rounded to nearest even; subnormal numbers count as
+ * zero, as AVX512_BF16 has it.  A product of two is exact in float32, so the sum of a
+ * group, second number first, rounds alike with the instruction and without.
+ *
+ * int8: -127 .. 127 times a scale, one scale for each row of `a` (1/127 for an operand
+ * that stays in [-1, 1]) and one for each column of the weights.  Numbers of `a` are
+ * stored plus 128, since the instruction takes one operand without a sign; 128 times
+ * the sum of the column is taken off again.  The sums are exact integers.  A row with
+ * something in it that is not finite has the scale NaN, and so have its results. */
+#ifndef FC_OPERAND_H
+#define FC_OPERAND_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "simd/simd.h"
+
+#if defined(FC_OPERANDS_BF16) || defined(FC_OPERANDS_INT8)
+#define FC_NARROW
+typedef int32_t vint __attribute__((vector_size(V * 4)));
+typedef uint32_t operand;
+#else
+typedef real operand;
+#endif
+
+#if defined(FC_OPERANDS_BF16)
+enum { FC_GROUP = 2 };
+
+FC_INLINE uint32_t bf16_of(real x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000) /* a NaN stays one */
+        return bits >> 16 | 0x40;
+    if ((bits & 0x7f800000) == 0)
+        return bits >> 16 & 0x8000;
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+FC_INLINE void set_operand(operand *to, ptrdiff_t j, real x) {
+    *to = (*to & ~(0xffffu << 16 * j)) | bf16_of(x) << 16 * j;
+}
+
+FC_INLINE void operands_of(operand *to, const real *x, ptrdiff_t n) {
+    ptrdiff_t i = 0;
+#if defined(FC_NATIVE)
+    for (; i + 2 * V <= n; i += 2 * V)
+        _mm512_storeu_si512(
+            to + i / 2,
+            (__m512i)_mm512_cvtne2ps_pbh(vload(x + i + V), vload(x + i)));
+#endif
+    for (; i < n; i += 2)
+        to[i / 2] = bf16_of(x[i]) | (i + 1 < n ? bf16_of(x[i + 1]) << 16 : 0);
+}
+
+/* Rounded to the upper half, zeros below. */
+FC_INLINE vint vround_bf16(vreal x) {
+    vint b = (vint)x, magnitude = b & 0x7fffffff;
+    vint rounded = b + 0x7fff + (b >> 16 & 1);
+    vint nan = magnitude > 0x7f800000, tiny = magnitude < 0x00800000;
+    rounded = (nan & (b | 0x400000)) | (~nan & rounded);
+    return ((tiny & b & ~0x7fffffff) | (~tiny & rounded)) & ~0xffff;
+}
+
+/* The operands of two rows, one below the other. */
+FC_INLINE vreal vpair(vreal first, vreal second) {
+    vint low = vround_bf16(first) >> 16 & 0xffff;
+    return (vreal)(low | vround_bf16(second));
+}
+
+FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
+#if defined(FC_NATIVE)
+    return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)w);
+#else
+    acc = vfma((vreal)((vint)a & ~0xffff), (vreal)((vint)w & ~0xffff), acc);
+    return vfma((vreal)((vint)a << 16), (vreal)((vint)w << 16), acc);
+#endif
+}
+
+#elif defined(FC_OPERANDS_INT8)
+enum { FC_GROUP = 4, FC_INT8_ZERO = 128 };
+
+FC_INLINE int32_t int8_of(real x, real inverse) {
+    real q = rintf(x * inverse);
+    return q >= -127 && q <= 127 ? (int32_t)q : 0;
+}
+
+/* |x| at its largest; NaN where something is not finite. */
+FC_INLINE real largest(const real *x, ptrdiff_t n, ptrdiff_t stride) {
+    real most = 0, bad = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        real a = fabsf(x[i * stride]);
+        most = a > most ? a : most;
+        bad += a * 0;
+    }
+    return most + bad;
+}
+
+FC_INLINE real largest_of_row(const real *x, ptrdiff_t n) {
+    vreal most = vzero(), bad = vzero();
+    ptrdiff_t i = 0;
+    real lane[V];
+    for (; i + V <= n; i += V) {
+        vreal a = vabs(vload(x + i));
+        most = vmax_keep_nan(a, most);
+        bad = vfma(a, vzero(), bad);
+    }
+    vstore(lane, most);
+    real rest = largest(x + i, n - i, 1), all = largest(lane, V, 1);
+    return (all > rest ? all : rest) + vsum(bad) + rest * 0;
+}
+
+/* Returns the scale.  bounded: x stays in [-1, 1]. */
+FC_INLINE real operands_of(operand *to, const real *x, ptrdiff_t n, bool bounded) {
+    real most = largest_of_row(x, n);
+    real scale = (bounded && most <= 1 ? 1 : most) / 127;
+    real inverse = scale > 0 ? 1 / scale : 0;
+    ptrdiff_t i = 0;
+#if defined(FC_AVX512)
+    for (; i + V <= n; i += V) {
+        __m512i q = _mm512_cvtps_epi32(vload(x + i) * vset1(inverse));
+        __m128i z = _mm_xor_si128(_mm512_cvtsepi32_epi8(q), _mm_set1_epi8(-128));
+        _mm_storeu_si128((__m128i *)(to + i / 4), z);
+    }
+#endif
+    for (; i < n; i += 4) {
+        operand z = 0;
+        for (ptrdiff_t j = 0; j < 4; j++) {
+            int32_t q = i + j < n ? int8_of(x[i + j], inverse) : 0;
+            z |= (operand)(q + FC_INT8_ZERO) << 8 * j;
+        }
+        to[i / 4] = z;
+    }
+    return scale;
+}
+
+FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
+#if defined(FC_NATIVE)
+    return (vreal)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)a, (__m512i)w);
+#else
+    vint x = (vint)a, y = (vint)w, sum = (vint)acc;
+    sum += (x & 0xff) * (y << 24 >> 24);
+    sum += (x >> 8 & 0xff) * (y << 16 >> 24);
+    sum += (x >> 16 & 0xff) * (y << 8 >> 24);
+    sum += (x >> 24 & 0xff) * (y >> 24);
+    return (vreal)sum;
+#endif
+}
+
+#else
+enum { FC_GROUP = 1 };
+
+FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) { return vfma(a, w, acc); }
+#endif
+
+FC_INLINE vreal vbroadcast(const operand *p) {
+    real x;
+    memcpy(&x, p, sizeof x);
+    return vset1(x);
+}
+FC_INLINE vreal vload_operands(const operand *p) { return vload((const real *)p); }
+
+#endif

@@ -1,0 +1,160 @@
+/* Products of narrow operands, by every table of kernels: the bits of plain loops. */
+#include <math.h>
+
+#include "../dispatch.h"
+#include "harness.h"
+
+enum { MOST_ROWS = 60, MOST_K = 70, MOST_COLUMNS = 200, INTO = 3 };
+
+typedef struct product_case {
+    ptrdiff_t rows, k, columns;
+    int width;
+    bool bias, accumulate;
+} product_case;
+
+static float a[MOST_ROWS][MOST_K], w[MOST_K][MOST_COLUMNS], start[MOST_COLUMNS];
+static float got[MOST_ROWS][MOST_COLUMNS + INTO], wanted[MOST_ROWS][MOST_COLUMNS];
+
+static float bf16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Pairs of k, the second of each first; every product is exact. */
+static float sum_bf16(const product_case *c, ptrdiff_t row, ptrdiff_t column) {
+    float sum = c->bias ? start[column] : 0;
+    for (ptrdiff_t k = 0; k < c->k; k += 2)
+        for (ptrdiff_t j = k + 1 < c->k ? k + 1 : k; j >= k; j--) {
+            volatile float product = bf16(a[row][j]) * bf16(w[j][column]);
+            sum += product;
+        }
+    return sum;
+}
+
+static float largest_of(const float *x, ptrdiff_t n, ptrdiff_t stride) {
+    float most = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        most = fmaxf(most, fabsf(x[i * stride]));
+    return most;
+}
+
+static float sum_int8(const product_case *c, ptrdiff_t row, ptrdiff_t column) {
+    float a_scale = largest_of(a[row], c->k, 1) / 127;
+    float w_scale = largest_of(&w[0][column], c->k, MOST_COLUMNS) / 127;
+    float a_inverse = a_scale > 0 ? 1 / a_scale : 0;
+    float w_inverse = w_scale > 0 ? 1 / w_scale : 0;
+    int32_t sum = 0;
+    for (ptrdiff_t k = 0; k < c->k; k++)
+        sum += (int32_t)rintf(a[row][k] * a_inverse) *
+               (int32_t)rintf(w[k][column] * w_inverse);
+    volatile float scale = a_scale * w_scale;
+    volatile float result = (float)sum * scale;
+    return c->bias ? result + start[column] : result;
+}
+
+static void run_product(const fc_kernels *k, const product_case *c) {
+    ptrdiff_t V = k->lanes;
+    fc_panels panels = {.k = c->k,
+                        .depth = (c->k + k->group - 1) / k->group,
+                        .vectors = (c->columns + V - 1) / V,
+                        .width = c->width};
+    size_t columns = (size_t)(panels.vectors * V);
+    void *data = zeros((ptrdiff_t)columns * panels.depth, 4);
+    float *bias = zeros((ptrdiff_t)columns, 4), *scale = zeros((ptrdiff_t)columns, 4);
+    int32_t *zero = zeros((ptrdiff_t)columns, 4);
+    void *scratch = take(k->operand_scratch(c->k), 0);
+    memcpy(bias, start, (size_t)c->columns * 4);
+    panels.data = data;
+    panels.bias = c->bias ? bias : NULL;
+    panels.scale = k->scales ? scale : NULL;
+    panels.zero = k->scales ? zero : NULL;
+    for (ptrdiff_t v = 0; v < panels.vectors; v++) {
+        ptrdiff_t left = c->columns - v * V;
+        fc_columns from = {.data = &w[0][v * V],
+                           .k_stride = MOST_COLUMNS,
+                           .lane_stride = 1,
+                           .lanes = left < V ? left : V,
+                           .count_k = c->k};
+        k->pack(&panels, v, &from);
+    }
+    const void *a_rows[MOST_ROWS];
+    void *out_rows[MOST_ROWS];
+    for (ptrdiff_t row = 0; row < c->rows; row++) {
+        a_rows[row] = a[row];
+        out_rows[row] = got[row];
+    }
+    fc_product product = {.a = a_rows,
+                          .out = out_rows,
+                          .rows = c->rows,
+                          .columns = c->columns,
+                          .accumulate = c->accumulate,
+                          .first = INTO,
+                          .scratch = scratch};
+    k->product(&panels, &product);
+    void *all[] = {data, bias, scale, zero};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+    release(scratch);
+}
+
+static void test_product(const fc_kernels *k, const product_case *c) {
+    for (ptrdiff_t row = 0; row < c->rows; row++)
+        for (ptrdiff_t column = 0; column < c->columns + INTO; column++)
+            got[row][column] = 7;
+    for (ptrdiff_t row = 0; row < c->rows; row++)
+        for (ptrdiff_t column = 0; column < c->columns; column++) {
+            float sum = k->scales ? sum_int8(c, row, column) : sum_bf16(c, row, column);
+            wanted[row][column] = c->accumulate ? 7 + sum : sum;
+        }
+    run_product(k, c);
+    for (ptrdiff_t row = 0; row < c->rows; row++) {
+        CHECK(!memcmp(got[row] + INTO, wanted[row], (size_t)c->columns * 4));
+        for (int column = 0; column < INTO; column++)
+            CHECK(got[row][column] == 7);
+    }
+}
+
+static void test_table(const fc_kernels *k, const char *name) {
+    static const ptrdiff_t ks[] = {1, 2, 3, 4, 5, 31, 64, 67};
+    static const ptrdiff_t rows[] = {1, 2, 3, 7, 8, 47, 49, 60};
+    static const ptrdiff_t columns[] = {1, 15, 16, 64, 130, 192};
+    int which = 0;
+    describe("%s %s", k->isa, name);
+    for (size_t i = 0; i < 8; i++)
+        for (size_t j = 0; j < 8; j++)
+            for (size_t n = 0; n < 6; n++, which++) {
+                product_case c = {.rows = rows[j],
+                                  .k = ks[i],
+                                  .columns = columns[n],
+                                  .width = 3 + which % 2,
+                                  .bias = which % 3 > 0,
+                                  .accumulate = which % 5 == 0};
+                test_product(k, &c);
+            }
+}
+
+static void fill(float *to, size_t n, double scale) {
+    for (size_t i = 0; i < n; i++)
+        to[i] = (float)uniform(-scale, scale);
+}
+
+int main(void) {
+    seed(900);
+    fill(&a[0][0], MOST_ROWS * MOST_K, 1);
+    fill(&w[0][0], MOST_K * MOST_COLUMNS, 0.3);
+    fill(start, MOST_COLUMNS, 1);
+    FOR_EACH_ISA(isa) {
+        test_table(fc_kernels_of(FC_BF16), "bf16");
+        test_table(fc_kernels_of(FC_INT8), "int8");
+#if defined(__x86_64__)
+        if (!strcmp(isa, "avx512")) { /* where the CPU has instructions, without them */
+            test_table(&fc_kernels_avx512_bf16, "bf16 without its instruction");
+            test_table(&fc_kernels_avx512_int8, "int8 without its instruction");
+        }
+#endif
+    }
+    return finish("narrow");
+}
