@@ -1,7 +1,7 @@
 """What decides instruction sets; all metadata stands in pyproject.toml.
 
-Each instruction set is a library of its own, so that its flags reach its two files
-and nothing else.  FASTCELL_SANITIZE=address,undefined builds for the sanitizers.
+Each instruction set is a library of its own, so that its flags reach its own files and
+nothing else.  FASTCELL_SANITIZE=address,undefined builds for the sanitizers.
 """
 
 import os
@@ -14,13 +14,16 @@ FLAGS = [
     *("-std=gnu11", "-O3", "-g0", "-ffp-contract=off"),
     *("-fvisibility=hidden", "-fno-math-errno", "-pthread"),
 ]
-SETS = {"portable": []}
+SETS: dict[str, list[str]] = {"portable": []}
+NATIVE: dict[str, list[str]] = {}  # kernels of one instruction more than their set
 if platform.machine() in ("x86_64", "AMD64"):
     SETS["avx2"] = ["-mavx2", "-mfma"]
     SETS["avx512"] = [
         *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"),
         *("-mfma", "-mprefer-vector-width=512"),
     ]
+    NATIVE["avx512_bf16_native"] = [*SETS["avx512"], "-mavx512bf16"]
+    NATIVE["avx512_int8_native"] = [*SETS["avx512"], "-mavx512vnni"]
 
 LINK = ["-pthread"]
 if sanitizers := os.environ.get("FASTCELL_SANITIZE"):
@@ -43,13 +46,17 @@ def library(name: str, sources: list[str], flags: list[str]) -> tuple[str, dict]
 
 def kernels(isa: str) -> list[str]:
     """Return the files that are compiled for one instruction set."""
-    return [f"src_c/isa/{isa}_f32.c", f"src_c/isa/{isa}_f64.c"]
+    return [f"src_c/isa/{isa}_{kind}.c" for kind in ("f32", "f64", "bf16", "int8")]
 
 
 setup(
     libraries=[
         library("fastcell_drivers", sorted(glob("src_c/*.c")), []),
         *(library(f"fastcell_{s}", kernels(s), flags) for s, flags in SETS.items()),
+        *(
+            library(f"fastcell_{name}", [f"src_c/isa/{name}.c"], flags)
+            for name, flags in NATIVE.items()
+        ),
     ],
     ext_modules=[
         Extension(

@@ -14,6 +14,8 @@ cdef extern from "fastcell.h" nogil:
     ctypedef enum fc_dtype:
         FC_F32
         FC_F64
+        FC_BF16
+        FC_INT8
 
     ctypedef enum fc_pack_kind:
         FC_PACK_FORWARD

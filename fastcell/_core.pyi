@@ -33,7 +33,7 @@ class Stack:
     def __init__(
         self,
         cell: str,
-        double_precision: bool,
+        precision: Literal["float32", "float64", "bf16", "int8"],
         input_size: int,
         hidden_size: int,
         proj_size: int,

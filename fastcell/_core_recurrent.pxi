@@ -24,6 +24,11 @@ cdef class Batch:
         self.threads = threads
 
 
+_PRECISIONS = {
+    "float32": FC_F32, "float64": FC_F64, "bf16": FC_BF16, "int8": FC_INT8,
+}
+
+
 cdef class Stack:
     """Layers of one cell: sizes, packed weights, forward and backward."""
 
@@ -31,15 +36,15 @@ cdef class Stack:
     cdef Py_ssize_t itemsize
 
     def __init__(
-        self, str cell, bint double_precision, Py_ssize_t input_size,
+        self, str cell, str precision, Py_ssize_t input_size,
         Py_ssize_t hidden_size, Py_ssize_t proj_size, int layers, int directions,
     ):
         cdef size_t size
         self.stack.cell = fc_cell_index(cell.encode())
         if self.stack.cell < 0:
             raise ValueError(f"cell: expected one of {', '.join(cells())}, got {cell!r}")
-        self.stack.dtype = FC_F64 if double_precision else FC_F32
-        self.itemsize = 8 if double_precision else 4
+        self.stack.dtype = _PRECISIONS[precision]
+        self.itemsize = 8 if precision == "float64" else 4
         self.stack.input_size = input_size
         self.stack.hidden_size = hidden_size
         self.stack.proj_size = proj_size

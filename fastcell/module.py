@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -87,6 +87,91 @@ class Module:
         for name, value in values.items():
             arrays[name][...] = value
         params.changed()
+
+    def to(self, precision: str) -> Self:
+        """Set the precision of the recurrent products, in place.
+
+        With "bf16" the operands of all products of recurrent layers, forward and
+        backward, are rounded to bfloat16; sums, states, gates, gradients and the
+        parameters themselves stay float32. So training goes on with float32 master
+        weights. On CPUs with AVX512_BF16 the products are about twice as fast; on
+        others they are made without the instruction, with the same results.
+
+        Parameters
+        ----------
+        precision : {"float32", "bf16"}
+            "bfloat16" is another name of "bf16".
+
+        Returns
+        -------
+        Module
+            The module itself.
+
+        Raises
+        ------
+        ValueError
+            If the precision is unknown.
+        TypeError
+            If a recurrent layer is of dtype float64.
+
+        Examples
+        --------
+        >>> import fastcell
+        >>> layer = fastcell.LSTM(3, 4, seed=0).to("bf16")
+        >>> layer.precision
+        'bf16'
+        """
+        names = {"float32": "float32", "bf16": "bf16", "bfloat16": "bf16"}
+        if precision not in names:
+            raise ValueError(
+                f"precision must be 'float32' or 'bf16'; got {precision!r}"
+            )
+        self._set_precision(names[precision])
+        return self
+
+    def quantize(self, precision: str = "int8") -> Self:
+        """Return a copy for inference whose recurrent products are of 8-bit integers.
+
+        Weights have one scale for each row of a gate; inputs one for each step; h,
+        which stays in [-1, 1], the scale 1/127 (where it does not, as with relu or a
+        projection, one for each step). States, gates and biases stay float32. On CPUs
+        with AVX512_VNNI the products take a quarter of the memory traffic.
+
+        Parameters
+        ----------
+        precision : {"int8"}
+
+        Returns
+        -------
+        Module
+            A copy with the weights of now. It does not train.
+
+        Raises
+        ------
+        ValueError
+            If the precision is not "int8".
+        TypeError
+            If a recurrent layer is of dtype float64.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastcell
+        >>> layer = fastcell.GRU(3, 4, seed=0)
+        >>> x = np.ones((5, 3), np.float32)
+        >>> bool(abs(layer.quantize()(x)[0] - layer(x)[0]).max() < 0.02)
+        True
+        """
+        if precision != "int8":
+            raise ValueError(f"precision must be 'int8'; got {precision!r}")
+        other = type(self).from_config(self.config())
+        other.load_state_dict(self.state_dict())
+        other._set_precision("int8")
+        return other
+
+    def _set_precision(self, precision: str) -> None:
+        for child in self.children().values():
+            child._set_precision(precision)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""

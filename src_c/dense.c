@@ -75,13 +75,13 @@ fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_ki
     for (ptrdiff_t vector = 0; vector < panels.vectors; vector++) {
         ptrdiff_t first = vector * k->lanes;
         ptrdiff_t here = columns - first < k->lanes ? columns - first : k->lanes;
-        fc_columns from = {
-            .data = (const char *)w +
-                    (size_t)first * (forward ? (size_t)in : 1) * k->real_size,
-            .k_stride = forward ? 1 : in,
-            .lane_stride = forward ? in : 1,
-            .lanes = here,
-            .count_k = panels.k};
+        fc_columns from = {.data = (const char *)w + (size_t)first *
+                                                         (forward ? (size_t)in : 1) *
+                                                         k->real_size,
+                           .k_stride = forward ? 1 : in,
+                           .lane_stride = forward ? in : 1,
+                           .lanes = here,
+                           .count_k = panels.k};
         k->pack(&panels, vector, &from);
     }
     if (forward && b)

@@ -36,8 +36,7 @@ FC_INLINE vreal load_part(const real *from, ptrdiff_t exist) {
 /* The operands of V columns of row `row` and, where a group is two, the next. */
 FC_INLINE vreal load_group(const real *first, const real *second, ptrdiff_t exist) {
 #if defined(FC_OPERANDS_BF16)
-    return vpair(load_part(first, exist),
-                 second ? load_part(second, exist) : vzero());
+    return vpair(load_part(first, exist), second ? load_part(second, exist) : vzero());
 #else
     (void)second;
     return load_part(first, exist);

@@ -26,9 +26,9 @@ struct fc_tile;
  * (operand.h) of `depth`, its vectors side by side. */
 typedef struct fc_panels {
     const void *data;
-    const void *bias;        /* (vectors * V) start values, or NULL for zero */
+    const void *bias;         /* (vectors * V) start values, or NULL for zero */
     const void *scale, *zero; /* int8: (vectors * V) of each column, else NULL */
-    ptrdiff_t k, depth;      /* reals of a row of `a`, and operands they make */
+    ptrdiff_t k, depth;       /* reals of a row of `a`, and operands they make */
     ptrdiff_t vectors;
     int width;
 } fc_panels;
@@ -91,10 +91,10 @@ typedef struct fc_kernels {
     void (*step)(const fc_panels *, const fc_step_job *);
     void (*weight_gradient)(const fc_weight_gradient *);
     size_t (*weight_gradient_scratch)(ptrdiff_t depth); /* bytes */
-    ptrdiff_t gradient_block; /* rows of x that its scratch holds */
-    int group;               /* k in one operand */
-    bool trains;             /* has weight gradients */
-    bool scales;             /* its panels have `scale` and `zero` */
+    ptrdiff_t gradient_block;               /* rows of x that its scratch holds */
+    int group;                              /* k in one operand */
+    bool trains;                            /* has weight gradients */
+    bool scales;                            /* its panels have `scale` and `zero` */
     size_t (*operand_scratch)(ptrdiff_t k); /* bytes */
     void (*pack)(const fc_panels *, ptrdiff_t vector, const fc_columns *);
     void (*add)(void *to, const void *a, ptrdiff_t n); /* to += a */

@@ -12,9 +12,9 @@
  *
  * Vectors of operands and of sums travel as vreal, whatever their bits mean.
  *
- * bf16: the upper half of a float32, rounded to nearest even; subnormal numbers count as
- * zero, as AVX512_BF16 has it.  A product of two is exact in float32, so the sum of a
- * group, second number first, rounds alike with the instruction and without.
+ * bf16: the upper half of a float32, rounded to nearest even; subnormal numbers count
+ * as zero, as AVX512_BF16 has it.  A product of two is exact in float32, so the sum of
+ * a group, second number first, rounds alike with the instruction and without.
  *
  * int8: -127 .. 127 times a scale, one scale for each row of `a` (1/127 for an operand
  * that stays in [-1, 1]) and one for each column of the weights.  Numbers of `a` are
@@ -60,8 +60,7 @@ FC_INLINE void operands_of(operand *to, const real *x, ptrdiff_t n) {
 #if defined(FC_NATIVE)
     for (; i + 2 * V <= n; i += 2 * V)
         _mm512_storeu_si512(
-            to + i / 2,
-            (__m512i)_mm512_cvtne2ps_pbh(vload(x + i + V), vload(x + i)));
+            to + i / 2, (__m512i)_mm512_cvtne2ps_pbh(vload(x + i + V), vload(x + i)));
 #endif
     for (; i < n; i += 2)
         to[i / 2] = bf16_of(x[i]) | (i + 1 < n ? bf16_of(x[i + 1]) << 16 : 0);

@@ -12,7 +12,8 @@ static void pack(const fc_panels *panels, ptrdiff_t vector, const fc_columns *fr
     const ptrdiff_t left = panels->vectors - first;
     const ptrdiff_t here = (left < width ? left : width) * V;
     const real *source = from->data;
-    operand *to = (operand *)panels->data + (first * panels->depth + vector - first) * V;
+    operand *to =
+        (operand *)panels->data + (first * panels->depth + vector - first) * V;
 #if defined(FC_NARROW)
     (void)BLOCK;
     for (ptrdiff_t lane = 0; lane < from->lanes; lane++) {

@@ -17,8 +17,8 @@
 enum { FC_MAX_WIDTH = 4, FC_MAX_PANELS = 4 };
 enum { FC_TILE_REALS = 32 * V }; /* m * n * p never exceeds 32 accumulators */
 
-/* One tile: m rows by n * p vectors.  Of `a` either the rows, or it transposed: operand k
- * of row r at at[k * at_step + r]. */
+/* One tile: m rows by n * p vectors.  Of `a` either the rows, or it transposed: operand
+ * k of row r at at[k * at_step + r]. */
 typedef struct fc_tile_job {
     ptrdiff_t depth; /* operands */
     const void *const *a;

@@ -45,7 +45,7 @@ typedef struct fc_loop_scratch {
     void **input;       /* [capacity] */
     char *input_parts;  /* [capacity][input columns] */
     void *row_buffer;
-    void *operands; /* of a product */
+    void *operands;  /* of a product */
     void **pointers; /* [FC_POINTER_ARRAYS][rows] */
     int64_t *now;    /* [rows] state slot, for masks */
 } fc_loop_scratch;

@@ -63,14 +63,13 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
     size_t operand_bytes = fc_operand_bytes(&shape, stack->directions);
     for (size_t i = 0; i < loops; i++) {
         fc_loop_scratch loop;
-        fc_loop_scratch_layout(&shape, &plan, false, operand_bytes, s->loop ? &s->loop[i] : &loop,
-                               arena);
+        fc_loop_scratch_layout(&shape, &plan, false, operand_bytes,
+                               s->loop ? &s->loop[i] : &loop, arena);
     }
     if (stack->layers > 1)
         s->between = fc_take2(arena, (size_t)(batch->steps * batch->rows),
                               (size_t)(stack->directions * shape.out), real);
-    s->gradient_bytes =
-        shape.k->trains ? shape.k->weight_gradient_scratch(widest) : 0;
+    s->gradient_bytes = shape.k->trains ? shape.k->weight_gradient_scratch(widest) : 0;
     if (s->gradient_bytes < operand_bytes) /* the products of dx use it too */
         s->gradient_bytes = operand_bytes;
     s->gradient_bytes =

@@ -7,7 +7,7 @@ struct fc_forward_scratch {
     char *table[FC_MAX_DIRECTIONS];
     fc_sharing sharing;
     size_t operand_bytes;
-    char *table_operands; /* [threads][operand_bytes] */
+    char *table_operands;                /* [threads][operand_bytes] */
     ptrdiff_t *bound[FC_MAX_DIRECTIONS]; /* [row_parts + 1] */
     fc_loop_scratch *loop;               /* [directions * row_parts * members] */
     fc_barrier *barrier;                 /* [directions * row_parts] */

@@ -37,6 +37,13 @@ PEER_FLOAT32 = 2e-5
 # Our error against float64 over PyTorch's own (DESIGN, promise 2).
 PEER_ERROR_RATIO = 2.0
 
+# Narrow products against float32, root mean square over that of the values. A bfloat16
+# has 8 bits, a rounding error of up to 2^-9; 8-bit integers have steps of 1/127 of the
+# largest value. Errors of a sum average out, those of a recurrence add up. The gradient
+# of relu jumps where rounding moves a sum across zero: some units are on in one
+# precision and off in the other.
+NARROW = {"bf16": 0.02, "int8": 0.05, "gradient": 0.05, "gradient of relu": 0.2}
+
 # A mean of n random values may be this many standard errors away from the expectation.
 STANDARD_ERRORS = 5.0
 

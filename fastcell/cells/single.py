@@ -65,6 +65,9 @@ class RecurrentCell(Module):
         grads = {name.removesuffix("_l0"): grad for name, grad in grads.items()}
         return dx[0], self._states(dstate, lambda part: part[0]), grads
 
+    def _set_precision(self, precision: str) -> None:
+        self._layer._set_precision(precision)
+
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
         config = self._layer.config()

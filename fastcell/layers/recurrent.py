@@ -70,18 +70,9 @@ class Recurrent(Module):
         self.output_size = self.proj_size or self.hidden_size
         self._directions = 2 if self.bidirectional else 1
         self._core_cell = core_cell
-        self._stack = _core.Stack(
-            core_cell,
-            self.dtype == np.float64,
-            self.input_size,
-            self.hidden_size,
-            self.proj_size,
-            self.num_layers,
-            self._directions,
-        )
         self._random = np.random.default_rng(self.seed)
         self._parameters = Parameters(self._initial())
-        self._packs = Packs(self._parameters)
+        self._set_precision(self.dtype.name)
         self._spare = SpareMemory()
         self._states = States(
             self.states,
@@ -90,6 +81,24 @@ class Recurrent(Module):
             self.hidden_size,
             self.dtype,
         )
+
+    def _set_precision(self, precision: str) -> None:
+        """Compute in `precision` from now on; what was packed or saved is void."""
+        if self.dtype == np.float64 and precision != "float64":
+            raise TypeError(
+                f"a layer of dtype float64 computes in float64; got {precision!r}"
+            )
+        self.precision = precision
+        self._stack = _core.Stack(
+            self._core_cell,
+            precision,
+            self.input_size,
+            self.hidden_size,
+            self.proj_size,
+            self.num_layers,
+            self._directions,
+        )
+        self._packs = Packs(self._parameters)
 
     # -------------------------------------------------------------- parameters
 
@@ -199,7 +208,11 @@ class Recurrent(Module):
             If a dtype is not as said above.
         ValueError
             If a shape is not, or a length is out of range.
+        RuntimeError
+            If the layer is quantized to 8 bits.
         """
+        if self.precision == "int8":
+            raise RuntimeError("a layer of precision int8 is for inference only")
         masks = self._dropout_masks
         call, layout = self._batch(x, state, lengths, mask, reset, masks)
         version, packed = self._packed(False)
@@ -242,7 +255,9 @@ class Recurrent(Module):
                 f"saved must be what forward returned; got {type(saved).__name__}"
             )
         if saved._stack is not self._stack:
-            raise ValueError("saved was made by another layer's forward")
+            raise ValueError(
+                "saved was made by another layer's forward, or in another precision"
+            )
         if saved._memory is None:
             raise ValueError(
                 "saved was used up by an earlier backward; run forward again"

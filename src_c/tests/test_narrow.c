@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "../dispatch.h"
-#include "harness.h"
+#include "problem.h"
 
 enum { MOST_ROWS = 60, MOST_K = 70, MOST_COLUMNS = 200, INTO = 3 };
 
@@ -141,6 +141,64 @@ static void fill(float *to, size_t n, double scale) {
         to[i] = (float)uniform(-scale, scale);
 }
 
+/* Whole stacks: near float32, and the same bits with several threads. */
+static void test_stack(const char *cell, const spec *from) {
+    spec s = *from;
+    s.cell = cell;
+    problem p;
+    problem_make(&p, &s);
+    outcome exact = outcome_new(&p), near = outcome_new(&p), other = outcome_new(&p);
+    for (fc_dtype dtype = FC_BF16; dtype <= FC_INT8; dtype++) {
+        describe("%s %s %s", fc_isa(), cell, dtype == FC_BF16 ? "bf16" : "int8");
+        run_core(&p, FC_F32, 1, INFERENCE, &exact);
+        run_core(&p, dtype, 1, INFERENCE, &near);
+        CHECK_CLOSE(near.y, exact.y, p.y_count, dtype == FC_BF16 ? 0.05 : 0.2);
+        run_core(&p, dtype, 3, INFERENCE, &other);
+        CHECK_SAME_BITS(other.y, near.y, p.y_count);
+    }
+    describe("%s %s bf16 gradients", fc_isa(), cell);
+    run_core(&p, FC_BF16, 1, GRADIENTS, &near);
+    run_core(&p, FC_BF16, 3, GRADIENTS, &other);
+    CHECK_SAME_BITS(other.y, near.y, p.y_count);
+    CHECK_SAME_BITS(other.g, near.g, p.count);
+    outcome_free(&exact);
+    outcome_free(&near);
+    outcome_free(&other);
+    problem_free(&p);
+}
+
+static void test_stacks(const char *cell) {
+    static const spec sets[] = {
+        {.in = 7,
+         .hidden = 33,
+         .proj = 17,
+         .layers = 2,
+         .directions = 2,
+         .steps = 9,
+         .rows = 5,
+         .lengths = true,
+         .mask = true,
+         .reset = true},
+        {.in = 5,
+         .hidden = 100,
+         .proj = 70,
+         .layers = 1,
+         .directions = 1,
+         .steps = 50,
+         .rows = 1,
+         .index = true},
+        {.in = 3,
+         .hidden = 9,
+         .proj = 5,
+         .layers = 1,
+         .directions = 1,
+         .steps = 3,
+         .rows = 55},
+    };
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        test_stack(cell, &sets[i]);
+}
+
 int main(void) {
     seed(900);
     fill(&a[0][0], MOST_ROWS * MOST_K, 1);
@@ -149,6 +207,8 @@ int main(void) {
     FOR_EACH_ISA(isa) {
         test_table(fc_kernels_of(FC_BF16), "bf16");
         test_table(fc_kernels_of(FC_INT8), "int8");
+        for (int cell = 0; fc_cell_name(cell); cell++)
+            test_stacks(fc_cell_name(cell));
 #if defined(__x86_64__)
         if (!strcmp(isa, "avx512")) { /* where the CPU has instructions, without them */
             test_table(&fc_kernels_avx512_bf16, "bf16 without its instruction");

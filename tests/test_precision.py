@@ -1,0 +1,149 @@
+"""bfloat16 and 8-bit products: errors, bits, training, and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tolerances
+from oracle import by_name, same_bits
+
+import fastcell
+
+T, B, I, H = 12, 5, 19, 37  # noqa: E741
+
+narrow = pytest.mark.parametrize("precision", ["bf16", "int8"])
+
+
+def layer_of(
+    cell, precision="float32", layers=2, dtype=np.float32, bidirectional=False
+):
+    layer = cell.layer(
+        I, H, num_layers=layers, dtype=dtype, seed=3, bidirectional=bidirectional
+    )
+    return layer.quantize() if precision == "int8" else layer.to(precision)
+
+
+def inputs(seed=0, steps=T, rows=B):
+    return np.random.default_rng(seed).standard_normal((steps, rows, I), np.float32)
+
+
+@narrow
+@by_name
+def test_outputs_are_near_those_of_float32(cell, precision, isa):
+    x = inputs()
+    exact, near = layer_of(cell)(x)[0], layer_of(cell, precision)(x)[0]
+    assert not same_bits(exact, near)
+    error = np.sqrt(np.mean((exact - near) ** 2) / np.mean(exact**2))
+    assert error < tolerances.NARROW[precision]
+
+
+@narrow
+@by_name
+def test_the_result_of_a_sequence_is_its_own(cell, precision, isa, set_threads):
+    layer, x = layer_of(cell, precision), inputs(rows=9)
+    set_threads(1)
+    y, _ = layer(x)
+    for threads in (2, 3):
+        set_threads(threads)
+        assert same_bits(layer(x)[0], y)
+    assert same_bits(layer(x[:, 4:5])[0], y[:, 4:5])
+    lengths = [T, 3, 0, 7, T, 1, 2, 5, T]
+    ragged, _ = layer(x, lengths=lengths)
+    for row, length in enumerate(lengths):
+        assert same_bits(ragged[:length, row], y[:length, row])
+
+
+@narrow
+@by_name
+def test_a_session_gives_the_same_bits(cell, precision, isa):
+    layer, x = layer_of(cell, precision), inputs(rows=1)
+    y, _ = layer(x)
+    session = layer.session()
+    assert same_bits(np.stack([session.step(row) for row in x]), y)
+    first, state = layer(x[:5])
+    second, _ = layer(x[5:], state)
+    assert same_bits(np.concatenate([first, second]), y)
+
+
+@by_name
+def test_gradients_of_bf16_are_near_those_of_float32(cell, isa):
+    x = inputs()
+    found = []
+    for precision in ("float32", "bf16"):
+        layer = layer_of(cell, precision, bidirectional=True)
+        y, _, saved = layer.forward(x)
+        dy = np.random.default_rng(2).standard_normal(y.shape, np.float32)
+        dx, _, grads = layer.backward(dy, saved)
+        found.append({"dx": dx, **grads})
+    what = "gradient of relu" if cell.name == "rnn_relu" else "gradient"
+    for name, exact in found[0].items():
+        error = np.linalg.norm(found[1][name] - exact) / np.linalg.norm(exact)
+        assert error < tolerances.NARROW[what], name
+
+
+def test_bf16_gathers_as_it_reads_vectors(isa):
+    embedding = fastcell.Embedding(7, I, seed=0)
+    ids = np.random.default_rng(0).integers(0, 7, (T, B))
+    layer = fastcell.LSTM(I, H, seed=1)
+    both = fastcell.Sequential([embedding, layer]).to("bf16")
+    assert layer.precision == "bf16"
+    assert same_bits(both(ids)[0], layer(embedding(ids))[0])
+
+
+def test_a_model_learns_in_bf16():
+    model = fastcell.models.LanguageModel(4, 8, 16, seed=0).to("bf16")
+    optimizer = fastcell.optim.Adam(model.params, lr=0.03)
+    ids = np.array([["helo".index(letter)] for letter in "hello"])
+    for _ in range(60):
+        loss, saved = model.loss((ids[:-1], ids[1:]))
+        optimizer.step(model.backward(saved))
+    assert loss < 0.05
+    quantized = model.quantize()
+    assert quantized.evaluate((ids[:-1], ids[1:]))[0] < 0.1
+
+
+@narrow
+def test_what_is_not_finite_stays_in_its_sequence(precision, isa):
+    layer, x = layer_of(fastcell.cells.REGISTRY["gru"], precision), inputs()
+    clean, _ = layer(x)
+    for value in (np.nan, np.inf):
+        bad = x.copy()
+        bad[6, 2, 3] = value
+        y, _ = layer(bad)
+        assert same_bits(np.delete(y, 2, axis=1), np.delete(clean, 2, axis=1))
+        assert same_bits(y[:6, 2], clean[:6, 2])
+        if np.isnan(value):
+            assert np.isnan(y[6:, 2]).all()
+
+
+def test_float32_again_gives_the_first_bits():
+    layer, x = fastcell.GRU(I, H, seed=0), inputs()
+    y, _ = layer(x)
+    assert layer.to("bfloat16") is layer
+    assert same_bits(layer.to("float32")(x)[0], y)
+
+
+def test_a_quantized_copy_keeps_its_weights():
+    layer, x = fastcell.GRU(I, H, seed=0), inputs()
+    copy = layer.quantize()
+    y, _ = copy(x)
+    layer.params["weight_hh_l0"][...] = 0
+    assert same_bits(copy(x)[0], y)
+    assert layer.precision == "float32"
+
+
+def test_refusals():
+    layer = fastcell.LSTM(3, 4)
+    with pytest.raises(ValueError, match="precision must be 'float32' or 'bf16'"):
+        layer.to("fp8")
+    with pytest.raises(ValueError, match="precision must be 'int8'"):
+        layer.quantize("int4")
+    with pytest.raises(RuntimeError, match="inference only"):
+        layer.quantize().forward(np.zeros((1, 1, 3), np.float32))
+    for change in (lambda x: x.to("bf16"), lambda x: x.quantize()):
+        with pytest.raises(TypeError, match="float64 computes in float64"):
+            change(fastcell.LSTM(3, 4, dtype=np.float64))
+    _, _, saved = layer.forward(np.zeros((1, 1, 3), np.float32))
+    layer.to("bf16")
+    with pytest.raises(ValueError, match="another precision"):
+        layer.backward(np.zeros((1, 1, 4), np.float32), saved)
