@@ -55,6 +55,10 @@ cdef const fc_blas *blas() except? NULL:
     return &blas_functions
 
 
+# The set in use: one address for each.  Kept here, where a step compares it for nothing.
+cdef const char *isa_now = fc_isa()
+
+
 def isa():
     """Return the name of the instruction set in use."""
     return fc_isa().decode()
@@ -71,11 +75,17 @@ def isas():
 
 
 def select_isa(str name):
-    """Use another instruction set.  Packed weights made before must be made again."""
+    """Use another instruction set, for tests.
+
+    What forward saved and sessions serve only the set that they were made under: their
+    methods raise RuntimeError.  Layers pack their weights again.
+    """
+    global isa_now
     if fc_isa_select(name.encode()) != FC_OK:
         raise ValueError(
             f"instruction set: expected one of {', '.join(isas())}, got {name!r}"
         )
+    isa_now = fc_isa()
 
 
 def cells():

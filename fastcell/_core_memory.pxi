@@ -69,6 +69,13 @@ cdef class Views:
         return view
 
 
+cdef raise_other_isa(str what, const char *made):
+    raise RuntimeError(
+        f"{what} was made under the instruction set {made.decode()}, and "
+        f"{isa_now.decode()} is in use now; make it again"
+    )
+
+
 def aligned_empty(Py_ssize_t size, bint zeroed=False):
     """Return `size` bytes that start at a multiple of 64."""
     memory = (np.zeros if zeroed else np.empty)(size + 63, np.uint8)

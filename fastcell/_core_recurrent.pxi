@@ -6,6 +6,7 @@ cdef class Batch:
     cdef readonly Py_ssize_t steps, rows
     cdef readonly object x, index, lengths, mask, reset, h0, c0, dropout
     cdef readonly int threads
+    cdef const char *isa  # that `saved` is laid out for
 
     def __init__(
         self, Py_ssize_t steps, Py_ssize_t rows, x, index, lengths, mask, reset, h0, c0,
@@ -22,6 +23,7 @@ cdef class Batch:
         self.c0 = c0
         self.dropout = dropout
         self.threads = threads
+        self.isa = isa_now
 
 
 _PRECISIONS = {
@@ -190,6 +192,8 @@ cdef class Stack:
         cdef void *kept
         cdef bytearray table = bytearray(passes * sizeof(fc_gradients))
         cdef fc_gradients *g = <fc_gradients *> <char *> table
+        if call.isa is not isa_now:
+            raise_other_isa("saved", call.isa)
         self.fill(call, &batch, views)
         states = passes * batch.rows
         check(fc_pack_size(&self.stack, FC_PACK_BACKWARD, &size))

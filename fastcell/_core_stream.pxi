@@ -15,12 +15,14 @@ cdef class Stream:
     cdef const void *weights
     cdef void *state
     cdef bint long_step
+    cdef const char *isa  # that the memory is laid out for
     cdef object dtype
 
     def __init__(self, Stack owner, packed, Py_ssize_t rows):
         cdef size_t size
         self.owner = owner
         self.rows = rows
+        self.isa = isa_now
         self.packed = packed
         check(fc_stream_size(&owner.stack, rows, &size))
         self.adopt(packed, aligned_empty(size, zeroed=True))
@@ -40,12 +42,18 @@ cdef class Stream:
         self.packed = packed  # both are kept alive, and never resized
         self.memory = memory
 
+    cdef inline int check_isa(self) except -1:
+        if self.isa is not isa_now:
+            raise_other_isa("session", self.isa)
+        return 0
+
     def step(self, x, out=None):
         """x (B, I), or (I,) for one stream -> y (B, P), or (P,)."""
         cdef Stack owner = self.owner
         cdef Py_buffer xv, yv
         cdef Py_ssize_t width = owner.stack.input_size
         cdef bint flat
+        self.check_isa()
         PyObject_GetBuffer(x, &xv, PyBUF_STRIDES | PyBUF_FORMAT)
         try:
             flat = xv.ndim == 1 and self.rows == 1
@@ -100,6 +108,7 @@ cdef class Stream:
         """Copy the states into h (L, B, P) and c (L, B, H), or None."""
         cdef Views views = Views()
         cdef Py_ssize_t n = self.owner.stack.layers * self.rows
+        self.check_isa()
         cdef void *hp = views.contiguous(h, 1, self.owner.itemsize, n * self.owner.out())
         cdef void *cp = views.contiguous(
             c, 1, self.owner.itemsize, n * self.owner.stack.hidden_size
@@ -110,16 +119,17 @@ cdef class Stream:
         """Set the states from h (L, B, P) and c (L, B, H); None is zero."""
         cdef Views views = Views()
         cdef Py_ssize_t n = self.owner.stack.layers * self.rows
+        self.check_isa()
         cdef void *hp = views.contiguous(h, 0, self.owner.itemsize, n * self.owner.out())
         cdef void *cp = views.contiguous(
             c, 0, self.owner.itemsize, n * self.owner.stack.hidden_size
         )
         check(fc_stream_set(&self.owner.stack, self.rows, self.state, hp, cp))
 
-    def copy_from(self, Stream other):
-        """Take over the states of another stream of the same layer."""
-        if other.owner is not self.owner or other.rows != self.rows:
-            raise ValueError("other must be a stream of the same layer and rows")
+    def fork_from(self, Stream other):
+        """Begin as a copy of another stream, with its packed weights."""
+        other.check_isa()
+        Stream.__init__(self, other.owner, other.packed, other.rows)
         self.memory[:] = other.memory
 
 

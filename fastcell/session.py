@@ -81,7 +81,6 @@ class Session(_core.Stream):
     def fork(self) -> Session:
         """Return a session with a copy of the state and the same packed weights."""
         other = Session.__new__(Session)
-        _core.Stream.__init__(other, self._layer._stack, self.packed, self.rows)
+        other.fork_from(self)
         other._layer = self._layer
-        other.copy_from(self)
         return other

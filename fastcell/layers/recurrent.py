@@ -249,6 +249,8 @@ class Recurrent(Module):
             since forward, or a shape is wrong.
         TypeError
             If a dtype is wrong.
+        RuntimeError
+            If `saved` was made under another instruction set than is in use now.
         """
         if not isinstance(saved, Saved):
             raise TypeError(
