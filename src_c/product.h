@@ -72,21 +72,32 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const bool trans
     }
 #pragma GCC unroll 2
     for (ptrdiff_t k = 0; k < depth; k++) {
-        /* One row's operand in a register each, and one vector of weights at a time:
-         * with m * n accumulators this fits both 16 and 32 registers. */
-        vreal a_k[FC_MAX_ROWS];
+        /* The shorter side of the tile stands in registers, the longer comes one vector
+         * at a time: with m * n accumulators this fits both 16 and 32 registers. */
+        vreal a_k[FC_MAX_ROWS], w_k[FC_MAX_WIDTH];
+        if (m <= n) {
 #pragma GCC unroll 8
-        for (int r = 0; r < m; r++)
-            a_k[r] = vbroadcast(row[r] + (transposed ? k * at_step : k));
-#pragma GCC unroll 4
-        for (int q = 0; q < p; q++)
-#pragma GCC unroll 4
-            for (int v = 0; v < n; v++) {
-                vreal column_k = vload_operands(w + q * panel + v * V);
+            for (int r = 0; r < m; r++)
+                a_k[r] = vbroadcast(row[r] + (transposed ? k * at_step : k));
+#pragma GCC unroll 16
+            for (int v = 0; v < n * p; v++) {
+                w_k[0] = vload_operands(w + v / n * panel + v % n * V);
 #pragma GCC unroll 8
                 for (int r = 0; r < m; r++)
-                    acc[r][q * n + v] = vdot(a_k[r], column_k, acc[r][q * n + v]);
+                    acc[r][v] = vdot(a_k[r], w_k[0], acc[r][v]);
             }
+        } else { /* one panel */
+#pragma GCC unroll 4
+            for (int v = 0; v < n; v++)
+                w_k[v] = vload_operands(w + v * V);
+#pragma GCC unroll 8
+            for (int r = 0; r < m; r++) {
+                a_k[0] = vbroadcast(row[r] + (transposed ? k * at_step : k));
+#pragma GCC unroll 4
+                for (int v = 0; v < n; v++)
+                    acc[r][v] = vdot(a_k[0], w_k[v], acc[r][v]);
+            }
+        }
         w += n * V;
     }
 #pragma GCC unroll 8
