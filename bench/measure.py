@@ -18,6 +18,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import repeat
 
+#: Calls longer than this have one untimed call in each block: enough to wake threads.
+_LONG_CALL_NS = 500_000_000
+
 #: Calls shorter than this are timed several at a time: reading the clock costs 0.1 us.
 _SHORTEST_SAMPLE_NS = 50_000
 
@@ -133,6 +136,8 @@ def _time_block(call: Callable[[], object], protocol: Protocol) -> tuple[float, 
         start = clock()
         call()
         last = clock() - start
+        if last > _LONG_CALL_NS:
+            break
     inner = max(1, _SHORTEST_SAMPLE_NS // max(last, 1))
     samples = []
     # A collection in the middle of a call would be charged to whoever runs then.

@@ -11,17 +11,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from measure import Protocol, Timing, geometric_mean, ratios
-
-OURS = "fastcell"
-
-#: Mode -> (title, unit). GFLOP/s and tokens/s: more is better; us: less is.
-MODES = {
-    "forward": ("Forward", "GFLOP/s"),
-    "train": ("Training (forward + backward)", "GFLOP/s"),
-    "step": ("Single step, batch 1, from Python", "us"),
-    "demo": ("Training the demo's character model", "tokens/s"),
-}
+import bars
+from measure import Protocol, geometric_mean
+from modes import MODES
+from row import Row
 
 #: The instruction sets that decide which kernels a CPU gets, as /proc/cpuinfo has them.
 _FLAGS = (
@@ -35,41 +28,6 @@ _FLAGS = (
 )
 
 
-@dataclass(frozen=True)
-class Row:
-    """One case: what each way of doing it took.
-
-    `work` is what one call does, in units of `unit` per second (GFLOP, tokens); it is
-    None where the figure is the time itself.
-    """
-
-    mode: str
-    threads: int
-    cell: str
-    shape: str
-    work: float | None
-    timings: dict[str, Timing]
-    disagreement: float | None
-
-    @property
-    def best_peer(self) -> str | None:
-        """The label of the fastest that is not fastcell, or None if there is none."""
-        peers = [label for label in self.timings if label != OURS]
-        return min(peers, key=lambda p: self.timings[p].median) if peers else None
-
-    @property
-    def ratio(self) -> tuple[float, float, float] | None:
-        """Times faster than the best peer, and the quartiles of that."""
-        if OURS not in self.timings or self.best_peer is None:
-            return None
-        return ratios(self.timings[OURS], self.timings[self.best_peer])
-
-    def figure(self, label: str) -> float:
-        """The median in the unit of the mode."""
-        median = self.timings[label].median
-        return median * 1e6 if self.work is None else self.work / median
-
-
 @dataclass
 class Report:
     """All rows of one run, where they were measured, and what went wrong."""
@@ -81,30 +39,46 @@ class Report:
     notes: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    limits: dict[int, dict[str, Any]] = field(default_factory=dict)
+    bars: dict[str, float] = field(default_factory=dict)
+
+    def take(self, saved: dict[str, Any]) -> None:
+        """Add the rows, notes and errors of another run's JSON."""
+        self.rows += [Row.from_dict(row) for row in saved["rows"]]
+        self.errors += saved["errors"]
+        self.notes += [note for note in saved["notes"] if note not in self.notes]
+        self.limits.update({int(n): limit for n, limit in saved["limits"].items()})
 
     def to_json(self) -> str:
         """Everything, the median of each block included."""
         return json.dumps(
             {
-                "format": 1,
+                "format": 2,
                 "machine": self.machine,
                 "versions": self.versions,
                 "instruction_sets": self.instruction_sets,
                 "protocol": vars(self.protocol),
                 "notes": self.notes,
                 "errors": self.errors,
-                "rows": [_row_as_dict(row) for row in self.rows],
+                "limits": self.limits,
+                "bars": {name: bar.least for name, bar in bars.BARS.items()}
+                | self.bars,
+                "rows": [row.as_dict(MODES[row.mode].unit) for row in self.rows],
             },
             indent=1,
         )
 
     def to_markdown(self) -> str:
-        """Where, how, and one table for each mode and number of threads."""
-        parts = [self._preamble()]
-        for (mode, threads), rows in groupby(
-            self.rows, key=lambda row: (row.mode, row.threads)
-        ):
-            parts.append(_table(mode, threads, list(rows)))
+        """Where, how, the summary, and a table for each mode and number of threads."""
+        summary = bars.summary(self.rows, self.bars)
+        parts = [self._preamble(), *([summary] if summary else [])]
+        order = list(MODES)
+
+        def table(row: Row) -> tuple[int, int]:
+            return order.index(row.mode), row.threads
+
+        for (mode, threads), rows in groupby(sorted(self.rows, key=table), key=table):
+            parts.append(_table(order[mode], threads, list(rows)))
         if self.errors:
             parts.append(
                 "## Errors: not measured\n\n"
@@ -125,7 +99,7 @@ class Report:
             f"- medians over {protocol.blocks} interleaved blocks of "
             f"{protocol.seconds * 1e3:.0f} ms; ± is half the distance between the "
             "quartiles; the ratio is to the fastest peer, its quartiles in brackets; "
-            "float32",
+            "float32 where nothing else is said",
             *(f"- {note}" for note in self.notes),
         ]
         return "\n".join(lines)
@@ -167,46 +141,24 @@ def _cpuinfo() -> tuple[str, list[str]]:
     return model, [flag for flag in _FLAGS if flag in present]
 
 
-def _row_as_dict(row: Row) -> dict[str, Any]:
-    ratio = row.ratio
-    return {
-        "mode": row.mode,
-        "threads": row.threads,
-        "cell": row.cell,
-        "shape": row.shape,
-        "unit": MODES[row.mode][1],
-        "largest_disagreement": row.disagreement,
-        "best_peer": row.best_peer,
-        "ratio": None if ratio is None else ratio[0],
-        "ratio_quartiles": None if ratio is None else ratio[1:],
-        "runs": {
-            label: {
-                "figure": row.figure(label),
-                "seconds": timing.median,
-                "spread": timing.spread,
-                "calls": timing.calls,
-                "block_seconds": timing.blocks,
-            }
-            for label, timing in row.timings.items()
-        },
-    }
-
-
 def _table(mode: str, threads: int, rows: list[Row]) -> str:
-    title, unit = MODES[mode]
+    title, unit = MODES[mode].title, MODES[mode].unit
+    limited = any(row.share is not None for row in rows)
+    last = ["of the roofline"] if limited else []
     labels = list(dict.fromkeys(label for row in rows for label in row.timings))
     lines = [
         f"## {title}, {unit}, {threads} thread{'s' if threads > 1 else ''}",
         "",
-        _line(["cell, shape", *labels, "ratio to best peer"]),
-        _line(["---"] + ["---:"] * (len(labels) + 1)),
+        _line(["cell, shape", *labels, "ratio to best peer", *last]),
+        _line(["---"] + ["---:"] * (len(labels) + 1 + len(last))),
     ]
     for row in rows:
         figures = [_figure(row, label) for label in labels]
         name = f"{row.cell.upper()} {row.shape}"
         if row.disagreement is None:
             name += r" \*"
-        lines.append(_line([name, *figures, _ratio(row)]))
+        share = ["" if row.share is None else f"{row.share:.0%}"] if limited else []
+        lines.append(_line([name, *figures, _ratio(row), *share]))
     summary = [row.ratio[0] for row in rows if row.ratio is not None]
     if len(summary) > 1:
         lines += [

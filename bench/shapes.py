@@ -64,13 +64,22 @@ class Case:
         """
         return 2.0 * GATES[self.cell] * self.H * (self.I + self.H) * self.T * self.B
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes by their letters."""
+        return {"T": self.T, "B": self.B, "I": self.I, "H": self.H}
+
+    def rows(self) -> np.ndarray:
+        """How many rows each step has, shape (T,)."""
+        return np.full(self.T, self.B)
+
     def input(self) -> np.ndarray:
         """Standard normal input, shape (T, B, I), float32."""
-        return _normal((self.T, self.B, self.I), seed=1)
+        return normal((self.T, self.B, self.I), seed=1)
 
     def dy(self) -> np.ndarray:
         """Standard normal gradient of the output, shape (T, B, H), float32."""
-        return _normal((self.T, self.B, self.H), seed=2)
+        return normal((self.T, self.B, self.H), seed=2)
 
     def weights(self) -> dict[str, np.ndarray]:
         """One layer's weights under torch's names, in torch's layout and gate order."""
@@ -81,65 +90,7 @@ class Case:
             "bias_ih_l0": (GH,),
             "bias_hh_l0": (GH,),
         }
-        return _uniform(shapes, 1 / math.sqrt(self.H))
-
-
-@dataclass(frozen=True)
-class LanguageModelCase:
-    """The demo's character model and how it is trained.
-
-    Embedding -> LSTM -> Linear -> mean cross entropy -> clipped gradient norm ->
-    Adam, on contiguous streams with the state carried from batch to batch.
-    """
-
-    vocab_size: int = 65
-    embedding_dim: int = 64
-    hidden_size: int = 256
-    T: int = 64
-    B: int = 32
-    lr: float = 6e-3
-    clip_norm: float = 5.0
-
-    @property
-    def shape(self) -> str:
-        """As the tables print it."""
-        return (
-            f"V={self.vocab_size} E={self.embedding_dim} H={self.hidden_size}, "
-            f"T={self.T} B={self.B}"
-        )
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of one training step."""
-        return self.T * self.B
-
-    def batches(self, count: int = 8) -> list[tuple[np.ndarray, np.ndarray]]:
-        """``count`` consecutive (inputs, targets) of shape (T, B), int64.
-
-        Random ids, as unevenly frequent as letters are (Zipf); the time of a step
-        depends on the sizes and on which ids repeat, not on what the text says.
-        """
-        frequency = 1.0 / np.arange(1, self.vocab_size + 1)
-        ids = np.random.default_rng(3).choice(
-            self.vocab_size,
-            size=(count * self.T + 1, self.B),
-            p=frequency / frequency.sum(),
-        )
-        starts = range(0, count * self.T, self.T)
-        return [(ids[t : t + self.T], ids[t + 1 : t + 1 + self.T]) for t in starts]
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """Weights in torch's layout, in the order of the model."""
-        V, E, H = self.vocab_size, self.embedding_dim, self.hidden_size
-        bound = 1 / math.sqrt(H)
-        return {
-            "embedding.weight": _normal((V, E), seed=4),
-            **{
-                f"lstm.{name}": value
-                for name, value in Case("lstm", self.T, self.B, E, H).weights().items()
-            },
-            **_uniform({"linear.weight": (V, H), "linear.bias": (V,)}, bound),
-        }
+        return uniform(shapes, 1 / math.sqrt(self.H))
 
 
 def cases(cells: list[str], shapes: list[tuple[int, int, int, int]]) -> list[Case]:
@@ -172,11 +123,12 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
     return T, B, I, H
 
 
-def _normal(shape: tuple[int, ...], seed: int) -> np.ndarray:
+def normal(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Standard normal float32."""
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
-def _uniform(shapes: dict[str, tuple[int, ...]], bound: float) -> dict[str, np.ndarray]:
+def uniform(shapes: dict[str, tuple[int, ...]], bound: float) -> dict[str, np.ndarray]:
     """torch's initialisation: every weight uniform within `bound`."""
     rng = np.random.default_rng(5)
     return {

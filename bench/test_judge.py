@@ -6,7 +6,9 @@ import json
 import sys
 
 import compare
+import language_model
 import measure
+import modes
 import numpy as np
 import peers
 import pytest
@@ -42,6 +44,7 @@ class FakeEngine(peers.BaseEngine):
 def use_engines(monkeypatch: pytest.MonkeyPatch, *engines: FakeEngine) -> None:
     monkeypatch.setattr(compare, "_load_engines", lambda _: (list(engines), []))
     monkeypatch.setattr(compare, "_protocol", lambda _: SHORT)
+    monkeypatch.setattr(compare, "_limits", lambda *_: None)
 
 
 def test_blocks_take_turns() -> None:
@@ -144,8 +147,8 @@ def test_tables_name_the_best_peer_and_the_machine(
 def test_training_counts_three_passes_and_a_step_only_time() -> None:
     case = shapes.Case("rnn", 10, 2, 3, 5)
     assert case.flop == 2 * 5 * (3 + 5) * 10 * 2
-    assert compare._work("train", case) == 3 * case.flop * 1e-9
-    assert compare._work("step", case) is None
+    assert modes.work("train", case) == 3 * case.flop * 1e-9
+    assert modes.work("step", case) is None
 
 
 @pytest.mark.parametrize(
@@ -199,7 +202,7 @@ def test_the_machine_is_described() -> None:
 def test_the_demo_case_is_the_demo() -> None:
     from fastcell._cli_training import Settings
 
-    case = shapes.LanguageModelCase()
+    case = language_model.LanguageModelCase()
     assert (Settings.cell, Settings.layers, Settings.dropout) == ("lstm", 1, 0.0)
     assert not Settings.tie_weights
     assert case.embedding_dim == Settings.embedding_size
@@ -209,7 +212,7 @@ def test_the_demo_case_is_the_demo() -> None:
 
 
 def test_batches_continue_one_another() -> None:
-    first, second = shapes.LanguageModelCase().batches(2)
+    first, second = language_model.LanguageModelCase().batches(2)
     assert np.array_equal(first[1][:-1], first[0][1:]), "targets are the next inputs"
     assert np.array_equal(second[0][0], first[1][-1]), "a batch starts where one ended"
 

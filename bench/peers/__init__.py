@@ -13,11 +13,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-from shapes import Case, LanguageModelCase
+from language_model import LanguageModelCase
+from ragged import RaggedCase
+from shapes import Case
 
 Arrays = dict[str, np.ndarray]
 
@@ -26,11 +29,19 @@ ADAPTERS = {
     "fastcell": ("peers.fastcell_adapter", ("fastcell",)),
     "torch": ("peers.torch_adapter", ("torch",)),
     "onnxruntime": ("peers.onnxruntime_adapter", ("onnxruntime", "onnx")),
+    "openvino": ("peers.openvino_adapter", ("openvino",)),
+    "onednn": ("peers.onednn_adapter", ()),  # a C library: the adapter looks for it
+    "jax": ("peers.jax_adapter", ("jax",)),
+    "tensorflow": ("peers.tensorflow_adapter", ("tensorflow", "keras")),
 }
 
 
 class NotInstalled(Exception):
     """A package that an adapter needs is not installed."""
+
+
+class NotYet(Exception):
+    """fastcell has no such thing yet: the mode is left out, and the reason printed."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,10 @@ class BaseEngine:
 
     #: As the tables print it.
     label: str
+
+    #: Whether the number of threads is of the process and fixed by the first call:
+    #: then every number of threads gets a process, with all engines in it.
+    threads_fixed = False
 
     def versions(self) -> dict[str, str]:
         """Package name -> version, of everything that decides the speed."""
@@ -94,6 +109,26 @@ class BaseEngine:
         """
         return []
 
+    def ragged(
+        self, case: RaggedCase, weights: Arrays, x: np.ndarray, dy: np.ndarray
+    ) -> list[Run]:
+        """As `train`, of sequences with ``case.lengths``; `x`, `dy` are 0 past them.
+
+        Outputs past a sequence's end are read as 0: see `padded` for engines that
+        compute them.
+        """
+        return []
+
+    def train_bf16(
+        self, case: Case, weights: Arrays, x: np.ndarray, dy: np.ndarray
+    ) -> list[Run]:
+        """As `train`, with products of bfloat16; arrays are float32 outside."""
+        return []
+
+    def forward_int8(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
+        """As `forward`, with weights of int8; ours also in float32, to compare."""
+        return []
+
     def language_model(
         self,
         case: LanguageModelCase,
@@ -105,6 +140,28 @@ class BaseEngine:
         Weights, optimizer and state are carried from call to call; batches repeat.
         """
         return []
+
+
+def state_names(cell: str) -> tuple[str, ...]:
+    """Names under which `read` returns a cell's states."""
+    return ("h", "c") if cell == "lstm" else ("h",)
+
+
+def padded(runs: list[Run], case: RaggedCase, suffix: str = " padded") -> list[Run]:
+    """Runs over all steps of a padded batch, whose outputs past the ends are not read.
+
+    As dy is 0 there, those steps add nothing to any gradient: the work is wasted, the
+    result is right.
+    """
+
+    def masked(read: Callable[[Any], Arrays], result: Any) -> Arrays:
+        arrays = read(result)
+        return {**arrays, "y": np.where(case.mask()[..., None], arrays["y"], 0)}
+
+    return [
+        replace(run, label=run.label + suffix, read=partial(masked, run.read))
+        for run in runs
+    ]
 
 
 def load(name: str, **options: Any) -> BaseEngine:

@@ -7,10 +7,12 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
-from shapes import Case, LanguageModelCase
+from language_model import LanguageModelCase
+from ragged import RaggedCase
+from shapes import Case
 
 import fastcell
-from peers import Arrays, BaseEngine, Run
+from peers import Arrays, BaseEngine, NotYet, Run, state_names
 
 LAYERS = {"lstm": fastcell.LSTM, "gru": fastcell.GRU, "rnn": fastcell.RNN}
 
@@ -30,28 +32,31 @@ class Engine(BaseEngine):
         fastcell.set_num_threads(n)
 
     def forward(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        def read(result: Any) -> Arrays:
-            y, state = result
-            if case.cell == "lstm":
-                return {"y": y, "h": state[0][0], "c": state[1][0]}
-            return {"y": y, "h": state[0]}
+        return [_inference(self.label, case, _layer(case, weights), x)]
 
-        return [Run(self.label, partial(_layer(case, weights), x), read)]
+    def forward_int8(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
+        layer = _converted(_layer(case, weights), "quantize", "int8")
+        return [
+            _inference(self.label, case, layer, x),
+            _inference(f"{self.label} fp32", case, _layer(case, weights), x),
+        ]
 
     def train(
         self, case: Case, weights: Arrays, x: np.ndarray, dy: np.ndarray
     ) -> list[Run]:
-        layer = _layer(case, weights)
+        return [_training(self.label, _layer(case, weights), x, dy)]
 
-        def call() -> Any:
-            y, _, saved = layer.forward(x)
-            return y, layer.backward(dy, saved)
+    def train_bf16(
+        self, case: Case, weights: Arrays, x: np.ndarray, dy: np.ndarray
+    ) -> list[Run]:
+        layer = _converted(_layer(case, weights), "to", "bf16")
+        return [_training(self.label, layer, x, dy)]
 
-        def read(result: Any) -> Arrays:
-            y, (dx, _, grads) = result
-            return {"y": y, "dx": dx, **grads}
-
-        return [Run(self.label, call, read)]
+    def ragged(
+        self, case: RaggedCase, weights: Arrays, x: np.ndarray, dy: np.ndarray
+    ) -> list[Run]:
+        lengths = np.array(case.lengths)
+        return [_training(self.label, _layer(case, weights), x, dy, lengths=lengths)]
 
     def step(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
         session = _layer(case, weights).session()
@@ -73,7 +78,9 @@ class Engine(BaseEngine):
         from fastcell.models import LanguageModel
         from fastcell.optim import Adam, clip_grad_norm
 
-        model = LanguageModel(case.vocab_size, case.embedding_dim, case.hidden_size)
+        model = LanguageModel(
+            case.vocab_size, case.embedding_dim, case.hidden_size, case.num_layers
+        )
         # The same layers in the same order, under the names of fastcell's own model.
         model.load_state_dict(
             dict(zip(model.state_dict(), weights.values(), strict=True))
@@ -92,6 +99,40 @@ class Engine(BaseEngine):
             return loss
 
         return [Run(self.label, call, lambda loss: {"loss": np.array([loss])})]
+
+
+def _inference(label: str, case: Case, layer: Any, x: np.ndarray) -> Run:
+    def read(result: Any) -> Arrays:
+        y, state = result
+        states = state if case.cell == "lstm" else (state,)
+        arrays = {"y": y}
+        for name, value in zip(state_names(case.cell), states, strict=True):
+            arrays[name] = value[0]
+        return arrays
+
+    return Run(label, partial(layer, x), read)
+
+
+def _training(
+    label: str, layer: Any, x: np.ndarray, dy: np.ndarray, **given: Any
+) -> Run:
+    def call() -> Any:
+        y, _, saved = layer.forward(x, **given)
+        return y, layer.backward(dy, saved)
+
+    def read(result: Any) -> Arrays:
+        y, (dx, _, grads) = result
+        return {"y": y, "dx": dx, **grads}
+
+    return Run(label, call, read)
+
+
+def _converted(layer: Any, method: str, name: str) -> Any:
+    """The layer after ``layer.<method>(name)``, whether in place or as a new one."""
+    if not hasattr(layer, method):
+        raise NotYet(f"fastcell {fastcell.__version__}: layers have no {method}()")
+    converted = getattr(layer, method)(name)
+    return layer if converted is None else converted
 
 
 def _layer(case: Case, weights: Arrays) -> Any:

@@ -1,8 +1,13 @@
-"""ONNX Runtime on its CPU provider: a model of one recurrent node, inference only."""
+"""ONNX Runtime on its CPU provider: a model of one recurrent node, inference only.
+
+Its dynamic quantisation to int8 knows the LSTM alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -10,7 +15,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from shapes import Case
 
-from peers import Arrays, BaseEngine, Run
+from peers import Arrays, BaseEngine, Run, state_names
 
 #: For each cell ONNX's gate order as indices into torch's.
 #: LSTM: torch i f g o, ONNX i o f c (its c is torch's g). GRU: torch r z n, ONNX z r h.
@@ -50,25 +55,37 @@ class Engine(BaseEngine):
         self._num_threads = n
 
     def forward(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        run = self._session(case, weights).run
+        model = build_model(case, weights, with_state=False)
+        return [self._sequence(self.label, case, model, x)]
+
+    def forward_int8(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
+        model = build_model(case, weights, with_state=False)
+        runs = [self._sequence(self.label, case, model, x)]
+        if case.cell == "lstm":
+            label = f"{self.label} int8"
+            runs.append(self._sequence(label, case, quantized(model), x))
+        return runs
+
+    def step(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
+        session = self._session(build_model(case, weights, with_state=True))
+        call = _carry_state(case, session, x)
+        return [Run(self.label, call, lambda y: {"y": y.reshape(-1)})]
+
+    def _sequence(
+        self, label: str, case: Case, model: onnx.ModelProto, x: np.ndarray
+    ) -> Run:
+        run = self._session(model).run
         feed = {"x": x}
 
         def read(result: list[np.ndarray]) -> Arrays:
-            names = _state_names(case.cell)
             arrays = {"y": result[0][:, 0]}
-            for name, value in zip(names, result[1:], strict=True):
+            for name, value in zip(state_names(case.cell), result[1:], strict=True):
                 arrays[name] = value[0]
             return arrays
 
-        return [Run(self.label, lambda: run(None, feed), read)]
+        return Run(label, lambda: run(None, feed), read)
 
-    def step(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        call = _carry_state(case, self._session(case, weights, with_state=True), x)
-        return [Run(self.label, call, lambda y: {"y": y.reshape(-1)})]
-
-    def _session(
-        self, case: Case, weights: Arrays, with_state: bool = False
-    ) -> onnxruntime.InferenceSession:
+    def _session(self, model: onnx.ModelProto) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._num_threads
         options.inter_op_num_threads = 1
@@ -77,7 +94,7 @@ class Engine(BaseEngine):
                 "session.intra_op.allow_spinning", str(int(self._allow_spinning))
             )
         return onnxruntime.InferenceSession(
-            build_model(case, weights, with_state).SerializeToString(),
+            model.SerializeToString(),
             options,
             providers=["CPUExecutionProvider"],
         )
@@ -89,7 +106,7 @@ def build_model(case: Case, weights: Arrays, with_state: bool) -> onnx.ModelProt
     Input x (T, B, I), and the state h (and c) (1, B, H) if `with_state`; outputs
     y (T, 1, B, H), then the last state.
     """
-    states = _state_names(case.cell)
+    states = state_names(case.cell)
     T, B, I, H = case.T, case.B, case.I, case.H  # noqa: E741
     initializers = {
         "W": _gates(weights["weight_ih_l0"], case)[None],
@@ -128,8 +145,15 @@ def build_model(case: Case, weights: Arrays, with_state: bool) -> onnx.ModelProt
     return model
 
 
-def _state_names(cell: str) -> tuple[str, ...]:
-    return ("h", "c") if cell == "lstm" else ("h",)
+def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with int8 weights and inputs quantised at run time."""
+    # Imported here: it takes a second and warns.
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "int8.onnx")
+        quantize_dynamic(model, path, weight_type=QuantType.QInt8, per_channel=True)
+        return onnx.load(path)
 
 
 def _gates(array: np.ndarray, case: Case) -> np.ndarray:

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from shapes import Case, LanguageModelCase
+from language_model import LanguageModelCase
+from ragged import RaggedCase
+from shapes import Case
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from peers import Arrays, BaseEngine, Run
+from peers import Arrays, BaseEngine, Run, padded, state_names
 
 LAYERS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 CELLS = {"lstm": torch.nn.LSTMCell, "gru": torch.nn.GRUCell, "rnn": torch.nn.RNNCell}
@@ -36,10 +39,9 @@ class Engine(BaseEngine):
 
         def read(result: Any) -> Arrays:
             y, state = result
-            names = ("h", "c") if case.cell == "lstm" else ("h",)
             states = state if case.cell == "lstm" else (state,)
             arrays = {"y": y.numpy()}
-            for name, value in zip(names, states, strict=True):
+            for name, value in zip(state_names(case.cell), states, strict=True):
                 arrays[name] = value[0].numpy()
             return arrays
 
@@ -49,23 +51,41 @@ class Engine(BaseEngine):
         self, case: Case, weights: Arrays, x: np.ndarray, dy: np.ndarray
     ) -> list[Run]:
         layer = _layer(case, weights)
-        x_torch = torch.from_numpy(x).requires_grad_()
-        dy_torch = torch.from_numpy(dy)
-        names, parameters = zip(*layer.named_parameters(), strict=True)
+        return [_training(self.label, layer, x, dy, lambda x: layer(x)[0])]
 
-        def call() -> Any:
-            y, _ = layer(x_torch)
-            # Returns the gradients instead of accumulating them: no zero_grad to pay.
-            return y, torch.autograd.grad(y, (x_torch, *parameters), dy_torch)
+    def ragged(
+        self, case: RaggedCase, weights: Arrays, x: np.ndarray, dy: np.ndarray
+    ) -> list[Run]:
+        layer = _layer(case, weights)
+        lengths = torch.tensor(case.lengths)
 
-        def read(result: Any) -> Arrays:
-            y, grads = result
-            arrays = {"y": y.detach().numpy()}
-            for name, grad in zip(("dx", *names), grads, strict=True):
-                arrays[name] = grad.numpy()
-            return arrays
+        def packed(x: torch.Tensor) -> torch.Tensor:
+            sequence = pack_padded_sequence(x, lengths, enforce_sorted=False)
+            return pad_packed_sequence(layer(sequence)[0], total_length=case.T)[0]
 
-        return [Run(self.label, call, read)]
+        return [
+            *padded(self.train(case, weights, x, dy), case),
+            _training(f"{self.label} packed", layer, x, dy, packed),
+        ]
+
+    def train_bf16(
+        self, case: Case, weights: Arrays, x: np.ndarray, dy: np.ndarray
+    ) -> list[Run]:
+        """In bfloat16 throughout, by autocast, and in float32 as `train`."""
+        half = _layer(case, weights).bfloat16()
+        mixed = _layer(case, weights)
+
+        def autocast(x: torch.Tensor) -> torch.Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                return mixed(x)[0]
+
+        return [
+            _training(
+                f"{self.label} bf16", half, x, dy, lambda x: half(x)[0], torch.bfloat16
+            ),
+            _training(f"{self.label} autocast", mixed, x, dy, autocast),
+            *self.train(case, weights, x, dy),
+        ]
 
     def step(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
         return [
@@ -97,6 +117,36 @@ class Engine(BaseEngine):
             )
             for suffix, fused in (("", None), (", fused Adam", True))
         ]
+
+
+def _training(
+    label: str,
+    layer: torch.nn.Module,
+    x: np.ndarray,
+    dy: np.ndarray,
+    outputs: Callable[[torch.Tensor], torch.Tensor],
+    dtype: torch.dtype = torch.float32,
+) -> Run:
+    """Forward by `outputs`, then the gradients of x and of all weights of `layer`."""
+    x_torch = torch.from_numpy(x).to(dtype).requires_grad_()
+    names, parameters = zip(*layer.named_parameters(), strict=True)
+    with torch.no_grad():
+        # Autocast's outputs are of its own type, and so is their gradient.
+        dy_torch = torch.from_numpy(dy).to(outputs(x_torch).dtype)
+
+    def call() -> Any:
+        y = outputs(x_torch)
+        # Returns the gradients instead of accumulating them: no zero_grad to pay.
+        return y, torch.autograd.grad(y, (x_torch, *parameters), dy_torch)
+
+    def read(result: Any) -> Arrays:
+        y, grads = result
+        arrays = {"y": y.detach().float().numpy()}
+        for name, grad in zip(("dx", *names), grads, strict=True):
+            arrays[name] = grad.float().numpy()
+        return arrays
+
+    return Run(label, call, read)
 
 
 def _layer(case: Case, weights: Arrays) -> torch.nn.Module:
@@ -149,7 +199,7 @@ class _LanguageModel(torch.nn.Module):
     def __init__(self, case: LanguageModelCase) -> None:
         super().__init__()
         self.embedding = torch.nn.Embedding(case.vocab_size, case.embedding_dim)
-        self.lstm = torch.nn.LSTM(case.embedding_dim, case.hidden_size)
+        self.lstm = torch.nn.LSTM(case.embedding_dim, case.hidden_size, case.num_layers)
         self.linear = torch.nn.Linear(case.hidden_size, case.vocab_size)
 
     def forward(self, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:

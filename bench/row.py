@@ -1,0 +1,109 @@
+"""One measured case: what each way of doing it took, and how they compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from measure import Timing, ratios
+
+OURS = "fastcell"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case.
+
+    Attributes
+    ----------
+    work : float or None
+        What one call does, in units of the mode's unit per second (GFLOP, tokens); None
+        where the figure is the time itself.
+    sizes : dict
+        T, B, I, H, and L where there are layers.
+    limit : float or None
+        Least seconds of one call by roofline.py; None where it says nothing.
+    """
+
+    mode: str
+    threads: int
+    cell: str
+    shape: str
+    work: float | None
+    timings: dict[str, Timing]
+    disagreement: float | None
+    sizes: dict[str, int] = field(default_factory=dict)
+    limit: float | None = None
+
+    @property
+    def best_peer(self) -> str | None:
+        """The label of the fastest that is not fastcell's, or None if there is none."""
+        peers = [label for label in self.timings if not label.startswith(OURS)]
+        return min(peers, key=lambda p: self.timings[p].median) if peers else None
+
+    @property
+    def ratio(self) -> tuple[float, float, float] | None:
+        """Times faster than the best peer, and the quartiles of that."""
+        return self.ratio_to(self.best_peer)
+
+    def ratio_to(self, label: str | None) -> tuple[float, float, float] | None:
+        """Times faster than `label`, and the quartiles; None if either did not run."""
+        if OURS not in self.timings or label not in self.timings:
+            return None
+        return ratios(self.timings[OURS], self.timings[label])
+
+    @property
+    def share(self) -> float | None:
+        """The least time by the machine's limits over ours."""
+        if self.limit is None or OURS not in self.timings:
+            return None
+        return self.limit / self.timings[OURS].median
+
+    def figure(self, label: str) -> float:
+        """The median in the unit of the mode."""
+        median = self.timings[label].median
+        return median * 1e6 if self.work is None else self.work / median
+
+    def as_dict(self, unit: str) -> dict[str, Any]:
+        """For JSON: what was measured, and the figures that follow from it."""
+        ratio = self.ratio
+        return {
+            "mode": self.mode,
+            "threads": self.threads,
+            "cell": self.cell,
+            "shape": self.shape,
+            "sizes": self.sizes,
+            "unit": unit,
+            "work": self.work,
+            "largest_disagreement": self.disagreement,
+            "best_peer": self.best_peer,
+            "ratio": None if ratio is None else ratio[0],
+            "ratio_quartiles": None if ratio is None else ratio[1:],
+            "limit_seconds": self.limit,
+            "share_of_limit": self.share,
+            "runs": {
+                label: {
+                    "figure": self.figure(label),
+                    "seconds": timing.median,
+                    "spread": timing.spread,
+                    "calls": timing.calls,
+                    "block_seconds": timing.blocks,
+                }
+                for label, timing in self.timings.items()
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Row:
+        """The row that `as_dict` described."""
+        timings = {
+            label: Timing(tuple(run["block_seconds"]), run["calls"])
+            for label, run in saved["runs"].items()
+        }
+        names = ("mode", "threads", "cell", "shape", "work", "sizes")
+        return cls(
+            **{name: saved[name] for name in names},
+            timings=timings,
+            disagreement=saved["largest_disagreement"],
+            limit=saved["limit_seconds"],
+        )
