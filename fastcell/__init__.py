@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fastcell import _core
 from fastcell.cells import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from fastcell.layers import Dropout, Embedding, Linear, Sequential
+from fastcell.stream_pool import StreamPool
 from fastcell.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "Linear",
     "RNNCell",
     "Sequential",
+    "StreamPool",
     "data",
     "get_num_threads",
     "load",

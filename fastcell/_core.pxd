@@ -111,6 +111,14 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_stream_step(const fc_stack *, const void *, Py_ssize_t, const void *,
                              void *, void *)
 
+    fc_status fc_stream_set_some(const fc_stack *, Py_ssize_t, void *, const int64_t *,
+                                 Py_ssize_t, const void *, const void *)
+    fc_status fc_stream_get_some(const fc_stack *, Py_ssize_t, void *, const int64_t *,
+                                 Py_ssize_t, void *, void *)
+    fc_status fc_stream_step_some(const fc_stack *, const void *, Py_ssize_t,
+                                  const int64_t *, Py_ssize_t, const void *, void *,
+                                  void *, int)
+
     fc_status fc_linear_pack_size(fc_dtype, Py_ssize_t, Py_ssize_t, fc_pack_kind,
                                   size_t *)
     fc_status fc_linear_pack(fc_dtype, Py_ssize_t, Py_ssize_t, fc_pack_kind,

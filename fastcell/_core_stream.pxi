@@ -126,6 +126,59 @@ cdef class Stream:
         )
         check(fc_stream_set(&self.owner.stack, self.rows, self.state, hp, cp))
 
+    def step_some(self, which, x, y, int threads):
+        """Step the streams `which` (n,), int64: x (n, I) -> y (n, P), contiguous."""
+        cdef Views views = Views()
+        cdef Stack owner = self.owner
+        cdef Py_ssize_t n = len(which)
+        self.check_isa()
+        cdef const int64_t *ids = <const int64_t *> views.contiguous(which, 0, 8, n)
+        cdef const void *xp = views.contiguous(
+            x, 0, owner.itemsize, n * owner.stack.input_size
+        )
+        cdef void *yp = views.contiguous(y, 1, owner.itemsize, n * owner.out())
+        with nogil:
+            check(
+                fc_stream_step_some(
+                    &owner.stack, self.weights, self.rows, ids, n, xp, yp, self.state,
+                    threads,
+                )
+            )
+
+    def get_some(self, which, h, c):
+        """Copy the states of the streams `which` (n,) into h (L, n, P) and c, or None."""
+        cdef Views views = Views()
+        cdef Stack owner = self.owner
+        cdef Py_ssize_t count = len(which), n = owner.stack.layers * count
+        self.check_isa()
+        cdef const int64_t *ids = <const int64_t *> views.contiguous(which, 0, 8, count)
+        cdef void *hp = views.contiguous(h, 1, owner.itemsize, n * owner.out())
+        cdef void *cp = views.contiguous(
+            c, 1, owner.itemsize, n * owner.stack.hidden_size
+        )
+        check(
+            fc_stream_get_some(
+                &owner.stack, self.rows, self.state, ids, count, hp, cp
+            )
+        )
+
+    def set_some(self, which, h, c):
+        """Set the states of the streams `which` from h (L, n, P) and c; None is zero."""
+        cdef Views views = Views()
+        cdef Stack owner = self.owner
+        cdef Py_ssize_t count = len(which), n = owner.stack.layers * count
+        self.check_isa()
+        cdef const int64_t *ids = <const int64_t *> views.contiguous(which, 0, 8, count)
+        cdef void *hp = views.contiguous(h, 0, owner.itemsize, n * owner.out())
+        cdef void *cp = views.contiguous(
+            c, 0, owner.itemsize, n * owner.stack.hidden_size
+        )
+        check(
+            fc_stream_set_some(
+                &owner.stack, self.rows, self.state, ids, count, hp, cp
+            )
+        )
+
     def fork_from(self, Stream other):
         """Begin as a copy of another stream, with its packed weights."""
         other.check_isa()

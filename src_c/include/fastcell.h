@@ -178,6 +178,20 @@ FC_API fc_status fc_stream_get(const fc_stack *stack, ptrdiff_t rows,
 FC_API fc_status fc_stream_step(const fc_stack *stack, const void *packed,
                                 ptrdiff_t rows, const void *x, void *y, void *stream);
 
+/* The same for some of the streams: `which` (count,) numbers below `rows`, each at most
+ * once, else FC_BAD_INDEX; h, c, x and y have `count` rows.  The others stay as they
+ * are.  All that arrive together share one product, and have the bits of each alone. */
+FC_API fc_status fc_stream_set_some(const fc_stack *stack, ptrdiff_t rows, void *stream,
+                                    const int64_t *which, ptrdiff_t count,
+                                    const void *h, const void *c);
+FC_API fc_status fc_stream_get_some(const fc_stack *stack, ptrdiff_t rows, void *stream,
+                                    const int64_t *which, ptrdiff_t count, void *h,
+                                    void *c);
+FC_API fc_status fc_stream_step_some(const fc_stack *stack, const void *packed,
+                                     ptrdiff_t rows, const int64_t *which,
+                                     ptrdiff_t count, const void *x, void *y,
+                                     void *stream, int threads);
+
 /* ---- dense layers and the loss -------------------------------------------------- */
 
 /* y = x W^T + b, W (O, I), rows of x and y contiguous. */

@@ -101,6 +101,80 @@ static void test_copy(const problem *p, fc_dtype dtype, outcome *got) {
     streaming_free(&s);
 }
 
+/* Streams that step when they like, in any order, have the bits of whole sequences. */
+static void test_arrivals(const problem *p, fc_dtype dtype, const outcome *whole,
+                          outcome *got) {
+    ptrdiff_t rows = p->spec.rows, steps = p->spec.steps;
+    streaming s = streaming_new(p, dtype, 5);
+    size_t real = real_size(dtype);
+    int64_t which[16];
+    ptrdiff_t at[16] = {0}, left = rows * steps;
+    if (!p->spec.no_states)
+        set_states(&s, p);
+    while (left) {
+        ptrdiff_t count = 0;
+        for (ptrdiff_t row = rows - 1; row >= 0; row--)
+            if (at[row] < steps && chance(0.6))
+                which[count++] = row;
+        void *x = take((size_t)(count * s.in) * real, real);
+        void *y = take((size_t)(count * s.out) * real, real);
+        for (ptrdiff_t i = 0; i < count; i++)
+            for (ptrdiff_t j = 0; j < s.in; j++)
+                set_real(dtype, x, i * s.in + j,
+                         p->v[p->x.at + (at[which[i]] * rows + which[i]) * s.in + j]);
+        CHECK_OK(fc_stream_step_some(&s.stack, s.packed, rows, which, count, x, y,
+                                     s.memory, 2));
+        for (ptrdiff_t i = 0; i < count; i++, left--)
+            for (ptrdiff_t j = 0, t = at[which[i]]++; j < s.out; j++)
+                got->y[(t * rows + which[i]) * s.out + j] =
+                    real_at(dtype, y, i * s.out + j);
+        release(x);
+        release(y);
+    }
+    CHECK_SAME_BITS(got->y, whole->y, p->y_count);
+    check_states(&s, p, s.memory, whole->h, whole->c);
+    streaming_free(&s);
+}
+
+/* The states of some streams, there and back; the others stay. */
+static void test_some_states(const problem *p, fc_dtype dtype) {
+    enum { SOME = 2 };
+    const int64_t which[SOME] = {5, 1}, twice[SOME] = {1, 1}, out[SOME] = {0, 7};
+    streaming s = streaming_new(p, dtype, 0), before = streaming_new(p, dtype, 0);
+    ptrdiff_t layers = p->spec.layers, n = layers * SOME * p->out;
+    ptrdiff_t cells = layers * SOME * p->spec.hidden;
+    void *h = take((size_t)n * 8, 8), *c = take((size_t)cells * 8, 8);
+    double *got = zeros(n, sizeof *got);
+    set_states(&s, p);
+    memcpy(before.memory, s.memory, s.bytes);
+    CHECK_OK(fc_stream_get_some(&s.stack, s.rows, s.memory, which, SOME, h, c));
+    doubles_of(dtype, h, n, got);
+    for (ptrdiff_t l = 0; l < layers; l++)
+        for (ptrdiff_t i = 0; i < SOME; i++)
+            CHECK_SAME_BITS(got + (l * SOME + i) * p->out,
+                            p->v + p->h0.at + (l * s.rows + which[i]) * p->out, p->out);
+    CHECK_OK(fc_stream_set_some(&s.stack, s.rows, s.memory, which, SOME, NULL, NULL));
+    CHECK(memcmp(s.memory, before.memory, s.bytes));
+    CHECK_OK(fc_stream_set_some(&s.stack, s.rows, s.memory, which, SOME, h, c));
+    check_states(&s, p, s.memory, p->v + p->h0.at, p->v + p->c0.at);
+    CHECK_STATUS(fc_stream_set_some(&s.stack, s.rows, s.memory, twice, SOME, h, c),
+                 FC_BAD_INDEX);
+    CHECK_STATUS(fc_stream_get_some(&s.stack, s.rows, s.memory, out, SOME, h, c),
+                 FC_BAD_INDEX);
+    CHECK_STATUS(
+        fc_stream_step_some(&s.stack, s.packed, s.rows, twice, SOME, h, c, s.memory, 1),
+        FC_BAD_INDEX);
+    CHECK_STATUS(
+        fc_stream_step_some(&s.stack, s.packed, s.rows, NULL, SOME, h, c, s.memory, 1),
+        FC_BAD_ARGUMENT);
+    check_states(&s, p, s.memory, p->v + p->h0.at, p->v + p->c0.at);
+    release(h);
+    release(c);
+    free(got);
+    streaming_free(&s);
+    streaming_free(&before);
+}
+
 static void test_cell(const char *cell) {
     static const ptrdiff_t rows_[] = {0, 1, 2, 3, 7, 9};
     for (size_t i = 0; i < sizeof rows_ / sizeof *rows_; i++) {
@@ -125,6 +199,9 @@ static void test_cell(const char *cell) {
                     run_core(&p, (fc_dtype)d, 1, INFERENCE, &whole);
                     test_against_forward(&p, (fc_dtype)d, &whole, &got);
                     test_copy(&p, (fc_dtype)d, &got);
+                    test_arrivals(&p, (fc_dtype)d, &whole, &got);
+                    if (p.spec.rows == 7 && !p.spec.no_states)
+                        test_some_states(&p, (fc_dtype)d);
                 }
             }
             outcome_free(&whole);
