@@ -18,8 +18,10 @@ VERBS = [
     ("torch", "train"),
     ("torch", "step"),
     ("torch", "ragged"),
+    ("torch", "bf16"),
     ("onnxruntime", "forward"),
     ("onnxruntime", "step"),
+    ("onnxruntime", "int8"),
     ("openvino", "forward"),
     ("openvino", "step"),
     ("onednn", "forward"),
@@ -65,11 +67,11 @@ def test_a_peer_agrees_with_fastcell(
     cell: str, shape: tuple, name: str, mode: str
 ) -> None:
     rules, case = MODES[mode], case_of(mode, cell, shape)
-    runs = [
-        run
-        for one in (engine("fastcell"), engine(name))
-        for run in rules.prepare(one, case)
-    ]
+    engines = engine("fastcell"), engine(name)
+    try:
+        runs = [run for one in engines for run in rules.prepare(one, case)]
+    except peers.NotYet as reason:
+        pytest.skip(str(reason))
     assert len(runs) > 1, f"{name} has no {mode}"
     agreement.compare_outputs(runs, rules.compared_calls, rules.tolerance)
 
