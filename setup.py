@@ -24,6 +24,8 @@ if platform.machine() in ("x86_64", "AMD64"):
     ]
     NATIVE["avx512_bf16_native"] = [*SETS["avx512"], "-mavx512bf16"]
     NATIVE["avx512_int8_native"] = [*SETS["avx512"], "-mavx512vnni"]
+elif platform.machine() in ("aarch64", "arm64"):
+    SETS["neon"] = ["-fno-schedule-insns", "-Wno-ignored-optimization-argument"]
 
 LINK = ["-pthread"]
 if sanitizers := os.environ.get("FASTCELL_SANITIZE"):

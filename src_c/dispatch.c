@@ -41,6 +41,9 @@ static bool has_avx512_vnni(void) {
     return has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
            (c & bit_AVX512VNNI);
 }
+#elif defined(__aarch64__)
+/* Part of the architecture's base. */
+static bool has_neon(void) { return true; }
 #endif
 
 static bool has_portable(void) { return true; }
@@ -58,6 +61,8 @@ static const struct {
 #if defined(__x86_64__)
     {has_avx2, KERNELS(avx2)},
     {has_avx512, KERNELS(avx512)},
+#elif defined(__aarch64__)
+    {has_neon, KERNELS(neon)},
 #endif
 };
 enum { SETS = sizeof sets / sizeof *sets };

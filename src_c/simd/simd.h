@@ -1,7 +1,7 @@
 /* The vector type of one instruction set and one real type.
  *
  * A file in isa/ defines FC_REAL_BITS (32 or 64) and one of FC_AVX512, FC_AVX2,
- * FC_PORTABLE, and gets
+ * FC_NEON, FC_PORTABLE, and gets
  *
  *     real, vreal, V          the scalar, the vector, its lanes
  *     FC_REGISTERS            vector registers a tile may use
@@ -41,6 +41,8 @@ typedef double real;
 #include "avx512.h"
 #elif defined(FC_AVX2)
 #include "avx2.h"
+#elif defined(FC_NEON)
+#include "neon.h"
 #elif defined(FC_PORTABLE)
 #include "portable.h"
 #else

@@ -17,6 +17,8 @@
 #endif
 
 enum { CALLERS = 4, CALLS = 25, FORKS = 10 };
+/* `test_pool 5`: a fifth of the repeated calls, for emulators. */
+static int divisor = 1;
 
 /* Enough work that four threads are used. */
 static const spec of_lstm = {.cell = "lstm",
@@ -41,7 +43,7 @@ static void compute_and_compare(int threads) {
 
 static void *call_often(void *argument) {
     int threads = *(const int *)argument;
-    for (int i = 0; i < CALLS; i++)
+    for (int i = 0; i < CALLS / divisor; i++)
         compute_and_compare(threads);
     return NULL;
 }
@@ -88,7 +90,7 @@ static void test_teams_on_busy_cores(void) {
     run_core(&one_row, FC_F32, 1, GRADIENTS, &alone);
     for (int i = 0; i < SPINNERS; i++)
         CHECK(!pthread_create(&spinners[i], NULL, spin_until_stopped, NULL));
-    for (int i = 0; i < TEAM_CALLS; i++) {
+    for (int i = 0; i < TEAM_CALLS / divisor; i++) {
         describe("team on busy cores");
         run_core(&one_row, FC_F32, 2 + i % 2, GRADIENTS, &team);
         CHECK_SAME_BITS(team.y, alone.y, one_row.y_count);
@@ -184,7 +186,9 @@ static void test_fork(void) {
 }
 #endif
 
-int main(void) {
+int main(int count, char **arguments) {
+    if (count > 1)
+        divisor = (int)fmax(strtod(arguments[1], NULL), 1);
     seed(800);
     problem_make(&shared, &of_lstm);
     wanted = outcome_new(&shared);

@@ -1,7 +1,10 @@
 /* exp, sigmoid and tanh over all 2^32 float32 values, for every instruction set of this
  * CPU: the largest error in ulp, and where.  Fails above 3 ulp.
  *
- *     ulp [threads]        all cores unless told
+ *     ulp [threads [stride]]     all cores and all values unless told
+ *
+ * With a stride, a power of two up to 2048, one value of every `stride` consecutive bit
+ * patterns, at a changing place among them: where all would take too long.
  *
  * The reference is libm's double, whose error below 1 ulp of a double is 2^-29 ulp of
  * a float: nothing against the errors measured here.  An error is counted in units of
@@ -25,6 +28,7 @@
 #include "fastcell.h"
 
 enum { BLOCK = 4096, BLOCKS = 1 << 20, MOST_THREADS = 64, NAN_BLOCK = 128 };
+enum { MOST_STRIDE = 2048 }; /* a block has one exponent */
 static const double most_ulp = 3;
 
 enum { EXP, SIGMOID, TANH, FUNCTIONS };
@@ -96,14 +100,21 @@ static bool expected_bits(int function, int exponent, bool negative, uint32_t *b
     return false;
 }
 
+static uint32_t stride = 1;
+
+/* `index` counts the values that are taken. */
+static uint32_t value_bits(uint32_t index) {
+    return index * stride + (index * 2654435761u >> 16 & (stride - 1));
+}
+
 static void check_block(int function, uint32_t first, worst *w) {
     static fc_status (*const run[])(fc_dtype, ptrdiff_t, const void *,
                                     void *) = {fc_exp, fc_sigmoid, fc_tanh};
     float x[BLOCK], y[BLOCK];
     uint32_t x_bits[BLOCK], y_bits[BLOCK], bits, different = 0;
-    int exponent = (int)(first >> 23 & 255) - 127;
+    int exponent = (int)(value_bits(first) >> 23 & 255) - 127;
     for (uint32_t i = 0; i < BLOCK; i++)
-        x_bits[i] = first + i;
+        x_bits[i] = value_bits(first + i);
     memcpy(x, x_bits, sizeof x);
     run[function](FC_F32, BLOCK, x, y);
     memcpy(y_bits, y, sizeof y);
@@ -116,7 +127,7 @@ static void check_block(int function, uint32_t first, worst *w) {
                 note(w, x[i], y[i], exact(function, exponent, (double)x[i]));
         return;
     }
-    if (expected_bits(function, exponent, first >> 31, &bits)) {
+    if (expected_bits(function, exponent, value_bits(first) >> 31, &bits)) {
         for (int i = 0; i < BLOCK; i++)
             different |= y_bits[i] ^ bits;
     } else if (exponent < -25) {
@@ -136,7 +147,7 @@ static void *worker(void *result) {
     enum { RUN = 256 };
     worst *w = result;
     unsigned block;
-    while ((block = atomic_fetch_add(&next_block, RUN)) < BLOCKS)
+    while ((block = atomic_fetch_add(&next_block, RUN)) < BLOCKS / stride)
         for (unsigned i = block; i < block + RUN; i++)
             check_block(function_now, i * BLOCK, w);
     return NULL;
@@ -166,8 +177,15 @@ static worst check_function(int function, int threads) {
 int main(int count, char **arguments) {
     long threads =
         count > 1 ? strtol(arguments[1], NULL, 10) : sysconf(_SC_NPROCESSORS_ONLN);
+    long every = count > 2 ? strtol(arguments[2], NULL, 10) : 1;
     int failed = 0;
     threads = threads < 1 ? 1 : threads > MOST_THREADS ? MOST_THREADS : threads;
+    if (every < 1 || every > MOST_STRIDE || (every & (every - 1))) {
+        fprintf(stderr, "stride: a power of two up to %d\n", MOST_STRIDE);
+        return 2;
+    }
+    stride = (uint32_t)every;
+    printf("one value of %ld\n", every);
     printf("%-10s %-8s %8s  %-15s %s\n", "set", "function", "ulp", "at x", "wrong NaN");
     for (int which = 0; fc_isa_name(which); which++) {
         if (fc_isa_select(fc_isa_name(which)))

@@ -1,0 +1,5 @@
+#define FC_ISA neon
+#define FC_NEON
+#define FC_REAL_BITS 32
+#define FC_OPERANDS_INT8
+#include "body.h"
