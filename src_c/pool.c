@@ -15,7 +15,9 @@
 #include <time.h>
 
 enum { MOST_WORKERS = 255, SPINS = 2000 };
-enum { MOST_YIELDS = 4, TEAMLESS_TIMES = 10 };
+/* What may be lost before no work is shared, and for how many times as long. */
+enum { MOST_LOST_NS = 300 * 1000, ALONE_TIMES = 10 };
+enum { FREQUENT_NS = 50 * 1000 };
 
 static struct {
     pthread_mutex_t job; /* held by the caller whose job runs */
@@ -27,8 +29,8 @@ static struct {
     fc_part_fn *fn;
     void *context;
     int parts;
-    atomic_int left;                /* workers that have not finished with this job */
-    _Atomic int64_t teamless_until; /* now_ns */
+    atomic_int left; /* workers that have not finished with this job */
+    _Atomic int64_t lost, alone_until; /* nanoseconds, now_ns */
 } pool = {
     .job = PTHREAD_MUTEX_INITIALIZER,
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -128,6 +130,19 @@ static void run_here(fc_part_fn *fn, void *context, int first, int parts) {
         fn(context, part, parts);
 }
 
+/* A shared job has lost so many nanoseconds, or none. */
+static void account(int64_t lost) {
+    int64_t all = atomic_load(&pool.lost);
+    all = lost > 0 ? all + lost : all / 2;
+    if (all > MOST_LOST_NS) {
+        atomic_store(&pool.alone_until, now_ns() + ALONE_TIMES * all);
+        all = 0;
+    }
+    atomic_store(&pool.lost, all);
+}
+
+static bool sharing_pays(void) { return now_ns() >= atomic_load(&pool.alone_until); }
+
 /* The caller holds pool.job.  Parts without a worker run here. */
 static void run_job(fc_part_fn *fn, void *context, int parts) {
     pthread_mutex_lock(&pool.lock);
@@ -139,8 +154,10 @@ static void run_job(fc_part_fn *fn, void *context, int parts) {
     pthread_cond_broadcast(&pool.wake);
     pthread_mutex_unlock(&pool.lock);
     inside = true;
+    int64_t begin = now_ns();
     fn(context, 0, parts);
     run_here(fn, context, pool.workers + 1, parts);
+    int64_t end = now_ns();
     inside = false;
     for (int spin = 0; spin < SPINS && atomic_load(&pool.left); spin++)
         pause_briefly();
@@ -150,10 +167,11 @@ static void run_job(fc_part_fn *fn, void *context, int parts) {
             pthread_cond_wait(&pool.done, &pool.lock);
         pthread_mutex_unlock(&pool.lock);
     }
+    account((now_ns() - end) - (end - begin));
 }
 
 void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
-    if (parts <= 1 || inside || pthread_mutex_trylock(&pool.job)) {
+    if (parts <= 1 || inside || !sharing_pays() || pthread_mutex_trylock(&pool.job)) {
         run_here(fn, context, 0, parts);
         return;
     }
@@ -163,19 +181,25 @@ void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
 }
 
 void fc_run_team(fc_part_fn *fn, void *context, int parts) {
-    if (parts > 1 && !inside && !pthread_mutex_trylock(&pool.job)) {
-        bool team = now_ns() >= atomic_load(&pool.teamless_until);
-        if (team)
-            start_workers(parts - 1);
-        if (team && pool.workers >= parts - 1) {
+    if (parts > 1 && !inside && sharing_pays() && !pthread_mutex_trylock(&pool.job)) {
+        start_workers(parts - 1);
+        bool enough = pool.workers >= parts - 1;
+        if (enough)
             run_job(fn, context, parts);
-            pthread_mutex_unlock(&pool.job);
-            return;
-        }
         pthread_mutex_unlock(&pool.job);
+        if (enough)
+            return;
     }
     fn(context, 0, 1);
 }
+
+static _Atomic int64_t last_end;
+
+bool fc_calls_are_frequent(void) {
+    return now_ns() - atomic_load(&last_end) < FREQUENT_NS && sharing_pays();
+}
+
+void fc_call_ended(void) { atomic_store(&last_end, now_ns()); }
 
 /* Returns the number of the turn, 1 for the first. */
 static unsigned wait_turn(fc_barrier *barrier, int part, int members) {
@@ -193,10 +217,8 @@ static unsigned wait_turn(fc_barrier *barrier, int part, int members) {
     int64_t before = now_ns();
     while (atomic_load(&barrier->turn) == turn)
         sched_yield();
-    if (part == 0) {
-        barrier->yields++;
+    if (part == 0)
         barrier->lost += now_ns() - before;
-    }
     return turn + 1;
 }
 
@@ -208,9 +230,11 @@ void fc_barrier_wait(fc_barrier *barrier, int part, int members) {
 int fc_barrier_last(fc_barrier *barrier, int part, int members) {
     if (members == 1)
         return 1;
-    if (part == 0 && barrier->yields > MOST_YIELDS) {
-        atomic_store(&barrier->last, atomic_load(&barrier->turn) + 1);
-        atomic_store(&pool.teamless_until, now_ns() + TEAMLESS_TIMES * barrier->lost);
+    if (part == 0 && barrier->lost > 0) {
+        account(barrier->lost);
+        barrier->lost = 0;
+        if (!sharing_pays())
+            atomic_store(&barrier->last, atomic_load(&barrier->turn) + 1);
     }
     /* By number: part 0 may have come to the next turn when another reads this. */
     if (wait_turn(barrier, part, members) != atomic_load(&barrier->last))

@@ -1,38 +1,47 @@
-/* The thread pool: run a function on `parts` parts at once, wait for all of them. */
+/* The thread pool: run a function on `parts` parts at once, wait for all of them.
+ *
+ * Sharing work on a machine whose cores have other work costs a time slice whenever one
+ * thread waits for another that is not running.  The pool keeps account: what a caller
+ * waited for others beyond the time of its own part is *lost*.  When more than a little
+ * is lost, no work is shared for ten times as long, so that several threads are never
+ * much slower than one. */
 #ifndef FC_POOL_H
 #define FC_POOL_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef void fc_part_fn(void *context, int part, int parts);
 
 /* Calls fn(context, part, parts) for part 0 .. parts-1; part 0 on this thread.  When
- * the pool is busy with another caller's work, or inside a part, all parts run here. */
+ * the pool is busy with another caller's work, or inside a part, or sharing does not
+ * pay, all parts run here. */
 void fc_run_parts(fc_part_fn *fn, void *context, int parts);
 
 /* The same for parts that wait for one another at barriers, and so need a thread each.
- * Where there is none for all of them, or where waiting has not paid lately (the
- * machine's cores are busy), fn(context, 0, 1) runs here alone. */
+ * Where there is none for all of them, or sharing does not pay, fn(context, 0, 1) runs
+ * here alone. */
 void fc_run_team(fc_part_fn *fn, void *context, int parts);
+
+/* Does this call follow the last one so closely that the workers are still awake, and
+ * does sharing pay?  Then even small work is worth it; to wake them for it is not. */
+bool fc_calls_are_frequent(void);
+void fc_call_ended(void);
 
 /* Members of a team wait until all have come.  Starts as {0}. */
 typedef struct fc_barrier {
     _Alignas(64) atomic_int waiting; /* a cache line for each */
     atomic_uint turn;
     atomic_uint last; /* the turn after which part 0 goes on alone; 0: none */
-    int yields;       /* of part 0 */
-    int64_t lost;     /* nanoseconds that part 0 yielded */
+    int64_t lost;     /* nanoseconds that part 0 waited beyond a short spin */
 } fc_barrier;
 
 void fc_barrier_wait(fc_barrier *barrier, int part, int members);
 
 /* As fc_barrier_wait, at a point where one member could go on alone.  Returns how many
- * members go on: all, or, for part 0, 1, and for the others 0.  A member whose core is
- * taken by other work holds all others up for a time slice, ten to a hundred times a
- * step; after a few such waits part 0 disbands the team and is as fast as one thread.
- * No other team is made for ten times as long as it waited.
- */
+ * members go on: all, or, when sharing does not pay, for part 0, 1, and for the others
+ * 0. */
 int fc_barrier_last(fc_barrier *barrier, int part, int members);
 
 #endif

@@ -5,8 +5,10 @@
 
 #include <string.h>
 
-/* FLOP below which a wake-up does not pay; and in one step, a barrier. */
-enum { WORK_OF_A_THREAD = 1000 * 1000, WORK_OF_A_MEMBER = 12 * 1000 };
+/* FLOP below which a wake-up does not pay; one that is awake; in one step, a barrier.
+ */
+enum { WORK_OF_A_THREAD = 1000 * 1000, LEAST_OF_A_THREAD = 250 * 1000 };
+enum { WORK_OF_A_MEMBER = 12 * 1000 };
 enum { PACKED_BYTES_OF_A_THREAD = 64 * 1024 };
 enum { LEAST_ROWS = 2, ROWS_BEFORE_TEAMS = 4 };
 
@@ -39,16 +41,20 @@ fc_status fc_check_index(const fc_batch *batch) {
     return FC_OK;
 }
 
-static int thread_count(const fc_batch *batch, const fc_shape *shape, ptrdiff_t total) {
+static int thread_count(const fc_batch *batch, const fc_shape *shape, ptrdiff_t total,
+                        bool *small) {
     double work = 2.0 * (double)total * (double)fc_input_columns(shape) *
                   (double)(shape->in + shape->out);
-    int useful = (int)(work < 1e9 ? work / WORK_OF_A_THREAD : 1000);
-    return batch->threads < useful ? batch->threads : useful > 1 ? useful : 1;
+    int useful = (int)(work < 1e9 ? work / LEAST_OF_A_THREAD : 1000);
+    int threads = batch->threads < useful ? batch->threads : useful > 1 ? useful : 1;
+    *small = work / WORK_OF_A_THREAD < threads;
+    return threads;
 }
 
 fc_sharing fc_share_work(const fc_stack *stack, const fc_batch *batch,
                          const fc_shape *shape, fc_pack_kind kind, ptrdiff_t total) {
-    fc_sharing sharing = {thread_count(batch, shape, total), 1, 1};
+    fc_sharing sharing = {.row_parts = 1, .members = 1};
+    sharing.threads = thread_count(batch, shape, total, &sharing.small);
     int parts = sharing.threads / stack->directions;
     if (parts < 2)
         return sharing;
@@ -67,10 +73,16 @@ fc_sharing fc_share_work(const fc_stack *stack, const fc_batch *batch,
     return sharing;
 }
 
+void fc_sharing_begin(fc_sharing *sharing) {
+    sharing->now = sharing->small && !fc_calls_are_frequent() ? 1 : sharing->threads;
+}
+
 void fc_run_shared(fc_part_fn *fn, void *context, const fc_sharing *sharing,
                    int directions) {
     int tasks = directions * sharing->row_parts;
-    if (sharing->members > 1)
+    if (sharing->now == 1)
+        fn(context, 0, 1);
+    else if (sharing->members > 1)
         fc_run_team(fn, context, tasks * sharing->members);
     else
         fc_run_parts(fn, context, tasks < sharing->threads ? tasks : sharing->threads);

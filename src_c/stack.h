@@ -40,10 +40,13 @@ fc_status fc_check_index(const fc_batch *batch);
  * those in teams that share the units of every step. */
 typedef struct fc_sharing {
     int threads, row_parts, members;
+    bool small; /* worth sharing only if the workers are awake */
+    int now;    /* threads to use in this call: all, or one (fc_sharing_begin) */
 } fc_sharing;
 
 fc_sharing fc_share_work(const fc_stack *stack, const fc_batch *batch,
                          const fc_shape *shape, fc_pack_kind kind, ptrdiff_t total);
+void fc_sharing_begin(fc_sharing *sharing);
 /* The parts of fc_share_work: fn gets `parts` of them, or fewer, and then no team. */
 void fc_run_shared(fc_part_fn *fn, void *context, const fc_sharing *sharing,
                    int directions);

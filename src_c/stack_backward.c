@@ -368,6 +368,7 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
         fc_plan_split_rows(&saved.plan[d], scratch.sharing.row_parts, scratch.bound[d]);
     }
     size_t tasks = (size_t)(stack->directions * scratch.sharing.row_parts);
+    fc_sharing_begin(&scratch.sharing);
     for (int layer = stack->layers - 1; layer >= 0; layer--) {
         layer_job job = {
             .scratch = &scratch, .directions = stack->directions, .blas = io->blas};
@@ -385,11 +386,12 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
         if (job.pass[0].dtable) {
             for (ptrdiff_t i = 0; i < batch->x_rows; i++)
                 scratch.table_x[i] = job.pass[0].x.data + i * job.pass[0].x.row;
-            fc_run_parts(run_scatter, &job, scratch.sharing.threads);
+            fc_run_parts(run_scatter, &job, scratch.sharing.now);
         }
-        fc_run_parts(run_gradients, &job, scratch.sharing.threads);
+        fc_run_parts(run_gradients, &job, scratch.sharing.now);
         if (job.pass[0].dropout)
-            fc_run_parts(run_dropout, &job, scratch.sharing.threads);
+            fc_run_parts(run_dropout, &job, scratch.sharing.now);
     }
+    fc_call_ended();
     return FC_OK;
 }

@@ -146,6 +146,7 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
         fc_plan_split_rows(&saved.plan[d], scratch.sharing.row_parts, scratch.bound[d]);
     }
     size_t tasks = (size_t)(stack->directions * scratch.sharing.row_parts);
+    fc_sharing_begin(&scratch.sharing);
     for (int layer = 0; layer < stack->layers; layer++) {
         layer_job job = {.scratch = &scratch, .directions = stack->directions};
         for (int d = 0; d < stack->directions; d++) {
@@ -156,9 +157,10 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
             pass->table = layer ? NULL : scratch.table[d];
         }
         if (layer == 0 && batch->index)
-            fc_run_parts(run_table, &job, scratch.sharing.threads);
+            fc_run_parts(run_table, &job, scratch.sharing.now);
         memset(scratch.barrier, 0, tasks * sizeof *scratch.barrier);
         fc_run_shared(run_rows, &job, &scratch.sharing, stack->directions);
     }
+    fc_call_ended();
     return FC_OK;
 }
