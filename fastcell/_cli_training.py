@@ -41,6 +41,7 @@ class Settings:
     embedding_size: int = 64
     dropout: float = 0.0
     tie_weights: bool = False
+    precision: str = "float32"  # of the recurrent products
     sequence_length: int = 64
     batch_size: int = 32
     epochs: int | None = None
@@ -241,7 +242,7 @@ def _model(corpus: _Corpus) -> tuple[LanguageModel, Adam]:
         settings.tie_weights,
         seed=settings.seed,
         vocabulary=corpus.vocabulary,
-    )
+    ).to(settings.precision)
     return model, Adam(model.params, lr=settings.learning_rate)
 
 

@@ -219,6 +219,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_integer(1), help="(default: all cores)")
     parser.add_argument("--seed", type=_integer(0), help="(default: 0)")
     parser.add_argument(
+        "--precision",
+        choices=["float32", "bf16"],
+        help="of the recurrent products (default: float32)",
+    )
+    parser.add_argument(
         "-o", "--out", type=_path, help="where to (default: model.safetensors)"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
