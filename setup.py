@@ -32,7 +32,8 @@ if sanitizers := os.environ.get("FASTCELL_SANITIZE"):
     FLAGS += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer", "-g"]
     LINK += [f"-fsanitize={sanitizers}"]
 
-HEADERS = sorted(glob("src_c/**/*.[hc]", recursive=True))
+HEADERS = sorted([*glob("src_c/**/*.h", recursive=True), *glob("src_c/cells/*.c")])
+SOURCES = sorted(glob("src_c/**/*.[hc]", recursive=True))
 INCLUDED = ["fastcell/_core.pxd", *sorted(glob("fastcell/_core_*.pxi"))]
 
 
@@ -68,7 +69,7 @@ setup(
             extra_compile_args=["-O2", "-g0", "-pthread"],
             extra_link_args=LINK,
             libraries=["m"],
-            depends=HEADERS + INCLUDED,  # a changed library must be linked again
+            depends=SOURCES + INCLUDED,  # a changed library must be linked again
         ),
         Extension("fastcell._blas", ["fastcell/_blas.pyx"]),
     ],
