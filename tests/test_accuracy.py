@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from oracle import same_bits
-from tolerances import ULP
+from tolerances import ULP, ULP_FLOAT32
 
 from fastcell import _core
 
@@ -73,6 +73,18 @@ def test_functions_are_within_3_ulp(function, dtype, n, isa):
     errors = ulps(y, exact(function, x), dtype)
     worst = np.argmax(np.where(np.isnan(errors), np.inf, errors))
     assert errors[worst] <= ULP, (x[worst], y[worst])
+
+
+@pytest.mark.parametrize("function", ULP_FLOAT32)
+def test_float32_functions_are_as_exact_as_measured(function, isa):
+    # The binades from 2^-8 to 2^4; beyond them the functions are flat or overflow.
+    random = np.random.default_rng(1)
+    x = random.uniform(0.5, 1, (12, 50_000)) * 2.0 ** np.arange(-7, 5)[:, np.newaxis]
+    x = (x * random.choice([-1, 1], x.shape)).astype(f32).ravel()
+    y = _core.elementary(function, x)
+    errors = ulps(y, exact(function, x), f32)
+    worst = np.argmax(errors)
+    assert errors[worst] <= ULP_FLOAT32[function], (x[worst], y[worst])
 
 
 INF, NAN = np.inf, np.nan

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from mutations import MUTATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "fastcell"
@@ -302,6 +303,21 @@ def test_modules_are_short():
     for path in [*files(PACKAGE, *SOURCES), *files(CORE, ".c", ".h")]:
         lines = path.read_text().count("\n")
         assert lines <= 600, f"{path} has {lines} lines: two modules?"
+
+
+def test_the_list_of_mutations_is_that_of_the_script():
+    listed = re.findall(
+        r"^- (.+) \(`((?:src_c|fastcell)/\S+)`\)$",
+        (ROOT / "CONTRIBUTING.md").read_text(),
+        re.M,
+    )
+    assert sorted(listed) == sorted((what, file) for file, _, _, what in MUTATIONS)
+
+
+def test_every_mutation_finds_its_place():
+    for file, old, new, what in MUTATIONS:
+        assert (ROOT / file).read_text().count(old) == 1, f"{what}: stale"
+        assert old != new
 
 
 def test_every_test_file_is_found_by_pytest():

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -41,6 +42,35 @@ def test_results_and_gradients_do_not_depend_on_the_number_of_threads(
         for threads in (2, 3, 4, 7):
             set_threads(threads)
             assert all_same(everything(asked), expected), threads
+
+
+@pytest.mark.parametrize("B", [1, 2])
+@by_name
+def test_teams_that_share_the_units_do_not_change_the_results(
+    cell, B, isa, set_threads
+):
+    # Too few rows for the threads. Shares are of odd numbers of panels: with vectors of
+    # 16, 3 of 64 units backwards, and of an LSTM 9 of 16 units forwards.
+    made = problem(cell, T=60, B=B, I=20, H=137).as_float32()
+    set_threads(1)
+    expected = everything(made)
+    for threads in (2, 3):
+        set_threads(threads)
+        for _ in range(3):
+            assert all_same(everything(made), expected), threads
+
+
+@by_name
+def test_teams_of_more_members_than_cores_disband_and_go_on(cell, set_threads):
+    # They wait for one another's time slices, which ends a team after a few steps; the
+    # next is made after ten times as long.
+    made = problem(cell, T=60, B=1, I=20, H=500).as_float32()
+    set_threads(1)
+    expected = everything(made)
+    set_threads(4 * (os.cpu_count() or 1))
+    for _ in range(8):
+        assert all_same(everything(made), expected)
+        time.sleep(0.03)
 
 
 def test_the_gather_path_does_not_depend_on_the_number_of_threads(isa, set_threads):
