@@ -59,6 +59,7 @@ cdef extern from "fastcell.h" nogil:
         const void *c0
         const void *dropout
         int threads
+        int recompute
 
     ctypedef struct fc_output:
         void *y
@@ -84,6 +85,7 @@ cdef extern from "fastcell.h" nogil:
         void *dc0
         const fc_gradients *weights
         const fc_blas *blas
+        const void *packed_forward
 
     const char *fc_isa_name(int which)
     const char *fc_isa()

@@ -56,6 +56,7 @@ class Stack:
     def backward(
         self,
         packed: _Bytes,
+        packed_forward: _Bytes | None,
         call: Batch,
         dy: _Reals,
         dh: _Reals | None,
@@ -68,6 +69,7 @@ class Stack:
     ) -> None: ...
 
 class Batch:
+    recompute: bool
     @property
     def steps(self) -> int: ...
     @property

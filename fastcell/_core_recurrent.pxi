@@ -6,6 +6,7 @@ cdef class Batch:
     cdef readonly Py_ssize_t steps, rows
     cdef readonly object x, index, lengths, mask, reset, h0, c0, dropout
     cdef readonly int threads
+    cdef public bint recompute  # the gates, in backward: set before `saved` is made
     cdef const char *isa  # that `saved` is laid out for
 
     def __init__(
@@ -101,6 +102,7 @@ cdef class Stack:
         batch.steps = T
         batch.rows = B
         batch.threads = call.threads
+        batch.recompute = call.recompute
         batch.index = <const int32_t *> views.contiguous(call.index, 0, 4, T * B)
         if call.index is None:
             view = views.rows(call.x, 0, self.itemsize, T, B, self.stack.input_size)
@@ -177,9 +179,13 @@ cdef class Stack:
         give_scratch(scratch)
 
     def backward(
-        self, packed, Batch call, dy, dh, dc, dx, dh0, dc0, list gradients, saved
+        self, packed, packed_forward, Batch call, dy, dh, dc, dx, dh0, dc0,
+        list gradients, saved
     ):
-        """Fill dx, dh0, dc0 and add to the weight gradients; uses `saved` up."""
+        """Fill dx, dh0, dc0 and add to the weight gradients; uses `saved` up.
+
+        packed_forward may be None unless the gates are to be recomputed.
+        """
         cdef fc_batch batch
         cdef fc_backward_io io
         cdef size_t size
@@ -198,6 +204,8 @@ cdef class Stack:
         states = passes * batch.rows
         check(fc_pack_size(&self.stack, FC_PACK_BACKWARD, &size))
         weights = outputs.contiguous(packed, 0, 1, size)
+        check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
+        io.packed_forward = outputs.contiguous(packed_forward, 0, 1, size)
         view = outputs.rows(
             dy, 0, self.itemsize, batch.steps, batch.rows,
             self.stack.directions * self.out(),

@@ -36,12 +36,13 @@ static bool gemm(const fc_kernels *k, const fc_blas *blas, ptrdiff_t units,
     return true;
 }
 
-/* bias += the sums of d's columns. */
-static void add_bias(const fc_kernels *k, const fc_weight_gradient *g) {
+/* bias += the sums of d's columns, over the rows of a block. */
+static void add_bias(const fc_kernels *k, const fc_weight_gradient *g, ptrdiff_t first,
+                     ptrdiff_t rows) {
     for (int j = 0; j < g->gates; j++) {
         char *bias =
             (char *)g->bias + (size_t)(g->gate_order[j] * g->units) * k->real_size;
-        for (ptrdiff_t row = 0; row < g->rows; row++)
+        for (ptrdiff_t row = first; row < first + rows; row++)
             k->add(bias,
                    (const char *)g->d +
                        (size_t)(row * g->d_row + j * g->d_gate) * k->real_size,
@@ -59,7 +60,8 @@ void fc_weight_gradient_of(const fc_kernels *k, const fc_blas *blas,
     size_t row_bytes = (size_t)g->depth * k->real_size;
     ptrdiff_t block = k->gradient_block;
     bool fits = true;
-    for (ptrdiff_t row = 0; row < g->rows && fits; row += block) {
+    for (ptrdiff_t row = fc_last_block(g->rows, block); row >= 0 && fits;
+         row -= block) {
         ptrdiff_t rows = g->rows - row < block ? g->rows - row : block;
         for (ptrdiff_t i = 0; i < rows; i++)
             memcpy((char *)g->scratch + (size_t)i * row_bytes, g->x[row + i],
@@ -71,9 +73,9 @@ void fc_weight_gradient_of(const fc_kernels *k, const fc_blas *blas,
                         g->d_row,
                         (char *)g->out +
                             (size_t)(g->gate_order[j] * g->units) * row_bytes);
+        if (g->bias && fits)
+            add_bias(k, g, row, rows);
     }
     if (!fits) /* at the first block, before anything was added */
         k->weight_gradient(g);
-    else if (g->bias)
-        add_bias(k, g);
 }

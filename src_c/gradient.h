@@ -3,8 +3,9 @@
  * The packed product once more, with the rows of the batch as its depth: a block of
  * rows of x becomes panels, the same block of d is read transposed, in place (or copied
  * side by side first, where its rows would share a few sets of the cache), and the
- * tiles accumulate into the caller's gradient, block after block in the order of the
- * rows.  Splitting the units among threads changes no sum. */
+ * tiles accumulate into the caller's gradient, block after block from the last to the
+ * first: the order in which backward makes d where it holds but a part of it. Splitting
+ * the units among threads changes no sum. */
 #ifndef FC_GRADIENT_H
 #define FC_GRADIENT_H
 
@@ -144,7 +145,8 @@ static void weight_gradient(const fc_weight_gradient *g) {
     s->d = s->panels + x.vectors * V * FC_GRADIENT_DEPTH;
     x.data = s->panels;
 
-    for (ptrdiff_t row = 0; row < g->rows; row += FC_GRADIENT_DEPTH) {
+    for (ptrdiff_t row = fc_last_block(g->rows, FC_GRADIENT_DEPTH); row >= 0;
+         row -= FC_GRADIENT_DEPTH) {
         ptrdiff_t rows = g->rows - row;
         if (rows > FC_GRADIENT_DEPTH)
             rows = FC_GRADIENT_DEPTH;

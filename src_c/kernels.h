@@ -80,6 +80,11 @@ typedef struct fc_weight_gradient {
     void *scratch;
 } fc_weight_gradient;
 
+/* The first row of the last block of `rows`; blocks begin at multiples of `block`. */
+static inline ptrdiff_t fc_last_block(ptrdiff_t rows, ptrdiff_t block) {
+    return rows > 0 ? (rows - 1) / block * block : -1;
+}
+
 typedef struct fc_kernels {
     const char *isa;
     bool wants_blas; /* a good BLAS beats weight_gradient (docs/architecture.md) */

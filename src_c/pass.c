@@ -236,6 +236,8 @@ void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *mem
     if (cell->has_middle)
         memory->middle = fc_take2(arena, kept, (size_t)shape->padded, real);
     /* A second phase reads what the first saved, in inference too. */
-    if (plan->kept || cell->phases > 1)
-        memory->slots = fc_take2(arena, kept, (size_t)fc_slots_row(shape), real);
+    memory->slots_by_pair = plan->kept && !plan->recompute;
+    size_t slot_rows = memory->slots_by_pair ? kept : (size_t)plan->rows;
+    if (memory->slots_by_pair || cell->phases > 1)
+        memory->slots = fc_take2(arena, slot_rows, (size_t)fc_slots_row(shape), real);
 }

@@ -42,7 +42,9 @@ typedef struct fc_memory {
     char *h;      /* [states + 1][out_padded] */
     char *c;      /* [states + 1][padded], or NULL */
     char *middle; /* [total or rows][padded], or NULL */
-    char *slots;  /* [total or rows][slots][padded], or NULL */
+    char *slots;  /* [pairs from first_pair on, or rows][slots][padded], or NULL */
+    bool slots_by_pair;
+    ptrdiff_t first_pair;
 } fc_memory;
 
 void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *memory,
@@ -77,6 +79,13 @@ static inline ptrdiff_t fc_slots_row(const fc_shape *shape) {
 }
 static inline size_t fc_slots_bytes(const fc_shape *shape) {
     return fc_bytes(shape, fc_slots_row(shape));
+}
+
+/* The slots of pair p, of row `row`. */
+static inline char *fc_slots(const fc_shape *shape, const fc_memory *memory,
+                             ptrdiff_t p, ptrdiff_t row) {
+    ptrdiff_t at = memory->slots_by_pair ? p - memory->first_pair : row;
+    return memory->slots + (size_t)at * fc_slots_bytes(shape);
 }
 
 #endif

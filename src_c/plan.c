@@ -27,6 +27,7 @@ void fc_plan_layout(fc_plan *plan, fc_arena *arena, const fc_batch *batch,
     plan->rows = batch->rows;
     plan->total = total;
     plan->kept = kept;
+    plan->recompute = kept && batch->recompute;
     if (__builtin_add_overflow(batch->rows, kept ? total : batch->rows, &plan->states))
         arena->failed = true;
     plan->offset = fc_take(arena, (size_t)plan->steps + 1, sizeof *plan->offset);
@@ -94,10 +95,12 @@ void fc_plan_split_rows(const fc_plan *plan, int parts, ptrdiff_t *bound) {
         bound[part++] = plan->rows;
 }
 
-ptrdiff_t fc_plan_split_steps(const fc_plan *plan, int part, int parts) {
-    int64_t wanted = (int64_t)plan->total * part / parts;
-    ptrdiff_t s = 0;
-    while (s < plan->steps && plan->offset[s] < wanted)
+ptrdiff_t fc_plan_split_steps(const fc_plan *plan, ptrdiff_t begin, ptrdiff_t end,
+                              int part, int parts) {
+    int64_t first = plan->offset[begin];
+    int64_t wanted = first + (plan->offset[end] - first) * part / parts;
+    ptrdiff_t s = begin;
+    while (s < end && plan->offset[s] < wanted)
         s++;
-    return part == parts ? plan->steps : s;
+    return part == parts ? end : s;
 }

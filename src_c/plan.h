@@ -18,6 +18,7 @@ typedef struct fc_plan {
     ptrdiff_t steps, rows, total; /* total: active pairs */
     ptrdiff_t states;             /* slots but the zero one, which is number `states` */
     bool reverse, kept;
+    bool recompute;    /* of what is kept, not the gates */
     int64_t *offset;   /* [steps + 1] first p of each step */
     int32_t *row;      /* [total] */
     int64_t *previous; /* [total] state slot read by p */
@@ -62,7 +63,8 @@ ptrdiff_t fc_plan_find(const fc_plan *plan, ptrdiff_t begin, ptrdiff_t end,
 /* Cut the rows into `parts` ranges of like work: bound[0] = 0 .. bound[parts] = rows.
  */
 void fc_plan_split_rows(const fc_plan *plan, int parts, ptrdiff_t *bound);
-/* Cut the steps likewise. */
-ptrdiff_t fc_plan_split_steps(const fc_plan *plan, int part, int parts);
+/* Cut the steps begin .. end-1 likewise: where a part begins. */
+ptrdiff_t fc_plan_split_steps(const fc_plan *plan, ptrdiff_t begin, ptrdiff_t end,
+                              int part, int parts);
 
 #endif

@@ -57,12 +57,12 @@ static char *input_row(const fc_pass *pass, ptrdiff_t t, ptrdiff_t row) {
 
 /* Input parts of the steps from s on that fit one chunk, of the member's units; returns
  * the step after. */
-static ptrdiff_t make_input_parts(const fc_pass *pass, ptrdiff_t s, ptrdiff_t first,
-                                  ptrdiff_t last, const fc_loop_scratch *scratch,
-                                  fc_team team) {
+static ptrdiff_t make_input_parts(const fc_pass *pass, ptrdiff_t s, ptrdiff_t end_step,
+                                  ptrdiff_t first, ptrdiff_t last,
+                                  const fc_loop_scratch *scratch, fc_team team) {
     const fc_plan *plan = pass->plan;
     ptrdiff_t columns = fc_input_columns(&pass->shape), count = 0;
-    for (; s < plan->steps; s++) {
+    for (; s < end_step; s++) {
         ptrdiff_t begin, end, t = fc_time(plan, s);
         pairs_of(plan, s, first, last, &begin, &end);
         if (count + end - begin > scratch->capacity)
@@ -137,7 +137,7 @@ static void run_step(const fc_pass *pass, ptrdiff_t s, ptrdiff_t begin, ptrdiff_
         if (memory->middle)
             middle[i] = memory->middle + (size_t)kept * c_row;
         if (memory->slots)
-            saved[i] = memory->slots + (size_t)kept * fc_slots_bytes(shape);
+            saved[i] = fc_slots(shape, memory, p, plan->row[p]);
     }
     fc_tile tile = {
         .rows = end - begin,
@@ -172,7 +172,7 @@ static void run_step(const fc_pass *pass, ptrdiff_t s, ptrdiff_t begin, ptrdiff_
     }
     fc_units out = output_units(shape, team);
     ptrdiff_t t = fc_time(plan, s);
-    for (ptrdiff_t p = begin; p < end; p++)
+    for (ptrdiff_t p = begin; p < end && pass->y.data; p++)
         emit(pass, t, plan->row[p], h[p - begin], out);
 }
 
@@ -214,6 +214,34 @@ static void get_final(const fc_plan *plan, const char *states, ptrdiff_t state_r
                (size_t)to_row);
 }
 
+bool fc_pass_steps(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
+                   ptrdiff_t begin_step, ptrdiff_t end_step,
+                   const fc_loop_scratch *scratch, fc_team *team) {
+    ptrdiff_t chunk_end = begin_step, done = 0;
+    for (ptrdiff_t s = begin_step; s < end_step; s++) {
+        if (s == chunk_end) {
+            chunk_end =
+                make_input_parts(pass, s, end_step, first, last, scratch, *team);
+            done = 0;
+        }
+        ptrdiff_t begin, end;
+        pairs_of(pass->plan, s, first, last, &begin, &end);
+        if (begin < end)
+            run_step(pass, s, begin, end, scratch->input + done, scratch, last - first,
+                     *team);
+        done += end - begin;
+        if (pass->batch->mask && pass->y.data)
+            emit_masked(pass, s, first, last, scratch->now, *team);
+        int members = fc_barrier_last(team->barrier, team->part, team->parts);
+        if (members < team->parts)
+            chunk_end = s + 1; /* the input parts of the others' units are to be made */
+        team->parts = members;
+        if (members == 0)
+            return false;
+    }
+    return true;
+}
+
 void fc_pass_forward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
                      const fc_loop_scratch *scratch, fc_team team) {
     const fc_shape *shape = &pass->shape;
@@ -222,7 +250,6 @@ void fc_pass_forward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
     ptrdiff_t c_row = (ptrdiff_t)fc_bytes(shape, shape->padded);
     ptrdiff_t out = (ptrdiff_t)fc_bytes(shape, shape->out);
     ptrdiff_t units = (ptrdiff_t)fc_bytes(shape, shape->units);
-    ptrdiff_t rows = last - first;
 
     if (team.part == 0) {
         set_padded(pass->memory.h, h_row, pass->h0, out, first, last);
@@ -233,27 +260,8 @@ void fc_pass_forward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
     for (ptrdiff_t row = first; row < last; row++)
         scratch->now[row - first] = row;
     fc_barrier_wait(team.barrier, team.part, team.parts);
-
-    for (ptrdiff_t s = 0, chunk_end = 0, done = 0; s < plan->steps; s++) {
-        if (s == chunk_end) {
-            chunk_end = make_input_parts(pass, s, first, last, scratch, team);
-            done = 0;
-        }
-        ptrdiff_t begin, end;
-        pairs_of(plan, s, first, last, &begin, &end);
-        if (begin < end)
-            run_step(pass, s, begin, end, scratch->input + done, scratch, rows, team);
-        done += end - begin;
-        if (pass->batch->mask)
-            emit_masked(pass, s, first, last, scratch->now, team);
-        int members = fc_barrier_last(team.barrier, team.part, team.parts);
-        if (members == 0)
-            return;
-        if (members < team.parts)
-            chunk_end = s + 1; /* the input parts of the others' units are to be made */
-        team.parts = members;
-    }
-    if (team.part > 0)
+    if (!fc_pass_steps(pass, first, last, 0, plan->steps, scratch, &team) ||
+        team.part > 0)
         return;
     get_final(plan, pass->memory.h, h_row, pass->h, out, first, last);
     if (pass->memory.c)

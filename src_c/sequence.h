@@ -68,8 +68,15 @@ void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chu
  * its own. */
 void fc_pass_forward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
                      const fc_loop_scratch *scratch, fc_team team);
+/* Forward's steps begin .. end-1 alone, from states that are there.  False where the
+ * team has disbanded and the member is not the one that goes on. */
+bool fc_pass_steps(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
+                   ptrdiff_t begin, ptrdiff_t end, const fc_loop_scratch *scratch,
+                   fc_team *team);
+/* Backward through steps end-1 .. begin: all, or some at a time, from the last. */
 void fc_pass_backward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
-                      const fc_loop_scratch *scratch, fc_team team);
+                      ptrdiff_t begin, ptrdiff_t end, const fc_loop_scratch *scratch,
+                      fc_team team);
 
 /* table rows first .. last-1: the input part of each row of x. */
 void fc_pass_table(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,

@@ -65,7 +65,7 @@ static void run_step_backward(const fc_pass *pass, ptrdiff_t begin, ptrdiff_t en
         }
         if (memory->middle)
             dmiddle[i] = pass->state_dmiddle + row * c_row;
-        saved[i] = memory->slots + (size_t)p * fc_slots_bytes(shape);
+        saved[i] = fc_slots(shape, memory, p, plan->row[p]);
     }
     fc_back_tile tile = {
         .rows = end - begin,
@@ -128,6 +128,7 @@ static void cut_at_resets(const fc_pass *pass, ptrdiff_t t, ptrdiff_t first,
 }
 
 void fc_pass_backward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
+                      ptrdiff_t begin_step, ptrdiff_t end_step,
                       const fc_loop_scratch *scratch, fc_team team) {
     const fc_shape *shape = &pass->shape;
     const fc_plan *plan = pass->plan;
@@ -136,13 +137,13 @@ void fc_pass_backward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
     ptrdiff_t out = (ptrdiff_t)fc_bytes(shape, shape->out);
     ptrdiff_t units = (ptrdiff_t)fc_bytes(shape, shape->units);
 
-    if (team.part == 0) {
+    if (team.part == 0 && end_step == plan->steps) {
         set_rows(pass->state_dh, h_row, pass->dh, out, first, last);
         if (pass->memory.c)
             set_rows(pass->state_dc, c_row, pass->dc, units, first, last);
     }
     fc_barrier_wait(team.barrier, team.part, team.parts);
-    for (ptrdiff_t s = plan->steps - 1; s >= 0; s--) {
+    for (ptrdiff_t s = end_step - 1; s >= begin_step; s--) {
         ptrdiff_t begin =
             fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], first);
         ptrdiff_t end = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], last);
@@ -155,7 +156,7 @@ void fc_pass_backward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
             cut_at_resets(pass, fc_time(plan, s), first, last, team);
     }
     fc_barrier_wait(team.barrier, team.part, team.parts);
-    if (team.part > 0)
+    if (team.part > 0 || begin_step > 0)
         return;
     get_rows(pass->dh0, out, pass->state_dh, h_row, first, last);
     if (pass->memory.c)

@@ -1,31 +1,10 @@
 /* Backward, layer by layer from the last: the time loops of both directions, rows
- * shared out; then the gradients of inputs and weights as large products over all
- * pairs, steps and units shared out.  Every sum runs in one order for any number of
- * threads. */
+ * shared out; then the gradients of inputs and weights (stack_gradients.c). */
 #include <string.h>
 
-#include "blas.h"
-#include "stack.h"
+#include "stack_gradients.h"
 
-/* Rows of all pairs of one direction, as pointers. */
-typedef struct pair_rows {
-    const void **x, **h_prev, **middle;
-} pair_rows;
-
-struct fc_backward_scratch {
-    fc_sharing sharing;
-    ptrdiff_t *bound[FC_MAX_DIRECTIONS];
-    fc_loop_scratch *loop; /* [directions * row_parts * members] */
-    fc_barrier *barrier;   /* [directions * row_parts] */
-    char *state_dh[FC_MAX_DIRECTIONS], *state_dc[FC_MAX_DIRECTIONS],
-        *state_dmiddle[FC_MAX_DIRECTIONS];
-    pair_rows pairs[FC_MAX_DIRECTIONS];
-    char *between; /* gradient of a layer's input, then of the layer below's output */
-    char *dtable[FC_MAX_DIRECTIONS];
-    const void **table_x; /* rows of x behind the index */
-    char *gradient;       /* [threads][gradient_bytes] */
-    size_t gradient_bytes;
-};
+enum { GATE_PAIRS = 1024 }; /* whose gates are made again at a time */
 
 void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
                                 const fc_stack *stack, const fc_batch *batch,
@@ -39,7 +18,10 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
     widest = widest > shape.in ? widest : shape.in;
     widest = widest > shape.units ? widest : shape.units;
 
-    s->sharing = fc_share_work(stack, batch, &shape, FC_PACK_BACKWARD, total);
+    fc_stack shared = *stack;
+    if (batch->recompute) /* one direction after the other */
+        shared.directions = 1;
+    s->sharing = fc_share_work(&shared, batch, &shape, FC_PACK_BACKWARD, total);
     fc_plan plan = {.steps = batch->steps, .rows = batch->rows, .total = total};
     for (int d = 0; d < stack->directions; d++) {
         s->bound[d] =
@@ -56,19 +38,33 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
     }
     s->table_x =
         batch->index ? fc_take(arena, (size_t)batch->x_rows, sizeof(void *)) : NULL;
-    size_t tasks = (size_t)(stack->directions * s->sharing.row_parts);
+    size_t tasks = (size_t)(shared.directions * s->sharing.row_parts);
     size_t loops = tasks * (size_t)s->sharing.members;
     s->barrier = fc_take(arena, tasks, sizeof *s->barrier);
     s->loop = fc_take(arena, loops, sizeof *s->loop);
     size_t operand_bytes = fc_operand_bytes(&shape, stack->directions);
     for (size_t i = 0; i < loops; i++) {
         fc_loop_scratch loop;
-        fc_loop_scratch_layout(&shape, &plan, false, operand_bytes,
+        fc_loop_scratch_layout(&shape, &plan, batch->recompute, operand_bytes,
                                s->loop ? &s->loop[i] : &loop, arena);
     }
-    if (stack->layers > 1)
-        s->between = fc_take2(arena, (size_t)(batch->steps * batch->rows),
-                              (size_t)(stack->directions * shape.out), real);
+    /* Two, where one direction's dx would overwrite the other's dy. */
+    int betweens = stack->layers == 1                          ? 0
+                   : batch->recompute && stack->directions > 1 ? 2
+                                                               : 1;
+    for (int i = 0; i < betweens; i++)
+        s->between[i] = fc_take2(arena, (size_t)(batch->steps * batch->rows),
+                                 (size_t)(stack->directions * shape.out), real);
+    if (betweens == 1)
+        s->between[1] = s->between[0];
+    if (batch->recompute) {
+        s->gate_pairs = batch->rows > GATE_PAIRS ? batch->rows : GATE_PAIRS;
+        s->gates = fc_take2(arena, (size_t)(s->gate_pairs + shape.k->gradient_block), 1,
+                            fc_slots_bytes(&shape));
+        s->table = batch->index ? fc_take2(arena, (size_t)batch->x_rows,
+                                           (size_t)fc_input_columns(&shape), real)
+                                : NULL;
+    }
     s->gradient_bytes = shape.k->trains ? shape.k->weight_gradient_scratch(widest) : 0;
     if (s->gradient_bytes < operand_bytes) /* the products of dx use it too */
         s->gradient_bytes = operand_bytes;
@@ -77,211 +73,88 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
     s->gradient = fc_take(arena, (size_t)s->sharing.threads, s->gradient_bytes);
 }
 
-typedef struct layer_job {
-    const fc_backward_scratch *scratch;
-    int directions;
-    fc_pass pass[FC_MAX_DIRECTIONS];
-    const fc_gradients *gradients; /* [directions], or NULL */
-    const fc_blas *blas;
-} layer_job;
-
 /* With fewer parts than were planned, each is alone in its team. */
 static void run_rows(void *context, int part, int parts) {
-    const layer_job *job = context;
+    const fc_layer_job *job = context;
     const fc_backward_scratch *s = job->scratch;
     int rows = s->sharing.row_parts, tasks = job->directions * rows, members = 1;
     if (parts > 1 && parts == tasks * s->sharing.members)
         members = s->sharing.members;
     for (int task = part / members; task < tasks; task += parts / members) {
-        const fc_pass *pass = &job->pass[task / rows];
-        const ptrdiff_t *bound = s->bound[task / rows] + task % rows;
+        int d = job->first + task / rows;
+        const ptrdiff_t *bound = s->bound[d] + task % rows;
         fc_team team = {part % members, members, &s->barrier[task]};
-        fc_pass_backward(pass, bound[0], bound[1], &s->loop[task * members + team.part],
+        const fc_loop_scratch *loop = &s->loop[task * members + team.part];
+        if (job->forward && !fc_pass_steps(job->forward, bound[0], bound[1], job->begin,
+                                           job->end, loop, &team))
+            continue;
+        fc_pass_backward(&job->pass[d], bound[0], bound[1], job->begin, job->end, loop,
                          team);
     }
 }
 
-/* The input part's gradients of pair p. */
-static char *x_gradients(const fc_pass *pass, ptrdiff_t p) {
-    const fc_shape *shape = &pass->shape;
-    return pass->memory.slots + (size_t)p * fc_slots_bytes(shape) +
-           fc_bytes(shape, shape->cell->x_slot * shape->padded);
+static void run_chunk(fc_layer_job *job) {
+    const fc_backward_scratch *s = job->scratch;
+    size_t tasks = (size_t)(job->directions * s->sharing.row_parts);
+    memset(s->barrier, 0, tasks * sizeof *s->barrier);
+    fc_run_shared(run_rows, job, &s->sharing, job->directions);
+    if (job->pass[0].dtable)
+        fc_run_parts(fc_scatter, job, s->sharing.now);
+    fc_run_parts(fc_pair_gradients, job, s->sharing.now);
 }
 
-static void *part_scratch(const layer_job *job, int part) {
-    return job->scratch->gradient + (size_t)part * job->scratch->gradient_bytes;
+static void run_table(void *context, int part, int parts) {
+    const fc_layer_job *job = context;
+    const fc_pass *forward = job->forward;
+    ptrdiff_t rows = forward->batch->x_rows;
+    fc_pass_table(forward, rows * part / parts, rows * (part + 1) / parts,
+                  job->scratch->gradient + (size_t)part * job->scratch->gradient_bytes);
 }
 
-/* dx (+)= rows a . W, a block of rows at a time. */
-typedef struct row_block {
-    const void *a[128];
-    void *out[128];
-    ptrdiff_t count;
-    void *scratch;
-} row_block;
-
-static void flush(row_block *block, const fc_pass *pass, bool accumulate) {
-    fc_product product = {.a = block->a,
-                          .out = block->out,
-                          .rows = block->count,
-                          .columns = pass->shape.in,
-                          .accumulate = accumulate,
-                          .scratch = block->scratch};
-    pass->shape.k->product(&pass->packed.x, &product);
-    block->count = 0;
-}
-
-static void push(row_block *block, const fc_pass *pass, bool accumulate, const void *a,
-                 void *out) {
-    block->a[block->count] = a;
-    block->out[block->count++] = out;
-    if (block->count == 128)
-        flush(block, pass, accumulate);
-}
-
-/* dx of the part's times: the forward direction writes, the reverse one adds. */
-static void input_gradient(const layer_job *job, int part, int parts) {
-    const fc_pass *pass = &job->pass[0];
+/* One direction of a layer whose gates were not kept: chunks of steps from the last;
+ * in each, forward once more, from the states, then backward.  The weight gradients of
+ * a block of pairs are due when its first pair has been reached; the pairs before that
+ * are moved to where the next chunk's end. */
+static void run_direction(const fc_layer_job *layer_job, const fc_stack *stack,
+                          const void *packed_forward, int layer, int d) {
+    const fc_backward_scratch *s = layer_job->scratch;
+    fc_layer_job job = *layer_job;
+    fc_pass *pass = &job.pass[d], forward = *pass;
     const fc_plan *plan = pass->plan;
-    ptrdiff_t first = fc_plan_split_steps(plan, part, parts);
-    ptrdiff_t last = fc_plan_split_steps(plan, part + 1, parts);
-    if (plan->total < plan->steps * plan->rows)
-        for (ptrdiff_t t = first; t < last; t++)
-            for (ptrdiff_t row = 0; row < plan->rows; row++)
-                memset(fc_at(&pass->dx, t, row), 0,
-                       fc_bytes(&pass->shape, pass->shape.in));
-    for (int d = 0; d < job->directions; d++) {
-        row_block block = {.scratch = part_scratch(job, part)};
-        pass = &job->pass[d];
-        plan = pass->plan;
-        for (ptrdiff_t t = first; t < last; t++) {
-            ptrdiff_t s = fc_time(plan, t); /* its own inverse */
-            for (ptrdiff_t p = plan->offset[s]; p < plan->offset[s + 1]; p++)
-                push(&block, pass, d > 0, x_gradients(pass, p),
-                     fc_at(&pass->dx, t, plan->row[p]));
-        }
-        flush(&block, pass, d > 0);
+    size_t slots = fc_slots_bytes(&pass->shape);
+    ptrdiff_t block = pass->shape.k->gradient_block;
+
+    job.first = d;
+    job.directions = 1;
+    job.forward = &forward;
+    fc_packed_of(stack, FC_PACK_FORWARD, packed_forward, layer, d, &forward.packed);
+    forward.y.data = NULL;
+    forward.table = pass->dtable ? s->table : NULL;
+    if (forward.table)
+        fc_run_parts(run_table, &job, s->sharing.now);
+    pass->memory.slots = s->gates;
+    pass->memory.slots_by_pair = true;
+    pass->memory.first_pair = job.low = plan->total;
+    for (job.end = plan->steps;; job.end = job.begin) {
+        ptrdiff_t after = pass->memory.first_pair;
+        job.high = job.low;
+        job.begin = job.end;
+        while (job.begin > 0 && after - plan->offset[job.begin - 1] <= s->gate_pairs)
+            job.begin--;
+        ptrdiff_t first = plan->offset[job.begin];
+        job.low = job.begin ? (first + block - 1) / block * block : 0;
+        job.low = job.low < job.high ? job.low : job.high;
+        memmove(s->gates + (size_t)(after - first) * slots, s->gates,
+                (size_t)(job.high - after) * slots);
+        pass->memory.first_pair = first;
+        forward.memory = pass->memory;
+        run_chunk(&job);
+        if (job.begin == 0)
+            return;
     }
 }
 
-/* The same where x is indexed: gate gradients are already summed per row of x. */
-static void table_gradient(const layer_job *job, int part, int parts) {
-    ptrdiff_t rows = job->pass[0].batch->x_rows;
-    for (int d = 0; d < job->directions; d++) {
-        row_block block = {.scratch = part_scratch(job, part)};
-        const fc_pass *pass = &job->pass[d];
-        size_t columns = fc_bytes(&pass->shape, fc_input_columns(&pass->shape));
-        for (ptrdiff_t row = rows * part / parts; row < rows * (part + 1) / parts;
-             row++)
-            push(&block, pass, d > 0, pass->dtable + (size_t)row * columns,
-                 pass->dx.data + row * pass->dx.row);
-        flush(&block, pass, d > 0);
-    }
-}
-
-/* Share [0, n) among parts at multiples of `grain`. */
-static ptrdiff_t share(ptrdiff_t n, ptrdiff_t grain, int part, int parts) {
-    ptrdiff_t grains = (n + grain - 1) / grain, at = grains * part / parts * grain;
-    return at < n ? at : n;
-}
-
-static void weight_gradients(const layer_job *job, int d, int part, int parts) {
-    const fc_pass *pass = &job->pass[d];
-    const fc_shape *shape = &pass->shape;
-    const fc_cell *cell = shape->cell;
-    const fc_gradients *out = &job->gradients[d];
-    const pair_rows *pairs = &job->scratch->pairs[d];
-    ptrdiff_t lanes = shape->k->lanes;
-    fc_weight_gradient g = {
-        .d = pass->dtable ? pass->dtable : x_gradients(pass, 0),
-        .d_row = pass->dtable ? fc_input_columns(shape) : fc_slots_row(shape),
-        .d_gate = shape->padded,
-        .x = pass->dtable ? job->scratch->table_x : pairs->x,
-        .rows = pass->dtable ? pass->batch->x_rows : pass->plan->total,
-        .depth = shape->in,
-        .gates = cell->gates,
-        .gate_order = cell->x_gate,
-        .units = shape->units,
-        .first_unit = share(shape->units, lanes, part, parts),
-        .last_unit = share(shape->units, lanes, part + 1, parts),
-        .out = out->w_ih,
-        .bias = out->b_ih,
-        .scratch = part_scratch(job, part),
-    };
-    fc_weight_gradient_of(shape->k, job->blas, &g);
-    for (int i = 0; i < cell->phases; i++) {
-        const fc_phase *phase = &cell->phase[i];
-        unsigned char order[FC_MAX_GATES];
-        for (int j = 0; j < phase->gates; j++)
-            order[j] = (unsigned char)(phase->first_gate + j);
-        g.d = pass->memory.slots + fc_bytes(shape, phase->slot * shape->padded);
-        g.d_row = fc_slots_row(shape);
-        g.x = phase->from_middle ? pairs->middle : pairs->h_prev;
-        g.rows = pass->plan->total;
-        g.depth = fc_operand_units(shape, phase);
-        g.gates = phase->gates;
-        g.gate_order = order;
-        g.units = fc_phase_units(shape, phase);
-        g.first_unit = share(g.units, lanes, part, parts);
-        g.last_unit = share(g.units, lanes, part + 1, parts);
-        g.out = phase->projects ? out->w_hr : out->w_hh;
-        g.bias = phase->projects ? NULL : out->b_hh;
-        fc_weight_gradient_of(shape->k, job->blas, &g);
-    }
-}
-
-static void run_gradients(void *context, int part, int parts) {
-    const layer_job *job = context;
-    if (job->pass[0].dx.data) {
-        if (job->pass[0].dtable)
-            table_gradient(job, part, parts);
-        else
-            input_gradient(job, part, parts);
-    }
-    bool blas = fc_uses_blas(job->pass[0].shape.k, job->blas);
-    if (!job->gradients || (blas && part > 0))
-        return;
-    for (int d = 0; d < job->directions; d++)
-        weight_gradients(job, d, part, blas ? 1 : parts);
-}
-
-/* dtable[index] += the input part's gradients: columns shared out, pairs in order. */
-static void run_scatter(void *context, int part, int parts) {
-    const layer_job *job = context;
-    for (int d = 0; d < job->directions; d++) {
-        const fc_pass *pass = &job->pass[d];
-        const fc_shape *shape = &pass->shape;
-        const fc_batch *batch = pass->batch;
-        const fc_plan *plan = pass->plan;
-        ptrdiff_t columns = fc_input_columns(shape);
-        ptrdiff_t first = share(columns, shape->k->lanes, part, parts);
-        ptrdiff_t count = share(columns, shape->k->lanes, part + 1, parts) - first;
-        size_t row_bytes = fc_bytes(shape, columns), skip = fc_bytes(shape, first);
-        for (ptrdiff_t i = 0; i < batch->x_rows; i++)
-            memset(pass->dtable + (size_t)i * row_bytes + skip, 0,
-                   fc_bytes(shape, count));
-        for (ptrdiff_t s = 0; s < plan->steps; s++) {
-            const int32_t *index = batch->index + fc_time(plan, s) * batch->rows;
-            for (ptrdiff_t p = plan->offset[s]; p < plan->offset[s + 1]; p++)
-                shape->k->add(pass->dtable + (size_t)index[plan->row[p]] * row_bytes +
-                                  skip,
-                              x_gradients(pass, p) + skip, count);
-        }
-    }
-}
-
-static void run_dropout(void *context, int part, int parts) {
-    const layer_job *job = context;
-    const fc_pass *pass = &job->pass[0];
-    ptrdiff_t steps = pass->plan->steps, first = steps * part / parts;
-    size_t skip = (size_t)(first * pass->dx.step);
-    ptrdiff_t count =
-        (steps * (part + 1) / parts - first) * pass->plan->rows * pass->shape.in;
-    pass->shape.k->multiply(pass->dx.data + skip, pass->dx.data + skip,
-                            pass->dropout + skip, count);
-}
-
-static void point_at_pairs(const fc_pass *pass, pair_rows *pairs) {
+static void point_at_pairs(const fc_pass *pass, fc_pair_rows *pairs) {
     const fc_shape *shape = &pass->shape;
     const fc_plan *plan = pass->plan;
     for (ptrdiff_t s = 0; s < plan->steps; s++) {
@@ -306,8 +179,11 @@ static void set_pass(fc_pass *pass, const fc_stack *stack, const fc_batch *batch
     size_t h_at = index * (size_t)batch->rows * out,
            c_at = index * (size_t)batch->rows * units;
     ptrdiff_t real = (ptrdiff_t)shape->k->real_size;
-    fc_array below = {s->between, (ptrdiff_t)saved->between_row * batch->rows,
+    fc_array below = {s->between[layer & 1],
+                      (ptrdiff_t)saved->between_row * batch->rows,
                       (ptrdiff_t)saved->between_row};
+    fc_array above = below;
+    above.data = s->between[!(layer & 1)];
 
     pass->plan = &saved->plan[direction];
     pass->batch = batch;
@@ -315,7 +191,7 @@ static void set_pass(fc_pass *pass, const fc_stack *stack, const fc_batch *batch
         layer ? fc_saved_between(saved, batch, layer - 1)
               : (fc_array){(char *)batch->x, batch->x_step * real, batch->x_row * real};
     pass->dy = layer < stack->layers - 1
-                   ? below
+                   ? above
                    : (fc_array){(char *)io->dy, io->dy_step * real, io->dy_row * real};
     if (pass->dy.data)
         pass->dy.data += (size_t)direction * out;
@@ -349,8 +225,8 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
         return status;
     if (!fc_kernels_of(stack->dtype)->trains)
         return FC_BAD_ARGUMENT;
-    if (!packed || !io || !saved_memory || !scratch_memory ||
-        (fc_reads_x(batch, total) && !batch->x) ||
+    if (!packed || !io || (batch->recompute && !io->packed_forward) || !saved_memory ||
+        !scratch_memory || (fc_reads_x(batch, total) && !batch->x) ||
         (batch->steps && batch->rows && !io->dy))
         return FC_BAD_ARGUMENT;
     for (int i = 0; io->weights && i < stack->layers * stack->directions; i++)
@@ -367,10 +243,9 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
         saved.plan[d].reverse = d == 1;
         fc_plan_split_rows(&saved.plan[d], scratch.sharing.row_parts, scratch.bound[d]);
     }
-    size_t tasks = (size_t)(stack->directions * scratch.sharing.row_parts);
     fc_sharing_begin(&scratch.sharing);
     for (int layer = stack->layers - 1; layer >= 0; layer--) {
-        layer_job job = {
+        fc_layer_job job = {
             .scratch = &scratch, .directions = stack->directions, .blas = io->blas};
         if (io->weights)
             job.gradients = io->weights + layer * stack->directions;
@@ -381,16 +256,23 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
             set_pass(pass, stack, batch, io, &saved, &scratch, layer, d);
             point_at_pairs(pass, &scratch.pairs[d]);
         }
-        memset(scratch.barrier, 0, tasks * sizeof *scratch.barrier);
-        fc_run_shared(run_rows, &job, &scratch.sharing, stack->directions);
-        if (job.pass[0].dtable) {
-            for (ptrdiff_t i = 0; i < batch->x_rows; i++)
-                scratch.table_x[i] = job.pass[0].x.data + i * job.pass[0].x.row;
-            fc_run_parts(run_scatter, &job, scratch.sharing.now);
+        bool indexed = job.pass[0].dtable;
+        for (ptrdiff_t i = 0; indexed && i < batch->x_rows; i++)
+            scratch.table_x[i] = job.pass[0].x.data + i * job.pass[0].x.row;
+        if (indexed)
+            fc_run_parts(fc_clear_table, &job, scratch.sharing.now);
+        if (batch->recompute) {
+            for (int d = 0; d < stack->directions; d++)
+                run_direction(&job, stack, io->packed_forward, layer, d);
+        } else {
+            job.end = batch->steps;
+            job.high = total;
+            run_chunk(&job);
         }
-        fc_run_parts(run_gradients, &job, scratch.sharing.now);
+        if (indexed)
+            fc_run_parts(fc_table_gradients, &job, scratch.sharing.now);
         if (job.pass[0].dropout)
-            fc_run_parts(run_dropout, &job, scratch.sharing.now);
+            fc_run_parts(fc_input_dropout, &job, scratch.sharing.now);
     }
     fc_call_ended();
     return FC_OK;

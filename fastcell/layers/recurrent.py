@@ -174,6 +174,7 @@ class Recurrent(Module):
         lengths: Any = None,
         mask: Any = None,
         reset: Any = None,
+        memory_budget: int | None = None,
     ) -> tuple[np.ndarray, Any, Saved]:
         """Run the layer for training.
 
@@ -192,6 +193,11 @@ class Recurrent(Module):
             means it.
         reset : array of bool, shaped as mask, optional
             Where True the state is set to zero before the step.
+        memory_budget : int, optional
+            Most bytes that `saved` may hold. Where it would hold more, it keeps the
+            states and not the gates, and backward makes the gates again, some steps at
+            a time: a third of the memory of an LSTM, for the time of one more forward.
+            All results have the same bits. Default: no limit.
 
         Returns
         -------
@@ -207,7 +213,8 @@ class Recurrent(Module):
         TypeError
             If a dtype is not as said above.
         ValueError
-            If a shape is not, or a length is out of range.
+            If a shape is not, or a length is out of range, or even the states alone
+            exceed the memory budget.
         RuntimeError
             If the layer is quantized to 8 bits.
         """
@@ -217,7 +224,18 @@ class Recurrent(Module):
         call, layout = self._batch(x, state, lengths, mask, reset, masks)
         version, packed = self._packed(False)
         size = self._stack.saved_size(call)
-        memory = self._spare.take(size)
+        budget = memory_budget
+        if budget is not None:
+            budget = integer("memory_budget", budget, minimum=0)
+            if size > budget:
+                call.recompute = True
+                size = self._stack.saved_size(call)
+            if size > budget:
+                raise ValueError(
+                    f"memory_budget must be at least {size} bytes for this batch; "
+                    f"got {budget}"
+                )
+        memory = self._spare.take(size, budget)
         y, state = self._run(call, layout, packed, memory)
         return y, state, Saved(self._stack, call, memory, layout, version)
 
@@ -283,6 +301,7 @@ class Recurrent(Module):
         grads = {n: np.zeros(s, self.dtype) for n, s in self._shapes().items()}
         self._stack.backward(
             packed,
+            self._packed(False)[1] if call.recompute else None,
             call,
             rows_of(layout.to_core(dy)),
             dh,

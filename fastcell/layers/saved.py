@@ -51,13 +51,16 @@ class SpareMemory:
     def __init__(self) -> None:
         self._spare: list[Any] = []
 
-    def take(self, size: int) -> Any:
-        """Return the spare memory if it is large enough, or fresh memory."""
+    def take(self, size: int, most: int | None = None) -> Any:
+        """Return the spare memory if it is of `size` to `most` bytes, or fresh memory."""
         try:
             memory = self._spare.pop()  # by one thread only
         except IndexError:
             return _core.aligned_empty(size)
-        return memory if len(memory) >= size else _core.aligned_empty(size)
+        if len(memory) < size or (most is not None and len(memory) > most):
+            del memory  # before the fresh memory is there
+            return _core.aligned_empty(size)
+        return memory
 
     def give(self, memory: Any) -> None:
         """Keep this memory in place of what was spare."""

@@ -118,6 +118,9 @@ typedef struct fc_batch {
     const void *h0, *c0;
     const void *dropout;
     int threads; /* >= 1; the same for the size queries and the calls */
+    /* Not 0: `saved` keeps states but no gates, which is a third of it for an LSTM;
+     * fc_backward makes the gates again, some steps at a time, with the same bits. */
+    int recompute;
 } fc_batch;
 
 FC_API fc_status fc_saved_size(const fc_stack *stack, const fc_batch *batch,
@@ -159,6 +162,7 @@ typedef struct fc_backward_io {
     void *dh0, *dc0;
     const fc_gradients *weights; /* [L D] */
     const fc_blas *blas;
+    const void *packed_forward; /* needed to recompute, else NULL */
 } fc_backward_io;
 
 FC_API fc_status fc_backward(const fc_stack *stack, const void *packed_backward,

@@ -218,7 +218,8 @@ static void get_section(fc_dtype dtype, section s, void *memory, double *g) {
 }
 
 static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype,
-                         const fc_blas *blas, void *saved, outcome *o) {
+                         const fc_blas *blas, const void *packed_forward, void *saved,
+                         outcome *o) {
     fc_stack stack;
     fc_gradients gradients[MOST_PASSES];
     size_t bytes, real = real_size(dtype);
@@ -250,7 +251,8 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
                          .dh0 = dh0,
                          .dc0 = p->has_c ? dc0 : NULL,
                          .weights = gradients,
-                         .blas = blas};
+                         .blas = blas,
+                         .packed_forward = packed_forward};
     CHECK_OK(fc_scratch_size(&stack, batch, 2, &bytes));
     void *scratch = take(bytes, 29);
     CHECK_OK(fc_backward(&stack, packed, batch, &io, saved, scratch));
@@ -274,6 +276,8 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
 
 void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
               outcome *o) {
+    bool recompute =
+        kind == GRADIENTS_RECOMPUTED || kind == GRADIENTS_RECOMPUTED_BY_BLAS;
     fc_stack stack;
     size_t bytes, real = real_size(dtype);
     void *packed = pack_weights(p, dtype, FC_PACK_FORWARD, &stack, threads);
@@ -302,7 +306,8 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
                       .h0 = h0,
                       .c0 = c0,
                       .dropout = dropout,
-                      .threads = threads};
+                      .threads = threads,
+                      .recompute = recompute};
     fc_output output = {y.data, y.step, y.row, h, p->has_c ? c : NULL};
     void *saved = NULL;
     if (kind != INFERENCE) {
@@ -315,11 +320,11 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
     grid_get(p, dtype, &y, o->y);
     doubles_of(dtype, h, p->h_count, o->h);
     doubles_of(dtype, c, p->c_count, o->c);
-    release(packed); /* backward has its own */
     release(scratch);
     if (kind >= GRADIENTS)
-        run_backward(p, &batch, dtype, kind == GRADIENTS ? NULL : &slow_blas, saved, o);
-    void *all[] = {x.data, y.data, h0, c0, h, c, dropout, saved};
+        run_backward(p, &batch, dtype, kind < GRADIENTS_BY_BLAS ? NULL : &slow_blas,
+                     recompute ? packed : NULL, saved, o);
+    void *all[] = {packed, x.data, y.data, h0, c0, h, c, dropout, saved};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         release(all[i]);
 }

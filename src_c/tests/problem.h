@@ -62,7 +62,14 @@ outcome outcome_new(const problem *p);
 void outcome_free(outcome *o);
 
 /* Only forward without saved; with saved; and backward too, without a BLAS or with. */
-typedef enum run_kind { INFERENCE, TRAINING, GRADIENTS, GRADIENTS_BY_BLAS } run_kind;
+typedef enum run_kind {
+    INFERENCE,
+    TRAINING,
+    GRADIENTS,
+    GRADIENTS_RECOMPUTED, /* the gates made again, not kept */
+    GRADIENTS_BY_BLAS,
+    GRADIENTS_RECOMPUTED_BY_BLAS,
+} run_kind;
 
 /* By the core.  All memory is of exactly the size asked for, at odd addresses where
  * that is allowed, full of NaN before, and watched.  Values that do not exist (past a

@@ -163,6 +163,8 @@ static void test_problem(const spec *s, const char *name, int threads) {
             CHECK_CLOSE(sampled, wanted, n, gradient_tolerance[d]);
             run_core(&p, dtype, threads, INFERENCE, &other);
             check_same_outcome(&p, &got, &other, false);
+            run_core(&p, dtype, threads, GRADIENTS_RECOMPUTED, &other);
+            check_same_outcome(&p, &got, &other, true);
             if (threads > 1) {
                 run_core(&p, dtype, threads, GRADIENTS, &other);
                 check_same_outcome(&p, &got, &other, true);
@@ -223,6 +225,44 @@ static void test_teams(const char *cell) {
         s.steps = 60;
         seed(700 + i);
         test_problem(&s, "a team", 4);
+    }
+}
+
+/* So many pairs that the gates are made again in several chunks, whose ends are no
+ * multiples of the blocks of weight gradients. */
+static void test_recompute(const char *cell) {
+    static const spec sets[] = {
+        {.layers = 2, .directions = 2, .rows = 7, .lengths = true, .dropout = true},
+        {.layers = 1, .directions = 1, .rows = 9, .index = true, .mask = true},
+        {.layers = 2, .directions = 1, .rows = 13, .reset = true},
+    };
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        spec s = sets[i];
+        s.cell = cell;
+        s.in = 3;
+        s.hidden = 9;
+        s.proj = 4;
+        s.steps = 400;
+        seed(500 + i);
+        problem p;
+        problem_make(&p, &s);
+        outcome kept = outcome_new(&p), made = outcome_new(&p);
+        FOR_EACH_ISA(isa) {
+            for (int d = 0; d < 2; d++) {
+                describe_case(&p, "recompute", isa, (fc_dtype)d);
+                run_core(&p, (fc_dtype)d, 1, GRADIENTS, &kept);
+                for (int threads = 1; threads <= 3; threads += 2) {
+                    run_core(&p, (fc_dtype)d, threads, GRADIENTS_RECOMPUTED, &made);
+                    check_same_outcome(&p, &kept, &made, true);
+                }
+                run_core(&p, (fc_dtype)d, 1, GRADIENTS_BY_BLAS, &kept);
+                run_core(&p, (fc_dtype)d, 1, GRADIENTS_RECOMPUTED_BY_BLAS, &made);
+                check_same_outcome(&p, &kept, &made, true);
+            }
+        }
+        outcome_free(&kept);
+        outcome_free(&made);
+        problem_free(&p);
     }
 }
 
@@ -412,6 +452,7 @@ int main(int count, char **arguments) {
         test_small_problems(name);
         test_threads(name);
         test_teams(name);
+        test_recompute(name);
         test_empty(name);
         test_row_alone(name);
         test_not_finite(name, NAN);

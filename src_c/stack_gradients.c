@@ -1,0 +1,214 @@
+/* Each sum runs in one order, whatever the number of threads and the chunks of steps:
+ * units are shared out, not the sums over pairs, and pairs follow from the last to the
+ * first, in blocks that begin at multiples of the kernel's block. */
+#include "stack_gradients.h"
+
+#include <string.h>
+
+/* The input part's gradients of pair p. */
+static char *x_gradients(const fc_pass *pass, ptrdiff_t p) {
+    const fc_shape *shape = &pass->shape;
+    return fc_slots(shape, &pass->memory, p, 0) +
+           fc_bytes(shape, shape->cell->x_slot * shape->padded);
+}
+
+static void *part_scratch(const fc_layer_job *job, int part) {
+    return job->scratch->gradient + (size_t)part * job->scratch->gradient_bytes;
+}
+
+/* dx (+)= rows a . W, a block of rows at a time. */
+typedef struct row_block {
+    const void *a[128];
+    void *out[128];
+    ptrdiff_t count;
+    void *scratch;
+} row_block;
+
+static void flush(row_block *block, const fc_pass *pass, bool accumulate) {
+    fc_product product = {.a = block->a,
+                          .out = block->out,
+                          .rows = block->count,
+                          .columns = pass->shape.in,
+                          .accumulate = accumulate,
+                          .scratch = block->scratch};
+    pass->shape.k->product(&pass->packed.x, &product);
+    block->count = 0;
+}
+
+static void push(row_block *block, const fc_pass *pass, bool accumulate, const void *a,
+                 void *out) {
+    block->a[block->count] = a;
+    block->out[block->count++] = out;
+    if (block->count == 128)
+        flush(block, pass, accumulate);
+}
+
+/* dx of the part's times: the forward direction writes, the reverse one adds. */
+static void input_gradient(const fc_layer_job *job, int part, int parts) {
+    const fc_pass *leader = &job->pass[job->first];
+    const fc_plan *plan = leader->plan;
+    ptrdiff_t first = fc_plan_split_steps(plan, job->begin, job->end, part, parts);
+    ptrdiff_t last = fc_plan_split_steps(plan, job->begin, job->end, part + 1, parts);
+    if (job->first == 0 && plan->total < plan->steps * plan->rows)
+        for (ptrdiff_t t = first; t < last; t++) /* the forward direction's steps */
+            for (ptrdiff_t row = 0; row < plan->rows; row++)
+                memset(fc_at(&leader->dx, t, row), 0,
+                       fc_bytes(&leader->shape, leader->shape.in));
+    for (int d = job->first; d < job->first + job->directions; d++) {
+        row_block block = {.scratch = part_scratch(job, part)};
+        const fc_pass *pass = &job->pass[d];
+        for (ptrdiff_t s = first; s < last; s++) {
+            ptrdiff_t t = fc_time(plan, s);
+            ptrdiff_t own = fc_time(pass->plan, t); /* its own inverse */
+            for (ptrdiff_t p = pass->plan->offset[own]; p < pass->plan->offset[own + 1];
+                 p++)
+                push(&block, pass, d > 0, x_gradients(pass, p),
+                     fc_at(&pass->dx, t, pass->plan->row[p]));
+        }
+        flush(&block, pass, d > 0);
+    }
+}
+
+/* Share [0, n) among parts at multiples of `grain`. */
+static ptrdiff_t share(ptrdiff_t n, ptrdiff_t grain, int part, int parts) {
+    ptrdiff_t grains = (n + grain - 1) / grain, at = grains * part / parts * grain;
+    return at < n ? at : n;
+}
+
+/* A part's units of a gradient, of which d, x, out and bias are set. */
+static void run_gradient(const fc_layer_job *job, const fc_pass *pass,
+                         fc_weight_gradient *g, int part, int parts) {
+    const fc_kernels *k = pass->shape.k;
+    bool blas = fc_uses_blas(k, job->blas);
+    if (blas && part > 0)
+        return;
+    if (blas)
+        parts = 1;
+    g->d_gate = pass->shape.padded;
+    g->first_unit = share(g->units, k->lanes, part, parts);
+    g->last_unit = share(g->units, k->lanes, part + 1, parts);
+    g->scratch = part_scratch(job, part);
+    fc_weight_gradient_of(k, job->blas, g);
+}
+
+static void weight_gradients(const fc_layer_job *job, int d, int part, int parts) {
+    const fc_pass *pass = &job->pass[d];
+    const fc_shape *shape = &pass->shape;
+    const fc_cell *cell = shape->cell;
+    const fc_gradients *out = &job->gradients[d];
+    const fc_pair_rows *pairs = &job->scratch->pairs[d];
+    fc_weight_gradient g = {.d_row = fc_slots_row(shape), .rows = job->high - job->low};
+    if (g.rows == 0)
+        return;
+    if (!pass->dtable) {
+        g.d = x_gradients(pass, job->low);
+        g.x = pairs->x + job->low;
+        g.depth = shape->in;
+        g.gates = cell->gates;
+        g.gate_order = cell->x_gate;
+        g.units = shape->units;
+        g.out = out->w_ih;
+        g.bias = out->b_ih;
+        run_gradient(job, pass, &g, part, parts);
+    }
+    for (int i = 0; i < cell->phases; i++) {
+        const fc_phase *phase = &cell->phase[i];
+        unsigned char order[FC_MAX_GATES];
+        for (int j = 0; j < phase->gates; j++)
+            order[j] = (unsigned char)(phase->first_gate + j);
+        g.d = fc_slots(shape, &pass->memory, job->low, 0) +
+              fc_bytes(shape, phase->slot * shape->padded);
+        g.x = (phase->from_middle ? pairs->middle : pairs->h_prev) + job->low;
+        g.depth = fc_operand_units(shape, phase);
+        g.gates = phase->gates;
+        g.gate_order = order;
+        g.units = fc_phase_units(shape, phase);
+        g.out = phase->projects ? out->w_hr : out->w_hh;
+        g.bias = phase->projects ? NULL : out->b_hh;
+        run_gradient(job, pass, &g, part, parts);
+    }
+}
+
+void fc_pair_gradients(void *context, int part, int parts) {
+    const fc_layer_job *job = context;
+    const fc_pass *pass = &job->pass[job->first];
+    if (pass->dx.data && !pass->dtable)
+        input_gradient(job, part, parts);
+    for (int d = job->first; job->gradients && d < job->first + job->directions; d++)
+        weight_gradients(job, d, part, parts);
+}
+
+void fc_clear_table(void *context, int part, int parts) {
+    const fc_layer_job *job = context;
+    for (int d = job->first; d < job->first + job->directions; d++) {
+        const fc_pass *pass = &job->pass[d];
+        size_t row_bytes = fc_bytes(&pass->shape, fc_input_columns(&pass->shape));
+        ptrdiff_t rows = pass->batch->x_rows, first = rows * part / parts,
+                  last = rows * (part + 1) / parts;
+        memset(pass->dtable + (size_t)first * row_bytes, 0,
+               (size_t)(last - first) * row_bytes);
+    }
+}
+
+/* dtable[index] += the input part's gradients: columns shared out, pairs in order. */
+void fc_scatter(void *context, int part, int parts) {
+    const fc_layer_job *job = context;
+    for (int d = job->first; d < job->first + job->directions; d++) {
+        const fc_pass *pass = &job->pass[d];
+        const fc_shape *shape = &pass->shape;
+        const fc_plan *plan = pass->plan;
+        ptrdiff_t columns = fc_input_columns(shape);
+        ptrdiff_t first = share(columns, shape->k->lanes, part, parts);
+        ptrdiff_t count = share(columns, shape->k->lanes, part + 1, parts) - first;
+        size_t row_bytes = fc_bytes(shape, columns), skip = fc_bytes(shape, first);
+        for (ptrdiff_t s = job->end - 1; s >= job->begin; s--) {
+            const int32_t *index =
+                pass->batch->index + fc_time(plan, s) * pass->batch->rows;
+            for (ptrdiff_t p = plan->offset[s + 1] - 1; p >= plan->offset[s]; p--)
+                shape->k->add(pass->dtable + (size_t)index[plan->row[p]] * row_bytes +
+                                  skip,
+                              x_gradients(pass, p) + skip, count);
+        }
+    }
+}
+
+void fc_table_gradients(void *context, int part, int parts) {
+    const fc_layer_job *job = context;
+    ptrdiff_t rows = job->pass[0].batch->x_rows;
+    for (int d = 0; d < job->directions; d++) {
+        const fc_pass *pass = &job->pass[d];
+        const fc_shape *shape = &pass->shape;
+        row_block block = {.scratch = part_scratch(job, part)};
+        size_t columns = fc_bytes(shape, fc_input_columns(shape));
+        ptrdiff_t first = pass->dx.data ? rows * part / parts : 0,
+                  last = pass->dx.data ? rows * (part + 1) / parts : 0;
+        for (ptrdiff_t row = first; row < last; row++)
+            push(&block, pass, d > 0, pass->dtable + (size_t)row * columns,
+                 pass->dx.data + row * pass->dx.row);
+        flush(&block, pass, d > 0);
+        if (!job->gradients)
+            continue;
+        fc_weight_gradient g = {.d = pass->dtable,
+                                .d_row = fc_input_columns(shape),
+                                .rows = rows,
+                                .x = job->scratch->table_x,
+                                .depth = shape->in,
+                                .gates = shape->cell->gates,
+                                .gate_order = shape->cell->x_gate,
+                                .units = shape->units,
+                                .out = job->gradients[d].w_ih,
+                                .bias = job->gradients[d].b_ih};
+        run_gradient(job, pass, &g, part, parts);
+    }
+}
+
+void fc_input_dropout(void *context, int part, int parts) {
+    const fc_layer_job *job = context;
+    const fc_pass *pass = &job->pass[0];
+    ptrdiff_t steps = pass->plan->steps, first = steps * part / parts;
+    size_t skip = (size_t)(first * pass->dx.step);
+    ptrdiff_t count =
+        (steps * (part + 1) / parts - first) * pass->plan->rows * pass->shape.in;
+    pass->shape.k->multiply(pass->dx.data + skip, pass->dx.data + skip,
+                            pass->dropout + skip, count);
+}

@@ -1,0 +1,54 @@
+/* The products of backward that follow the time loop: gradients of inputs and weights.
+ */
+#ifndef FC_STACK_GRADIENTS_H
+#define FC_STACK_GRADIENTS_H
+
+#include "blas.h"
+#include "stack.h"
+
+/* Rows of all pairs of one direction, as pointers. */
+typedef struct fc_pair_rows {
+    const void **x, **h_prev, **middle;
+} fc_pair_rows;
+
+struct fc_backward_scratch {
+    fc_sharing sharing;
+    ptrdiff_t *bound[FC_MAX_DIRECTIONS];
+    fc_loop_scratch *loop; /* [directions * row_parts * members] */
+    fc_barrier *barrier;   /* [directions * row_parts] */
+    char *state_dh[FC_MAX_DIRECTIONS], *state_dc[FC_MAX_DIRECTIONS],
+        *state_dmiddle[FC_MAX_DIRECTIONS];
+    fc_pair_rows pairs[FC_MAX_DIRECTIONS];
+    char
+        *between[2]; /* gradient of a layer's input, then of the layer below's output */
+    char *dtable[FC_MAX_DIRECTIONS];
+    const void **table_x; /* rows of x behind the index */
+    char *gradient;       /* [threads][gradient_bytes] */
+    size_t gradient_bytes;
+    /* to recompute */
+    ptrdiff_t gate_pairs; /* pairs of one chunk of steps */
+    char *gates; /* the slots of a chunk's pairs, and of those of a begun block */
+    char *table; /* input parts of the rows behind the index */
+};
+
+/* One layer, or one chunk of steps of one of its directions. */
+typedef struct fc_layer_job {
+    const fc_backward_scratch *scratch;
+    int first, directions; /* first .. first+directions-1 */
+    fc_pass pass[FC_MAX_DIRECTIONS];
+    const fc_pass *forward; /* to recompute: the pass as forward sees it; or NULL */
+    ptrdiff_t begin, end;   /* steps */
+    ptrdiff_t low, high;    /* pairs whose weight gradients are due */
+    const fc_gradients *gradients; /* [directions], or NULL */
+    const fc_blas *blas;
+} fc_layer_job;
+
+/* Part functions; context: a layer job.  Gradients of inputs and weights from pairs, */
+void fc_pair_gradients(void *context, int part, int parts);
+/* or, with an index: clear dtable, add the pairs to it, and from it in the end. */
+void fc_clear_table(void *context, int part, int parts);
+void fc_scatter(void *context, int part, int parts);
+void fc_table_gradients(void *context, int part, int parts);
+void fc_input_dropout(void *context, int part, int parts);
+
+#endif
