@@ -61,6 +61,29 @@ cdef extern from "fastcell.h" nogil:
         int threads
         int recompute
 
+    ctypedef struct fc_description:
+        const char *isa
+        int native
+        int lanes
+        int group
+        int threads
+        int small
+        int loop_threads
+        int row_parts
+        int members
+        Py_ssize_t rows
+        Py_ssize_t vectors
+        int tile_rows
+        int tile_vectors
+        int tile_panels
+        size_t weight_bytes
+        size_t packed_bytes
+        size_t recurrent_bytes
+        size_t saved_bytes
+        size_t scratch_bytes
+        double flop
+        double recurrent_flop
+
     ctypedef struct fc_output:
         void *y
         Py_ssize_t y_step
@@ -101,6 +124,7 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_pack(const fc_stack *, fc_pack_kind, const fc_weights *, void *, int)
     fc_status fc_saved_size(const fc_stack *, const fc_batch *, size_t *)
     fc_status fc_scratch_size(const fc_stack *, const fc_batch *, int, size_t *)
+    fc_status fc_describe(const fc_stack *, const fc_batch *, int, fc_description *)
     fc_status fc_forward(const fc_stack *, const void *, const fc_batch *,
                          const fc_output *, void *, void *)
     fc_status fc_backward(const fc_stack *, const void *, const fc_batch *,

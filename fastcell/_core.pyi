@@ -21,6 +21,29 @@ class _CpuInfo(TypedDict):
     isa: str
     compiler: str
 
+class _Description(TypedDict):
+    isa: str
+    native: int
+    lanes: int
+    group: int
+    threads: int
+    small: int
+    loop_threads: int
+    row_parts: int
+    members: int
+    rows: int
+    vectors: int
+    tile_rows: int
+    tile_vectors: int
+    tile_panels: int
+    weight_bytes: int
+    packed_bytes: int
+    recurrent_bytes: int
+    saved_bytes: int
+    scratch_bytes: int
+    flop: float
+    recurrent_flop: float
+
 def aligned_empty(size: int, zeroed: bool = False) -> _Bytes: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
@@ -44,6 +67,9 @@ class Stack:
         self, backward: bool, weights: list[_PassArrays], threads: int
     ) -> _Bytes: ...
     def saved_size(self, call: Batch) -> int: ...
+    def describe(
+        self, steps: int, rows: int, threads: int, training: int
+    ) -> _Description: ...
     def forward(
         self,
         packed: _Bytes,

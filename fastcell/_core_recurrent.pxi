@@ -139,6 +139,22 @@ cdef class Stack:
         check(fc_saved_size(&self.stack, &batch, &size))
         return size
 
+    def describe(self, Py_ssize_t steps, Py_ssize_t rows, int threads, int training):
+        """Return how a batch would be computed: fc_description, as a dict.
+
+        training: 0 inference, 1 forward that keeps for backward, 2 backward.
+        """
+        cdef fc_batch batch
+        cdef fc_description description
+        memset(&batch, 0, sizeof(batch))
+        batch.steps = steps
+        batch.rows = rows
+        batch.threads = threads
+        check(fc_describe(&self.stack, &batch, training, &description))
+        found = dict(description)
+        found["isa"] = description.isa.decode()
+        return found
+
     def forward(self, packed, Batch call, y, h, c, saved):
         """Fill y (T, B, D P) and the final states; with `saved`, keep for backward."""
         cdef fc_batch batch

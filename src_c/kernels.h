@@ -85,8 +85,14 @@ static inline ptrdiff_t fc_last_block(ptrdiff_t rows, ptrdiff_t block) {
     return rows > 0 ? (rows - 1) / block * block : -1;
 }
 
+/* A tile: rows by vectors by panels of accumulators. */
+typedef struct fc_tile_shape {
+    int rows, vectors, panels;
+} fc_tile_shape;
+
 typedef struct fc_kernels {
     const char *isa;
+    bool native;     /* narrow operands are multiplied by one instruction */
     bool wants_blas; /* a good BLAS beats weight_gradient (docs/architecture.md) */
     int lanes;
     size_t real_size;
@@ -94,6 +100,8 @@ typedef struct fc_kernels {
     int cell_count;
     void (*product)(const fc_panels *, const fc_product *);
     void (*step)(const fc_panels *, const fc_step_job *);
+    /* The first tile of either, for at least one row. */
+    fc_tile_shape (*tile_shape)(const fc_panels *, ptrdiff_t rows);
     void (*weight_gradient)(const fc_weight_gradient *);
     size_t (*weight_gradient_scratch)(ptrdiff_t depth); /* bytes */
     ptrdiff_t gradient_block;               /* rows of x that its scratch holds */

@@ -243,6 +243,14 @@ static void next_operands(fc_operands *operands, const fc_panels *w,
 #endif
 }
 
+static fc_tile_shape tile_shape(const fc_panels *w, ptrdiff_t rows) {
+#if defined(FC_NARROW)
+    rows = rows < FC_OPERAND_ROWS ? rows : FC_OPERAND_ROWS;
+#endif
+    fc_run run = next_run(w, 0, rows);
+    return (fc_tile_shape){next_rows(rows, w->width), run.width, run.panels};
+}
+
 FC_INLINE void run_tile(const fc_panels *w, const fc_run *run, int rows,
                         const fc_operands *operands, ptrdiff_t row, bool accumulate,
                         void *const *out, ptrdiff_t column) {

@@ -129,6 +129,40 @@ FC_API fc_status fc_saved_size(const fc_stack *stack, const fc_batch *batch,
 FC_API fc_status fc_scratch_size(const fc_stack *stack, const fc_batch *batch,
                                  int training, size_t *bytes);
 
+/* How the core will compute a batch: the decisions that the size queries and the calls
+ * take, told beforehand. */
+typedef struct fc_description {
+    const char *isa;  /* of the kernels in use */
+    int native;       /* 1: an instruction multiplies the narrow operands themselves */
+    int lanes, group; /* reals of a vector; numbers in one operand: 2 bf16, 4 int8 */
+    int threads;      /* that take part in the products over all steps */
+    int small;        /* 1: shared only while the pool is awake, else by one thread */
+    /* The time loop: D directions, each in ranges of rows, each range with a team whose
+     * members share the units of every step.  With more ranges than threads, and then
+     * without teams, a thread takes several. */
+    int loop_threads, row_parts, members;
+    /* The largest share of a step: rows and vectors of columns of the recurrent product
+     * (of the first phase), cut into tiles of tile_rows by tile_vectors vectors by
+     * tile_panels panels.  Tiles at the edges are smaller.  0 where there are no rows.
+     */
+    ptrdiff_t rows, vectors;
+    int tile_rows, tile_vectors, tile_panels;
+    size_t weight_bytes;    /* as given, all layers, with biases */
+    size_t packed_bytes;    /* for this call, all layers */
+    size_t recurrent_bytes; /* packed, of one layer and direction: read in every step */
+    size_t saved_bytes;     /* 0 for inference */
+    size_t scratch_bytes;
+    /* Multiplications and additions of the products, all layers, of active steps, in
+     * real units and not in padded ones: all of them, and those with R (and W_hr).
+     * Gates are not counted; what backward makes again (recompute) is. */
+    double flop, recurrent_flop;
+} fc_description;
+
+/* training: 0 inference, 1 forward with saved, 2 backward.  Of the batch's arrays only
+ * lengths and mask are read. */
+FC_API fc_status fc_describe(const fc_stack *stack, const fc_batch *batch, int training,
+                             fc_description *description);
+
 /* y: element (t, b, j) at y[t * y_step + b * y_row + j], j < D P.  h, c: final states,
  * NULL where not wanted.  saved: NULL for inference. */
 typedef struct fc_output {

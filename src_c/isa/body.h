@@ -73,12 +73,16 @@ const fc_kernels FC_PASTE(FC_ISA, FC_KIND) = {
 #if defined(FC_PORTABLE) && !defined(FC_NARROW)
     .wants_blas = true,
 #endif
+#if defined(FC_NATIVE)
+    .native = true,
+#endif
     .lanes = V,
     .real_size = sizeof(real),
     .cells = fc_registry,
     .cell_count = sizeof fc_registry / sizeof *fc_registry,
     .product = product,
     .step = step,
+    .tile_shape = tile_shape,
 #if defined(FC_OPERANDS_INT8)
     .scales = true,
 #else
