@@ -1,4 +1,4 @@
-"""The command line: ``fastcell demo``, ``train``, ``sample`` and ``info``.
+"""The command line: ``fastcell demo``, ``train``, ``sample``, ``bench`` and others.
 
 Results go to stdout, progress and errors to stderr. What a user can get wrong ends
 with one line, ``fastcell: error: ...``, and exit code 2; an interrupted run with 128
@@ -11,7 +11,7 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 PROGRAM = "fastcell"
@@ -137,6 +137,23 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     _add_sample(command("sample", _sample, "Let a trained model write."))
+    _add_bench(
+        command(
+            "bench",
+            _bench,
+            "Measure fastcell on this machine, as a Markdown table. Ctrl-C ends it, "
+            "and what was measured until then stands.",
+        )
+    )
+    _add_explain(
+        command(
+            "explain",
+            _explain,
+            "Show how a layer is computed, and why it takes so long. Decisions of the "
+            "core, memory, FLOP, and the time: predicted from probes of this machine, "
+            "and measured.",
+        )
+    )
     command("info", _info, "Show CPU, instruction sets, BLAS, threads and versions.")
     return parser
 
@@ -255,6 +272,90 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_integer(1), help="(default: all cores)")
 
 
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    from fastcell._cli_bench import MODES
+    from fastcell._cli_measure import CELLS
+
+    parser.add_argument(
+        "--cells", type=_list(_one_of(CELLS)), help="such as lstm,gru (default: all)"
+    )
+    parser.add_argument(
+        "--shapes",
+        type=_list(_shape),
+        help="TxBxH or TxBxIxH, such as 100x8x256,28x128x28x128; the mode step takes "
+        "those with T = B = 1 (default: a grid)",
+    )
+    parser.add_argument(
+        "--modes", type=_list(_one_of(MODES)), help=f"(default: {','.join(MODES)})"
+    )
+    parser.add_argument(
+        "--threads",
+        type=_list(_integer(1)),
+        help="such as 1,2 (default: 1 and the number of cores)",
+    )
+    _add_precision(parser)
+    parser.add_argument(
+        "--seconds", type=_number(above=0), help="for each figure (default: 0.5)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="few shapes, 0.1 s for each figure"
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", type=_path, help="write the figures there too"
+    )
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    from fastcell._cli_measure import CELLS
+
+    parser.add_argument("--cell", type=_one_of(CELLS), help="(default: lstm)")
+    parser.add_argument(
+        "--shape", type=_shape, required=True, help="TxBxH or TxBxIxH, as 100x32x256"
+    )
+    parser.add_argument("--layers", type=_integer(1), help="(default: 1)")
+    parser.add_argument("--bidirectional", action="store_true", help="both directions")
+    parser.add_argument("--threads", type=_integer(1), help="(default: all cores)")
+    _add_precision(parser)
+    parser.add_argument(
+        "--train", action="store_true", help="forward and backward, not inference"
+    )
+
+
+def _add_precision(parser: argparse.ArgumentParser) -> None:
+    from fastcell._cli_measure import PRECISIONS
+
+    parser.add_argument(
+        "--precision",
+        type=_one_of(PRECISIONS),
+        help="float32, bf16 or int8 (default: float32)",
+    )
+
+
+def _one_of(names: Iterable[str]) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(
+                f"must be one of {', '.join(names)}; got {text!r}"
+            )
+        return text
+
+    return convert
+
+
+def _list(convert: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """Values joined by commas, each once."""
+    return lambda text: list(dict.fromkeys(convert(part) for part in text.split(",")))
+
+
+def _shape(text: str) -> Any:
+    from fastcell._cli_measure import parse_shape
+
+    try:
+        return parse_shape(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _integer(minimum: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
         try:
@@ -333,6 +434,18 @@ def _sample(given: dict[str, Any]) -> int:
     )
     print(f"{given.get('prompt', '')}{text}")
     return 0
+
+
+def _bench(given: dict[str, Any]) -> int:
+    from fastcell._cli_bench import bench
+
+    return bench(given)
+
+
+def _explain(given: dict[str, Any]) -> int:
+    from fastcell._cli_explain import explain
+
+    return explain(given)
 
 
 def _info(given: dict[str, Any]) -> int:

@@ -1,0 +1,301 @@
+r"""``fastcell explain``: what the core decides about a layer, and why it takes so long.
+
+The time is predicted from probes that this machine makes at that moment with the core's
+own kernels:
+
+F
+    FLOP per second: a dense product whose weights stay in the first-level cache; of
+    bf16 and int8, which have no dense layer, one step of many rows of the same cell
+    with 256 units, less the time of the gates.
+b
+    Bytes of R per second: single-row steps over an R of as many bytes as a thread reads
+    in each step, less the time of the gates. What a single row waits for its few
+    accumulators is in it.
+g
+    Seconds of a unit's gates in forward: its sigmoids and tanh, each timed by element.
+    Of backward only the LSTM's one tanh counts.
+
+All are those of one thread, the best of a few blocks. With n rows and 1/m of the units
+(m: members of a team) for each thread, k ranges of rows for each thread, L layers and S
+threads,
+
+.. math::
+    \text{loop} &= L k T \left(\max(2 G H^2 n / m F,\; r / m b) + n H g / m\right) \\
+    \text{forward} &= \text{loop} + \text{input FLOP} / S F \\
+    \text{backward} &= \text{loop} + (2 \cdot \text{input FLOP} + \text{recurrent FLOP})
+                       / S F
+
+where r are the bytes of the packed R. Calls, barriers, reading x and writing y are left
+out, and so is what few rows lose against F. Where threads share a core or other
+programs have it, the measured time is that much longer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import fastcell
+from fastcell import _core
+from fastcell._cli_measure import (
+    CELLS,
+    Layer,
+    Shape,
+    cores,
+    duration,
+    kernels,
+    measure,
+    number,
+)
+from fastcell.layers.recurrent import MOST_LAYERS
+
+_PROBE_SECONDS = 0.06
+_SECONDS = 0.5
+
+#: Sigmoids and tanh of a unit and step, forward; backward's only transcendental is the
+#: LSTM's tanh(c), computed again.
+_FUNCTIONS = {"lstm": (3, 2), "gru": (2, 1), "rnn": (0, 1)}
+_BACKWARD_FUNCTIONS = {"lstm": (0, 1), "gru": (0, 0), "rnn": (0, 0)}
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Rates of one thread: FLOP/s, bytes of R per second; seconds per element."""
+
+    flop: float
+    read: float
+    sigmoid: float
+    tanh: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Seconds of a call, or of several after one another."""
+
+    products: float  # multiply-adds of all steps at once
+    compute: float  # multiply-adds of the time loop
+    read: float  # reading R in the time loop
+    gates: float
+
+    @property
+    def seconds(self) -> float:
+        """The whole: of multiply-adds and reading, which overlap, the longer."""
+        return self.products + max(self.compute, self.read) + self.gates
+
+    @property
+    def bound(self) -> str:
+        """What rules the time loop."""
+        if self.gates > max(self.compute, self.read):
+            return "the gates"
+        if self.read > self.compute:
+            return "reading R in every step"
+        return "multiply-adds"
+
+
+def predict(layer: Layer, d: Any, training: int, probes: Probes) -> Prediction:
+    """Return the time of one call, by the formula at the head of this file.
+
+    Parameters
+    ----------
+    layer : Layer
+    d : dict
+        Its `fc_description` for the same `training`: 0, 1 or, for backward, 2.
+    training : int
+    probes : Probes
+    """
+    T, B, _, H = layer.shape
+    tasks = layer.directions * d["row_parts"] * d["members"]
+    turns = layer.layers * math.ceil(tasks / d["loop_threads"]) * T
+    loop_flop = d["recurrent_flop"] / (2 if training == 2 else 1)
+    step_flop = loop_flop / (layer.layers * layer.directions * T)
+    share = d["rows"] / B / d["members"]
+    functions = _BACKWARD_FUNCTIONS if training == 2 else _FUNCTIONS
+    sigmoids, tanhs = functions[layer.cell]
+    gates = B * H * share * (sigmoids * probes.sigmoid + tanhs * probes.tanh)
+    threads = d["threads"] if training == 2 else d["loop_threads"]
+    return Prediction(
+        products=(d["flop"] - loop_flop) / threads / probes.flop,
+        compute=turns * step_flop * share / probes.flop,
+        read=turns * d["recurrent_bytes"] / d["members"] / probes.read,
+        gates=turns * gates,
+    )
+
+
+def probe(layer: Layer, members: int) -> Probes:
+    """Measure this machine with one thread; `members` share the R of a step."""
+    before = fastcell.get_num_threads()
+    fastcell.set_num_threads(1)
+    try:
+        sigmoid, tanh = _probe_gates()
+        sigmoids, tanhs = _FUNCTIONS[layer.cell]
+        unit = sigmoids * sigmoid + tanhs * tanh
+        return Probes(
+            _probe_product(layer, unit),
+            _probe_read(layer, members, unit),
+            sigmoid,
+            tanh,
+        )
+    finally:
+        fastcell.set_num_threads(before)
+
+
+def _probe_gates() -> tuple[float, float]:
+    x = np.linspace(-4, 4, 16384, dtype=np.float32)
+    sigmoid, tanh = (
+        measure(lambda name=name: _core.elementary(name, x), _PROBE_SECONDS).best
+        for name in ("sigmoid", "tanh")
+    )
+    return sigmoid / x.size, tanh / x.size
+
+
+def _probe_product(layer: Layer, unit: float) -> float:
+    if layer.precision != "float32":
+        many = Layer(layer.cell, Shape(1, 192, 256, 256), layer.precision)
+        gates = many.shape.B * many.shape.H * unit
+        return many.flop("forward") / _without(gates, many)
+    rows, inputs, outputs = 1024, 64, 64
+    random = np.random.default_rng(2)
+    w = random.standard_normal((outputs, inputs), np.float32)
+    x = random.standard_normal((rows, inputs), np.float32)
+    y = np.empty((rows, outputs), np.float32)
+    dense = _core.Dense(False, inputs, outputs)
+    packed = dense.pack(False, w, None)
+    timing = measure(lambda: dense.forward(packed, rows, x, y, 1), _PROBE_SECONDS)
+    return 2 * rows * inputs * outputs / timing.best
+
+
+def _probe_read(layer: Layer, members: int, unit: float) -> float:
+    units = max(1, round(layer.shape.H / math.sqrt(members)))
+    single = Layer(layer.cell, Shape(64, 1, 0, units), layer.precision)
+    size = single.shape.T * single.describe(1, 0)["recurrent_bytes"]
+    return size / _without(single.shape.T * units * unit, single)
+
+
+def _without(gates: float, layer: Layer) -> float:
+    """Seconds of a forward call less those of its gates."""
+    seconds = measure(layer.call("forward"), _PROBE_SECONDS).best
+    return max(seconds - gates, seconds / 10)
+
+
+def explain(given: dict[str, Any]) -> int:
+    """Print decisions, prediction and measurement."""
+    layer = Layer(
+        given.get("cell", "lstm"),
+        given["shape"],
+        given.get("precision", "float32"),
+        given.get("layers", 1),
+        2 if given.get("bidirectional") else 1,
+    )
+    if layer.layers > MOST_LAYERS:
+        raise ValueError(f"--layers: must be at most {MOST_LAYERS}; got {layer.layers}")
+    train = given.get("train", False)
+    if train and layer.precision == "int8":
+        raise ValueError("--train: a layer of precision int8 does not train")
+    layer.check_memory(train)
+    before = fastcell.get_num_threads()
+    fastcell.set_num_threads(given.get("threads", cores()))
+    threads = fastcell.get_num_threads()
+    try:
+        calls = [(1 if train else 0, layer.describe(threads, 1 if train else 0))]
+        if train:
+            calls.append((2, layer.describe(threads, 2)))
+        _print_rows(_decisions(layer, threads, calls))
+        probes = probe(layer, calls[0][1]["members"])
+        _print_rows(_probed(probes))
+        timing = measure(layer.call("train" if train else "forward"), _SECONDS)
+    finally:
+        fastcell.set_num_threads(before)
+    parts = [predict(layer, d, training, probes) for training, d in calls]
+    predicted = sum(part.seconds for part in parts)
+    rows = {"": ""} | {
+        _name("predicted", training): _predicted(part)
+        for (training, _), part in zip(calls, parts, strict=True)
+    }
+    rate = layer.flop("train" if train else "forward") / timing.median / 1e9
+    rows["measured"] = (
+        f"{duration(timing.median)} ± {100 * timing.spread:.0f} %, {rate:.1f} GFLOP/s"
+    )
+    rows["ratio"] = f"{timing.median / predicted:.2f} (measured / predicted)"
+    _print_rows(rows)
+    return 0
+
+
+def _name(name: str, training: int) -> str:
+    return f"{name}, {'backward' if training == 2 else 'forward'}" if training else name
+
+
+def _decisions(layer: Layer, threads: int, calls: list[Any]) -> dict[str, str]:
+    T, B, I, H = layer.shape  # noqa: E741
+    forward = calls[0][1]
+    both = ", both directions" if layer.directions == 2 else ""
+    stack = f"{CELLS[layer.cell]}, {_count(layer.layers, 'layer')}{both}, I={I} H={H}"
+    table = f"{forward['lanes']} lanes"
+    if forward["group"] > 1:
+        table += f" of {forward['group']} numbers"
+    goal = "training" if len(calls) > 1 else "inference"
+    rows = {
+        "layer": stack,
+        "batch": f"{_count(T, 'step')} of {_count(B, 'row')}, {goal}",
+        "kernels": f"{kernels(forward, layer.precision)}; {table}",
+    }
+    for training, d in calls:
+        rows[_name("tile", training)] = (
+            f"{_count(d['tile_rows'], 'row')} x "
+            f"{_count(d['tile_vectors'], 'vector')} x "
+            f"{_count(d['tile_panels'], 'panel')}, of a thread's "
+            f"{_count(d['rows'], 'row')} x {_count(d['vectors'], 'vector')}"
+        )
+        rows[_name("threads", training)] = (
+            f"{d['loop_threads']} of {threads}: "
+            f"{_count(layer.directions, 'direction')} x "
+            f"{_count(d['row_parts'], 'row range')} x "
+            f"{_count(d['members'], 'team member')}"
+            + (", while the pool is awake" if d["small"] else "")
+        )
+    packed = " + ".join(_size(d["packed_bytes"]) for _, d in calls)
+    scratch = " + ".join(_size(d["scratch_bytes"]) for _, d in calls)
+    step_bytes = layer.layers * layer.directions * T * forward["recurrent_bytes"]
+    rows |= {
+        "weights": f"{_size(forward['weight_bytes'])} as given, {packed} packed; "
+        f"R {_size(forward['recurrent_bytes'])}",
+        "memory": f"saved {_size(forward['saved_bytes'])}, scratch {scratch}",
+        "FLOP": f"{sum(d['flop'] for _, d in calls):,.0f}",
+        "FLOP per byte of R": f"{forward['recurrent_flop'] / step_bytes:.3g} "
+        "(in a step of forward)",
+    }
+    return rows
+
+
+def _probed(probes: Probes) -> dict[str, str]:
+    return {
+        "this machine": f"a thread: {probes.flop / 1e9:.1f} GFLOP/s; "
+        f"R at {probes.read / 1e9:.1f} GB/s; "
+        f"sigmoid {probes.sigmoid * 1e9:.2f} ns, tanh {probes.tanh * 1e9:.2f} ns"
+    }
+
+
+def _predicted(part: Prediction) -> str:
+    return (
+        f"{duration(part.seconds)}, bound by {part.bound}: the larger of "
+        f"{duration(part.compute)} multiply-adds and {duration(part.read)} reading R, "
+        f"+ {duration(part.gates)} gates + {duration(part.products)} outside the loop"
+    )
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _size(count: int) -> str:
+    for factor, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if count >= factor:
+            return f"{number(count / factor)} {unit}"
+    return f"{count} B"
+
+
+def _print_rows(rows: dict[str, str]) -> None:
+    for name, value in rows.items():
+        print(f"{name:19}  {value}" if name else "", flush=True)
