@@ -110,19 +110,21 @@ static void register_fork_handlers(void) {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-/* Start workers until there are `wanted`; fewer if the system refuses. */
-static void start_workers(int wanted) {
+/* Start workers until there are `wanted`; fewer if the system refuses.  Were any? */
+static bool start_workers(int wanted) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, register_fork_handlers);
+    int before = pool.workers;
     while (pool.workers < wanted && pool.workers < MOST_WORKERS) {
         pthread_t thread;
         start *from = &starts[pool.workers];
         *from = (start){pool.workers + 1, atomic_load(&pool.number)};
         if (pthread_create(&thread, NULL, worker, from))
-            return;
+            break;
         pthread_detach(thread);
         pool.workers++;
     }
+    return pool.workers > before;
 }
 
 static void run_here(fc_part_fn *fn, void *context, int first, int parts) {
@@ -144,7 +146,7 @@ static void account(int64_t lost) {
 static bool sharing_pays(void) { return now_ns() >= atomic_load(&pool.alone_until); }
 
 /* The caller holds pool.job.  Parts without a worker run here. */
-static void run_job(fc_part_fn *fn, void *context, int parts) {
+static void run_job(fc_part_fn *fn, void *context, int parts, bool started) {
     pthread_mutex_lock(&pool.lock);
     pool.fn = fn;
     pool.context = context;
@@ -167,7 +169,8 @@ static void run_job(fc_part_fn *fn, void *context, int parts) {
             pthread_cond_wait(&pool.done, &pool.lock);
         pthread_mutex_unlock(&pool.lock);
     }
-    account((now_ns() - end) - (end - begin));
+    if (!started) /* threads that come into being take their time */
+        account((now_ns() - end) - (end - begin));
 }
 
 void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
@@ -175,17 +178,16 @@ void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
         run_here(fn, context, 0, parts);
         return;
     }
-    start_workers(parts - 1);
-    run_job(fn, context, parts);
+    run_job(fn, context, parts, start_workers(parts - 1));
     pthread_mutex_unlock(&pool.job);
 }
 
 void fc_run_team(fc_part_fn *fn, void *context, int parts) {
     if (parts > 1 && !inside && sharing_pays() && !pthread_mutex_trylock(&pool.job)) {
-        start_workers(parts - 1);
+        bool started = start_workers(parts - 1);
         bool enough = pool.workers >= parts - 1;
         if (enough)
-            run_job(fn, context, parts);
+            run_job(fn, context, parts, started);
         pthread_mutex_unlock(&pool.job);
         if (enough)
             return;

@@ -45,8 +45,8 @@ MUTATIONS = [
     # -- time
     (
         "src_c/sequence_backward.c",
-        "for (ptrdiff_t s = plan->steps - 1; s >= 0; s--) {",
-        "for (ptrdiff_t s = plan->steps - 1; s > 0; s--) {",
+        "for (ptrdiff_t s = end_step - 1; s >= begin_step; s--) {",
+        "for (ptrdiff_t s = end_step - 1; s > begin_step; s--) {",
         "backward skips t=0",
     ),
     (
@@ -57,8 +57,8 @@ MUTATIONS = [
     ),
     (
         "src_c/sequence.c",
-        "run_step(pass, s, begin, end, scratch->input + done, scratch, rows, team);",
-        "run_step(pass, s, begin, end, scratch->input, scratch, rows, team);",
+        "run_step(pass, s, begin, end, scratch->input + done, scratch, last - first,",
+        "run_step(pass, s, begin, end, scratch->input, scratch, last - first,",
         "every step of a chunk reads the first one's input",
     ),
     (
@@ -155,9 +155,21 @@ MUTATIONS = [
     ),
     (
         "src_c/gradient.h",
-        "for (ptrdiff_t row = 0; row < g->rows; row += FC_GRADIENT_DEPTH) {",
-        "for (ptrdiff_t row = 0; row < g->rows && !row; row += FC_GRADIENT_DEPTH) {",
-        "weight gradients stop after the first block of pairs",
+        "         row -= FC_GRADIENT_DEPTH) {",
+        "         row = -1) {",
+        "weight gradients stop after the last block of pairs",
+    ),
+    (
+        "src_c/stack_backward.c",
+        "job.low = job.begin ? (first + block - 1) / block * block : 0;",
+        "job.low = first;",
+        "blocks of a recomputed chunk begin anywhere",
+    ),
+    (
+        "src_c/stack_backward.c",
+        "                (size_t)(job.high - after) * slots);",
+        "                (size_t)0 * (job.high - after) * slots);",
+        "pairs of a begun block are not moved to the next chunk",
     ),
     # -- lengths, masks, resets, directions, dropout
     (
@@ -168,7 +180,7 @@ MUTATIONS = [
     ),
     (
         "src_c/sequence.c",
-        "        if (pass->batch->mask)\n",
+        "        if (pass->batch->mask && pass->y.data)\n",
         "        if (!pass->batch)\n",
         "masked steps have no y",
     ),
@@ -179,7 +191,7 @@ MUTATIONS = [
         "gradients flow through a reset",
     ),
     (
-        "src_c/stack_backward.c",
+        "src_c/stack_gradients.c",
         "push(&block, pass, d > 0, x_gradients(pass, p),",
         "push(&block, pass, false, x_gradients(pass, p),",
         "the reverse direction overwrites dx",
@@ -212,8 +224,8 @@ MUTATIONS = [
     ),
     (
         "src_c/sequence.c",
-        "int members = fc_barrier_last(team.barrier, team.part, team.parts);",
-        "int members = team.parts;",
+        "int members = fc_barrier_last(team->barrier, team->part, team->parts);",
+        "int members = team->parts;",
         "a team does not wait between steps",
     ),
     (
