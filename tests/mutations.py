@@ -27,6 +27,7 @@ TESTS = (
     "test_cells_gradients.py",
     "test_cells_forward.py",
     "test_embedding.py",
+    "test_memory_budget.py",
     "test_linear.py",
     "test_dropout.py",
     "test_sequential.py",
