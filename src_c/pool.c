@@ -15,8 +15,12 @@
 #include <time.h>
 
 enum { MOST_WORKERS = 255, SPINS = 2000 };
-/* What may be lost before no work is shared, and for how many times as long. */
-enum { MOST_LOST_NS = 300 * 1000, ALONE_TIMES = 10 };
+/* Waiting for a thread to wake up takes less than the first; beyond the second, no work
+ * is shared for ten times as long, but for no longer than the third at first, and twice
+ * as long each time that sharing fails again within a second. */
+enum { LEAST_LOST_NS = 200 * 1000, MOST_LOST_NS = 1000 * 1000 };
+enum { ALONE_TIMES = 10, ALONE_AT_FIRST_NS = 10 * 1000 * 1000, MOST_DOUBLINGS = 8 };
+enum { FORGET_NS = 1000 * 1000 * 1000 };
 enum { FREQUENT_NS = 50 * 1000 };
 
 static struct {
@@ -31,6 +35,7 @@ static struct {
     int parts;
     atomic_int left; /* workers that have not finished with this job */
     _Atomic int64_t lost, alone_until; /* nanoseconds, now_ns */
+    atomic_int failures;               /* of sharing, one after the other */
 } pool = {
     .job = PTHREAD_MUTEX_INITIALIZER,
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -132,15 +137,25 @@ static void run_here(fc_part_fn *fn, void *context, int first, int parts) {
         fn(context, part, parts);
 }
 
-/* A shared job has lost so many nanoseconds, or none. */
-static void account(int64_t lost) {
-    int64_t all = atomic_load(&pool.lost);
-    all = lost > 0 ? all + lost : all / 2;
-    if (all > MOST_LOST_NS) {
-        atomic_store(&pool.alone_until, now_ns() + ALONE_TIMES * all);
-        all = 0;
+/* A caller has waited so many nanoseconds beyond its own work. */
+static void account(int64_t waited) {
+    if (waited < LEAST_LOST_NS) {
+        atomic_store(&pool.lost, atomic_load(&pool.lost) / 2);
+        return;
     }
-    atomic_store(&pool.lost, all);
+    int64_t lost = atomic_load(&pool.lost) + waited;
+    if (lost > MOST_LOST_NS) {
+        int64_t now = now_ns();
+        bool again = now - atomic_load(&pool.alone_until) < FORGET_NS;
+        int failures = again ? atomic_load(&pool.failures) + 1 : 0;
+        failures = failures < MOST_DOUBLINGS ? failures : MOST_DOUBLINGS;
+        int64_t most = (int64_t)ALONE_AT_FIRST_NS << failures;
+        int64_t alone = ALONE_TIMES * lost < most ? ALONE_TIMES * lost : most;
+        atomic_store(&pool.alone_until, now + alone);
+        atomic_store(&pool.failures, failures);
+        lost = 0;
+    }
+    atomic_store(&pool.lost, lost);
 }
 
 static bool sharing_pays(void) { return now_ns() >= atomic_load(&pool.alone_until); }
@@ -169,7 +184,8 @@ static void run_job(fc_part_fn *fn, void *context, int parts, bool started) {
             pthread_cond_wait(&pool.done, &pool.lock);
         pthread_mutex_unlock(&pool.lock);
     }
-    if (!started) /* threads that come into being take their time */
+    /* Threads that come into being take their time; what failed is no success. */
+    if (!started && sharing_pays())
         account((now_ns() - end) - (end - begin));
 }
 
@@ -220,7 +236,7 @@ static unsigned wait_turn(fc_barrier *barrier, int part, int members) {
     while (atomic_load(&barrier->turn) == turn)
         sched_yield();
     if (part == 0)
-        barrier->lost += now_ns() - before;
+        barrier->lost = now_ns() - before;
     return turn + 1;
 }
 
@@ -232,7 +248,7 @@ void fc_barrier_wait(fc_barrier *barrier, int part, int members) {
 int fc_barrier_last(fc_barrier *barrier, int part, int members) {
     if (members == 1)
         return 1;
-    if (part == 0 && barrier->lost > 0) {
+    if (part == 0 && barrier->lost > LEAST_LOST_NS) {
         account(barrier->lost);
         barrier->lost = 0;
         if (!sharing_pays())
@@ -241,5 +257,7 @@ int fc_barrier_last(fc_barrier *barrier, int part, int members) {
     /* By number: part 0 may have come to the next turn when another reads this. */
     if (wait_turn(barrier, part, members) != atomic_load(&barrier->last))
         return members;
+    if (part == 0 && barrier->lost) /* in this turn too */
+        account(barrier->lost);
     return part == 0;
 }

@@ -3,8 +3,8 @@
  * Sharing work on a machine whose cores have other work costs a time slice whenever one
  * thread waits for another that is not running.  The pool keeps account: what a caller
  * waited for others beyond the time of its own part is *lost*.  When more than a little
- * is lost, no work is shared for ten times as long, so that several threads are never
- * much slower than one. */
+ * is lost, no work is shared for some time, so that several threads are never much
+ * slower than one. */
 #ifndef FC_POOL_H
 #define FC_POOL_H
 
@@ -34,7 +34,7 @@ typedef struct fc_barrier {
     _Alignas(64) atomic_int waiting; /* a cache line for each */
     atomic_uint turn;
     atomic_uint last; /* the turn after which part 0 goes on alone; 0: none */
-    int64_t lost;     /* nanoseconds that part 0 waited beyond a short spin */
+    int64_t lost;     /* nanoseconds that part 0 waited last, beyond a short spin */
 } fc_barrier;
 
 void fc_barrier_wait(fc_barrier *barrier, int part, int members);
