@@ -52,7 +52,7 @@ class SpareMemory:
         self._spare: list[Any] = []
 
     def take(self, size: int, most: int | None = None) -> Any:
-        """Return the spare memory if it is of `size` to `most` bytes, or fresh memory."""
+        """Return the spare memory, if it has `size` to `most` bytes, or fresh one."""
         try:
             memory = self._spare.pop()  # by one thread only
         except IndexError:
