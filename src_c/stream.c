@@ -74,8 +74,10 @@ static fc_status check(const fc_stack *stack, ptrdiff_t rows, const void *memory
 
 /* Every stream once at most. */
 static fc_status check_selection(const selection *some, ptrdiff_t rows, stream *s) {
-    if (some->count < 0 || (some->count && !some->which))
+    if (some->count < 0 || (!some->which && some->count && some->count != rows))
         return FC_BAD_ARGUMENT;
+    if (!some->which)
+        return FC_OK;
     ptrdiff_t good = 0;
     for (; good < some->count; good++) {
         int64_t row = some->which[good];
@@ -152,33 +154,22 @@ static void get_states(const fc_stack *stack, ptrdiff_t rows, const selection *s
     }
 }
 
-fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *memory,
-                        const void *h, const void *c) {
+/* Checks the arguments of a call for some streams, and finds their memory. */
+static fc_status open_some(const fc_stack *stack, ptrdiff_t rows, void *memory,
+                           const selection *some, stream *s) {
     fc_status status = check(stack, rows, memory);
-    if (!status)
-        set_states(stack, rows, &(selection){NULL, rows},
-                   stream_at(fc_arena_at(memory), rows), h, c);
-    return status;
-}
-
-fc_status fc_stream_get(const fc_stack *stack, ptrdiff_t rows, const void *memory,
-                        void *h, void *c) {
-    fc_status status = check(stack, rows, memory);
-    if (!status)
-        get_states(stack, rows, &(selection){NULL, rows},
-                   stream_at(fc_arena_at((void *)memory), rows), h, c);
-    return status;
+    if (status)
+        return status;
+    *s = stream_at(fc_arena_at(memory), rows);
+    return check_selection(some, rows, s);
 }
 
 fc_status fc_stream_set_some(const fc_stack *stack, ptrdiff_t rows, void *memory,
                              const int64_t *which, ptrdiff_t count, const void *h,
                              const void *c) {
-    fc_status status = check(stack, rows, memory);
-    if (status)
-        return status;
     selection some = {which, count};
-    stream s = stream_at(fc_arena_at(memory), rows);
-    status = check_selection(&some, rows, &s);
+    stream s;
+    fc_status status = open_some(stack, rows, memory, &some, &s);
     if (!status)
         set_states(stack, rows, &some, s, h, c);
     return status;
@@ -186,15 +177,22 @@ fc_status fc_stream_set_some(const fc_stack *stack, ptrdiff_t rows, void *memory
 
 fc_status fc_stream_get_some(const fc_stack *stack, ptrdiff_t rows, void *memory,
                              const int64_t *which, ptrdiff_t count, void *h, void *c) {
-    fc_status status = check(stack, rows, memory);
-    if (status)
-        return status;
     selection some = {which, count};
-    stream s = stream_at(fc_arena_at(memory), rows);
-    status = check_selection(&some, rows, &s);
+    stream s;
+    fc_status status = open_some(stack, rows, memory, &some, &s);
     if (!status)
         get_states(stack, rows, &some, s, h, c);
     return status;
+}
+
+fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *memory,
+                        const void *h, const void *c) {
+    return fc_stream_set_some(stack, rows, memory, NULL, rows, h, c);
+}
+
+fc_status fc_stream_get(const fc_stack *stack, ptrdiff_t rows, const void *memory,
+                        void *h, void *c) {
+    return fc_stream_get_some(stack, rows, (void *)memory, NULL, rows, h, c);
 }
 
 /* A step of the streams number `first` to `last`-1 of a selection. */
@@ -332,15 +330,15 @@ static int useful_parts(const fc_stack *stack, ptrdiff_t count, int threads) {
 fc_status fc_stream_step_some(const fc_stack *stack, const void *packed, ptrdiff_t rows,
                               const int64_t *which, ptrdiff_t count, const void *x,
                               void *y, void *memory, int threads) {
-    fc_status status = check(stack, rows, memory);
+    step_job job = {.stack = stack,
+                    .packed = packed,
+                    .rows = rows,
+                    .some = {which, count},
+                    .x = x,
+                    .y = y};
+    fc_status status = open_some(stack, rows, memory, &job.some, &job.s);
     if (!status && (!packed || threads < 1 || (count && (!x || !y))))
         status = FC_BAD_ARGUMENT;
-    if (status)
-        return status;
-    step_job job = {
-        stack, packed, rows, {which, count}, stream_at(fc_arena_at(memory), rows),
-        x,     y};
-    status = check_selection(&job.some, rows, &job.s);
     if (!status && count)
         fc_run_parts(run_step, &job, useful_parts(stack, count, threads));
     return status;

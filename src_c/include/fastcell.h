@@ -217,8 +217,9 @@ FC_API fc_status fc_stream_step(const fc_stack *stack, const void *packed,
                                 ptrdiff_t rows, const void *x, void *y, void *stream);
 
 /* The same for some of the streams: `which` (count,) numbers below `rows`, each at most
- * once, else FC_BAD_INDEX; h, c, x and y have `count` rows.  The others stay as they
- * are.  All that arrive together share one product, and have the bits of each alone. */
+ * once, else FC_BAD_INDEX, or NULL for all; h, c, x and y have `count` rows.  The
+ * others stay as they are.  All that arrive together share one product, and have the
+ * bits of each alone. */
 FC_API fc_status fc_stream_set_some(const fc_stack *stack, ptrdiff_t rows, void *stream,
                                     const int64_t *which, ptrdiff_t count,
                                     const void *h, const void *c);
