@@ -83,7 +83,11 @@ FC_INLINE vreal vpair(vreal first, vreal second) {
 
 FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
 #if defined(FC_NATIVE)
-    return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)w);
+    /* Not by the intrinsic: GCC keeps a copy of what is cast, and runs out of
+     * registers.
+     */
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(w));
+    return acc;
 #else
     acc = vfma((vreal)((vint)a & ~0xffff), (vreal)((vint)w & ~0xffff), acc);
     return vfma((vreal)((vint)a << 16), (vreal)((vint)w << 16), acc);
@@ -149,7 +153,8 @@ FC_INLINE real operands_of(operand *to, const real *x, ptrdiff_t n, bool bounded
 
 FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
 #if defined(FC_NATIVE)
-    return (vreal)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)a, (__m512i)w);
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(w)); /* as in bf16 */
+    return acc;
 #else
     vint x = (vint)a, y = (vint)w, sum = (vint)acc;
     sum += (x & 0xff) * (y << 24 >> 24);
@@ -157,6 +162,19 @@ FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
     sum += (x >> 16 & 0xff) * (y << 8 >> 24);
     sum += (x >> 24 & 0xff) * (y >> 24);
     return (vreal)sum;
+#endif
+}
+
+/* The sums less V of `zero`, as reals. */
+FC_INLINE vreal vsums(vreal acc, const int32_t *zero) {
+#if defined(FC_NATIVE)
+    __asm__("vpsubd %1, %0, %0" : "+v"(acc) : "v"(vload((const real *)zero)));
+    __asm__("vcvtdq2ps %0, %0" : "+v"(acc));
+    return acc;
+#else
+    vint less;
+    memcpy(&less, zero, sizeof less);
+    return __builtin_convertvector((vint)acc - less, vreal);
 #endif
 }
 

@@ -41,10 +41,8 @@ typedef void fc_tile_fn(const fc_tile_job *job);
 /* From the sum of row r and vector v to the result. */
 FC_INLINE vreal tile_result(const fc_tile_job *job, int r, int v, vreal acc) {
 #if defined(FC_OPERANDS_INT8)
-    vint zero, sum = (vint)acc;
-    memcpy(&zero, job->column_zero + v * V, sizeof zero);
     vreal scale = vset1(job->row_scale[r]) * vload(job->column_scale + v * V);
-    acc = __builtin_convertvector(sum - zero, vreal) * scale;
+    acc = vsums(acc, job->column_zero + v * V) * scale;
     if (job->bias)
         acc = acc + vload(job->bias + v * V);
     return acc;
