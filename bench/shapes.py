@@ -10,25 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastcell import _cli_bench
+
 #: Gates of the cells that peers have too; FLOP and torch's weight shapes follow.
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
-#: (T, B, I, H), from single steps over streams and batches to large layers.
-GRID = (
-    (1, 1, 64, 64),
-    (1, 1, 256, 256),
-    (100, 1, 64, 64),
-    (100, 1, 256, 256),
-    (100, 1, 512, 512),
-    (25, 1, 1024, 1024),
-    (100, 8, 256, 256),
-    (100, 32, 256, 256),
-    (50, 64, 512, 512),
-    (50, 64, 1024, 1024),
-    (28, 128, 28, 128),
-    (50, 16, 1024, 1024),
-    (200, 16, 40, 96),
-)
+#: (T, B, I, H), from single steps over streams and batches to large layers: what
+#: `fastcell bench` runs, so that a user's figures have a row here.
+GRID = tuple(tuple(shape) for shape in _cli_bench.GRID)
 
 #: A few seconds instead of minutes: one stream, one batch, one odd width.
 QUICK_GRID = ((100, 1, 64, 64), (100, 8, 256, 256), (28, 128, 28, 128))
