@@ -1,5 +1,5 @@
 """Sessions: a layer one step at a time. That steps equal the whole is in
-test_promises.py."""
+test_bits.py."""
 
 from __future__ import annotations
 

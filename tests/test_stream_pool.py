@@ -33,17 +33,6 @@ def test_arrivals_in_any_order_have_the_bits_of_sessions(cell, dtype, isa):
             assert same_bits(ours, theirs)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
-def test_narrow_products_too(precision):
-    layer = fastcell.LSTM(I, H, seed=0)
-    layer = layer.quantize() if precision == "int8" else layer.to(precision)
-    pool, session = fastcell.StreamPool(layer), layer.session()
-    ids = pool.open(60)
-    for _ in range(3):
-        x = np.random.default_rng(1).standard_normal((60, I), np.float32)
-        assert same_bits(pool.step(ids, x)[41], session.step(x[41]))
-
-
 def test_many_streams_do_not_depend_on_the_number_of_threads(set_threads):
     layer = fastcell.LSTM(64, 128, seed=0)
     x = np.random.default_rng(0).standard_normal((200, 64), np.float32)
