@@ -7,8 +7,9 @@ Run by hand from the root of the repository, in an environment that can build it
     python tests/mutations.py --list
 
 Each mutation is made in a copy of the tree in a temporary folder, which is built in
-place; then the fast tests run until the first one fails. A mutation that no test
-notices survives, and the exit code is 1. A mutation whose text is no longer in its file
+place; then the fast tests run until the first one fails, and where none does and the
+file is in C, those of the C core. A mutation that no test notices survives, and the exit
+code is 1. A mutation whose text is no longer in its file
 is reported as stale: write it anew, do not delete it.
 """
 
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = (
     "test_cells_gradients.py",
     "test_cells_forward.py",
+    "test_precision.py",
     "test_embedding.py",
     "test_memory_budget.py",
     "test_linear.py",
@@ -34,6 +36,7 @@ TESTS = (
     "test_sessions.py",
     "test_parameters.py",
     "test_accuracy.py",
+    "test_bits.py",
     "test_promises.py",
     "test_threads.py",
     "test_layers_arguments.py",
@@ -171,6 +174,184 @@ MUTATIONS = [
         "                (size_t)(job.high - after) * slots);",
         "                (size_t)0 * (job.high - after) * slots);",
         "pairs of a begun block are not moved to the next chunk",
+    ),
+    (
+        "src_c/product.h",
+        "fc_tiles[rows][run->width][run->panels](&job);",
+        "fc_tiles[rows - (rows > 2)][run->width][run->panels](&job);",
+        "the last row of a tile of three and more is left out",
+    ),
+    (
+        "src_c/product.h",
+        "for (ptrdiff_t row = 0; row < operands.rows; row += rows) {",
+        "for (ptrdiff_t row = 0; row + 3 * !!row < operands.rows; row += rows) {",
+        "the remainder rows of a product are left out",
+    ),
+    (
+        "src_c/product.h",
+        "while (most > 1 && (left < most ||",
+        "while (most > 1 && (left + 1 < most ||",
+        "a tile takes a panel more than there are",
+    ),
+    (
+        "src_c/product.h",
+        "bool edge = (vector + run.width * run.panels) * V > p->columns;",
+        "bool edge = (vector + run.width * run.panels) * V > p->columns + 1;",
+        "a tile writes one lane more than there are columns",
+    ),
+    (
+        "src_c/product.h",
+        "memcpy(tile_rows[r], (const real *)out[r] + column, bytes);",
+        "memcpy(tile_rows[r], (const real *)out[r] + column, bytes - sizeof(real));",
+        "the last column of an edge tile is not added to",
+    ),
+    (
+        "src_c/product.h",
+        "next_operands(&operands, w, p->a + done, p->rows - done, p->scratch, false);",
+        "next_operands(&operands, w, p->a, p->rows - done, p->scratch, false);",
+        "narrow products read the first block of rows again",
+    ),
+    (
+        "src_c/product.h",
+        ".row_scale = operands->scale + row,",
+        ".row_scale = operands->scale,",
+        "int8: every tile takes the scales of the first rows",
+    ),
+    (
+        "src_c/step.h",
+        """rows = next_rows(t->rows - row, w->width);
+            run_tile(""",
+        """rows = next_rows(t->rows - row, w->width);
+            if (row && rows < 4)
+                break;
+            run_tile(""",
+        "the remainder rows of a step are left out",
+    ),
+    (
+        "src_c/step.h",
+        "at.units = reals / gates;",
+        "at.units = reals / gates - V * (vector > 0);",
+        "the cell leaves out the last vector of units of a tile",
+    ),
+    (
+        "src_c/step.h",
+        "next_operands(&operands, w, job->a + row, job->t->rows - row, job->scratch,",
+        "next_operands(&operands, w, job->a, job->t->rows - row, job->scratch,",
+        "narrow steps read the first block of rows again",
+    ),
+    (
+        "src_c/operand.h",
+        "to[i / 2] = bf16_of(x[i]) | (i + 1 < n ?",
+        "to[i / 2] = bf16_of(x[i]) | (i + 2 < n ?",
+        "bf16: the last of an even number of k is dropped",
+    ),
+    (
+        "src_c/operand.h",
+        "for (; i < n; i += 2)",
+        "for (; i + 1 < n; i += 2)",
+        "bf16: the last of an odd number of k is dropped",
+    ),
+    (
+        "src_c/operand.h",
+        "for (; i < n; i += 4) {",
+        "for (; i + 1 < n; i += 4) {",
+        "int8: a k that is alone in its group is dropped",
+    ),
+    (
+        "src_c/operand.h",
+        "int32_t q = i + j < n ? int8_of(x[i + j], inverse) : 0;",
+        "int32_t q = i + j + 1 < n ? int8_of(x[i + j], inverse) : 0;",
+        "int8: the last k is dropped",
+    ),
+    (
+        "src_c/operand.h",
+        "real rest = largest(x + i, n - i, 1),",
+        "real rest = largest(x + i, n - i - 1, 1),",
+        "int8: the last k has no part in the scale of its row",
+    ),
+    (
+        "src_c/pack.h",
+        "for (ptrdiff_t k = 0; k < from->count_k; k++) {\n            ptrdiff_t at",
+        "for (ptrdiff_t k = 0; k + 1 < from->count_k; k++) {\n            ptrdiff_t at",
+        "the last k of narrow weights is not packed",
+    ),
+    (
+        "src_c/pack.h",
+        "for (ptrdiff_t lane = 0; lane < from->lanes; lane++) {\n        const",
+        "for (ptrdiff_t lane = 0; lane + 1 < from->lanes; lane++) {\n        const",
+        "the last lane of narrow weights is not packed",
+    ),
+    (
+        "src_c/pack.h",
+        "for (ptrdiff_t k = block; k < end; k++)",
+        "for (ptrdiff_t k = block; k < end - !!block; k++)",
+        "the last k of a later block of weights is not packed",
+    ),
+    (
+        "src_c/pack.h",
+        "if (from->lanes == V && from->lane_stride == 1) {",
+        "if (from->lane_stride == 1) {",
+        "lanes that do not exist are packed",
+    ),
+    (
+        "src_c/gradient.h",
+        "for (ptrdiff_t row = fc_last_block(g->rows, FC_GRADIENT_DEPTH); row >= 0;",
+        "for (ptrdiff_t row = fc_last_block(g->rows, FC_GRADIENT_DEPTH); row > 0;",
+        "the first block of pairs is not in the weight gradients",
+    ),
+    (
+        "src_c/gradient.h",
+        "ptrdiff_t rows = g->rows - row;",
+        "ptrdiff_t rows = g->rows - row - 1;",
+        "the last pair is not in the weight gradients",
+    ),
+    (
+        "src_c/gradient.h",
+        "for (ptrdiff_t u = g->first_unit; u < g->last_unit; u += units) {",
+        "for (ptrdiff_t u = g->first_unit; u == g->first_unit; u += units) {",
+        "weight gradients stop after the first block of units",
+    ),
+    (
+        "src_c/gradient.h",
+        "memcpy(lane, from, (size_t)exist * sizeof(real));",
+        "memcpy(lane, from, (size_t)(exist - 1) * sizeof(real));",
+        "weight gradients load a lane less than there are columns",
+    ),
+    (
+        "src_c/gradient.h",
+        "size_t bytes = (size_t)(x->k - column) * sizeof(real);",
+        "size_t bytes = (size_t)(x->k - column - 1) * sizeof(real);",
+        "the last column of a weight gradient is not written",
+    ),
+    (
+        "src_c/gradient.h",
+        "for (ptrdiff_t u = 0; u < units; u += m) {",
+        "for (ptrdiff_t u = 0; u + 3 * !!u < units; u += m) {",
+        "the remainder units of a weight gradient are left out",
+    ),
+    (
+        "src_c/gradient.h",
+        "for (; first < units; first++) { /* a row may end here */",
+        "for (; first + 1 < units; first++) { /* a row may end here */",
+        "the last unit has no gradient of its bias",
+    ),
+    (
+        "src_c/gradient.h",
+        "for (ptrdiff_t u = 0; u < units; u += V) {",
+        "for (ptrdiff_t u = 0; u + V <= units; u += V) {",
+        "units that fill no vector are not copied for the weight gradients",
+    ),
+    (
+        "src_c/gradient.h",
+        "row + 1 < rows ? (const real *)x[row + 1] + v * V : NULL;",
+        "row + 2 < rows ? (const real *)x[row + 1] + v * V : NULL;",
+        "bf16: the last of an even number of pairs has no x",
+    ),
+    (
+        "src_c/gradient.h",
+        "load_group(one, row + 1 < rows ? one + d_row : NULL, units - u));",
+        "load_group(one, row + 2 < rows ? one + d_row : NULL, units - u));",
+        "bf16: the last of an even number of pairs has no gates",
     ),
     # -- lengths, masks, resets, directions, dropout
     (
@@ -328,8 +509,8 @@ def main(words: list[str]) -> int:
         tree = Path(folder) / "tree"
         skipped = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", "dist")
         shutil.copytree(ROOT, tree, ignore=skipped)
-        setup = tree / "setup.py"
-        setup.write_text(setup.read_text().replace('"-O3"', '"-O1"'))  # built sooner
+        for path in (tree / "setup.py", tree / "src_c/Makefile"):
+            path.write_text(path.read_text().replace("-O3", "-O1"))  # built sooner
         if outcome := run(tree, build=True):
             print(f"without a mutation: {outcome}")
             return 1
@@ -344,6 +525,8 @@ def main(words: list[str]) -> int:
                 path.write_text(text.replace(old, new))
                 mutates_c = not file.endswith(".py")
                 outcome = run(tree, build=mutates_c or built)
+                if mutates_c and not outcome:
+                    outcome = run_core(tree)
                 built = mutates_c
                 verdict = f"noticed by {outcome}" if outcome else "SURVIVED"
                 bad += not outcome
@@ -399,6 +582,24 @@ def run(tree: Path, build: bool) -> str:
         return ""
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     return failed[0].split()[1] if failed else f"exit code {done.returncode}"
+
+
+def run_core(tree: Path) -> str:
+    """Build the C core and run its tests; return what failed, or nothing."""
+    for target in ("all", "check"):
+        try:
+            done = subprocess.run(
+                ["make", "-s", "-C", str(tree / "src_c"), target],
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            return "the clock"
+        if done.returncode:
+            said = done.stdout + done.stderr
+            return f"make {target}: {(said.strip().splitlines() or ['?'])[0]}"
+    return ""
 
 
 if __name__ == "__main__":

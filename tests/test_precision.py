@@ -1,4 +1,5 @@
-"""bfloat16 and 8-bit products: errors, bits, training, and what they refuse."""
+"""bfloat16 and 8-bit products: errors, training, and what they refuse. That a
+sequence has its own bits in them is in test_bits.py."""
 
 from __future__ import annotations
 
@@ -37,32 +38,44 @@ def test_outputs_are_near_those_of_float32(cell, precision, isa):
     assert error < tolerances.NARROW[precision]
 
 
-@narrow
-@by_name
-def test_the_result_of_a_sequence_is_its_own(cell, precision, isa, set_threads):
-    layer, x = layer_of(cell, precision), inputs(rows=9)
-    set_threads(1)
-    y, _ = layer(x)
-    for threads in (2, 3):
-        set_threads(threads)
-        assert same_bits(layer(x)[0], y)
-    assert same_bits(layer(x[:, 4:5])[0], y[:, 4:5])
-    lengths = [T, 3, 0, 7, T, 1, 2, 5, T]
-    ragged, _ = layer(x, lengths=lengths)
-    for row, length in enumerate(lengths):
-        assert same_bits(ragged[:length, row], y[:length, row])
+# k that fill no group of 2 or 4 and no vector; rows in several tiles, several blocks of
+# 48 and, for gradients, of 256; units in full and in edge tiles.
+EXACT_SIZES = [
+    *((1, 2, 1), (2, 1, 15), (3, 3, 16), (4, 5, 17), (5, 7, 33)),
+    *((31, 8, 64), (33, 9, 70), (64, 47, 9), (67, 49, 7), (70, 60, 130), (7, 300, 19)),
+]
 
 
+@pytest.mark.parametrize("sizes", EXACT_SIZES, ids=str)
 @narrow
-@by_name
-def test_a_session_gives_the_same_bits(cell, precision, isa):
-    layer, x = layer_of(cell, precision), inputs(rows=1)
-    y, _ = layer(x)
-    session = layer.session()
-    assert same_bits(np.stack([session.step(row) for row in x]), y)
-    first, state = layer(x[:5])
-    second, _ = layer(x[5:], state)
-    assert same_bits(np.concatenate([first, second]), y)
+def test_products_of_integers_are_those_of_float32(precision, sizes, isa):
+    """Whole numbers up to 127 lose nothing in bfloat16, nor as 8-bit integers where the
+    largest of each row and column is 127; their sums lose nothing in float32."""
+    inputs, rows, units = sizes
+    random = np.random.default_rng(inputs)
+
+    def integers(*shape):
+        drawn = random.integers(-127, 128, shape).astype(np.float32)
+        drawn[..., random.integers(shape[-1])] = 127
+        return drawn
+
+    layer = fastcell.RNN(inputs, units, nonlinearity="relu", seed=0)
+    weights = {n: integers(*w.shape) for n, w in layer.state_dict().items()}
+    layer.load_state_dict(weights)
+    near = layer.quantize()
+    if precision == "bf16":
+        near = fastcell.RNN(inputs, units, nonlinearity="relu", seed=0).to("bf16")
+        near.load_state_dict(weights)
+    x, h = integers(1, rows, inputs), integers(1, rows, units)
+    assert same_bits(near(x, h)[0], layer(x, h)[0])
+    if precision == "bf16":
+        dy, found = integers(1, rows, units), []
+        for of in (near, layer):
+            _, _, saved = of.forward(x, h)
+            dx, dh, grads = of.backward(dy, saved)
+            found.append({"dx": dx, "dh": dh, **grads})
+        for name, exact in found[1].items():
+            assert same_bits(found[0][name], exact), name
 
 
 @by_name
