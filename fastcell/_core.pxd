@@ -95,6 +95,12 @@ cdef extern from "fastcell.h" nogil:
         void *sgemm
         void *dgemm
 
+    ctypedef struct fc_segment:
+        Py_ssize_t steps_before
+        Py_ssize_t steps_after
+        Py_ssize_t pairs_before
+        void *carry
+
     ctypedef struct fc_backward_io:
         const void *dy
         Py_ssize_t dy_step
@@ -109,6 +115,7 @@ cdef extern from "fastcell.h" nogil:
         const fc_gradients *weights
         const fc_blas *blas
         const void *packed_forward
+        const fc_segment *segment
 
     const char *fc_isa_name(int which)
     const char *fc_isa()
@@ -127,6 +134,7 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_describe(const fc_stack *, const fc_batch *, int, fc_description *)
     fc_status fc_forward(const fc_stack *, const void *, const fc_batch *,
                          const fc_output *, void *, void *)
+    fc_status fc_carry_size(const fc_stack *, const fc_batch *, size_t *)
     fc_status fc_backward(const fc_stack *, const void *, const fc_batch *,
                           const fc_backward_io *, void *, void *)
 

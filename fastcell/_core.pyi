@@ -67,6 +67,7 @@ class Stack:
         self, backward: bool, weights: list[_PassArrays], threads: int
     ) -> _Bytes: ...
     def saved_size(self, call: Batch) -> int: ...
+    def carry_size(self, call: Batch) -> int: ...
     def describe(
         self, steps: int, rows: int, threads: int, training: int
     ) -> _Description: ...
@@ -92,6 +93,7 @@ class Stack:
         dc0: _Reals | None,
         gradients: list[_PassArrays] | None,
         saved: _Bytes,
+        segment: tuple[int, int, int, _Bytes] | None = None,
     ) -> None: ...
 
 class Batch:
@@ -132,6 +134,7 @@ class Batch:
         dropout: _Reals | None,
         threads: int,
     ) -> None: ...
+    def check_isa(self) -> None: ...
 
 class Stream:
     @property

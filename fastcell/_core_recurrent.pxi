@@ -26,6 +26,11 @@ cdef class Batch:
         self.threads = threads
         self.isa = isa_now
 
+    def check_isa(self):
+        """Raise if another instruction set is in use than when it was made."""
+        if self.isa is not isa_now:
+            raise_other_isa("saved", self.isa)
+
 
 _PRECISIONS = {
     "float32": FC_F32, "float64": FC_F64, "bf16": FC_BF16, "int8": FC_INT8,
@@ -139,6 +144,15 @@ cdef class Stack:
         check(fc_saved_size(&self.stack, &batch, &size))
         return size
 
+    def carry_size(self, Batch call):
+        """Return the bytes that segments of a batch hand on in backward."""
+        cdef fc_batch batch
+        cdef size_t size
+        cdef Views views = Views()
+        self.fill(call, &batch, views)
+        check(fc_carry_size(&self.stack, &batch, &size))
+        return size
+
     def describe(self, Py_ssize_t steps, Py_ssize_t rows, int threads, int training):
         """Return how a batch would be computed: fc_description, as a dict.
 
@@ -196,12 +210,14 @@ cdef class Stack:
 
     def backward(
         self, packed, packed_forward, Batch call, dy, dh, dc, dx, dh0, dc0,
-        list gradients, saved
+        list gradients, saved, segment=None
     ):
         """Fill dx, dh0, dc0 and add to the weight gradients; uses `saved` up.
 
-        packed_forward may be None unless the gates are to be recomputed.
+        packed_forward may be None unless the gates are to be recomputed.  segment, of a
+        part of longer sequences: (steps before, steps after, pairs before, carry).
         """
+        cdef fc_segment one_segment
         cdef fc_batch batch
         cdef fc_backward_io io
         cdef size_t size
@@ -214,8 +230,7 @@ cdef class Stack:
         cdef void *kept
         cdef bytearray table = bytearray(passes * sizeof(fc_gradients))
         cdef fc_gradients *g = <fc_gradients *> <char *> table
-        if call.isa is not isa_now:
-            raise_other_isa("saved", call.isa)
+        call.check_isa()
         self.fill(call, &batch, views)
         states = passes * batch.rows
         check(fc_pack_size(&self.stack, FC_PACK_BACKWARD, &size))
@@ -249,6 +264,17 @@ cdef class Stack:
             io.dx = view.buf
             io.dx_step = view.strides[0] // self.itemsize
             io.dx_row = view.strides[1] // self.itemsize
+        io.segment = NULL
+        if segment is not None:
+            steps_before, steps_after, pairs_before, carry = segment
+            check(fc_carry_size(&self.stack, &batch, &size))
+            if len(carry) < <Py_ssize_t> size:
+                raise ValueError(f"carry: expected {size} bytes, got {len(carry)}")
+            one_segment.steps_before = steps_before
+            one_segment.steps_after = steps_after
+            one_segment.pairs_before = pairs_before
+            one_segment.carry = outputs.get(carry, 1, 1).buf
+            io.segment = &one_segment
         holders = []
         io.blas = blas()
         io.weights = NULL

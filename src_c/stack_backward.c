@@ -2,7 +2,7 @@
  * shared out; then the gradients of inputs and weights (stack_gradients.c). */
 #include <string.h>
 
-#include "stack_gradients.h"
+#include "carry.h"
 
 enum { GATE_PAIRS = 1024 }; /* whose gates are made again at a time */
 
@@ -100,7 +100,11 @@ static void run_chunk(fc_layer_job *job) {
     fc_run_shared(run_rows, job, &s->sharing, job->directions);
     if (job->pass[0].dtable)
         fc_run_parts(fc_scatter, job, s->sharing.now);
+    if (job->carry)
+        fc_carry_begin(job);
     fc_run_parts(fc_pair_gradients, job, s->sharing.now);
+    if (job->carry)
+        fc_carry_end(job);
 }
 
 static void run_table(void *context, int part, int parts) {
@@ -114,7 +118,7 @@ static void run_table(void *context, int part, int parts) {
 /* One direction of a layer whose gates were not kept: chunks of steps from the last;
  * in each, forward once more, from the states, then backward.  The weight gradients of
  * a block of pairs are due when its first pair has been reached; the pairs before that
- * are moved to where the next chunk's end. */
+ * are moved to where the next chunk's end.  In a segment they wait in the carry. */
 static void run_direction(const fc_layer_job *layer_job, const fc_stack *stack,
                           const void *packed_forward, int layer, int d) {
     const fc_backward_scratch *s = layer_job->scratch;
@@ -142,16 +146,32 @@ static void run_direction(const fc_layer_job *layer_job, const fc_stack *stack,
         while (job.begin > 0 && after - plan->offset[job.begin - 1] <= s->gate_pairs)
             job.begin--;
         ptrdiff_t first = plan->offset[job.begin];
-        job.low = job.begin ? (first + block - 1) / block * block : 0;
-        job.low = job.low < job.high ? job.low : job.high;
-        memmove(s->gates + (size_t)(after - first) * slots, s->gates,
-                (size_t)(job.high - after) * slots);
+        if (!job.carry) {
+            job.low = job.begin ? (first + block - 1) / block * block : 0;
+            job.low = job.low < job.high ? job.low : job.high;
+            memmove(s->gates + (size_t)(after - first) * slots, s->gates,
+                    (size_t)(job.high - after) * slots);
+        }
         pass->memory.first_pair = first;
         forward.memory = pass->memory;
         run_chunk(&job);
         if (job.begin == 0)
             return;
     }
+}
+
+/* The layer's carry, empty before the last segment. */
+static void set_carry(fc_layer_job *job, fc_carry *carry, const fc_stack *stack,
+                      const fc_batch *batch, const fc_segment *segment, int layer) {
+    fc_arena arena = fc_arena_at(segment->carry);
+    fc_carry_layout(carry, &arena, stack, batch, layer);
+    if (segment->steps_after == 0)
+        *carry->end = 0;
+    if (job->pass[0].dtable)
+        job->pass[0].dtable = carry->dtable;
+    job->pairs_before = segment->pairs_before;
+    if (job->gradients)
+        job->carry = carry;
 }
 
 static void point_at_pairs(const fc_pass *pass, fc_pair_rows *pairs) {
@@ -229,6 +249,11 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
         !scratch_memory || (fc_reads_x(batch, total) && !batch->x) ||
         (batch->steps && batch->rows && !io->dy))
         return FC_BAD_ARGUMENT;
+    const fc_segment *segment = io->segment;
+    if (segment &&
+        (stack->directions > 1 || !segment->carry || segment->steps_before < 0 ||
+         segment->steps_after < 0 || segment->pairs_before < 0))
+        return FC_BAD_ARGUMENT;
     for (int i = 0; io->weights && i < stack->layers * stack->directions; i++)
         if (!io->weights[i].w_ih || !io->weights[i].w_hh ||
             (stack->proj_size && !io->weights[i].w_hr))
@@ -256,10 +281,13 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
             set_pass(pass, stack, batch, io, &saved, &scratch, layer, d);
             point_at_pairs(pass, &scratch.pairs[d]);
         }
+        fc_carry carry;
+        if (segment)
+            set_carry(&job, &carry, stack, batch, segment, layer);
         bool indexed = job.pass[0].dtable;
         for (ptrdiff_t i = 0; indexed && i < batch->x_rows; i++)
             scratch.table_x[i] = job.pass[0].x.data + i * job.pass[0].x.row;
-        if (indexed)
+        if (indexed && !(segment && segment->steps_after))
             fc_run_parts(fc_clear_table, &job, scratch.sharing.now);
         if (batch->recompute) {
             for (int d = 0; d < stack->directions; d++)
@@ -269,7 +297,7 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
             job.high = total;
             run_chunk(&job);
         }
-        if (indexed)
+        if (indexed && !(segment && segment->steps_before))
             fc_run_parts(fc_table_gradients, &job, scratch.sharing.now);
         if (job.pass[0].dropout)
             fc_run_parts(fc_input_dropout, &job, scratch.sharing.now);

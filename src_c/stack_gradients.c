@@ -1,7 +1,7 @@
 /* Each sum runs in one order, whatever the number of threads and the chunks of steps:
  * units are shared out, not the sums over pairs, and pairs follow from the last to the
  * first, in blocks that begin at multiples of the kernel's block. */
-#include "stack_gradients.h"
+#include "carry.h"
 
 #include <string.h>
 
@@ -91,18 +91,23 @@ static void run_gradient(const fc_layer_job *job, const fc_pass *pass,
     fc_weight_gradient_of(k, job->blas, g);
 }
 
-static void weight_gradients(const fc_layer_job *job, int d, int part, int parts) {
+/* Rows of some pairs: slots one below the other, operands as pointers. */
+typedef struct pair_range {
+    char *slots;
+    fc_pair_rows at;
+    ptrdiff_t rows;
+} pair_range;
+
+static void weight_gradients(const fc_layer_job *job, int d, const pair_range *pairs,
+                             int part, int parts) {
     const fc_pass *pass = &job->pass[d];
     const fc_shape *shape = &pass->shape;
     const fc_cell *cell = shape->cell;
     const fc_gradients *out = &job->gradients[d];
-    const fc_pair_rows *pairs = &job->scratch->pairs[d];
-    fc_weight_gradient g = {.d_row = fc_slots_row(shape), .rows = job->high - job->low};
-    if (g.rows == 0)
-        return;
+    fc_weight_gradient g = {.d_row = fc_slots_row(shape), .rows = pairs->rows};
     if (!pass->dtable) {
-        g.d = x_gradients(pass, job->low);
-        g.x = pairs->x + job->low;
+        g.d = pairs->slots + fc_bytes(shape, cell->x_slot * shape->padded);
+        g.x = pairs->at.x;
         g.depth = shape->in;
         g.gates = cell->gates;
         g.gate_order = cell->x_gate;
@@ -116,9 +121,8 @@ static void weight_gradients(const fc_layer_job *job, int d, int part, int parts
         unsigned char order[FC_MAX_GATES];
         for (int j = 0; j < phase->gates; j++)
             order[j] = (unsigned char)(phase->first_gate + j);
-        g.d = fc_slots(shape, &pass->memory, job->low, 0) +
-              fc_bytes(shape, phase->slot * shape->padded);
-        g.x = (phase->from_middle ? pairs->middle : pairs->h_prev) + job->low;
+        g.d = pairs->slots + fc_bytes(shape, phase->slot * shape->padded);
+        g.x = phase->from_middle ? pairs->at.middle : pairs->at.h_prev;
         g.depth = fc_operand_units(shape, phase);
         g.gates = phase->gates;
         g.gate_order = order;
@@ -129,13 +133,31 @@ static void weight_gradients(const fc_layer_job *job, int d, int part, int parts
     }
 }
 
+/* The pairs that are due: a block that waited, then those in place. */
+static void due_gradients(const fc_layer_job *job, int d, int part, int parts) {
+    const fc_pass *pass = &job->pass[d];
+    const fc_pair_rows *pairs = &job->scratch->pairs[d];
+    if (job->waiting) {
+        pair_range waiting = {job->carry->slots, job->carry->at, job->waiting};
+        weight_gradients(job, d, &waiting, part, parts);
+    }
+    if (job->high == job->low)
+        return;
+    pair_range range = {
+        .slots = fc_slots(&pass->shape, &pass->memory, job->low, 0),
+        .at = {pairs->x + job->low, pairs->h_prev + job->low, pairs->middle + job->low},
+        .rows = job->high - job->low,
+    };
+    weight_gradients(job, d, &range, part, parts);
+}
+
 void fc_pair_gradients(void *context, int part, int parts) {
     const fc_layer_job *job = context;
     const fc_pass *pass = &job->pass[job->first];
     if (pass->dx.data && !pass->dtable)
         input_gradient(job, part, parts);
     for (int d = job->first; job->gradients && d < job->first + job->directions; d++)
-        weight_gradients(job, d, part, parts);
+        due_gradients(job, d, part, parts);
 }
 
 void fc_clear_table(void *context, int part, int parts) {

@@ -11,6 +11,8 @@ typedef struct fc_pair_rows {
     const void **x, **h_prev, **middle;
 } fc_pair_rows;
 
+typedef struct fc_carry fc_carry;
+
 struct fc_backward_scratch {
     fc_sharing sharing;
     ptrdiff_t *bound[FC_MAX_DIRECTIONS];
@@ -39,6 +41,9 @@ typedef struct fc_layer_job {
     const fc_pass *forward; /* to recompute: the pass as forward sees it; or NULL */
     ptrdiff_t begin, end;   /* steps */
     ptrdiff_t low, high;    /* pairs whose weight gradients are due */
+    fc_carry *carry;        /* of a segment, else NULL; see carry.h */
+    ptrdiff_t pairs_before; /* in earlier segments */
+    ptrdiff_t waiting;      /* pairs of the carry that are due, before the others */
     const fc_gradients *gradients; /* [directions], or NULL */
     const fc_blas *blas;
 } fc_layer_job;

@@ -17,6 +17,7 @@ from fastcell._numbers import flag, integer, real
 from fastcell.layers.batches import Layout, flags_of, lengths_of, sequence_of
 from fastcell.layers.packs import Packs
 from fastcell.layers.saved import Saved, SpareMemory
+from fastcell.layers.segments import Segments, cut
 from fastcell.layers.states import States
 from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
@@ -194,10 +195,18 @@ class Recurrent(Module):
         reset : array of bool, shaped as mask, optional
             Where True the state is set to zero before the step.
         memory_budget : int, optional
-            Most bytes that `saved` may hold. Where it would hold more, it keeps the
+            Most bytes to keep for backward. Where it would be more, `saved` holds the
             states and not the gates, and backward makes the gates again, some steps at
             a time: a third of the memory of an LSTM, for the time of one more forward.
-            All results have the same bits. Default: no limit.
+            Where even the states are more, the sequences are cut into segments, as few
+            as fit: `saved` holds the states between them, and backward runs each
+            segment forward again, which counts too; one more forward, or two where the
+            gates of a segment do not fit either. Where nothing fits, segments have
+            about sqrt(T) steps, which is more than the budget, and about the least that
+            can be had. All results have the same bits. A bidirectional layer cannot be
+            cut, since its second direction begins at the end: its states must fit.
+            What is the caller's (x, y), factors of dropout, and scratch, which ends
+            with each call, are not counted. Default: no limit.
 
         Returns
         -------
@@ -213,8 +222,8 @@ class Recurrent(Module):
         TypeError
             If a dtype is not as said above.
         ValueError
-            If a shape is not, or a length is out of range, or even the states alone
-            exceed the memory budget.
+            If a shape is not, or a length is out of range, or the states of a
+            bidirectional layer exceed the memory budget.
         RuntimeError
             If the layer is quantized to 8 bits.
         """
@@ -223,19 +232,7 @@ class Recurrent(Module):
         masks = self._dropout_masks
         call, layout = self._batch(x, state, lengths, mask, reset, masks)
         version, packed = self._packed(False)
-        size = self._stack.saved_size(call)
-        budget = memory_budget
-        if budget is not None:
-            budget = integer("memory_budget", budget, minimum=0)
-            if size > budget:
-                call.recompute = True
-                size = self._stack.saved_size(call)
-            if size > budget:
-                raise ValueError(
-                    f"memory_budget must be at least {size} bytes for this batch; "
-                    f"got {budget}"
-                )
-        memory = self._spare.take(size, budget)
+        memory = self._memory_for(call, memory_budget)
         y, state = self._run(call, layout, packed, memory)
         return y, state, Saved(self._stack, call, memory, layout, version)
 
@@ -299,19 +296,22 @@ class Recurrent(Module):
         )
         dstate_in = self._states.empty(B)
         grads = {n: np.zeros(s, self.dtype) for n, s in self._shapes().items()}
-        self._stack.backward(
-            packed,
-            self._packed(False)[1] if call.recompute else None,
-            call,
-            rows_of(layout.to_core(dy)),
-            dh,
-            dc,
-            dx if indexed else layout.to_core(dx),
-            *dstate_in,
-            self._by_pass(grads),
-            saved._memory,
-        )
-        self._spare.give(saved._memory)
+        dy = rows_of(layout.to_core(dy))
+        dx_core = dx if indexed else layout.to_core(dx)
+        by_pass = self._by_pass(grads)
+        memory = saved._memory
+        if isinstance(memory, Segments):
+            segments, forward = memory, self._packed(False)[1]
+            memory = self._spare.take(segments.saved_bytes, segments.peak_bytes)
+            segments.backward(
+                packed, forward, dy, (dh, dc), dx_core, dstate_in, by_pass, memory
+            )
+        else:
+            forward = self._packed(False)[1] if call.recompute else None
+            self._stack.backward(
+                packed, forward, call, dy, dh, dc, dx_core, *dstate_in, by_pass, memory
+            )
+        self._spare.give(memory)
         saved.free()
         return dx, self._states.to_caller(dstate_in, layout), grads
 
@@ -348,8 +348,30 @@ class Recurrent(Module):
         width = self._directions * self.output_size
         y = layout.empty((call.steps, call.rows, width), self.dtype)
         state = self._states.empty(call.rows)
-        self._stack.forward(packed, call, layout.to_core(y), *state, memory)
+        if isinstance(memory, Segments):
+            memory.forward(packed, layout.to_core(y), *state)
+        else:
+            self._stack.forward(packed, call, layout.to_core(y), *state, memory)
         return y, self._states.to_caller(state, layout)
+
+    def _memory_for(self, call: _core.Batch, budget: int | None) -> Any:
+        """Return what is kept for backward: memory for it, or segments."""
+        size = self._stack.saved_size(call)
+        if budget is not None:
+            budget = integer("memory_budget", budget, minimum=0)
+            if size > budget:
+                call.recompute = True
+                size = self._stack.saved_size(call)
+            if size > budget and self.bidirectional:
+                raise ValueError(
+                    f"memory_budget must be at least {size} bytes for this batch, "
+                    f"which no bidirectional layer can cut in time; got {budget}"
+                )
+            if size > budget:
+                segments = cut(self._stack, call, self._states, budget)
+                self._spare.drop(segments.peak_bytes)
+                return segments
+        return self._spare.take(size, budget)
 
     def _batch(
         self, x: Any, state: Any, lengths: Any, mask: Any, reset: Any, masks: Any

@@ -17,7 +17,7 @@ class Saved:
     Attributes
     ----------
     nbytes : int
-        Bytes held: gates and states of every step.
+        Bytes held: gates and states of every step, or less with a memory budget.
     """
 
     __slots__ = ("_call", "_layout", "_memory", "_stack", "_version")
@@ -26,7 +26,7 @@ class Saved:
         self,
         stack: _core.Stack,
         call: _core.Batch,
-        memory: Any,
+        memory: Any,  # bytes, or Segments
         layout: Layout,
         version: int,
     ) -> None:
@@ -38,7 +38,7 @@ class Saved:
 
     @property
     def nbytes(self) -> int:
-        return 0 if self._memory is None else len(self._memory)
+        return 0 if self._memory is None else self._memory.nbytes
 
     def free(self) -> None:
         """Let go of the memory; backward is no longer possible."""
@@ -61,6 +61,11 @@ class SpareMemory:
             del memory  # before the fresh memory is there
             return _core.aligned_empty(size)
         return memory
+
+    def drop(self, most: int) -> None:
+        """Let go of the spare memory if it has more than `most` bytes."""
+        if any(len(memory) > most for memory in self._spare[:]):
+            self._spare.clear()
 
     def give(self, memory: Any) -> None:
         """Keep this memory in place of what was spare."""

@@ -40,6 +40,10 @@ class States:
         parts = [np.empty((self._passes, B, n), self._dtype) for n in self._widths]
         return parts[0], parts[1] if len(parts) > 1 else None
 
+    def nbytes(self, B: int) -> int:
+        """Return the bytes of those arrays."""
+        return self._passes * B * sum(self._widths) * self._dtype.itemsize
+
     def to_caller(
         self, state: tuple[np.ndarray, np.ndarray | None], layout: Layout
     ) -> Any:

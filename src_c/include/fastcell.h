@@ -184,6 +184,23 @@ typedef struct fc_blas {
                   double *, int *, double *, double *, int *);
 } fc_blas;
 
+/* A batch whose steps are a part of longer sequences.  Backward goes through the parts
+ * from the last to the first, dh0 and dc0 of one being dh and dc of the next, and all
+ * add to the same gradients of weights: then those have the bits of the whole.  With
+ * `index`, x and x_rows are the same for all parts, and dx is written, and the table's
+ * gradients are added, with the first part.  D = 1.
+ *
+ * steps_before, steps_after: steps of the sequences that are in earlier and in later
+ * parts.  pairs_before: of the former, those that exist and are not masked, of all rows
+ * together.  carry: of fc_carry_size bytes (of any part), kept from call to call. */
+typedef struct fc_segment {
+    ptrdiff_t steps_before, steps_after, pairs_before;
+    void *carry;
+} fc_segment;
+
+FC_API fc_status fc_carry_size(const fc_stack *stack, const fc_batch *batch,
+                               size_t *bytes);
+
 /* dy as y; dh, dc: gradients of the final states, or NULL.  dx as x, with its own
  * strides, or NULL; with `index`, (x_rows, I) and contiguous.  dh0, dc0 or NULL.
  * Gradients of activations are overwritten; those of weights are added to. */
@@ -197,6 +214,7 @@ typedef struct fc_backward_io {
     const fc_gradients *weights; /* [L D] */
     const fc_blas *blas;
     const void *packed_forward; /* needed to recompute, else NULL */
+    const fc_segment *segment;  /* NULL: the batch is all of its sequences */
 } fc_backward_io;
 
 FC_API fc_status fc_backward(const fc_stack *stack, const void *packed_backward,

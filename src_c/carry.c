@@ -1,0 +1,95 @@
+#include "carry.h"
+
+#include <string.h>
+
+void fc_carry_layout(fc_carry *carry, fc_arena *arena, const fc_stack *stack,
+                     const fc_batch *batch, int layer) {
+    fc_shape shape;
+    fc_shape_of(stack, 0, &shape);
+    size_t block = (size_t)shape.k->gradient_block;
+    carry->dtable = batch->index
+                        ? fc_take2(arena, (size_t)batch->x_rows,
+                                   (size_t)fc_input_columns(&shape), shape.k->real_size)
+                        : NULL;
+    for (int l = 0; l <= layer; l++) {
+        fc_shape_of(stack, l, &shape);
+        carry->end = fc_take(arena, 1, sizeof *carry->end);
+        carry->slots = fc_take(arena, block, fc_slots_bytes(&shape));
+        carry->x = fc_take(arena, block, fc_bytes(&shape, shape.in));
+        carry->h_prev = fc_take(arena, block, fc_bytes(&shape, shape.out));
+        carry->middle = fc_take(arena, block, fc_bytes(&shape, shape.units));
+        carry->at.x = fc_take(arena, block, sizeof(void *));
+        carry->at.h_prev = fc_take(arena, block, sizeof(void *));
+        carry->at.middle = fc_take(arena, block, sizeof(void *));
+    }
+}
+
+static void keep_row(char *rows, ptrdiff_t place, const void **at, const void *row,
+                     size_t bytes) {
+    at[place] = memcpy(rows + (size_t)place * bytes, row, bytes);
+}
+
+/* Pairs first .. last-1 of the segment wait. */
+static void keep(const fc_layer_job *job, ptrdiff_t first, ptrdiff_t last) {
+    const fc_pass *pass = &job->pass[0];
+    const fc_shape *shape = &pass->shape;
+    const fc_pair_rows *pairs = &job->scratch->pairs[0];
+    fc_carry *to = job->carry;
+    size_t slots = fc_slots_bytes(shape);
+    for (ptrdiff_t p = first; p < last; p++) {
+        ptrdiff_t place = (job->pairs_before + p) % shape->k->gradient_block;
+        memcpy(to->slots + (size_t)place * slots,
+               fc_slots(shape, &pass->memory, p, pass->plan->row[p]), slots);
+        if (!pass->dtable)
+            keep_row(to->x, place, to->at.x, pairs->x[p], fc_bytes(shape, shape->in));
+        keep_row(to->h_prev, place, to->at.h_prev, pairs->h_prev[p],
+                 fc_bytes(shape, shape->out));
+        if (pass->memory.middle)
+            keep_row(to->middle, place, to->at.middle, pairs->middle[p],
+                     fc_bytes(shape, shape->units));
+    }
+}
+
+/* Numbers of pairs are those of the whole sequence, until `low` and `high`. */
+void fc_carry_begin(fc_layer_job *job) {
+    const fc_plan *plan = job->pass[0].plan;
+    ptrdiff_t block = job->pass[0].shape.k->gradient_block, before = job->pairs_before;
+    ptrdiff_t first = before + plan->offset[job->begin],
+              last = before + plan->offset[job->end], end = *job->carry->end;
+    job->waiting = 0;
+    if (end) { /* the block that holds pair `last` */
+        ptrdiff_t begin = last / block * block;
+        ptrdiff_t joined = begin < first ? first : begin;
+        keep(job, joined - before, last - before);
+        last = joined;
+        if (begin >= first) {
+            job->waiting = end - begin;
+            *job->carry->end = 0;
+        }
+    }
+    ptrdiff_t begin = (first + block - 1) / block * block;
+    job->low = (begin < last ? begin : last) - before;
+    job->high = last - before;
+}
+
+void fc_carry_end(fc_layer_job *job) {
+    ptrdiff_t first = job->pass[0].plan->offset[job->begin];
+    if (first == job->low)
+        return;
+    keep(job, first, job->low);
+    *job->carry->end = job->pairs_before + job->low;
+}
+
+fc_status fc_carry_size(const fc_stack *stack, const fc_batch *batch, size_t *bytes) {
+    ptrdiff_t total;
+    fc_status status = fc_check_batch(stack, batch, &total);
+    if (!status && (!bytes || stack->directions > 1))
+        status = FC_BAD_ARGUMENT;
+    if (status)
+        return status;
+    fc_arena arena = {0};
+    fc_carry carry;
+    fc_carry_layout(&carry, &arena, stack, batch, stack->layers - 1);
+    *bytes = fc_arena_bytes(&arena);
+    return arena.failed ? FC_TOO_LARGE : FC_OK;
+}
