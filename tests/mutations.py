@@ -30,6 +30,7 @@ TESTS = (
     "test_precision.py",
     "test_embedding.py",
     "test_memory_budget.py",
+    "test_segments.py",
     "test_linear.py",
     "test_dropout.py",
     "test_sequential.py",
@@ -352,6 +353,18 @@ MUTATIONS = [
         "load_group(one, row + 1 < rows ? one + d_row : NULL, units - u));",
         "load_group(one, row + 2 < rows ? one + d_row : NULL, units - u));",
         "bf16: the last of an even number of pairs has no gates",
+    ),
+    (
+        "src_c/carry.c",
+        "    ptrdiff_t begin = (first + block - 1) / block * block;",
+        "    ptrdiff_t begin = first;",
+        "a segment's border ends a block of pairs",
+    ),
+    (
+        "fastcell/layers/segments.py",
+        "state = self._borders[i - 1] if i else",
+        "state = self._borders[i - 2] if i > 1 else",
+        "a segment begins from the states of the one before",
     ),
     # -- lengths, masks, resets, directions, dropout
     (

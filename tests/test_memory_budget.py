@@ -62,7 +62,7 @@ def test_an_lstm_keeps_about_a_third():
 
 
 def test_too_small_a_budget_is_refused():
-    layer, x = fastcell.LSTM(I, H), np.zeros((4, 2, I), np.float32)
+    layer, x = fastcell.LSTM(I, H, bidirectional=True), np.zeros((4, 2, I), "f4")
     with pytest.raises(ValueError, match="memory_budget must be at least"):
         layer.forward(x, memory_budget=100)
     with pytest.raises(ValueError, match="memory_budget"):

@@ -302,6 +302,24 @@ static void test_missing_pointers(void) {
     WITHOUT(backward, gradients[1].w_ih);
     WITHOUT(backward, gradients[0].w_hh);
 #undef WITHOUT
+    fc_segment segment = {.carry = b.scratch}; /* refused before it is written to */
+    b.io.segment = &segment;
+    describe("bad segments");
+#define REFUSED(member, value)                                                         \
+    do {                                                                               \
+        const fc_segment before = segment;                                             \
+        segment.member = value;                                                        \
+        CHECK_STATUS(backward(&b), FC_BAD_ARGUMENT);                                   \
+        segment = before;                                                              \
+    } while (0)
+    REFUSED(carry, NULL);
+    REFUSED(steps_before, -1);
+    REFUSED(steps_after, -1);
+    REFUSED(pairs_before, -1);
+#undef REFUSED
+    b.stack.directions = 2;
+    CHECK_STATUS(backward(&b), FC_BAD_ARGUMENT);
+    b = good;
     describe("what may be missing");
     b.io.dx = NULL;
     CHECK_OK(backward(&b));
@@ -327,6 +345,8 @@ static void test_missing_pointers(void) {
                  FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_pack_size(&s, FC_PACK_FORWARD, NULL), FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_saved_size(&s, &b.batch, NULL), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_carry_size(&s, &b.batch, NULL), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_carry_size(&s, NULL, &bytes), FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_scratch_size(&s, &b.batch, 0, NULL), FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_stream_size(&s, 1, NULL), FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_pack(&s, FC_PACK_FORWARD, NULL, b.packed, 1), FC_BAD_ARGUMENT);
