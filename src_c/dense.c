@@ -111,7 +111,7 @@ static void product_rows(const linear *l, const char *a, char *out, ptrdiff_t fi
 
 static int useful_parts(ptrdiff_t rows, int threads) {
     ptrdiff_t most = rows / ROWS_OF_A_PART;
-    return most < 1 ? 1 : most < threads ? (int)most : threads;
+    return fc_parts_of_brief_work(most < 1 ? 1 : most < threads ? (int)most : threads);
 }
 
 static void run_forward(void *context, int part, int parts) {

@@ -38,9 +38,9 @@ fc_status fc_adam(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t n, void *p
     ptrdiff_t most = n / LEAST_OF_A_PART;
     if (n)
         fc_run_parts(run_adam, &job,
-                     most < 2         ? 1
-                     : most < threads ? (int)most
-                                      : threads);
+                     fc_parts_of_brief_work(most < 2         ? 1
+                                            : most < threads ? (int)most
+                                                             : threads));
     return FC_OK;
 }
 

@@ -7,21 +7,26 @@
  *
  * After fork the child has no workers; the handler resets the pool, and the child
  * starts its own when first needed. */
+#define _GNU_SOURCE /* RUSAGE_THREAD */
 #include "pool.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <time.h>
 
 enum { MOST_WORKERS = 255, SPINS = 2000 };
-/* Waiting for a thread to wake up takes less than the first; beyond the second, no work
- * is shared for ten times as long, but for no longer than the third at first, and twice
- * as long each time that sharing fails again within a second. */
-enum { LEAST_LOST_NS = 200 * 1000, MOST_LOST_NS = 1000 * 1000 };
+/* When more than the first is lost, no work is shared for ten times as long, but for no
+ * longer than the third at first, and twice as long each time that sharing fails again
+ * before it went well for ten times as long as it was forbidden. */
+enum { MOST_LOST_NS = 1000 * 1000 };
 enum { ALONE_TIMES = 10, ALONE_AT_FIRST_NS = 10 * 1000 * 1000, MOST_DOUBLINGS = 8 };
-enum { FORGET_NS = 1000 * 1000 * 1000 };
 enum { FREQUENT_NS = 50 * 1000 };
+/* A thread that shares its core with another is preempted once in two time slices, each
+ * of some milliseconds (108 times a second on Linux 6.18); on a quiet machine, by the
+ * system's own work, 4 times. */
+enum { CROWD_SAMPLE_NS = 32 * 1000 * 1000, CROWDED_EACH_NS = 16 * 1000 * 1000 };
 
 static struct {
     pthread_mutex_t job; /* held by the caller whose job runs */
@@ -34,8 +39,10 @@ static struct {
     void *context;
     int parts;
     atomic_int left; /* workers that have not finished with this job */
-    _Atomic int64_t lost, alone_until; /* nanoseconds, now_ns */
-    atomic_int failures;               /* of sharing, one after the other */
+    /* Nanoseconds: waited lately, shared since work was last forbidden to be shared,
+     * for how long that was, and until when by now_ns. */
+    _Atomic int64_t lost, shared, alone, alone_until;
+    atomic_int failures; /* of sharing, one after the other */
 } pool = {
     .job = PTHREAD_MUTEX_INITIALIZER,
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -137,25 +144,50 @@ static void run_here(fc_part_fn *fn, void *context, int first, int parts) {
         fn(context, part, parts);
 }
 
-/* A caller has waited so many nanoseconds beyond its own work. */
+/* A caller has waited so many nanoseconds in vain. */
 static void account(int64_t waited) {
-    if (waited < LEAST_LOST_NS) {
-        atomic_store(&pool.lost, atomic_load(&pool.lost) / 2);
-        return;
-    }
     int64_t lost = atomic_load(&pool.lost) + waited;
     if (lost > MOST_LOST_NS) {
         int64_t now = now_ns();
-        bool again = now - atomic_load(&pool.alone_until) < FORGET_NS;
+        bool again = atomic_load(&pool.shared) < ALONE_TIMES * atomic_load(&pool.alone);
         int failures = again ? atomic_load(&pool.failures) + 1 : 0;
         failures = failures < MOST_DOUBLINGS ? failures : MOST_DOUBLINGS;
         int64_t most = (int64_t)ALONE_AT_FIRST_NS << failures;
         int64_t alone = ALONE_TIMES * lost < most ? ALONE_TIMES * lost : most;
+        atomic_store(&pool.shared, 0);
+        atomic_store(&pool.alone, alone);
         atomic_store(&pool.alone_until, now + alone);
         atomic_store(&pool.failures, failures);
         lost = 0;
     }
     atomic_store(&pool.lost, lost);
+}
+
+/* Of this thread, by the system's count; 0 where it keeps none. */
+static int64_t preemptions(void) {
+#ifdef RUSAGE_THREAD
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_nivcsw;
+#else
+    return 0;
+#endif
+}
+
+static bool cores_are_crowded(void) {
+    static _Thread_local int64_t sampled, count;
+    static _Thread_local bool crowded;
+    int64_t now = now_ns();
+    if (now - sampled >= CROWD_SAMPLE_NS) {
+        int64_t before = count;
+        count = preemptions();
+        crowded = sampled && (count - before) * CROWDED_EACH_NS >= now - sampled;
+        sampled = now;
+    }
+    return crowded;
+}
+
+int fc_parts_of_brief_work(int parts) {
+    return parts > 1 && cores_are_crowded() ? 1 : parts;
 }
 
 static bool sharing_pays(void) { return now_ns() >= atomic_load(&pool.alone_until); }
@@ -171,7 +203,7 @@ static void run_job(fc_part_fn *fn, void *context, int parts, bool started) {
     pthread_cond_broadcast(&pool.wake);
     pthread_mutex_unlock(&pool.lock);
     inside = true;
-    int64_t begin = now_ns();
+    int64_t lost = atomic_load(&pool.lost), begin = now_ns();
     fn(context, 0, parts);
     run_here(fn, context, pool.workers + 1, parts);
     int64_t end = now_ns();
@@ -184,9 +216,13 @@ static void run_job(fc_part_fn *fn, void *context, int parts, bool started) {
             pthread_cond_wait(&pool.done, &pool.lock);
         pthread_mutex_unlock(&pool.lock);
     }
-    /* Threads that come into being take their time; what failed is no success. */
-    if (!started && sharing_pays())
-        account((now_ns() - end) - (end - begin));
+    /* Alone it would have taken the time of its own part once more, at least. */
+    int64_t work = end - begin, waited = now_ns() - end;
+    atomic_fetch_add(&pool.shared, work);
+    if (waited <= work && atomic_load(&pool.lost) == lost)
+        atomic_store(&pool.lost, lost / 2);
+    else if (waited > work && !started) /* threads that come into being take time */
+        account(waited - work);
 }
 
 void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
@@ -199,7 +235,8 @@ void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
 }
 
 void fc_run_team(fc_part_fn *fn, void *context, int parts) {
-    if (parts > 1 && !inside && sharing_pays() && !pthread_mutex_trylock(&pool.job)) {
+    if (fc_parts_of_brief_work(parts) > 1 && !inside && sharing_pays() &&
+        !pthread_mutex_trylock(&pool.job)) {
         bool started = start_workers(parts - 1);
         bool enough = pool.workers >= parts - 1;
         if (enough)
@@ -240,24 +277,32 @@ static unsigned wait_turn(fc_barrier *barrier, int part, int members) {
     return turn + 1;
 }
 
+/* Part 0 after a turn: what it has lost may make the next turn the last.  In the last
+ * one it leaves its number alone: the others may not have read it yet. */
+static void account_turn(fc_barrier *barrier, unsigned turn, bool ends) {
+    if (!barrier->lost)
+        return;
+    account(barrier->lost);
+    barrier->lost = 0;
+    if (!ends && !sharing_pays())
+        atomic_store(&barrier->last, turn + 1);
+}
+
 void fc_barrier_wait(fc_barrier *barrier, int part, int members) {
-    if (members > 1)
-        wait_turn(barrier, part, members);
+    if (members == 1)
+        return;
+    unsigned turn = wait_turn(barrier, part, members);
+    if (part == 0)
+        account_turn(barrier, turn, false);
 }
 
 int fc_barrier_last(fc_barrier *barrier, int part, int members) {
     if (members == 1)
         return 1;
-    if (part == 0 && barrier->lost > LEAST_LOST_NS) {
-        account(barrier->lost);
-        barrier->lost = 0;
-        if (!sharing_pays())
-            atomic_store(&barrier->last, atomic_load(&barrier->turn) + 1);
-    }
     /* By number: part 0 may have come to the next turn when another reads this. */
-    if (wait_turn(barrier, part, members) != atomic_load(&barrier->last))
-        return members;
-    if (part == 0 && barrier->lost) /* in this turn too */
-        account(barrier->lost);
-    return part == 0;
+    unsigned turn = wait_turn(barrier, part, members);
+    bool ends = turn == atomic_load(&barrier->last);
+    if (part == 0)
+        account_turn(barrier, turn, ends);
+    return ends ? part == 0 : members;
 }

@@ -4,7 +4,7 @@
  * thread waits for another that is not running.  The pool keeps account: what a caller
  * waited for others beyond the time of its own part is *lost*.  When more than a little
  * is lost, no work is shared for some time, so that several threads are never much
- * slower than one. */
+ * slower than one.  Nor is brief work shared by a thread that is often preempted. */
 #ifndef FC_POOL_H
 #define FC_POOL_H
 
@@ -23,6 +23,11 @@ void fc_run_parts(fc_part_fn *fn, void *context, int parts);
  * Where there is none for all of them, or sharing does not pay, fn(context, 0, 1) runs
  * here alone. */
 void fc_run_team(fc_part_fn *fn, void *context, int parts);
+
+/* Work shorter than a time slice, and work with barriers, which is a row of such, does
+ * not pay to share while other processes have the cores: as many parts as given, or 1.
+ */
+int fc_parts_of_brief_work(int parts);
 
 /* Does this call follow the last one so closely that the workers are still awake, and
  * does sharing pay?  Then even small work is worth it; to wake them for it is not. */

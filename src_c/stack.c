@@ -5,9 +5,10 @@
 
 #include <string.h>
 
-/* FLOP below which a wake-up does not pay; one that is awake; in one step, a barrier.
- */
+/* FLOP below which a wake-up does not pay; one that is awake; in one step, a barrier;
+ * that are done in less than a time slice. */
 enum { WORK_OF_A_THREAD = 1000 * 1000, LEAST_OF_A_THREAD = 250 * 1000 };
+enum { BRIEF_WORK = 200 * 1000 * 1000 };
 enum { WORK_OF_A_MEMBER = 12 * 1000 };
 enum { PACKED_BYTES_OF_A_THREAD = 64 * 1024 };
 enum { LEAST_ROWS = 2, ROWS_BEFORE_TEAMS = 4 };
@@ -42,19 +43,20 @@ fc_status fc_check_index(const fc_batch *batch) {
 }
 
 static int thread_count(const fc_batch *batch, const fc_shape *shape, ptrdiff_t total,
-                        bool *small) {
+                        fc_sharing *sharing) {
     double work = 2.0 * (double)total * (double)fc_input_columns(shape) *
                   (double)(shape->in + shape->out);
     int useful = (int)(work < 1e9 ? work / LEAST_OF_A_THREAD : 1000);
     int threads = batch->threads < useful ? batch->threads : useful > 1 ? useful : 1;
-    *small = work / WORK_OF_A_THREAD < threads;
+    sharing->small = work / WORK_OF_A_THREAD < threads;
+    sharing->brief = work < BRIEF_WORK;
     return threads;
 }
 
 fc_sharing fc_share_work(const fc_stack *stack, const fc_batch *batch,
                          const fc_shape *shape, fc_pack_kind kind, ptrdiff_t total) {
     fc_sharing sharing = {.row_parts = 1, .members = 1};
-    sharing.threads = thread_count(batch, shape, total, &sharing.small);
+    sharing.threads = thread_count(batch, shape, total, &sharing);
     int parts = sharing.threads / stack->directions;
     if (parts < 2)
         return sharing;
@@ -75,6 +77,8 @@ fc_sharing fc_share_work(const fc_stack *stack, const fc_batch *batch,
 
 void fc_sharing_begin(fc_sharing *sharing) {
     sharing->now = sharing->small && !fc_calls_are_frequent() ? 1 : sharing->threads;
+    if (sharing->brief)
+        sharing->now = fc_parts_of_brief_work(sharing->now);
 }
 
 void fc_run_shared(fc_part_fn *fn, void *context, const fc_sharing *sharing,
@@ -196,10 +200,8 @@ fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *we
             return FC_BAD_ARGUMENT;
     pack_context job = {stack, kind, weights, packed};
     size_t most = bytes / PACKED_BYTES_OF_A_THREAD;
-    fc_run_parts(run_pack, &job,
-                 most < 2                 ? 1
-                 : most < (size_t)threads ? (int)most
-                                          : threads);
+    int parts = most < 2 ? 1 : most < (size_t)threads ? (int)most : threads;
+    fc_run_parts(run_pack, &job, fc_parts_of_brief_work(parts));
     return FC_OK;
 }
 

@@ -41,6 +41,7 @@ fc_status fc_check_index(const fc_batch *batch);
 typedef struct fc_sharing {
     int threads, row_parts, members;
     bool small; /* worth sharing only if the workers are awake */
+    bool brief; /* and only if other processes leave the cores to it */
     int now;    /* threads to use in this call: all, or one (fc_sharing_begin) */
 } fc_sharing;
 

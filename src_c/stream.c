@@ -324,7 +324,7 @@ static int useful_parts(const fc_stack *stack, ptrdiff_t count, int threads) {
         most = (ptrdiff_t)(work / LEAST_WORK);
     if (fc_operand_bytes(&shape, 1) || shape.cell->whole_row || most < 2)
         return 1;
-    return most < threads ? (int)most : threads;
+    return fc_parts_of_brief_work(most < threads ? (int)most : threads);
 }
 
 fc_status fc_stream_step_some(const fc_stack *stack, const void *packed, ptrdiff_t rows,

@@ -443,8 +443,8 @@ MUTATIONS = [
     ),
     (
         "src_c/pool.c",
-        "    return part == 0;",
-        "    return 1;",
+        "    return ends ? part == 0 : members;",
+        "    return ends ? 1 : members;",
         "all members of a disbanded team go on, each alone",
     ),
     # -- functions

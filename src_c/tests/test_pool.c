@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../pool.h"
@@ -92,7 +93,7 @@ static void test_teams_on_busy_cores(void) {
         CHECK(!pthread_create(&spinners[i], NULL, spin_until_stopped, NULL));
     for (int i = 0; i < TEAM_CALLS / divisor; i++) {
         describe("team on busy cores");
-        run_core(&one_row, FC_F32, 2 + i % 2, GRADIENTS, &team);
+        run_core(&one_row, FC_F32, 2 + i % 3, GRADIENTS, &team);
         CHECK_SAME_BITS(team.y, alone.y, one_row.y_count);
         CHECK_SAME_BITS(team.g, alone.g, one_row.count);
     }
@@ -103,6 +104,30 @@ static void test_teams_on_busy_cores(void) {
     outcome_free(&alone);
     outcome_free(&team);
     problem_free(&one_row);
+}
+
+/* A thread that shares its core learns so from the system, and shares no brief work. */
+static void test_brief_work_on_crowded_cores(void) {
+#ifdef __linux__
+    enum { MOST_SPINNERS = 64 };
+    pthread_t spinners[MOST_SPINNERS];
+    long wanted_spinners = 2 * sysconf(_SC_NPROCESSORS_ONLN);
+    int started = 0, parts = 2;
+    describe("brief work on crowded cores");
+    if (wanted_spinners > MOST_SPINNERS)
+        return; /* would not fill so many cores */
+    while (started < wanted_spinners)
+        CHECK(!pthread_create(&spinners[started++], NULL, spin_until_stopped, NULL));
+    time_t end = time(NULL) + 10;
+    while (parts == 2 && time(NULL) < end) /* without rest, to be preempted */
+        parts = fc_parts_of_brief_work(2);
+    CHECK(parts == 1);
+    CHECK(fc_parts_of_brief_work(1) == 1);
+    atomic_store(&stop, true);
+    while (started)
+        pthread_join(spinners[--started], NULL);
+    atomic_store(&stop, false);
+#endif
 }
 
 typedef struct slow_team {
@@ -197,6 +222,7 @@ int main(int count, char **arguments) {
     test_many_threads();
     test_a_late_member_disbands_the_team();
     test_teams_on_busy_cores();
+    test_brief_work_on_crowded_cores();
 #if UNDER_THREAD_SANITIZER
     printf("pool: no fork, ThreadSanitizer has no threads in a child\n");
 #else
