@@ -37,8 +37,10 @@ class States:
 
     def empty(self, B: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Return arrays for h and c; None for a c that the cell does not have."""
-        parts = [np.empty((self._passes, B, n), self._dtype) for n in self._widths]
-        return parts[0], parts[1] if len(parts) > 1 else None
+        h = np.empty((self._passes, B, self._widths[0]), self._dtype)
+        if len(self._widths) == 1:
+            return h, None
+        return h, np.empty((self._passes, B, self._widths[1]), self._dtype)
 
     def nbytes(self, B: int) -> int:
         """Return the bytes of those arrays."""
