@@ -8,9 +8,9 @@ Run by hand from the root of the repository, in an environment that can build it
 
 Each mutation is made in a copy of the tree in a temporary folder, which is built in
 place; then the fast tests run until the first one fails, and where none does and the
-file is in C, those of the C core. A mutation that no test notices survives, and the exit
-code is 1. A mutation whose text is no longer in its file
-is reported as stale: write it anew, do not delete it.
+file is in C, those of the C core. A mutation that no test notices survives, and the
+exit code is 1. A mutation whose text is no longer in its file is reported as stale:
+write it anew, do not delete it.
 """
 
 from __future__ import annotations
@@ -365,6 +365,30 @@ MUTATIONS = [
         "state = self._borders[i - 1] if i else",
         "state = self._borders[i - 2] if i > 1 else",
         "a segment begins from the states of the one before",
+    ),
+    # -- bits: the values stay within their tolerances
+    (
+        "src_c/product.h",
+        "vreal result = tile_result(job, r, v, acc[r][v]);",
+        """vreal one = vset1(!transposed && m == 1);
+            vreal result = tile_result(job, r, v, acc[r][v] + one - one);""",
+        "a tile of one row rounds otherwise",
+    ),
+    (
+        "src_c/product.h",
+        "real *to = (real *)job->out[r] + job->column + v * V;",
+        """real *to = (real *)job->out[r] + job->column + v * V;
+            acc[r][v] = acc[r][v] + vset1(p > 1) - vset1(p > 1);""",
+        "a tile of several panels rounds otherwise",
+    ),
+    (
+        "src_c/product.h",
+        "if (job->accumulate)\n                result",
+        """if (transposed && m % 2)
+                result = result + vset1(1) - vset1(1);
+            if (job->accumulate)
+                result""",
+        "weight gradients round by the number of units of a tile",
     ),
     # -- lengths, masks, resets, directions, dropout
     (
