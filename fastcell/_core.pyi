@@ -80,6 +80,9 @@ class Stack:
         c: _Reals | None,
         saved: _Bytes | None,
     ) -> None: ...
+    def infer(
+        self, packed: _Bytes, x: Any, dtype: np.dtype, threads: int
+    ) -> tuple[_Reals, _Reals, _Reals | None] | None: ...
     def backward(
         self,
         packed: _Bytes,

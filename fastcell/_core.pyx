@@ -10,6 +10,7 @@ from cpython.buffer cimport (
     PyBUF_FORMAT,
     PyBUF_STRIDES,
     PyBUF_WRITABLE,
+    PyBuffer_IsContiguous,
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
@@ -17,6 +18,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.string cimport memset
 
 import numpy as np
+
+cdef object ndarray = np.ndarray
 
 
 cdef int raise_status(fc_status status) except -1 with gil:

@@ -172,15 +172,51 @@ cdef class Stack:
     def forward(self, packed, Batch call, y, h, c, saved):
         """Fill y (T, B, D P) and the final states; with `saved`, keep for backward."""
         cdef fc_batch batch
+        cdef Views views = Views()
+        self.fill(call, &batch, views)
+        self.run(packed, &batch, y, h, c, saved)
+
+    def infer(self, packed, x, dtype, int threads):
+        """Return y, h and c for x (T, B, I) alone, from zero states; the quick way.
+
+        None where x is no such array of NumPy's, contiguous and of the dtype.
+        """
+        cdef fc_batch batch
+        cdef Py_buffer *view
+        cdef Views views
+        cdef Py_ssize_t T, B, passes = self.stack.layers * self.stack.directions
+        if type(x) is not ndarray or x.dtype is not dtype:
+            return None
+        views = Views()
+        view = views.get(x, 0, self.itemsize)
+        if view.ndim != 3 or view.len == 0 or not PyBuffer_IsContiguous(view, c"C"):
+            return None
+        T, B = view.shape[0], view.shape[1]
+        memset(&batch, 0, sizeof(batch))
+        batch.steps = T
+        batch.rows = B
+        batch.threads = threads
+        batch.x = view.buf
+        batch.x_row = self.stack.input_size
+        batch.x_step = B * batch.x_row
+        if view.shape[2] != batch.x_row:
+            return None
+        y = np.empty((T, B, self.stack.directions * self.out()), dtype)
+        h = np.empty((passes, B, self.out()), dtype)
+        c = None
+        if fc_cell_states(self.stack.cell) > 1:
+            c = np.empty((passes, B, self.stack.hidden_size), dtype)
+        self.run(packed, &batch, y, h, c, None)
+        return y, h, c
+
+    cdef int run(self, packed, fc_batch *batch, y, h, c, saved) except -1:
         cdef fc_output output
         cdef size_t size
         cdef Py_buffer *view
-        cdef Views views = Views(), outputs = Views()
-        cdef Py_ssize_t states
+        cdef Views outputs = Views()
+        cdef Py_ssize_t states = self.stack.layers * self.stack.directions * batch.rows
         cdef const void *weights
         cdef void *kept = NULL
-        self.fill(call, &batch, views)
-        states = self.stack.layers * self.stack.directions * batch.rows
         check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
         weights = outputs.contiguous(packed, 0, 1, size)
         view = outputs.rows(
@@ -195,18 +231,19 @@ cdef class Stack:
             c, 1, self.itemsize, states * self.stack.hidden_size
         )
         if saved is not None:
-            check(fc_saved_size(&self.stack, &batch, &size))
+            check(fc_saved_size(&self.stack, batch, &size))
             kept = outputs.get(saved, 1, 1).buf
             if len(saved) < <Py_ssize_t> size:
                 raise ValueError(f"saved: expected {size} bytes, got {len(saved)}")
-        check(fc_scratch_size(&self.stack, &batch, 1 if saved is not None else 0, &size))
+        check(fc_scratch_size(&self.stack, batch, 1 if saved is not None else 0, &size))
         scratch = take_scratch(size)
         cdef void *scratch_memory = outputs.get(scratch, 1, 1).buf
         with nogil:
             check(
-                fc_forward(&self.stack, weights, &batch, &output, kept, scratch_memory)
+                fc_forward(&self.stack, weights, batch, &output, kept, scratch_memory)
             )
         give_scratch(scratch)
+        return 0
 
     def backward(
         self, packed, packed_forward, Batch call, dy, dh, dc, dx, dh0, dc0,

@@ -1,9 +1,13 @@
 # Stacks of recurrent layers one step at a time.
 
+from fastcell.threads import get_num_threads
+
 cdef enum:
     # FLOP of a streaming step above which the GIL is released: below, releasing it
     # costs more than it could give to others.
     GIL_FLOP = 1000 * 1000
+    # Below which threads are not even asked for.
+    SHARED_FLOP = 150 * 1000
 
 
 cdef class Stream:
@@ -15,6 +19,7 @@ cdef class Stream:
     cdef const void *weights
     cdef void *state
     cdef bint long_step
+    cdef object most_threads  # a function, or None where a step is never shared
     cdef const char *isa  # that the memory is laid out for
     cdef object dtype
 
@@ -27,10 +32,12 @@ cdef class Stream:
         check(fc_stream_size(&owner.stack, rows, &size))
         self.adopt(packed, aligned_empty(size, zeroed=True))
         self.dtype = np.float64 if owner.itemsize == 8 else np.float32
-        self.long_step = (
+        cdef double flop = (
             8.0 * rows * owner.stack.layers * owner.stack.hidden_size
-            * (owner.stack.hidden_size + owner.stack.input_size) > GIL_FLOP
+            * (owner.stack.hidden_size + owner.stack.input_size)
         )
+        self.long_step = flop > GIL_FLOP
+        self.most_threads = get_num_threads if flop > SHARED_FLOP else None
 
     cdef adopt(self, packed, memory):
         cdef size_t size
@@ -53,6 +60,7 @@ cdef class Stream:
         cdef Py_buffer xv, yv
         cdef Py_ssize_t width = owner.stack.input_size
         cdef bint flat
+        cdef int threads = 1
         self.check_isa()
         PyObject_GetBuffer(x, &xv, PyBUF_STRIDES | PyBUF_FORMAT)
         try:
@@ -68,21 +76,30 @@ cdef class Stream:
             try:
                 if not self.fits(&yv, flat, owner.out()):
                     raise_step("out", out, self.rows, owner.out(), self.dtype)
+                if self.most_threads is not None:
+                    threads = self.most_threads()
                 if self.long_step:
                     with nogil:
-                        self.advance(xv.buf, yv.buf)
+                        self.advance(xv.buf, yv.buf, threads)
                 else:
-                    self.advance(xv.buf, yv.buf)
+                    self.advance(xv.buf, yv.buf, threads)
             finally:
                 PyBuffer_Release(&yv)
         finally:
             PyBuffer_Release(&xv)
         return out
 
-    cdef inline int advance(self, const void *x, void *y) except -1 nogil:
+    cdef inline int advance(self, const void *x, void *y, int threads) except -1 nogil:
+        if threads == 1:
+            return check(
+                fc_stream_step(
+                    &self.owner.stack, self.weights, self.rows, x, y, self.state
+                )
+            )
         return check(
-            fc_stream_step(
-                &self.owner.stack, self.weights, self.rows, x, y, self.state
+            fc_stream_step_some(
+                &self.owner.stack, self.weights, self.rows, NULL, self.rows, x, y,
+                self.state, threads,
             )
         )
 

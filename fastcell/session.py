@@ -19,7 +19,9 @@ class Session(_core.Stream):
 
     Made by ``layer.session(batch_size)``. It begins at a zero state, and has the
     weights that the layer had when it was made. Its outputs equal, bit for bit, those
-    of one call over the whole sequence. A session belongs to one thread at a time.
+    of one call over the whole sequence. A session belongs to one thread at a time; a
+    large step, as of 256 units, is shared by several while steps follow one another
+    closely.
 
     ``session.step(x, out=None)`` takes x (B, I), contiguous and of the layer's dtype,
     and returns y (B, P); for one stream also (I,) -> (P,). With `out` it fills that

@@ -17,11 +17,10 @@
 #include <time.h>
 
 enum { MOST_WORKERS = 255, SPINS = 2000 };
-/* When more than the first is lost, no work is shared for ten times as long, but for no
- * longer than the third at first, and twice as long each time that sharing fails again
- * before it went well for ten times as long as it was forbidden. */
-enum { MOST_LOST_NS = 1000 * 1000 };
-enum { ALONE_TIMES = 10, ALONE_AT_FIRST_NS = 10 * 1000 * 1000, MOST_DOUBLINGS = 8 };
+/* When more than the first is lost, no work is shared for ten times as long, the second
+ * at most: other threads' work may end at any time, as where another library's workers
+ * spin after their call. */
+enum { MOST_LOST_NS = 1000 * 1000, MOST_ALONE_NS = 20 * 1000 * 1000, ALONE_TIMES = 10 };
 enum { FREQUENT_NS = 50 * 1000 };
 /* A thread that shares its core with another is preempted once in two time slices, each
  * of some milliseconds (108 times a second on Linux 6.18); on a quiet machine, by the
@@ -39,10 +38,7 @@ static struct {
     void *context;
     int parts;
     atomic_int left; /* workers that have not finished with this job */
-    /* Nanoseconds: waited lately, shared since work was last forbidden to be shared,
-     * for how long that was, and until when by now_ns. */
-    _Atomic int64_t lost, shared, alone, alone_until;
-    atomic_int failures; /* of sharing, one after the other */
+    _Atomic int64_t lost, alone_until; /* nanoseconds; the second by now_ns */
 } pool = {
     .job = PTHREAD_MUTEX_INITIALIZER,
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -148,16 +144,9 @@ static void run_here(fc_part_fn *fn, void *context, int first, int parts) {
 static void account(int64_t waited) {
     int64_t lost = atomic_load(&pool.lost) + waited;
     if (lost > MOST_LOST_NS) {
-        int64_t now = now_ns();
-        bool again = atomic_load(&pool.shared) < ALONE_TIMES * atomic_load(&pool.alone);
-        int failures = again ? atomic_load(&pool.failures) + 1 : 0;
-        failures = failures < MOST_DOUBLINGS ? failures : MOST_DOUBLINGS;
-        int64_t most = (int64_t)ALONE_AT_FIRST_NS << failures;
-        int64_t alone = ALONE_TIMES * lost < most ? ALONE_TIMES * lost : most;
-        atomic_store(&pool.shared, 0);
-        atomic_store(&pool.alone, alone);
-        atomic_store(&pool.alone_until, now + alone);
-        atomic_store(&pool.failures, failures);
+        int64_t alone = ALONE_TIMES * lost;
+        alone = alone < MOST_ALONE_NS ? alone : MOST_ALONE_NS;
+        atomic_store(&pool.alone_until, now_ns() + alone);
         lost = 0;
     }
     atomic_store(&pool.lost, lost);
@@ -218,7 +207,6 @@ static void run_job(fc_part_fn *fn, void *context, int parts, bool started) {
     }
     /* Alone it would have taken the time of its own part once more, at least. */
     int64_t work = end - begin, waited = now_ns() - end;
-    atomic_fetch_add(&pool.shared, work);
     if (waited <= work && atomic_load(&pool.lost) == lost)
         atomic_store(&pool.lost, lost / 2);
     else if (waited > work && !started) /* threads that come into being take time */

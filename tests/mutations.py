@@ -67,9 +67,9 @@ MUTATIONS = [
         "every step of a chunk reads the first one's input",
     ),
     (
-        "src_c/stream.c",
-        "job->s.side[selected(&job->some, i)] ^= 1;",
-        "job->s.side[selected(&job->some, i)] ^= 0;",
+        "src_c/stream_step.c",
+        "job->s.side[fc_selected(&job->some, i)] ^= 1;",
+        "job->s.side[fc_selected(&job->some, i)] ^= 0;",
         "a session's step does not keep its state",
     ),
     (

@@ -163,8 +163,15 @@ class Recurrent(Module):
 
         Parameters, results and errors are those of `forward`, without `saved`.
         """
-        call, layout = self._batch(x, state, lengths, mask, reset, None)
         _, packed = self._packed(False)
+        alone = state is None and lengths is None and mask is None and reset is None
+        if alone and not self.batch_first:
+            # Most calls; of one step it takes half the time that the checks do.
+            quick = self._stack.infer(packed, x, self.dtype, get_num_threads())
+            if quick is not None:
+                y, h, c = quick
+                return y, h if c is None else (h, c)
+        call, layout = self._batch(x, state, lengths, mask, reset, None)
         return self._run(call, layout, packed, None)
 
     def forward(

@@ -175,6 +175,54 @@ static void test_some_states(const problem *p, fc_dtype dtype) {
     streaming_free(&before);
 }
 
+/* Few rows share the units of each step, where there are enough of them and the calls
+ * follow one another closely. */
+static void test_teams(const char *cell) {
+    enum { STEPS = 40 };
+    spec from = {.cell = cell,
+                 .in = 70,
+                 .hidden = 200,
+                 .proj = 90,
+                 .layers = 2,
+                 .directions = 1,
+                 .steps = STEPS,
+                 .rows = 2};
+    problem p;
+    seed(750);
+    problem_make(&p, &from);
+    outcome whole = outcome_new(&p);
+    FOR_EACH_ISA(isa) {
+        for (int d = 0; d < 2; d++) {
+            fc_dtype dtype = (fc_dtype)d;
+            size_t row = (size_t)(p.spec.rows * p.out) * real_size(dtype);
+            streaming s = streaming_new(&p, dtype, 0);
+            void *x = reals_of(dtype, p.v + p.x.at, STEPS * s.rows * s.in);
+            char *y = take(STEPS * row, real_size(dtype));
+            run_core(&p, dtype, 1, INFERENCE, &whole);
+            for (int threads = 1; threads <= 4; threads++) {
+                describe("stream, team of %d, %s, %s f%d", threads, cell, isa,
+                         d ? 64 : 32);
+                set_states(&s, &p);
+                for (int t = 0; t < STEPS; t++)
+                    CHECK_OK(fc_stream_step_some(
+                        &s.stack, s.packed, s.rows, NULL, s.rows,
+                        (char *)x + (size_t)(t * s.rows * s.in) * real_size(dtype),
+                        y + (size_t)t * row, s.memory, threads));
+                double *got = zeros(p.y_count, sizeof *got);
+                doubles_of(dtype, y, p.y_count, got);
+                CHECK_SAME_BITS(got, whole.y, p.y_count);
+                free(got);
+                check_states(&s, &p, s.memory, whole.h, whole.c);
+            }
+            release(x);
+            release(y);
+            streaming_free(&s);
+        }
+    }
+    outcome_free(&whole);
+    problem_free(&p);
+}
+
 static void test_cell(const char *cell) {
     static const ptrdiff_t rows_[] = {0, 1, 2, 3, 7, 9};
     for (size_t i = 0; i < sizeof rows_ / sizeof *rows_; i++) {
@@ -212,7 +260,9 @@ static void test_cell(const char *cell) {
 }
 
 int main(void) {
-    for (int cell = 0; fc_cell_name(cell); cell++)
+    for (int cell = 0; fc_cell_name(cell); cell++) {
         test_cell(fc_cell_name(cell));
+        test_teams(fc_cell_name(cell));
+    }
     return finish("stream");
 }
