@@ -7,7 +7,7 @@ cdef enum:
     # costs more than it could give to others.
     GIL_FLOP = 1000 * 1000
     # Below which threads are not even asked for.
-    SHARED_FLOP = 150 * 1000
+    SHARED_FLOP = 130 * 1000
 
 
 cdef class Stream:

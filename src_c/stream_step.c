@@ -180,7 +180,7 @@ typedef struct step_sharing {
 } step_sharing;
 
 static step_sharing share_step(const fc_stack *stack, ptrdiff_t count, int threads) {
-    enum { LEAST_ROWS = 8, WORK_OF_A_PART = 1000 * 1000, WORK_OF_A_MEMBER = 90 * 1000 };
+    enum { LEAST_ROWS = 8, WORK_OF_A_PART = 1000 * 1000, WORK_OF_A_MEMBER = 70 * 1000 };
     fc_shape shape;
     fc_shape_of(stack, 0, &shape);
     double work = 2.0 * (double)count * stack->layers * shape.cell->gates *
