@@ -22,10 +22,10 @@ enum { MOST_WORKERS = 255, SPINS = 2000 };
  * spin after their call. */
 enum { MOST_LOST_NS = 1000 * 1000, MOST_ALONE_NS = 20 * 1000 * 1000, ALONE_TIMES = 10 };
 enum { FREQUENT_NS = 50 * 1000 };
-/* A thread that shares its core with another is preempted once in two time slices, each
- * of some milliseconds (108 times a second on Linux 6.18); on a quiet machine, by the
- * system's own work, 4 times. */
-enum { CROWD_SAMPLE_NS = 32 * 1000 * 1000, CROWDED_EACH_NS = 16 * 1000 * 1000 };
+/* A thread that shares its core is preempted once in as many time slices, of some
+ * milliseconds, as there are threads on it: with one other 108 times a second (Linux
+ * 6.18); on a quiet machine, by the system's own work, 4 times. */
+enum { CROWD_SAMPLE_NS = 100 * 1000 * 1000, CROWDED_EACH_NS = 33 * 1000 * 1000 };
 
 static struct {
     pthread_mutex_t job; /* held by the caller whose job runs */
