@@ -152,7 +152,7 @@ def data_fingerprint(data: Sequence[Any]) -> dict[str, int]:
     ----------
     data : sequence of batches
         Of which only the first and the last are looked at, at least one. A batch is an
-        array or a tuple of arrays.
+        array or a tuple of arrays, of which some may be None.
 
     Examples
     --------
@@ -164,6 +164,8 @@ def data_fingerprint(data: Sequence[Any]) -> dict[str, int]:
     crc = 0
     for batch in (data[0], data[len(data) - 1]):
         for array in batch if isinstance(batch, (tuple, list)) else (batch,):
+            if array is None:
+                continue
             array = np.asarray(array)
             crc = zlib.crc32(repr((array.shape, array.dtype.str)).encode(), crc)
             crc = zlib.crc32(array.tobytes(), crc)

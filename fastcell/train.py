@@ -143,6 +143,8 @@ class Trainer:
         train_data : sequence of batches
             One epoch of windows in their order, such as `fastcell.data.TextStreams`.
             They are taken by index, so that a run resumes in the middle of an epoch.
+            With a method ``epoch(n)``, as `fastcell.data.Sequences` has it, it gives
+            the batches of each epoch in their order, as many in all of them.
         valid_data : iterable of batches, optional
             What `evaluate` measures, from its start each time; the state is carried
             through here as well.
@@ -257,7 +259,7 @@ class Trainer:
         ValueError
             If no target counts.
         """
-        return self._evaluate(data, None)
+        return self._evaluate(data, None)[0]
 
     def _begin(self, fingerprint: dict[str, int]) -> None:
         """Start a new run, unless one has been resumed."""
@@ -274,7 +276,7 @@ class Trainer:
 
         position = self._position
         started = time.perf_counter()
-        batch = train_data[position.window]
+        batch = _of_epoch(train_data, position.epoch)[position.window]
         loss, saved = self.model.loss(batch, position.state)
         self._check_finite("loss", loss)
         state = saved.state
@@ -327,10 +329,10 @@ class Trainer:
         """Validate and add a record. Until the end, an interruption undoes nothing."""
         position = self._position
         started = time.perf_counter()
-        valid_loss = None
+        valid_loss, scores = None, {}
         if valid_data is not None:
             with bar.note("validating"):
-                valid_loss = self._evaluate(valid_data, interrupts)
+                valid_loss, scores = self._evaluate(valid_data, interrupts)
         position.seconds += time.perf_counter() - started
 
         train_loss = position.loss_sum / max(position.num_targets, 1)
@@ -345,6 +347,8 @@ class Trainer:
         if valid_loss is not None:
             for name, value in self.model.metrics(valid_loss).items():
                 record[f"valid_{name}"] = value
+        for name, value in scores.items():
+            record[f"valid_{name}"] = value
         record["learning_rate"] = self.optimizer.lr
         record["tokens_per_second"] = position.num_targets / max(
             position.step_seconds, 1e-9
@@ -358,18 +362,26 @@ class Trainer:
         for callback in self.callbacks:
             callback(self, record)
 
-    def _evaluate(self, data: Iterable[Any], interrupts: Interrupts | None) -> float:
+    def _evaluate(
+        self, data: Iterable[Any], interrupts: Interrupts | None
+    ) -> tuple[float, dict[str, float]]:
+        """Return the mean loss and the scores of all batches."""
         total, num_targets, state = 0.0, 0, None
+        sums: dict[str, tuple[float, int]] = {}
         for batch in data:
             if interrupts is not None:
                 interrupts.check()
-            loss, state = self.model.evaluate(batch, state)
+            loss, state, scores = self.model.assess(batch, state)
             n = self.model.count(batch)
             total += loss * n
             num_targets += n
+            for name, (value, count) in scores.items():
+                before = sums.get(name, (0.0, 0))
+                sums[name] = before[0] + value, before[1] + count
         if num_targets == 0:
             raise ValueError("data must hold at least one target; got none")
-        return total / num_targets
+        means = {name: value / max(count, 1) for name, (value, count) in sums.items()}
+        return total / num_targets, means
 
     # -------------------------------------------------------------- the checkpoint
 
@@ -405,3 +417,8 @@ class Trainer:
         self._position, self.history, self.info = run.position, run.history, run.info
         self._resumed = run.origin
         return self
+
+
+def _of_epoch(data: Any, epoch: int) -> Sequence[Any]:
+    """Return the batches of an epoch: of data that shuffle, in their order then."""
+    return data.epoch(epoch) if hasattr(data, "epoch") else data

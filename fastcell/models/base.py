@@ -20,9 +20,10 @@ class Model(Module, ABC):
     is truncated backpropagation through time (Williams and Peng 1990,
     doi:10.1162/neco.1990.2.4.490).
 
-    A subclass gives the five methods below. `loss` and `backward` are the training
+    A subclass gives the abstract methods below. `loss` and `backward` are the training
     pair; `evaluate` is the same loss as inference, without dropout and without saved
-    values; `predict` is what the model is for.
+    values; `predict` is what the model is for. A model with a score of its own, such as
+    the accuracy of a classifier, gives `assess` as well.
 
     Examples
     --------
@@ -70,6 +71,22 @@ class Model(Module, ABC):
     @abstractmethod
     def evaluate(self, batch: Any, state: Any = None) -> tuple[float, Any]:
         """Return the loss of a batch as inference gives it, and the state after it."""
+
+    def assess(
+        self, batch: Any, state: Any = None
+    ) -> tuple[float, Any, dict[str, tuple[float, int]]]:
+        """Return what `evaluate` returns, and the task's own scores of the batch.
+
+        Returns
+        -------
+        loss, state
+            As from `evaluate`.
+        scores : dict of str to (float, int)
+            By name, a sum and what it has to be divided by: sums over the batches of a
+            data set give its score. None by default.
+        """
+        loss, state = self.evaluate(batch, state)
+        return loss, state, {}
 
     @abstractmethod
     def predict(self, *args: Any, **kwargs: Any) -> Any:

@@ -9,17 +9,22 @@ from typing import Any
 import numpy as np
 
 from fastcell._numbers import flag, integer, real
-from fastcell.cells import REGISTRY, Cell
+from fastcell.cells import Cell
 from fastcell.data import CharVocabulary
 from fastcell.layers import Dropout, Embedding, Linear, Sequential
 from fastcell.models.base import Model
+from fastcell.models.parts import (
+    IGNORED,
+    SavedOnce,
+    cell_named,
+    check_seed,
+    part_seeds,
+)
 from fastcell.models.sampling import (
     check_sampling,
     draw_tokens,
     token_probabilities,
 )
-
-_IGNORED = -100  # the target that `losses.cross_entropy` leaves out by default
 
 
 class LanguageModel(Model):
@@ -107,9 +112,7 @@ class LanguageModel(Model):
         seed: int | None = None,
         vocabulary: CharVocabulary | Iterable[str] | None = None,
     ) -> None:
-        cells = {"rnn": REGISTRY["rnn_tanh"], **REGISTRY}
-        if cell not in cells:
-            raise ValueError(f"cell must be one of {', '.join(cells)}; got {cell!r}")
+        kind = cell_named(cell)
         self.vocab_size = integer("vocab_size", vocab_size, minimum=1)
         self.embedding_dim = integer("embedding_dim", embedding_dim, minimum=1)
         self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
@@ -120,7 +123,7 @@ class LanguageModel(Model):
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype must be float32 or float64; got {self.dtype}")
-        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        self.seed = check_seed(seed)
         if vocabulary is not None and not isinstance(vocabulary, CharVocabulary):
             vocabulary = CharVocabulary(vocabulary)
         if vocabulary is not None and len(vocabulary) != self.vocab_size:
@@ -129,14 +132,10 @@ class LanguageModel(Model):
                 f"got {len(vocabulary)}"
             )
         self.vocabulary = vocabulary
-        self._build(cells[cell])
+        self._build(kind)
 
     def _build(self, cell: Cell) -> None:
-        # One independent seed for each part, whether or not the part is there, so that
-        # two models that differ in dropout only start from the same weights.
-        seeds: list[int | None] = [None] * 5
-        if self.seed is not None:
-            seeds = np.random.SeedSequence(self.seed).generate_state(5).tolist()
+        seeds = part_seeds(self.seed, 5)
         embedding = Embedding(
             self.vocab_size, self.embedding_dim, dtype=self.dtype, seed=seeds[0]
         )
@@ -223,7 +222,7 @@ class LanguageModel(Model):
 
     # ------------------------------------------------------------------- the model
 
-    def loss(self, batch: Any, state: Any = None) -> tuple[float, _Saved]:
+    def loss(self, batch: Any, state: Any = None) -> tuple[float, SavedOnce]:
         """Return the mean cross-entropy of the next tokens, in nats.
 
         Parameters
@@ -253,9 +252,9 @@ class LanguageModel(Model):
         inputs, targets = self._checked(batch)
         logits, state, saved = self.network.forward(inputs, state)
         loss, dlogits = cross_entropy(logits, targets)
-        return loss, _Saved(state, dlogits, saved)
+        return loss, SavedOnce(state, dlogits, saved)
 
-    def backward(self, saved: _Saved) -> dict[str, np.ndarray]:
+    def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.
 
         No gradient enters from beyond the last step of the batch, and none leaves it
@@ -325,7 +324,7 @@ class LanguageModel(Model):
         >>> LanguageModel(4, 1, 1).count((np.zeros((2, 2), int), targets))
         3
         """
-        return int(np.count_nonzero(np.asarray(batch[1]) != _IGNORED))
+        return int(np.count_nonzero(np.asarray(batch[1]) != IGNORED))
 
     def metrics(self, loss: float) -> dict[str, float]:
         """Return the loss in bits per character (token), under ``"bpc"``."""
@@ -434,7 +433,7 @@ class LanguageModel(Model):
                 f"got {targets.shape}"
             )
         self._check_range("inputs", inputs)
-        self._check_range("targets", targets[targets != _IGNORED])
+        self._check_range("targets", targets[targets != IGNORED])
         return inputs, targets
 
     def _check_range(self, name: str, ids: np.ndarray) -> None:
@@ -443,25 +442,6 @@ class LanguageModel(Model):
             raise ValueError(
                 f"{name} must be ids from 0 to {self.vocab_size - 1}; got {wrong}"
             )
-
-
-class _Saved:
-    """What `LanguageModel.backward` needs, and the state after the batch."""
-
-    __slots__ = ("_dlogits", "_network", "state")
-
-    def __init__(self, state: Any, dlogits: np.ndarray, network: Any) -> None:
-        self.state = state
-        self._dlogits = dlogits
-        self._network = network
-
-    def take(self) -> tuple[np.ndarray, Any]:
-        """Hand over the saved values, once: backward makes the gradients in them."""
-        if self._dlogits is None:
-            raise ValueError("saved must not be used before; backward uses it up")
-        taken = self._dlogits, self._network
-        self._dlogits = self._network = None
-        return taken
 
 
 def _tie(embedding: Embedding, decoder: Linear) -> None:

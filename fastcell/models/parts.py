@@ -1,0 +1,77 @@
+"""What the models are made of alike: cells by name, seeds of parts, saved values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell._numbers import integer
+from fastcell.cells import REGISTRY, Cell
+
+IGNORED = -100  # the target that `losses.cross_entropy` leaves out by default
+
+
+def cell_named(name: Any) -> Cell:
+    """Return a cell by the name that models take: "rnn" is the one with tanh.
+
+    Raises
+    ------
+    ValueError
+        If there is no such cell.
+    """
+    cells = {"rnn": REGISTRY["rnn_tanh"], **REGISTRY}
+    if not isinstance(name, str) or name not in cells:
+        raise ValueError(f"cell must be one of {', '.join(cells)}; got {name!r}")
+    return cells[name]
+
+
+def check_seed(seed: Any) -> int | None:
+    """Return a seed that is an integer from 0, or None."""
+    return None if seed is None else integer("seed", seed, minimum=0)
+
+
+def part_seeds(seed: int | None, count: int) -> list[int | None]:
+    """Return an independent seed for each part of a model, or None for each.
+
+    Parts that a model may leave out have theirs all the same, so that two models that
+    differ in dropout only start from the same weights.
+    """
+    if seed is None:
+        return [None] * count
+    return np.random.SeedSequence(seed).generate_state(count).tolist()
+
+
+class SavedOnce:
+    """What a model's backward needs, and the state after the batch.
+
+    Attributes
+    ----------
+    state
+        The recurrent state, to be handed to the next batch of the same streams; None
+        where batches do not continue one another.
+    """
+
+    __slots__ = ("_kept", "state")
+
+    def __init__(self, state: Any, *kept: Any) -> None:
+        self.state = state
+        self._kept: tuple[Any, ...] | None = kept
+
+    def take(self) -> tuple[Any, ...]:
+        """Hand over the saved values, once: backward makes the gradients in them.
+
+        Raises
+        ------
+        ValueError
+            If they were taken before.
+        """
+        if self._kept is None:
+            raise ValueError("saved must not be used before; backward uses it up")
+        kept, self._kept = self._kept, None
+        return kept
+
+
+def prefixed(name: str, grads: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return gradients of a part by the names that the model has for them."""
+    return {f"{name}.{key}": grad for key, grad in grads.items()}
