@@ -43,6 +43,12 @@ MODEL_CLASSES = {
     "Linear": "fastcell:Linear",
     "Dropout": "fastcell:Dropout",
     "Sequential": "fastcell:Sequential",
+    "Activation": "fastcell.layers:Activation",
+    "Pooling": "fastcell.layers:Pooling",
+    "FeedForward": "fastcell.models:FeedForward",
+    "SequenceClassifier": "fastcell.models:SequenceClassifier",
+    "SequenceRegressor": "fastcell.models:SequenceRegressor",
+    "SequenceTagger": "fastcell.models:SequenceTagger",
     "LanguageModel": "fastcell.models:LanguageModel",
 }
 
@@ -202,11 +208,10 @@ def model_class(name: str) -> type[Module]:
     Examples
     --------
     >>> from fastcell.serialize import model_class
-    >>> model_class("os.system")
+    >>> model_class("os.system")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: the class must be RNN, LSTM, GRU, Embedding, Linear, Dropout, \
-Sequential or LanguageModel; got 'os.system'
+    ValueError: the class must be RNN, LSTM, ... or LanguageModel; got 'os.system'
     """
     if not isinstance(name, str) or name not in MODEL_CLASSES:
         raise ValueError(

@@ -1,6 +1,17 @@
 """Sequence models: layers assembled into a loss, its gradient and a prediction."""
 
 from fastcell.models.base import Model
+from fastcell.models.classifier import SequenceClassifier
+from fastcell.models.feed_forward import FeedForward
 from fastcell.models.language_model import LanguageModel
+from fastcell.models.regressor import SequenceRegressor
+from fastcell.models.tagger import SequenceTagger
 
-__all__ = ["LanguageModel", "Model"]
+__all__ = [
+    "FeedForward",
+    "LanguageModel",
+    "Model",
+    "SequenceClassifier",
+    "SequenceRegressor",
+    "SequenceTagger",
+]

@@ -1,0 +1,191 @@
+"""The part that models of sequences have in common: embedding and recurrent layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell._arrays import check_ids, real_array
+from fastcell._numbers import flag, integer, real
+from fastcell.layers import Dropout, Embedding, Sequential
+from fastcell.layers.batches import lengths_of
+from fastcell.layers.pooling import existing_steps
+from fastcell.models.parts import cell_named, check_seed, part_seeds
+from fastcell.module import Module, check_dtype
+
+
+class Encoder(Module):
+    """Recurrent layers over features or, through an embedding, over ids.
+
+    Called and trained as a recurrent layer is; what it takes is checked by `checked`.
+
+    Parameters
+    ----------
+    input_size : int
+        Features I of a step; the number of different ids where there is an embedding.
+    hidden_size : int
+        Units H of each recurrent layer and direction.
+    num_layers : int, default 1
+        Recurrent layers, one upon the other.
+    cell : str, default "lstm"
+        "lstm", "gru", "rnn" (with tanh), or another name of `fastcell.cells.REGISTRY`.
+    bidirectional : bool, default False
+        Whether each layer reads in both directions.
+    dropout : float, default 0.0
+        Probability of dropping a value after the embedding and between the recurrent
+        layers, in training; in [0, 1).
+    embedding_dim : int, optional
+        Features of an embedded id; without it the input is features.
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Of the initial weights and of dropout.
+
+    Attributes
+    ----------
+    output_size : int
+        Features D of a step of the output.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of its range.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        *,
+        embedding_dim: int | None = None,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        kind = cell_named(cell)
+        self.input_size = integer("input_size", input_size, minimum=1)
+        self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
+        self.num_layers = integer("num_layers", num_layers, minimum=1)
+        self.cell = cell
+        self.bidirectional = flag("bidirectional", bidirectional)
+        self.dropout = real("dropout", dropout, minimum=0, below=1)
+        self.embedding_dim = embedding_dim
+        self.dtype = check_dtype(dtype)
+        self.seed = check_seed(seed)
+        seeds = part_seeds(self.seed, 3)
+        named: dict[str, Module] = {}
+        width = self.input_size
+        if embedding_dim is not None:
+            width = integer("embedding_dim", embedding_dim, minimum=1)
+            named["embedding"] = Embedding(
+                self.input_size, width, dtype=self.dtype, seed=seeds[0]
+            )
+            if self.dropout:
+                # No dropout, no layer: the recurrent layer then stands on the
+                # embedding and takes the gather path.
+                named["embedding_dropout"] = Dropout(self.dropout, seed=seeds[1])
+        rnn = kind.layer(
+            width,
+            self.hidden_size,
+            num_layers=self.num_layers,
+            dropout=self.dropout if self.num_layers > 1 else 0.0,
+            bidirectional=self.bidirectional,
+            dtype=self.dtype,
+            seed=seeds[2],
+        )
+        named["rnn"] = rnn
+        self.output_size = rnn.output_size * (2 if self.bidirectional else 1)
+        self.network = Sequential(named.values())
+        self._parts = named
+
+    def children(self) -> dict[str, Module]:
+        """Return the layers by the names that their parameters go under."""
+        return dict(self._parts)
+
+    def checked(
+        self, x: Any, lengths: Any = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return a batch as arrays, or raise what is wrong with it.
+
+        Parameters
+        ----------
+        x : array, shape (T, B, I), or integer ids, shape (T, B)
+            Finite within the lengths.
+        lengths : array of int, shape (B,), optional
+            Steps of each sequence, 0 to T.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is wrong.
+        ValueError
+            If a shape is, or a value is not finite or out of range.
+        """
+        if self.embedding_dim is not None:
+            x = check_ids("x", x, self.input_size)
+            if x.ndim != 2:
+                raise ValueError(f"x must have the shape (T, B); got {x.shape}")
+            return x, lengths_of(lengths, *x.shape)
+        x = real_array("x", x, self.dtype)
+        if x.ndim != 3 or x.shape[2] != self.input_size:
+            raise ValueError(
+                f"x must have the shape (T, B, {self.input_size}); got {x.shape}"
+            )
+        lengths = lengths_of(lengths, *x.shape[:2])
+        finite = np.isfinite(x)
+        if not finite.all():
+            if lengths is not None:
+                finite |= ~existing_steps(lengths, len(x))[..., np.newaxis]
+            if not finite.all():
+                t, row, i = (int(k) for k in np.argwhere(~finite)[0])
+                raise ValueError(
+                    f"x must be finite; got {x[t, row, i]} at step {t} of row {row}, "
+                    f"feature {i}"
+                )
+        return x, lengths
+
+    def __call__(self, x: Any, state: Any = None, *, lengths: Any = None) -> tuple:
+        """Return h (T, B, D) and the final state, as inference."""
+        return self.network(x, state, lengths=lengths)
+
+    def forward(self, x: Any, state: Any = None, *, lengths: Any = None) -> tuple:
+        """Return h (T, B, D), the final state, and what `backward` needs."""
+        return self.network.forward(x, state, lengths=lengths)
+
+    def backward(self, dh: Any, saved: Any, dstate: Any = None) -> tuple:
+        """Return dx (None for ids), the gradient of the state, and the parameters'."""
+        dx, dstate, grads = self.network.backward(dh, saved, dstate)
+        names = list(self._parts)
+        named = {}
+        for key, grad in grads.items():
+            place, _, name = key.partition(".")
+            named[f"{names[int(place)]}.{name}"] = grad
+        return dx, dstate, named
+
+    def session(self, batch_size: int = 1) -> Any:
+        """Return a session that takes one step at a time.
+
+        Raises
+        ------
+        ValueError
+            If the layers are bidirectional.
+        """
+        return self.network.session(batch_size)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        return {
+            "input_size": self.input_size,
+            "hidden_size": self.hidden_size,
+            "num_layers": self.num_layers,
+            "cell": self.cell,
+            "bidirectional": self.bidirectional,
+            "dropout": self.dropout,
+            "embedding_dim": self.embedding_dim,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+        }

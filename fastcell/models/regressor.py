@@ -1,0 +1,104 @@
+"""A regressor of sequences: many inputs, one vector of values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell.models.sequence import SequenceModel
+from fastcell.models.tasks import Regression
+from fastcell.module import check_dtype
+
+
+class SequenceRegressor(SequenceModel):
+    r"""Tell a number, or several, of a sequence.
+
+    The picture of many inputs and one output, as `SequenceClassifier`, with values in
+    place of scores:
+
+    .. math::
+        y = W \, \mathrm{dropout}(\mathrm{pool}(h_0 \dots h_{n-1})) + b
+
+    trained by the mean squared error.
+
+    Parameters
+    ----------
+    input_size : int
+        Features I of a step; with `embedding_dim` the number of different ids.
+    hidden_size : int
+        Units of each recurrent layer and direction.
+    output_size : int, default 1
+        Values K of a sequence.
+    num_layers, cell, bidirectional, pooling, dropout
+        As of `SequenceClassifier`.
+    embedding_dim : int, optional
+        Features of an embedded id. If given, sequences are of ids.
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Seed of the initial weights and of dropout.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.models import SequenceRegressor
+    >>> model = SequenceRegressor(3, 8, 2, cell="gru", seed=0)
+    >>> x = np.zeros((5, 4, 3), np.float32)
+    >>> model.predict(x, lengths=[5, 2, 1, 3]).shape
+    (4, 2)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int = 1,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        bidirectional: bool = False,
+        pooling: str = "last",
+        dropout: float = 0.0,
+        *,
+        embedding_dim: int | None = None,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        self.task = Regression(output_size, check_dtype(dtype))
+        self.output_size = self.task.outputs
+        self._build(
+            input_size,
+            hidden_size,
+            num_layers,
+            cell,
+            bidirectional,
+            dropout,
+            embedding_dim,
+            dtype,
+            seed,
+            pooling,
+        )
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain values that JSON can hold."""
+        return {
+            **super().config(),
+            "output_size": self.output_size,
+            "pooling": self.pooling,
+        }
+
+    def predict(self, x: Any, lengths: Any = None) -> np.ndarray:
+        """Return the values of each sequence.
+
+        Parameters and errors are those of a call.
+
+        Returns
+        -------
+        ndarray, shape (B, K), or (B,) if K is 1
+        """
+        return self.task.answers(self(x, lengths))

@@ -1,0 +1,240 @@
+"""The body of classifier, regressor and tagger: encoder, readout, scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell.layers import Dropout, Linear, Pooling
+from fastcell.models.base import Model
+from fastcell.models.encoder import Encoder
+from fastcell.models.parts import SavedOnce, check_seed, part_seeds, prefixed
+from fastcell.models.streaming import ModelSession
+from fastcell.models.tasks import Classification, Regression
+from fastcell.module import Module
+
+
+class SequenceModel(Model):
+    r"""From sequences to scores: the base of three models, which document it.
+
+    .. math::
+        h = \mathrm{encoder}(x), \quad r = \mathrm{readout}(h), \quad
+        y = W \, \mathrm{dropout}(r) + b
+
+    Batches are ``(x, lengths, y)`` and do not continue one another: `state` is not
+    used, and the state after a batch is None.
+
+    A subclass sets `task`, and calls `_build`.
+    """
+
+    task: Classification | Regression
+
+    def _build(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        cell: str,
+        bidirectional: bool,
+        dropout: float,
+        embedding_dim: int | None,
+        dtype: Any,
+        seed: int | None,
+        pooling: str | None = None,
+    ) -> None:
+        self.seed = check_seed(seed)
+        seeds = part_seeds(self.seed, 4)
+        self.encoder = Encoder(
+            input_size,
+            hidden_size,
+            num_layers,
+            cell,
+            bidirectional,
+            dropout,
+            embedding_dim=embedding_dim,
+            dtype=dtype,
+            seed=seeds[0],
+        )
+        self.pooling = pooling
+        self._readout = self._make_readout(seeds[1])
+        self._dropout = Dropout(self.encoder.dropout, seed=seeds[2])
+        self.decoder = Linear(
+            self.encoder.output_size,
+            self.task.outputs,
+            dtype=self.encoder.dtype,
+            seed=seeds[3],
+        )
+
+    def _make_readout(self, seed: int | None) -> Module:
+        """Return what makes the vectors that the scores are made of."""
+        return Pooling(
+            self.encoder.output_size,
+            self.pooling,
+            self.encoder.bidirectional,
+            dtype=self.encoder.dtype,
+            seed=seed,
+        )
+
+    # ------------------------------------------------------------------ the module
+
+    def children(self) -> dict[str, Module]:
+        """Return the layers by the names that their parameters go under."""
+        return {
+            **self.encoder.children(),
+            "pooling": self._readout,
+            "dropout": self._dropout,
+            "decoder": self.decoder,
+        }
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain values that JSON can hold."""
+        return {**self.encoder.config(), "seed": self.seed}
+
+    def __call__(self, x: Any, lengths: Any = None) -> np.ndarray:
+        """Return the scores, as inference.
+
+        Parameters
+        ----------
+        x : array, shape (T, B, I), or integer ids, shape (T, B)
+            The sequences, of the model's dtype, finite.
+        lengths : array of int, shape (B,), optional
+            Steps of each sequence, 0 to T; all T if not given.
+
+        Returns
+        -------
+        ndarray, shape (B, K), or (T, B, K) of a model in step, zeros past the lengths
+            A sequence's scores do not depend, to the bit, on the others of the batch.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is wrong.
+        ValueError
+            If a shape is, or a value is not finite or out of range.
+        """
+        x, lengths = self.encoder.checked(x, lengths)
+        return self._laid_out(self._infer(x, lengths), x, lengths)
+
+    # ------------------------------------------------------------------- the model
+
+    def loss(self, batch: Any, state: Any = None) -> tuple[float, SavedOnce]:
+        """Return the mean loss of a batch, for training.
+
+        Parameters
+        ----------
+        batch : tuple (x, lengths, y)
+            x and lengths as in a call; y as the model says.
+        state
+            Not used: batches do not continue one another.
+
+        Returns
+        -------
+        loss : float
+            Mean over the targets that count.
+        saved
+            What `backward` needs, used up by it; ``saved.state`` is None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a part of the batch is not as said.
+        """
+        x, lengths, targets = self._checked(batch)
+        h, _, encoded = self.encoder.forward(x, lengths=lengths)
+        r, read = self._readout.forward(h, lengths)
+        r, dropped = self._dropout.forward(r) if self._dropout.p else (r, None)
+        scores, decoded = self.decoder.forward(r)
+        loss, dscores = self.task.loss(scores, targets)
+        return loss, SavedOnce(None, dscores, encoded, read, dropped, decoded)
+
+    def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
+        """Return the gradient of the loss, keyed like `state_dict()`.
+
+        Raises
+        ------
+        ValueError
+            If `saved` has been used up before.
+        """
+        dscores, encoded, read, dropped, decoded = saved.take()
+        dr, decoder = self.decoder.backward(dscores, decoded)
+        if dropped is not None:
+            dr, _ = self._dropout.backward(dr, dropped)
+        dh, readout = self._readout.backward(dr, read)
+        _, _, grads = self.encoder.backward(dh, encoded)
+        return {
+            **grads,
+            **prefixed("pooling", readout),
+            **prefixed("decoder", decoder),
+        }
+
+    def evaluate(self, batch: Any, state: Any = None) -> tuple[float, None]:
+        """Return the loss of a batch without dropout, and None for the state.
+
+        Parameters and errors are those of `loss`.
+        """
+        return self.assess(batch)[:2]
+
+    def assess(
+        self, batch: Any, state: Any = None
+    ) -> tuple[float, None, dict[str, tuple[float, int]]]:
+        """Return what `evaluate` does, and the task's own scores of the batch.
+
+        Parameters and errors are those of `loss`.
+        """
+        x, lengths, targets = self._checked(batch)
+        scores = self._infer(x, lengths)
+        return (
+            self.task.loss(scores, targets)[0],
+            None,
+            self.task.assess(scores, targets),
+        )
+
+    def count(self, batch: Any) -> int:
+        """Return the number of targets over which `loss` is the mean."""
+        return self.task.count(self._checked(batch)[2])
+
+    def session(self, batch_size: int = 1) -> ModelSession:
+        """Return a `fastcell.models.streaming.ModelSession`: one step at a time.
+
+        Parameters
+        ----------
+        batch_size : int, default 1
+            Streams that are stepped together.
+
+        Raises
+        ------
+        ValueError
+            If the model needs the whole sequence: it is bidirectional, or its pooling
+            is "attention".
+        """
+        return ModelSession(self, batch_size)
+
+    # ------------------------------------------------------------------------ inside
+
+    def _infer(self, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        """Return the scores that the targets stand beside, without dropout."""
+        h, _ = self.encoder(x, lengths=lengths)
+        return self.decoder(self._readout(h, lengths))
+
+    def _laid_out(
+        self,
+        values: np.ndarray,
+        x: np.ndarray,
+        lengths: np.ndarray | None,
+        fill: Any = 0,
+    ) -> np.ndarray:
+        """Return what stands beside the targets in the shape of the batch."""
+        return values
+
+    def _checked(self, batch: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 3:
+            got = type(batch).__name__
+            if isinstance(batch, (tuple, list)):
+                got += f" of {len(batch)}"
+            raise TypeError(f"batch must be (x, lengths, y); got a {got}")
+        x, lengths = self.encoder.checked(batch[0], batch[1])
+        return x, lengths, self._targets(batch[2], x, lengths)
+
+    def _targets(self, y: Any, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        return self.task.targets(y, x.shape[1:2])

@@ -1,0 +1,79 @@
+"""Streaming: what a model says of sequences while their steps come in."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fastcell.models.sequence import SequenceModel
+
+
+class ModelSession:
+    """The streams of a model of sequences; made by its `session`.
+
+    It begins with nothing read. What a step returns is, bit for bit, what the model
+    says of the sequence up to that step. The session has the recurrent weights that the
+    model had when it was made, and belongs to one thread at a time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.models import SequenceClassifier
+    >>> model = SequenceClassifier(3, 4, 2, seed=0)
+    >>> x = np.random.default_rng(0).standard_normal((5, 1, 3), np.float32)
+    >>> session = model.session()
+    >>> steps = [session.step(x_t) for x_t in x]
+    >>> bool((steps[2] == model.predict_proba(x[:3])).all())
+    True
+    """
+
+    def __init__(self, model: SequenceModel, batch_size: int) -> None:
+        self._encoder = model.encoder.session(batch_size)
+        self._running = model._readout.running(batch_size)
+        self._decoder = model.decoder
+        self._report = model.task.report
+        self._shape = (batch_size, model.encoder.output_size)
+
+    def step(self, x: Any) -> np.ndarray:
+        """Return what the model says after one more step.
+
+        Parameters
+        ----------
+        x : array, shape (B, I), or integer ids, shape (B,)
+            The step of each stream.
+
+        Returns
+        -------
+        ndarray
+            Of a classifier, the probabilities (B, num_classes) of the sequence so far,
+            of a tagger those of the step; of a regressor the values, as `predict`
+            returns them.
+
+        Raises
+        ------
+        TypeError
+            If the dtype is wrong.
+        ValueError
+            If the shape is, or an id out of range.
+        """
+        r = self._encoder.step(x).reshape(self._shape)
+        if self._running is not None:
+            self._running.update(r)
+            r = self._running.value()
+        return self._report(self._decoder(r))
+
+    def reset(self, rows: Any = None) -> None:
+        """Begin anew: all streams, or `rows` (indices or a mask)."""
+        self._encoder.reset(rows)
+        if self._running is not None:
+            self._running.reset(rows)
+
+    def fork(self) -> ModelSession:
+        """Return a session that has read the same, with the same weights."""
+        other = copy.copy(self)
+        other._encoder = self._encoder.fork()
+        other._running = copy.deepcopy(self._running)
+        return other

@@ -1,0 +1,189 @@
+"""A tagger: a class for each step of a sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell.layers.pooling import existing_steps
+from fastcell.models.parts import IGNORED
+from fastcell.models.sequence import SequenceModel
+from fastcell.models.tasks import Classification
+from fastcell.module import Module
+from fastcell.parameters import Parameters
+
+
+class SequenceTagger(SequenceModel):
+    r"""Tell the class of each step of a sequence.
+
+    The picture of many inputs and many outputs, in step:
+
+    .. math::
+        P(y_t = k \mid x) = \mathrm{softmax}(W \, \mathrm{dropout}(h_t) + b)_k
+
+    trained by the mean cross-entropy of the steps (Graves and Schmidhuber 2005,
+    doi:10.1016/j.neunet.2005.06.042). A target of -100 is left out, and so is whatever
+    stands past the lengths.
+
+    Parameters
+    ----------
+    input_size : int
+        Features I of a step; with `embedding_dim` the number of different ids.
+    hidden_size : int
+        Units of each recurrent layer and direction.
+    num_classes : int
+        At least 2.
+    num_layers, cell, bidirectional, dropout
+        As of `SequenceClassifier`.
+    embedding_dim : int, optional
+        Features of an embedded id. If given, sequences are of ids.
+    classes : iterable of str or of int, optional
+        The label of each class. They are saved with the model, and are what `predict`
+        returns.
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Seed of the initial weights and of dropout.
+
+    Attributes
+    ----------
+    classes : list of str or of int, or None
+        The labels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.models import SequenceTagger
+    >>> model = SequenceTagger(10, 8, 3, bidirectional=True, embedding_dim=4, seed=0)
+    >>> ids = np.array([[1, 2], [3, 4], [5, 0]])  # 3 steps, 2 sequences
+    >>> tags = model.predict(ids, lengths=[3, 2])
+    >>> tags.shape, int(tags[2, 1])
+    ((3, 2), -100)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_classes: int,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        *,
+        embedding_dim: int | None = None,
+        classes: Any = None,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        self.task = Classification(num_classes, classes)
+        self.num_classes = self.task.outputs
+        self.classes = self.task.classes
+        self._build(
+            input_size,
+            hidden_size,
+            num_layers,
+            cell,
+            bidirectional,
+            dropout,
+            embedding_dim,
+            dtype,
+            seed,
+        )
+
+    def _make_readout(self, seed: int | None) -> Module:
+        return EachStep()
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain values that JSON can hold."""
+        return {
+            **super().config(),
+            "num_classes": self.num_classes,
+            "classes": None if self.classes is None else list(self.classes),
+        }
+
+    def predict(self, x: Any, lengths: Any = None) -> np.ndarray:
+        """Return the likeliest class of each step.
+
+        Parameters and errors are those of a call.
+
+        Returns
+        -------
+        ndarray, shape (T, B)
+            The numbers of the classes, -100 past the lengths; or, if the model has
+            labels, an array of those (dtype object), None past the lengths.
+        """
+        x, lengths = self.encoder.checked(x, lengths)
+        tags = self.task.answers(self._infer(x, lengths))
+        if self.classes is None:
+            return self._laid_out(tags, x, lengths, IGNORED)
+        return self._laid_out(tags.astype(object), x, lengths, None)
+
+    def predict_proba(self, x: Any, lengths: Any = None) -> np.ndarray:
+        """Return the probability of each class at each step, (T, B, num_classes).
+
+        It is 0 past the lengths. Parameters and errors are those of a call.
+        """
+        x, lengths = self.encoder.checked(x, lengths)
+        p = self.task.probabilities(self._infer(x, lengths))
+        return self._laid_out(p, x, lengths)
+
+    def _laid_out(
+        self,
+        values: np.ndarray,
+        x: np.ndarray,
+        lengths: np.ndarray | None,
+        fill: Any = 0,
+    ) -> np.ndarray:
+        shape = (*x.shape[:2], *values.shape[1:])
+        if lengths is None:
+            return values.reshape(shape)
+        whole = np.full(shape, fill, values.dtype)
+        whole[existing_steps(lengths, len(x))] = values
+        return whole
+
+    def _targets(self, y: Any, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        y = self.task.targets(y, x.shape[:2])
+        return y.reshape(-1) if lengths is None else y[existing_steps(lengths, len(x))]
+
+
+class EachStep(Module):
+    """The steps that there are, one below the other: what a tagger makes scores of.
+
+    It is used as `fastcell.layers.Pooling` is, and has no parameters.
+    """
+
+    def __init__(self) -> None:
+        self._parameters = Parameters({})
+
+    def __call__(self, h: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        """Return the N steps (N, D) of h (T, B, D): step by step, row by row."""
+        return self.forward(h, lengths)[0]
+
+    def forward(
+        self, h: np.ndarray, lengths: np.ndarray | None
+    ) -> tuple[np.ndarray, Any]:
+        """Return what a call returns, and what `backward` needs."""
+        if lengths is None:
+            return h.reshape(-1, h.shape[2]), (h.shape, None)
+        exists = existing_steps(lengths, len(h))
+        return h[exists], (h.shape, exists)
+
+    def backward(self, dr: np.ndarray, saved: Any) -> tuple[np.ndarray, dict]:
+        """Return the gradient of h, zeros past the lengths, and none of parameters."""
+        shape, exists = saved
+        if exists is None:
+            return dr.reshape(shape), {}
+        dh = np.zeros(shape, dr.dtype)
+        dh[exists] = dr
+        return dh, {}
+
+    def running(self, rows: int) -> None:
+        """Return None: of a stream, each step is read alone."""
+        return None
