@@ -1,0 +1,129 @@
+"""The examples of one answer to a sequence run on data made here, and learn them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastcell
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+TIME_LIMIT = 120.0  # seconds, on a busy machine
+
+
+def run(name, *arguments, error=None):
+    """Run an example; return what it prints, or check that it ends with an error."""
+    process = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT,
+        env={**os.environ, "FASTCELL_NUM_THREADS": "1"},
+    )
+    if error is not None:
+        assert process.returncode != 0
+        assert error in process.stderr.splitlines()[-1]
+        return None
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+def accuracies(printed):
+    return [float(a) / 100 for a in re.findall(r"accuracy: ([\d.]+)%", printed)]
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("dev", [True, False])
+def test_sentiment(tmp_path, random, dev):
+    words = np.array(["film", "the", "a", "plot", "actor"])
+
+    def sentence(label):
+        n = random.integers(2, 9)
+        chosen = random.choice(words, n)
+        chosen[random.integers(n)] = ("bad", "good")[label]
+        return f"{label} {' '.join(chosen)}"
+
+    for part, count in (("train", 300), ("dev", 40), ("test", 60)):
+        if part != "dev" or dev:
+            lines = [sentence(i % 2) for i in range(count)]
+            path = tmp_path / f"sst.binary.{part}.txt"
+            path.write_text("\n".join(lines), encoding="utf-8")
+    saved = tmp_path / "model.safetensors"
+    printed = run("sentiment", tmp_path, "--epochs", 10, "--hidden", 8, "--save", saved)
+    found = accuracies(printed)
+    assert len(found) == 2
+    assert min(found) > 0.95
+    model = fastcell.load(saved)
+    known = saved.with_suffix(".words.txt").read_text(encoding="utf-8").split("\n")
+    assert sorted(known) == sorted({*words, "good", "bad"})
+    ids = [[known.index(w) + 1] for w in ("the", "good", "film")]
+    assert model.predict(ids).tolist() == [1]
+
+
+def test_speaker(tmp_path, random):
+    arrays = {}
+    for part, count in (("train", 60), ("test", 45)):
+        length = random.integers(7, 20, count).astype(np.int32)
+        y = (np.arange(count) % 9 + 1).astype(np.int32)
+        noise = random.standard_normal((length.sum(), 12)) / 4
+        x = noise + np.eye(12)[np.repeat(y, length)]
+        arrays |= {f"x_{part}": x.astype(np.float32), f"len_{part}": length}
+        arrays[f"y_{part}"] = y
+    np.savez(tmp_path / "japanese_vowels.npz", **arrays)
+    saved = tmp_path / "model.safetensors"
+    printed = run("speaker", tmp_path, "--epochs", 12, "--hidden", 16, "--save", saved)
+    assert accuracies(printed)[0] > 0.95
+    assert len(re.findall(r"^  speaker \d, with probability", printed, re.M)) == 3
+    assert fastcell.load(saved).classes == list(range(1, 10))
+
+
+def test_digits(tmp_path, random):
+    arrays = {}
+    for part, count in (("train", 400), ("test", 60)):
+        y = (np.arange(count) % 10).astype(np.uint8)
+        x = random.integers(0, 80, (count, 28, 28))
+        for picture, digit in zip(x, y, strict=True):
+            picture[8:20, 2 * digit + 4] = 255  # a stroke where the digit says
+        arrays |= {f"x_{part}": x.astype(np.uint8), f"y_{part}": y}
+    np.savez(tmp_path / "mnist.npz", **arrays)
+    saved = tmp_path / "model.safetensors"
+    printed = run("digits", tmp_path, "--epochs", 8, "--hidden", 24, "--save", saved)
+    assert accuracies(printed)[0] > 0.9
+    rows = re.findall(r"after row +(\d+): (\d), with probability (\S+)", printed)
+    assert [int(row) for row, _, _ in rows] == [4, 8, 12, 16, 20, 24, 28]
+    assert int(rows[-1][1]) == fastcell.load(saved).predict(
+        arrays["x_test"][:1].swapaxes(0, 1) / np.float32(255)
+    )
+
+
+def test_dna(tmp_path, random):
+    lines = ["class\tsequence"]
+    for i in range(240):
+        bases = random.choice(list("ACGT"), 60)
+        name = ("EI", "IE", "N")[i % 3]
+        bases[28:32] = {"EI": list("CAGG"), "IE": list("TTTT"), "N": list("AAAA")}[name]
+        bases[5] = random.choice(list("DNRS"))
+        lines.append(f"{name}\t{''.join(bases)}")
+    lines.append(lines[1])
+    (tmp_path / "splice.tsv").write_text("\n".join(lines) + "\n")
+    saved = tmp_path / "model.safetensors"
+    printed = run(
+        "dna", tmp_path, "--epochs", 6, "--folds", 3, "--hidden", 8, "--save", saved
+    )
+    assert len(re.findall(r"^fold \d of 3", printed, re.M)) == 3
+    assert accuracies(printed)[0] > 0.95
+    assert fastcell.load(saved).classes == ["EI", "IE", "N"]
+
+
+@pytest.mark.parametrize("name", ["sentiment", "speaker", "digits", "dna"])
+def test_help_and_a_folder_without_data(name, tmp_path):
+    assert "--epochs" in run(name, "--help")
+    run(name, tmp_path, error="No such file")
