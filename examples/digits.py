@@ -23,12 +23,6 @@ from fastcell.optim import Adam, cosine
 from fastcell.train import Trainer
 
 
-def accuracy(model: SequenceClassifier, data: Sequences) -> float:
-    """Return the share of right answers."""
-    right, count = np.sum([model.assess(batch)[2]["accuracy"] for batch in data], 0)
-    return right / count
-
-
 def follow(model: SequenceClassifier, picture: np.ndarray, digit: int) -> None:
     """Print what the model thinks while the rows of a picture come in."""
     print(f"a {digit}, row by row:")
@@ -68,7 +62,8 @@ def main() -> None:
         schedule=cosine(steps),
     )
     trainer.fit(train_data, test_data, epochs=args.epochs)
-    print(f"accuracy: {accuracy(model, test_data):.2%} of {len(test)} pictures")
+    accuracy = trainer.assess(test_data)["accuracy"]
+    print(f"accuracy: {accuracy:.2%} of {len(test)} pictures")
     follow(model, test[0], test_y[0])
     fastcell.save(model, args.save)
     print(f"saved: {args.save}")

@@ -15,13 +15,10 @@ on the development set.
 """
 
 import argparse
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 import fastcell
-from fastcell.data import Sequences
+from fastcell.data import Sequences, WordVocabulary
 from fastcell.models import SequenceClassifier
 from fastcell.optim import Adam
 from fastcell.train import Trainer
@@ -32,36 +29,6 @@ def read(path: Path) -> tuple[list[list[str]], list[int]]:
     lines = path.read_text(encoding="utf-8").splitlines()
     rows = [line.split() for line in lines if line.strip()]
     return [words for _, *words in rows], [int(label) for label, *_ in rows]
-
-
-def vocabulary_of(sentences: list[list[str]]) -> dict[str, int]:
-    """Return the ids of words seen twice and more, from 1; 0 is the unknown word."""
-    counts = Counter(word for words in sentences for word in words)
-    known = [word for word, count in counts.most_common() if count > 1]
-    return {word: i for i, word in enumerate(known, 1)}
-
-
-def encode(sentences: list[list[str]], ids: dict[str, int]) -> list[np.ndarray]:
-    """Return sentences as ids."""
-    return [np.array([ids.get(word, 0) for word in words]) for words in sentences]
-
-
-def accuracy(model: SequenceClassifier, data: Sequences) -> float:
-    """Return the share of right answers."""
-    right, count = np.sum([model.assess(batch)[2]["accuracy"] for batch in data], 0)
-    return right / count
-
-
-class Best:
-    """A callback that keeps the weights of the best epoch."""
-
-    accuracy = -1.0
-
-    def __call__(self, trainer: Trainer, record: dict) -> None:
-        """Look at a record of the history."""
-        if record["valid_accuracy"] > self.accuracy:
-            self.accuracy = record["valid_accuracy"]
-            self.weights = trainer.model.state_dict()
 
 
 def main() -> None:
@@ -94,7 +61,7 @@ def main() -> None:
         for words, y in (valid, test)
     )
     model = SequenceClassifier(
-        len(ids) + 1,
+        len(vocabulary),
         args.hidden,
         max(labels) + 1,
         cell=args.cell,
@@ -104,17 +71,21 @@ def main() -> None:
         embedding_dim=100,
         seed=0,
     )
-    best = Best()
-    trainer = Trainer(model, Adam(model.params, lr=1e-3), 5.0, callbacks=[best])
-    trainer.fit(train_data, valid_data, epochs=args.epochs)
-    model.load_state_dict(best.weights)
-    print(f"accuracy: {best.accuracy:.2%} of {len(valid[1])} development sentences")
-    print(
-        f"accuracy: {accuracy(model, test_data):.2%} of {len(test[1])} test sentences"
+    trainer = Trainer(model, Adam(model.params, lr=1e-3), clip_norm=5.0)
+    trainer.fit(
+        train_data,
+        valid_data,
+        epochs=args.epochs,
+        best=args.save,
+        monitor="valid_accuracy",
+        mode="max",
     )
-    fastcell.save(model, args.save)
-    words = args.save.with_suffix(".words.txt")
-    words.write_text("\n".join(ids), encoding="utf-8")
+    model.load_state_dict(fastcell.load(args.save).state_dict())
+    for name, data in (("development", valid_data), ("test", test_data)):
+        accuracy = trainer.assess(data)["accuracy"]
+        print(f"accuracy: {accuracy:.2%} of {len(data.lengths)} {name} sentences")
+    words = args.save.with_suffix(".words.json")
+    words.write_text(vocabulary.to_json(), encoding="utf-8")
     print(f"saved: {args.save}, {words}")
 
 

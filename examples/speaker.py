@@ -31,12 +31,6 @@ def read(path: Path, part: str) -> tuple[list[np.ndarray], np.ndarray]:
     return np.split(x, np.cumsum(length)[:-1]), y
 
 
-def accuracy(model: SequenceClassifier, data: Sequences) -> float:
-    """Return the share of right answers."""
-    right, count = np.sum([model.assess(batch)[2]["accuracy"] for batch in data], 0)
-    return right / count
-
-
 def main() -> None:
     """Train, test, save."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -76,7 +70,8 @@ def main() -> None:
     )
     trainer = Trainer(model, Adam(model.params, lr=3e-3), clip_norm=5.0)
     trainer.fit(train_data, epochs=args.epochs)
-    print(f"accuracy: {accuracy(model, test_data):.2%} of {len(test)} utterances")
+    accuracy = trainer.assess(test_data)["accuracy"]
+    print(f"accuracy: {accuracy:.2%} of {len(test)} utterances")
 
     x, lengths, _ = test_data[0]
     for name, p in zip(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastcell
+from fastcell.data import WordVocabulary
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TIME_LIMIT = 120.0  # seconds, on a busy machine
@@ -62,9 +63,10 @@ def test_sentiment(tmp_path, random, dev):
     assert len(found) == 2
     assert min(found) > 0.95
     model = fastcell.load(saved)
-    known = saved.with_suffix(".words.txt").read_text(encoding="utf-8").split("\n")
-    assert sorted(known) == sorted({*words, "good", "bad"})
-    ids = [[known.index(w) + 1] for w in ("the", "good", "film")]
+    text = saved.with_suffix(".words.json").read_text(encoding="utf-8")
+    vocabulary = WordVocabulary.from_json(text)
+    assert set(vocabulary.words) > {*words, "good", "bad"}
+    ids = vocabulary.encode("the good film")[:, np.newaxis]
     assert model.predict(ids).tolist() == [1]
 
 
