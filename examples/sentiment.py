@@ -54,11 +54,10 @@ def main() -> None:
         valid = sentences[::10], labels[::10]
         del sentences[::10], labels[::10]
     test = read(args.folder / f"{args.name}.test.txt")
-    ids = vocabulary_of(sentences)
-    train_data = Sequences(encode(sentences, ids), labels, 32, seed=0)
-    valid_data, test_data = (
-        Sequences(encode(words, ids), y, 64, shuffle=False)
-        for words, y in (valid, test)
+    vocabulary = WordVocabulary(sentences, min_count=2)
+    train_data, valid_data, test_data = (
+        Sequences([vocabulary.encode(words) for words in part], y, 32, seed=0)
+        for part, y in ((sentences, labels), valid, test)
     )
     model = SequenceClassifier(
         len(vocabulary),
