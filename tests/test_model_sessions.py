@@ -92,6 +92,8 @@ def test_one_stream_takes_a_step_with_or_without_its_axis():
     x = x_of(B=1)
     assert model.session().step(x[0]).shape == (1, 3)
     assert same_bits(model.session().step(x[0, 0]), model.session().step(x[0]))
+    backwards = x[:, :, ::-1].copy()[:, :, ::-1]  # not contiguous
+    assert same_bits(model.session().step(backwards[0]), model.session().step(x[0]))
 
 
 def test_what_needs_the_whole_sequence_has_no_session():
@@ -108,7 +110,11 @@ def test_bad_steps_are_named():
     refuses(ValueError, ["x", "(3, 4)"], session.step, np.zeros((3, 5), f32))
     refuses(ValueError, ["x", "(3, 4)"], session.step, np.zeros((2, 4), f32))
     refuses(TypeError, ["x", "float32"], session.step, np.zeros((3, 4)))
+    bad = np.zeros((3, 4), f32)
+    bad[1, 2] = np.inf
+    refuses(ValueError, ["x", "finite", "inf", "row 1"], session.step, bad)
     ids = SequenceClassifier(4, 7, 3, embedding_dim=2, seed=0).session(2)
-    refuses(ValueError, ["ids", "0 to 3", "4"], ids.step, [0, 4])
+    refuses(ValueError, ["x", "0 to 3", "4"], ids.step, [0, 4])
+    refuses(ValueError, ["x", "(2,)", "(3,)"], ids.step, [0, 1, 2])
     model = SequenceClassifier(4, 7, 3)
     refuses(ValueError, ["batch_size"], model.session, -1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import check_ids, real_array
+from fastcell._arrays import check_ids, check_shape, real_array
 from fastcell._numbers import flag, integer, real
 from fastcell.layers import Dropout, Embedding, Sequential
 from fastcell.layers.batches import lengths_of
@@ -147,6 +147,25 @@ class Encoder(Module):
                     f"feature {i}"
                 )
         return x, lengths
+
+    def checked_step(self, x: Any, rows: int) -> np.ndarray:
+        """Return one step of some streams as a contiguous array, (rows, I) or (rows,).
+
+        Parameters and errors are those of `checked`, without the axis of time; one
+        stream may come without its axis, (I,).
+        """
+        if self.embedding_dim is not None:
+            return check_shape("x", check_ids("x", x, self.input_size), (rows,))
+        x = real_array("x", x, self.dtype)
+        if rows == 1 and x.ndim == 1:
+            x = x[np.newaxis]
+        check_shape("x", x, (rows, self.input_size))
+        if not np.isfinite(x).all():
+            row, i = (int(k) for k in np.argwhere(~np.isfinite(x))[0])
+            raise ValueError(
+                f"x must be finite; got {x[row, i]} in row {row}, feature {i}"
+            )
+        return np.ascontiguousarray(x)
 
     def __call__(self, x: Any, state: Any = None, *, lengths: Any = None) -> tuple:
         """Return h (T, B, D) and the final state, as inference."""

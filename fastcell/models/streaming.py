@@ -31,11 +31,12 @@ class ModelSession:
     """
 
     def __init__(self, model: SequenceModel, batch_size: int) -> None:
+        self._checked = model.encoder.checked_step
         self._encoder = model.encoder.session(batch_size)
         self._running = model._readout.running(batch_size)
         self._decoder = model.decoder
         self._report = model.task.report
-        self._shape = (batch_size, model.encoder.output_size)
+        self._rows = batch_size
 
     def step(self, x: Any) -> np.ndarray:
         """Return what the model says after one more step.
@@ -43,7 +44,7 @@ class ModelSession:
         Parameters
         ----------
         x : array, shape (B, I), or integer ids, shape (B,)
-            The step of each stream.
+            The step of each stream; of one stream also (I,).
 
         Returns
         -------
@@ -57,9 +58,9 @@ class ModelSession:
         TypeError
             If the dtype is wrong.
         ValueError
-            If the shape is, or an id out of range.
+            If the shape is, or a value is not finite or out of range.
         """
-        r = self._encoder.step(x).reshape(self._shape)
+        r = self._encoder.step(self._checked(x, self._rows))
         if self._running is not None:
             self._running.update(r)
             r = self._running.value()
