@@ -20,7 +20,7 @@ from pathlib import Path
 import fastcell
 from fastcell.data import Sequences, WordVocabulary
 from fastcell.models import SequenceClassifier
-from fastcell.optim import Adam
+from fastcell.optim import Adam, cosine
 from fastcell.train import Trainer
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="where the sentences are")
     parser.add_argument("--name", default="sst.binary", help="what files begin with")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
     parser.add_argument("--hidden", type=int, default=100, help="units a direction")
     parser.add_argument("--dropout", type=float, default=0.5)
@@ -70,7 +70,14 @@ def main() -> None:
         embedding_dim=100,
         seed=0,
     )
-    trainer = Trainer(model, Adam(model.params, lr=1e-3), clip_norm=5.0)
+    # Small at first, so that the few steps that a rare word gets outweigh its start.
+    model.params["embedding.weight"][...] *= 0.1
+    trainer = Trainer(
+        model,
+        Adam(model.params, lr=3e-3),
+        clip_norm=5.0,
+        schedule=cosine(args.epochs * len(train_data)),
+    )
     trainer.fit(
         train_data,
         valid_data,
