@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument(
         "--pooling", choices=["last", "mean", "max", "attention"], default="mean"
     )
-    parser.add_argument("--dropout", type=float, default=0.3)
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--threads", type=int, help="default: all cores")
     parser.add_argument("--save", type=Path, default=Path("speaker.safetensors"))
     args = parser.parse_args()
