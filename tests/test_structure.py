@@ -228,7 +228,11 @@ def test_models_and_data_do_not_touch_the_core():
 
 
 @pytest.mark.parametrize(
-    "library", ["torch", "onnx", "onnxruntime", "matplotlib", "mpi4py", "tqdm", "keras"]
+    "library",
+    [
+        *("torch", "onnx", "onnxruntime", "matplotlib", "mpi4py", "tqdm", "keras"),
+        "tokenizers",
+    ],
 )
 def test_heavy_libraries_are_imported_where_they_are_used(library):
     for path in files(PACKAGE, ".py"):

@@ -1,0 +1,220 @@
+"""Byte pair encoding, by the `tokenizers` package."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastcell._arrays import as_array, check_ids
+from fastcell._numbers import flag, integer
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+class BytePairVocabulary:
+    r"""Pieces of words, learned from a text: frequent words are one, rare ones several.
+
+    It begins with the 256 bytes, and joins the most frequent pair of neighbours within
+    a word until there are enough (Sennrich, Haddow and Birch 2016, arXiv:1508.07909; on
+    bytes, Radford et al. 2019). Every text can be encoded, and comes back as it was.
+
+    Needs the package `tokenizers`, which `pip install tokenizers` installs.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        What to learn from.
+    vocab_size : int
+        The number of ids: specials, bytes and joined pairs. There are fewer if no pair
+        is left that comes `min_count` times.
+    min_count : int, default 2
+        Join no pair that comes less often.
+    specials : sequence of str, default ("<pad>",)
+        Tokens with the first ids, which no text becomes. Id 0 stands past the ends of
+        the sequences in a batch.
+
+    Attributes
+    ----------
+    specials : tuple of str
+        As given.
+
+    Raises
+    ------
+    ImportError
+        If `tokenizers` is not installed.
+    TypeError, ValueError
+        If an argument is not as said above.
+
+    Examples
+    --------
+    ::
+
+        vocabulary = BytePairVocabulary([text], vocab_size=1000)
+        ids = vocabulary.encode("to be, or not to be")
+        vocabulary.decode(ids)
+    """
+
+    def __init__(
+        self,
+        texts: Iterable[str],
+        vocab_size: int,
+        min_count: int = 2,
+        specials: Sequence[str] = ("<pad>",),
+    ) -> None:
+        tokenizers = _package()
+        min_count = integer("min_count", min_count, minimum=1)
+        if isinstance(specials, str):
+            raise TypeError(f"specials must be a sequence of strings; got {specials!r}")
+        specials = tuple(specials)
+        vocab_size = integer("vocab_size", vocab_size, minimum=256 + len(specials))
+        if isinstance(texts, str):
+            raise TypeError("texts must be an iterable of strings; got a string")
+        texts = list(texts)
+        for place, text in enumerate(texts):
+            _check_text(f"texts[{place}]", text)
+        if not any(texts):
+            raise ValueError("texts must hold at least one character; got none")
+        bytes_of = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        model = tokenizers.Tokenizer(tokenizers.models.BPE())
+        model.pre_tokenizer = bytes_of
+        model.decoder = tokenizers.decoders.ByteLevel()
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=min_count,
+            special_tokens=list(specials),
+            initial_alphabet=sorted(bytes_of.alphabet()),
+            show_progress=False,
+        )
+        model.train_from_iterator(texts, trainer)
+        self._take(model, specials)
+
+    def _take(self, model: Any, specials: tuple[str, ...]) -> None:
+        # A text that spells a special token is text all the same.
+        model.encode_special_tokens = True
+        self._model = model
+        self.specials = specials
+        ids = [model.token_to_id(special) for special in specials]
+        if ids != list(range(len(specials))):
+            raise ValueError(f"specials must differ, and have the first ids; got {ids}")
+
+    def index(self, special: str) -> int:
+        """Return the id of a special token.
+
+        Raises
+        ------
+        ValueError
+            If it is none.
+        """
+        if special not in self.specials:
+            raise ValueError(
+                f"special must be one of the specials, {self.specials}; got {special!r}"
+            )
+        return self.specials.index(special)
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """Return the ids (N,) of a text.
+
+        Raises
+        ------
+        TypeError
+            If `text` is not a string.
+        ValueError
+            If it is not valid Unicode.
+        """
+        _check_text("text", text)
+        return np.array(self._model.encode(text).ids, np.int32)
+
+    def decode(self, ids: ArrayLike, *, specials: bool = True) -> str:
+        """Return the text that ids stand for.
+
+        Parameters
+        ----------
+        ids : array of integers
+            One-dimensional.
+        specials : bool, default True
+            Whether to spell the special tokens out, or leave them out.
+
+        Raises
+        ------
+        TypeError
+            If `ids` are not integers.
+        ValueError
+            If they have not one dimension, or one is out of range.
+        """
+        flag("specials", specials)
+        ids = as_array("ids", ids)
+        if ids.ndim != 1:
+            raise ValueError(f"ids must have one dimension; got the shape {ids.shape}")
+        if not ids.size:
+            return ""
+        chosen = check_ids("ids", ids, len(self)).tolist()
+        return self._model.decode(chosen, skip_special_tokens=not specials)
+
+    def to_json(self) -> str:
+        """Return all of the vocabulary as a JSON object."""
+        tree = json.loads(self._model.to_str())
+        return json.dumps({"specials": self.specials, "tokenizer": tree})
+
+    @classmethod
+    def from_json(cls, text: str) -> BytePairVocabulary:
+        """Return the vocabulary that `to_json` has written.
+
+        Raises
+        ------
+        ImportError
+            If `tokenizers` is not installed.
+        ValueError
+            If `text` is none.
+        """
+        tokenizers = _package()
+        try:
+            tree = json.loads(text)
+            specials = tuple(tree["specials"])
+            model = tokenizers.Tokenizer.from_str(json.dumps(tree["tokenizer"]))
+        except Exception as error:  # the package raises nothing more special
+            raise ValueError(f"the vocabulary is not valid: {error!r}") from None
+        if not isinstance(model.model, tokenizers.models.BPE):
+            raise ValueError(
+                f"the vocabulary must be one of byte pairs; got {model.model!r}"
+            )
+        vocabulary = cls.__new__(cls)
+        vocabulary._take(model, specials)
+        return vocabulary
+
+    def __len__(self) -> int:
+        return self._model.get_vocab_size()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BytePairVocabulary):
+            return NotImplemented
+        return self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash((len(self), self.specials))
+
+    def __repr__(self) -> str:
+        return f"<BytePairVocabulary of {len(self)} pieces>"
+
+
+def _check_text(name: str, text: Any) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a string; got {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} must be valid Unicode: {error}") from None
+
+
+def _package() -> Any:
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise ImportError(
+            "BytePairVocabulary needs the package tokenizers, which is not installed: "
+            "pip install tokenizers"
+        ) from error
+    return tokenizers

@@ -1,0 +1,333 @@
+"""Sequences of different lengths as padded batches, neighbours in length together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from fastcell._arrays import as_array
+from fastcell._numbers import flag, integer
+from fastcell.data.targets import Targets
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    Batch = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any] | None]
+
+# Sequences are sorted by length within so many batches at most, and within a part of
+# the epoch at most: else the same ones would meet in the same batch in each epoch.
+_BUCKET_BATCHES = 50
+_BUCKET_PARTS = 4
+
+
+class Sequences(Sequence["Batch"]):
+    """Ragged sequences in batches ``(x, lengths, y)``, time first.
+
+    A batch is made when it is asked for; nothing but the lengths and the targets that
+    are single numbers is kept. `sequences` may be any object with a length and integer
+    indices: a list of arrays, an array, `numpy.memmap`, or a reader of files.
+
+    It is a sequence of the batches of epoch 0. Those of epoch n are ``epoch(n)``, which
+    `fastcell.train.Trainer` asks for: the same number of batches, in an order that
+    depends on `seed` and n and on nothing else.
+
+    Parameters
+    ----------
+    sequences : indexable
+        Item i is an array of features (T_i, I), or of integer ids (T_i,); T_i is at
+        least 1. All are of one kind, and have one width I.
+    targets : indexable, optional
+        Item i is what sequence i is to be mapped to: a class (integer), a value (real),
+        a vector of values (K,), or an integer tag for each step (T_i,).
+    batch_size : int, default 32
+        Number of sequences B of a batch; the last one made has those that are left.
+    shuffle : bool, default True
+        Take the sequences, and the batches, in another order in each epoch.
+    seed : int, default 0
+        Of the shuffling.
+    bucket : bool, default True
+        Put sequences of like length into the same batch: sort them within buckets of
+        up to 50 batches. With `shuffle` an epoch has four buckets at least.
+    dtype : dtype, optional
+        float32 or float64, of features and real targets; float32, the default of
+        models, if not given. Ids become int32, classes and tags int64.
+    check_finite : bool, default True
+        Refuse features and targets that are NaN or infinite.
+    lengths : (N,) array of integers, optional
+        The lengths T_i, for sequences that are slow to read: they are then not read and
+        checked beforehand, but when a batch is made.
+
+    Attributes
+    ----------
+    lengths : (N,) array of int64
+        Number of steps of each sequence. Read-only.
+    input_size : int or None
+        The width I; None for ids.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If there is no sequence, one has no steps, another width or a feature that is
+        not finite, an id is negative, or targets or lengths do not fit the sequences.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.data import Sequences
+    >>> sequences = [np.ones((n, 2)) for n in (1, 3, 4, 2)]
+    >>> data = Sequences(sequences, [0, 1, 1, 0], batch_size=2, shuffle=False)
+    >>> len(data)
+    2
+    >>> x, lengths, y = data[0]
+    >>> x.shape, lengths, y
+    ((2, 2, 2), array([1, 2]), array([0, 0]))
+    >>> data.epoch(0).indices(0)  # their places among the sequences
+    array([0, 3])
+    """
+
+    def __init__(
+        self,
+        sequences: Any,
+        targets: Any = None,
+        batch_size: int = 32,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        bucket: bool = True,
+        dtype: DTypeLike | None = None,
+        check_finite: bool = True,
+        lengths: ArrayLike | None = None,
+    ) -> None:
+        self.batch_size = integer("batch_size", batch_size, minimum=1)
+        self.shuffle = flag("shuffle", shuffle)
+        self.seed = integer("seed", seed, minimum=0)
+        self.bucket = flag("bucket", bucket)
+        self.check_finite = flag("check_finite", check_finite)
+        self.dtype = np.dtype(np.float32 if dtype is None else dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype must be float32 or float64; got {self.dtype}")
+        self._sequences = sequences
+        count = _count(sequences)
+        first = _shaped(0, sequences[0])
+        self.input_size = first.shape[1] if first.ndim == 2 else None
+        if lengths is None:
+            self.lengths = np.fromiter(
+                (len(self._sequence(i)) for i in range(count)), np.int64, count
+            )
+        else:
+            self.lengths = _lengths(lengths, count)
+        self.lengths.flags.writeable = False
+        self._targets = (
+            None
+            if targets is None
+            else Targets(targets, self.lengths, self.dtype, self.check_finite)
+        )
+        self._last: tuple[int, Epoch] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return -(-len(self.lengths) // self.batch_size)
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Batch]: ...
+
+    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
+        """Return a batch of epoch 0, or a list of them: see `Epoch`."""
+        return self.epoch(0)[index]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go through the batches of epoch 0."""
+        return iter(self.epoch(0))
+
+    def epoch(self, n: int) -> Epoch:
+        """Return the batches of epoch n, as a sequence.
+
+        Parameters
+        ----------
+        n : int
+            From 0.
+        """
+        n = integer("n", n, minimum=0) if self.shuffle else 0
+        last = self._last
+        if last is None or last[0] != n:  # a trainer asks once a step
+            last = self._last = n, Epoch(self, *self._order(n))
+        return last[1]
+
+    def __repr__(self) -> str:
+        what = "ids" if self.input_size is None else f"{self.input_size} features"
+        return (
+            f"<Sequences of {len(self)} batches: {len(self.lengths)} sequences of "
+            f"{what}, batch_size={self.batch_size}>"
+        )
+
+    def _order(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the sequences in their order, and where in it each batch begins."""
+        count, num_batches = len(self.lengths), len(self)
+        random = np.random.default_rng((self.seed, n))
+        order = random.permutation(count) if self.shuffle else np.arange(count)
+        starts = np.arange(num_batches) * self.batch_size
+        if self.bucket:
+            most = num_batches // _BUCKET_PARTS if self.shuffle else num_batches
+            size = max(1, min(most, _BUCKET_BATCHES)) * self.batch_size
+            for start in range(0, count, size):
+                bucket = order[start : start + size]
+                bucket[:] = bucket[np.argsort(self.lengths[bucket], kind="stable")]
+            if self.shuffle:
+                starts = random.permutation(starts)
+        return order, starts
+
+    def _batch(self, indices: NDArray[np.int64]) -> Batch:
+        lengths = self.lengths[indices]
+        steps = int(lengths.max())
+        if self.input_size is None:
+            x = np.zeros((steps, len(indices)), np.int32)
+        else:
+            x = np.zeros((steps, len(indices), self.input_size), self.dtype)
+        for row, i in enumerate(indices):
+            sequence = self._sequence(int(i))
+            if len(sequence) != lengths[row]:
+                raise ValueError(
+                    f"sequences[{i}] must have the {lengths[row]} steps that lengths "
+                    f"tells; got {len(sequence)}"
+                )
+            x[: lengths[row], row] = sequence
+        y = None if self._targets is None else self._targets.batch(indices, steps)
+        return x, lengths, y
+
+    def _sequence(self, i: int) -> NDArray[Any]:
+        """Return a sequence, checked, features in the dtype of the batches."""
+        array = _shaped(i, self._sequences[i])
+        if self.input_size is None:
+            if array.ndim != 1:
+                raise ValueError(
+                    f"sequences[{i}] must be ids (T,), as sequences[0] is; "
+                    f"got the shape {array.shape}"
+                )
+            if array.min() < 0 or array.max() > np.iinfo(np.int32).max:
+                raise ValueError(
+                    f"sequences[{i}] must be ids from 0 to {np.iinfo(np.int32).max}; "
+                    f"got {array.min() if array.min() < 0 else array.max()}"
+                )
+            return array
+        if array.ndim != 2 or array.shape[1] != self.input_size:
+            raise ValueError(
+                f"sequences[{i}] must have the shape (T, {self.input_size}), as "
+                f"sequences[0]; got {array.shape}"
+            )
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused next
+            array = array.astype(self.dtype, copy=False)
+        if self.check_finite and not np.isfinite(array).all():
+            step, feature = (int(k) for k in np.argwhere(~np.isfinite(array))[0])
+            raise ValueError(
+                f"sequences[{i}] must be finite in {self.dtype}; "
+                f"got {array[step, feature]} at step {step}, feature {feature}"
+            )
+        return array
+
+
+class Epoch(Sequence["Batch"]):
+    """The batches of one epoch of `Sequences`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.data import Sequences
+    >>> data = Sequences([[3, 1], [2], [5, 4, 0]], batch_size=2, seed=1)
+    >>> sorted(i for k in range(len(data)) for i in data.epoch(5).indices(k).tolist())
+    [0, 1, 2]
+    """
+
+    def __init__(
+        self, data: Sequences, order: NDArray[np.int64], starts: NDArray[np.int64]
+    ) -> None:
+        self._data, self._order, self._starts = data, order, starts
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Batch]: ...
+
+    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
+        """Return a batch, or a list of batches.
+
+        Returns
+        -------
+        x : (T, B, I) array of float32 or float64, or (T, B) array of int32
+            Zero past the ends.
+        lengths : (B,) array of int64
+        y : array or None
+            Classes (B,), values (B,), vectors (B, K), or tags (T, B) with -100 past the
+            ends; None without targets.
+
+        Raises
+        ------
+        IndexError
+            If there is no such batch.
+        TypeError
+            If `index` is neither an integer nor a slice.
+        ValueError
+            If a sequence is not as `Sequences` says.
+        """
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._data._batch(self.indices(index))
+
+    def indices(self, index: int) -> NDArray[np.int64]:
+        """Return which sequences a batch holds: their places among all."""
+        position = integer("index", index)
+        if not -len(self) <= position < len(self):
+            raise IndexError(
+                f"index must be from 0 to {len(self) - 1}, as there are {len(self)} "
+                f"batches; got {position}"
+            )
+        start = int(self._starts[position])
+        return self._order[start : start + self._data.batch_size].copy()
+
+
+def _count(sequences: Any) -> int:
+    if not (hasattr(sequences, "__len__") and hasattr(sequences, "__getitem__")):
+        raise TypeError(
+            "sequences must have a length and be indexable; "
+            f"got {type(sequences).__name__}"
+        )
+    if len(sequences) == 0:
+        raise ValueError("sequences must hold at least one sequence; got none")
+    return len(sequences)
+
+
+def _shaped(i: int, sequence: Any) -> NDArray[Any]:
+    """Return a sequence as an array of one of the two kinds."""
+    array = as_array(f"sequences[{i}]", sequence)
+    if array.ndim and len(array) == 0:
+        raise ValueError(f"sequences[{i}] must have at least one step; got none")
+    kinds = {1: "iu", 2: "fiub"}.get(array.ndim, "")
+    if array.dtype.kind not in kinds:
+        raise TypeError(
+            f"sequences[{i}] must be features (T, I) or integer ids (T,); "
+            f"got the shape {array.shape} and dtype {array.dtype}"
+        )
+    return array
+
+
+def _lengths(lengths: Any, count: int) -> NDArray[np.int64]:
+    array = as_array("lengths", lengths)
+    if array.shape != (count,) or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"lengths must be {count} integers, one for each sequence; "
+            f"got the shape {array.shape} and dtype {array.dtype}"
+        )
+    if array.min() < 1:
+        raise ValueError(f"lengths must be at least 1; got {array.min()}")
+    return array.astype(np.int64)

@@ -1,0 +1,176 @@
+"""What sequences are to be mapped to: a class, values, or a tag for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from fastcell._arrays import as_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# The target that losses leave out, which fills tags past the ends.
+IGNORED = -100
+
+
+class Targets:
+    """The targets of ragged sequences, and those of a batch of them.
+
+    Their kind is that of the first one: an integer is a class, a real number a value, a
+    vector of real numbers several values, and a vector of integers the tags of the
+    sequence's steps.
+
+    Parameters
+    ----------
+    targets : sequence
+        One target for each sequence. Numbers are copied, vectors are taken when a batch
+        is made.
+    lengths : (N,) array of int64
+        Number of steps of each sequence.
+    dtype : dtype
+        Of the values; classes and tags are int64.
+    check_finite : bool
+        Refuse values that are NaN or infinite.
+
+    Attributes
+    ----------
+    kind : {"class", "value", "vector", "tags"}
+        What they are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are none of these, differ in kind, are not as many as the sequences, or
+        are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.data.targets import Targets
+    >>> tags = Targets([[0, 1], [2, 0, 1]], np.array([2, 3]), np.float32)
+    >>> tags.kind
+    'tags'
+    >>> tags.batch(np.array([0, 1]), 3)
+    array([[   0,    2],
+           [   1,    0],
+           [-100,    1]])
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Any],
+        lengths: NDArray[np.int64],
+        dtype: Any,
+        check_finite: bool = True,
+    ) -> None:
+        self._targets = targets
+        self._lengths = lengths
+        self._dtype = np.dtype(dtype)
+        self._check_finite = check_finite
+        try:
+            count = len(targets)
+        except TypeError:
+            raise TypeError(
+                "targets must have a length and be indexable; "
+                f"got {type(targets).__name__}"
+            ) from None
+        if count != len(lengths):
+            raise ValueError(
+                f"targets must be as many as the sequences, {len(lengths)}; got {count}"
+            )
+        first = as_array("targets[0]", targets[0])
+        self.kind = _kind(first)
+        self._width = first.shape[0] if self.kind == "vector" else 0
+        if self.kind in ("class", "value"):
+            self._targets = self._numbers()
+        else:
+            for i in range(count):
+                self._one(i)
+
+    def batch(self, indices: NDArray[np.int64], steps: int) -> NDArray[Any]:
+        """Return the targets of some sequences, the longest of which has `steps`.
+
+        Returns
+        -------
+        targets : array
+            Classes and values (B,), vectors (B, K), tags (T, B) with -100 past the
+            ends.
+        """
+        if self.kind in ("class", "value"):
+            return self._targets[indices]
+        if self.kind == "vector":
+            values = np.empty((len(indices), self._width), self._dtype)
+            for row, i in enumerate(indices):
+                values[row] = self._one(int(i))
+            return values
+        tags = np.full((steps, len(indices)), IGNORED, np.int64)
+        for row, i in enumerate(indices):
+            tags[: self._lengths[i], row] = self._one(int(i))
+        return tags
+
+    def _numbers(self) -> NDArray[Any]:
+        """Return targets of one number each as an array of its own."""
+        numbers = [as_array(f"targets[{i}]", t) for i, t in enumerate(self._targets)]
+        for i, number in enumerate(numbers):
+            if number.ndim:
+                raise ValueError(
+                    f"targets[{i}] must be a number as targets[0] is; "
+                    f"got the shape {number.shape}"
+                )
+            _kind(number, i)
+        array = np.array(numbers)
+        if array.dtype.kind != "f":
+            self.kind = "class"
+            return array.astype(np.int64)
+        self.kind = "value"
+        with np.errstate(over="ignore"):
+            array = array.astype(self._dtype)
+        if self._check_finite and not np.isfinite(array).all():
+            i = int(np.argmin(np.isfinite(array)))
+            raise ValueError(f"targets[{i}] must be finite; got {array[i]}")
+        return array
+
+    def _one(self, i: int) -> NDArray[Any]:
+        """Return a target that is no number, checked."""
+        target = as_array(f"targets[{i}]", self._targets[i])
+        if self.kind == "tags":
+            # No tags at all would be an array of floats.
+            if target.ndim == 1 and len(target) != self._lengths[i]:
+                raise ValueError(
+                    f"targets[{i}] must have a tag for each of the {self._lengths[i]} "
+                    f"steps of its sequence; got {len(target)}"
+                )
+            if target.ndim != 1 or target.dtype.kind not in "iub":
+                raise ValueError(
+                    f"targets[{i}] must be a vector of integers, as targets[0] is; "
+                    f"got the shape {target.shape} and dtype {target.dtype}"
+                )
+            return target
+        if target.shape != (self._width,) or target.dtype.kind not in "fiub":
+            raise ValueError(
+                f"targets[{i}] must have the {self._width} values of targets[0]; "
+                f"got the shape {target.shape} and dtype {target.dtype}"
+            )
+        with np.errstate(over="ignore"):
+            target = target.astype(self._dtype, copy=False)
+        if self._check_finite and not np.isfinite(target).all():
+            raise ValueError(f"targets[{i}] must be finite; got {target}")
+        return target
+
+
+def _kind(
+    target: NDArray[Any], i: int = 0
+) -> Literal["class", "value", "vector", "tags"]:
+    """Return what a target is by its number of dimensions and its dtype."""
+    if target.ndim <= 1 and target.dtype.kind in "iub":
+        return "tags" if target.ndim else "class"
+    if target.ndim <= 1 and target.dtype.kind == "f":
+        return "vector" if target.ndim else "value"
+    raise TypeError(
+        f"targets[{i}] must be a class (integer), a value, a vector of values, or "
+        f"integer tags of the steps; got the shape {target.shape} and "
+        f"dtype {target.dtype}"
+    )

@@ -1,0 +1,290 @@
+"""Words to ids and back."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastcell._arrays import as_array, check_ids
+from fastcell._numbers import flag, integer
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+class WordVocabulary:
+    """The words that a model knows; a word's id is its place among them.
+
+    First come the special words, then those of the tokens, the most frequent first, and
+    of equally frequent ones in the order of the alphabet.
+
+    Parameters
+    ----------
+    tokens : iterable of str, or of iterables of str
+        The words of a text, or of its sentences, to be counted.
+    min_count : int, default 1
+        Leave out words that come less often.
+    max_size : int, optional
+        Keep no more than so many words, the special ones among them.
+    specials : sequence of str, default ("<pad>", "<unk>")
+        Words that are always there, with the first ids. Id 0 stands past the ends of
+        the sequences in a batch.
+    unknown : str or None, default "<unk>"
+        The special word that stands for all others. None: others are errors.
+
+    Attributes
+    ----------
+    words : tuple of str
+        All words, in the order of their ids.
+    specials : tuple of str
+        The first of them.
+    unknown : str or None
+        As given.
+
+    Raises
+    ------
+    TypeError
+        If a token is not a string, or another argument is of the wrong type.
+    ValueError
+        If a special word comes twice, `unknown` is none of them, `max_size` has no room
+        for them, or no word is left.
+
+    Examples
+    --------
+    >>> from fastcell.data import WordVocabulary
+    >>> vocabulary = WordVocabulary("to be or not to be".split(), min_count=2)
+    >>> vocabulary.words
+    ('<pad>', '<unk>', 'be', 'to')
+    >>> vocabulary.encode("to be here")
+    array([3, 2, 1], dtype=int32)
+    >>> vocabulary.decode([3, 2, 1])
+    ['to', 'be', '<unk>']
+    """
+
+    def __init__(
+        self,
+        tokens: Iterable[str] | Iterable[Iterable[str]],
+        min_count: int = 1,
+        max_size: int | None = None,
+        specials: Sequence[str] = ("<pad>", "<unk>"),
+        *,
+        unknown: str | None = "<unk>",
+    ) -> None:
+        min_count = integer("min_count", min_count, minimum=1)
+        specials = _specials(specials)
+        if max_size is not None:
+            max_size = integer("max_size", max_size, minimum=max(1, len(specials)))
+        counts = Counter(_flat(tokens))
+        for special in specials:
+            counts.pop(special, None)
+        kept = sorted((-n, word) for word, n in counts.items() if n >= min_count)
+        words = (*specials, *(word for _, word in kept))
+        self._set(words[:max_size], len(specials), unknown)
+
+    def _set(self, words: tuple[str, ...], num_specials: int, unknown: Any) -> None:
+        """Take words as they stand."""
+        if not words:
+            raise ValueError("tokens must hold at least one word that is kept")
+        self._ids = {word: place for place, word in enumerate(words)}
+        if len(self._ids) != len(words):
+            twice = next(w for w, n in Counter(words).items() if n > 1)
+            raise ValueError(f"words must differ; got {twice!r} twice")
+        self.words = words
+        self.specials = words[:num_specials]
+        if unknown is not None and unknown not in self.specials:
+            raise ValueError(
+                f"unknown must be one of the specials, {self.specials}, or None; "
+                f"got {unknown!r}"
+            )
+        self.unknown = unknown
+
+    def index(self, word: str) -> int:
+        """Return the id of a word; that of `unknown` if it is not there.
+
+        Raises
+        ------
+        ValueError
+            If it is not there, and `unknown` is None.
+        """
+        return int(self.encode([word])[0])
+
+    def encode(self, words: str | Iterable[str]) -> NDArray[np.int32]:
+        """Return the ids of words.
+
+        Parameters
+        ----------
+        words : iterable of str, or str
+            Any number, also none. A text is split at its white space.
+
+        Returns
+        -------
+        ids : (N,) array of int32
+
+        Raises
+        ------
+        TypeError
+            If a word is not a string.
+        ValueError
+            If a word is not in the vocabulary, and `unknown` is None; the first such
+            one is named.
+
+        Examples
+        --------
+        >>> from fastcell.data import WordVocabulary
+        >>> vocabulary = WordVocabulary(["a", "b"], specials=(), unknown=None)
+        >>> vocabulary.encode("a c")
+        Traceback (most recent call last):
+        ...
+        ValueError: words[1] is 'c', which is not among the 2 words of the vocabulary
+        """
+        words = words.split() if isinstance(words, str) else list(words)
+        other = None if self.unknown is None else self._ids[self.unknown]
+        ids = [self._ids.get(word, other) for word in words]
+        for place, word in enumerate(words):
+            if not isinstance(word, str):
+                raise TypeError(f"words[{place}] must be a string; got {word!r}")
+            if ids[place] is None:
+                raise ValueError(
+                    f"words[{place}] is {word!r}, which is not among the {len(self)} "
+                    "words of the vocabulary"
+                )
+        return np.array(ids, np.int32)
+
+    def decode(self, ids: ArrayLike, *, specials: bool = True) -> list[str]:
+        """Return the words that ids stand for.
+
+        Parameters
+        ----------
+        ids : array of integers
+            One-dimensional.
+        specials : bool, default True
+            Whether to keep the special words.
+
+        Returns
+        -------
+        words : list of str
+
+        Raises
+        ------
+        TypeError
+            If `ids` are not integers.
+        ValueError
+            If they have not one dimension, or one is out of range.
+        """
+        flag("specials", specials)
+        ids = as_array("ids", ids)
+        if ids.ndim != 1:
+            raise ValueError(f"ids must have one dimension; got the shape {ids.shape}")
+        if not ids.size:  # an empty list becomes an array of floats
+            return []
+        first = 0 if specials else len(self.specials)
+        chosen = check_ids("ids", ids, len(self)).tolist()
+        return [self.words[i] for i in chosen if i >= first]
+
+    def to_json(self) -> str:
+        """Return all of the vocabulary as a JSON object.
+
+        Examples
+        --------
+        >>> from fastcell.data import WordVocabulary
+        >>> text = WordVocabulary("b a b".split()).to_json()
+        >>> WordVocabulary.from_json(text).words
+        ('<pad>', '<unk>', 'b', 'a')
+        """
+        return json.dumps(
+            {
+                "words": self.words,
+                "num_specials": len(self.specials),
+                "unknown": self.unknown,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> WordVocabulary:
+        """Return the vocabulary that `to_json` has written.
+
+        Raises
+        ------
+        ValueError
+            If `text` is none.
+        """
+        try:
+            tree = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the vocabulary is not valid JSON: {error}") from None
+        keys = {"words", "num_specials", "unknown"}
+        if not isinstance(tree, dict) or tree.keys() != keys:
+            raise ValueError(
+                f"the vocabulary must be a JSON object with {', '.join(sorted(keys))}"
+            )
+        words, num_specials = tree["words"], tree["num_specials"]
+        if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
+            raise ValueError("the words of the vocabulary must be a list of strings")
+        if type(num_specials) is not int or not 0 <= num_specials <= len(words):
+            raise ValueError(
+                f"num_specials of the vocabulary must be from 0 to {len(words)}; "
+                f"got {num_specials!r}"
+            )
+        vocabulary = cls.__new__(cls)
+        vocabulary._set(tuple(words), num_specials, tree["unknown"])
+        return vocabulary
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._ids
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, WordVocabulary):
+            return NotImplemented
+        return (self.words, self.specials, self.unknown) == (
+            other.words,
+            other.specials,
+            other.unknown,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.words, self.specials, self.unknown))
+
+    def __repr__(self) -> str:
+        shown = " ".join(self.words[:8])
+        more = " ..." if len(self) > 8 else ""
+        return f"<WordVocabulary of {len(self)} words: {shown}{more}>"
+
+
+def _flat(tokens: Any) -> Iterator[str]:
+    """Yield the words of a text, or of its sentences."""
+    if isinstance(tokens, str):
+        raise TypeError("tokens must be words, such as text.split(); got a string")
+    for place, token in enumerate(tokens):
+        if isinstance(token, str):
+            yield token
+            continue
+        try:
+            inner = iter(token)
+        except TypeError:
+            raise TypeError(
+                f"tokens[{place}] must be a string or an iterable of strings; "
+                f"got {token!r}"
+            ) from None
+        for word in inner:
+            if not isinstance(word, str):
+                raise TypeError(f"tokens[{place}] must hold strings; got {word!r}")
+            yield word
+
+
+def _specials(specials: Any) -> tuple[str, ...]:
+    if isinstance(specials, str):
+        raise TypeError(f"specials must be a sequence of strings; got {specials!r}")
+    specials = tuple(specials)
+    for place, special in enumerate(specials):
+        if not isinstance(special, str):
+            raise TypeError(f"specials[{place}] must be a string; got {special!r}")
+        if special in specials[:place]:
+            raise ValueError(f"specials must differ; got {special!r} twice")
+    return specials

@@ -1,0 +1,167 @@
+"""Sequences from CSV files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from refusals import refuses
+
+from fastcell.data import iter_csv_sequences, read_csv_sequences
+
+TEXT = "id,x,note,y,label\na,1,n,2,up\na,3,n,4.5,up\nb,-1e3,n,0,down\n"
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(text, encoding="utf-8"):
+        path = tmp_path / "table.csv"
+        path.write_bytes(text.encode(encoding))
+        return path
+
+    return write
+
+
+def test_rows_become_sequences_in_the_order_of_the_file(table):
+    ids, sequences, targets, classes = read_csv_sequences(
+        table(TEXT), "id", ["y", "x"], "label"
+    )
+    assert ids == ["a", "b"]
+    assert [s.tolist() for s in sequences] == [[[2, 1], [4.5, 3]], [[0, -1000]]]
+    assert classes == ("down", "up")
+    assert targets == [1, 0]
+
+
+def test_one_feature_and_no_target(table):
+    data = read_csv_sequences(table(TEXT), "id", "x")
+    assert [s.tolist() for s in data.sequences] == [[[1], [3]], [[-1000]]]
+    assert data.targets is data.classes is None
+
+
+def test_targets_of_each_step(table):
+    text = TEXT.replace("4.5,up", "4.5,down")
+    data = read_csv_sequences(table(text), "id", "x", "label", per_step=True)
+    assert [t.tolist() for t in data.targets] == [[1, 0], [0]]
+
+
+def test_targets_that_are_numbers(table):
+    whole = read_csv_sequences(
+        table(TEXT), "id", "x", "x", target="value", per_step=True
+    )
+    assert [t.tolist() for t in whole.targets] == [[1.0, 3.0], [-1000.0]]
+    text = "id,x,age\na,1,0.5\na,2,0.5\nb,3,7\n"
+    data = read_csv_sequences(table(text), "id", "x", "age", target="value")
+    assert data.targets == [0.5, 7.0]
+    assert data.classes is None
+
+
+def test_classes_of_another_file_keep_their_numbers(table):
+    data = read_csv_sequences(
+        table(TEXT), "id", "x", "label", classes=["up", "left", "down"]
+    )
+    assert data.targets == [0, 2]
+    assert data.classes == ("up", "left", "down")
+    refuses(
+        ValueError,
+        ["table.csv", "'label'", "'up', 'left'", "got 'down'"],
+        read_csv_sequences,
+        table(TEXT),
+        "id",
+        "x",
+        "label",
+        classes=["up", "left"],
+    )
+
+
+def test_classes_that_are_whole_numbers_are_in_their_order(table):
+    text = "id,x,label\na,1,10\nb,1,9\nc,1,-1\n"
+    data = read_csv_sequences(table(text), "id", "x", "label")
+    assert data.classes == ("-1", "9", "10")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (TEXT, "utf-8-sig"),
+        (TEXT.replace("\n", "\r\n"), "utf-8"),
+        (TEXT.replace("\n", "\n\n"), "utf-8"),
+        (TEXT.replace("note", '"a, ""note"""'), "utf-8"),
+        (TEXT.removesuffix("\n"), "utf-8"),
+    ],
+)
+def test_ways_to_write_the_same_table(table, text, encoding):
+    data = read_csv_sequences(table(text, encoding), "id", ["y", "x"], "label")
+    assert [s.tolist() for s in data.sequences] == [[[2, 1], [4.5, 3]], [[0, -1000]]]
+
+
+def test_another_delimiter(table):
+    path = table(TEXT.replace(",", "\t"))
+    data = read_csv_sequences(path, "id", "y", delimiter="\t")
+    assert data.sequences[0].tolist() == [[2], [4.5]]
+
+
+def test_sequences_come_one_by_one(table):
+    path = table(TEXT + "c,nonsense,n,1,up\n")
+    groups = iter_csv_sequences(path, "id", "x", "label")
+    name, x, labels = next(groups)
+    assert (name, x.tolist(), labels) == ("a", [[1], [3]], ["up", "up"])
+    assert next(groups)[0] == "b"
+    refuses(ValueError, ["line 5", "'x'", "'nonsense'"], next, groups)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["names of columns"]),
+        ("id,x,label\n", ["at least one row"]),
+        ("id,label\na,up\n", ["feature_columns", "'id', 'label'", "'x'", "no"]),
+        ("id,x,x,label\na,1,2,up\n", ["feature_columns", "'x'", "more than one"]),
+        ("ID,x,label\na,1,up\n", ["id_column", "'id'"]),
+        ("id,x\na,1\n", ["target_column", "'label'"]),
+        ("id,x,label\na,1,up\na,,up\n", ["line 3", "'x'", "finite", "''"]),
+        ("id,x,label\na,nan,up\n", ["line 2", "'x'", "'nan'"]),
+        ("id,x,label\na,1e999,up\n", ["line 2", "'x'", "'1e999'"]),
+        ("id,x,label\na,1\n", ["line 2", "3 columns", "got 2"]),
+        ("id,x,label\na,1,up\nb,1,up\na,1,up\n", ["line 4", "'a'", "together"]),
+        ("id,x,label\na,1,up\na,1,down\n", ["'label'", "'a'", "'up'", "'down'"]),
+        ('id,x,label\na,1,"up\n', ["line 2"]),
+    ],
+)
+def test_bad_tables_are_named(table, text, words):
+    words = ["table.csv", *words]
+    refuses(ValueError, words, read_csv_sequences, table(text), "id", "x", "label")
+
+
+def test_bad_arguments_are_named(table):
+    path = table(TEXT)
+    refuses(ValueError, ["feature_columns"], read_csv_sequences, path, "id", [])
+    refuses(
+        ValueError, ["target"], read_csv_sequences, path, "id", "x", "y", target="real"
+    )
+    refuses(
+        TypeError, ["per_step"], read_csv_sequences, path, "id", "x", "y", per_step=1
+    )
+    refuses(
+        ValueError,
+        ["'label'", "'a'", "finite", "'up'"],
+        read_csv_sequences,
+        path,
+        "id",
+        "x",
+        "label",
+        target="value",
+    )
+    refuses(
+        ValueError, ["UTF-8"], read_csv_sequences, table("é\n", "latin-1"), "é", "x"
+    )
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read_csv_sequences(tmp_path / "nowhere.csv", "id", "x")
+
+
+def test_numbers_are_those_of_the_file(table):
+    values = np.random.default_rng(0).normal(size=(50, 2))
+    rows = "".join(f"s,{a!r},{b!r}\n" for a, b in values.tolist())
+    data = read_csv_sequences(table("id,a,b\n" + rows), "id", ["a", "b"])
+    np.testing.assert_array_equal(data.sequences[0], values)
