@@ -120,6 +120,7 @@ def test_sequences_come_one_by_one(table):
         ("id,x,label\na,1,up\na,,up\n", ["line 3", "'x'", "finite", "''"]),
         ("id,x,label\na,nan,up\n", ["line 2", "'x'", "'nan'"]),
         ("id,x,label\na,1e999,up\n", ["line 2", "'x'", "'1e999'"]),
+        ("id,x,label\na,-1e39,up\n", ["line 2", "'x'", "'-1e39'", "float32"]),
         ("id,x,label\na,1\n", ["line 2", "3 columns", "got 2"]),
         ("id,x,label\na,1,up\nb,1,up\na,1,up\n", ["line 4", "'a'", "together"]),
         ("id,x,label\na,1,up\na,1,down\n", ["'label'", "'a'", "'up'", "'down'"]),
@@ -137,6 +138,7 @@ def test_bad_arguments_are_named(table):
     refuses(
         ValueError, ["target"], read_csv_sequences, path, "id", "x", "y", target="real"
     )
+    refuses(TypeError, ["dtype"], read_csv_sequences, path, "id", "x", dtype=int)
     refuses(
         TypeError, ["per_step"], read_csv_sequences, path, "id", "x", "y", per_step=1
     )
@@ -163,5 +165,8 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_numbers_are_those_of_the_file(table):
     values = np.random.default_rng(0).normal(size=(50, 2))
     rows = "".join(f"s,{a!r},{b!r}\n" for a, b in values.tolist())
-    data = read_csv_sequences(table("id,a,b\n" + rows), "id", ["a", "b"])
-    np.testing.assert_array_equal(data.sequences[0], values)
+    path = table("id,a,b\n" + rows)
+    for dtype in (np.float32, np.float64):
+        data = read_csv_sequences(path, "id", ["a", "b"], dtype=dtype)
+        assert data.sequences[0].dtype == dtype
+        np.testing.assert_array_equal(data.sequences[0], values.astype(dtype))

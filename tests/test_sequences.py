@@ -171,13 +171,21 @@ def test_buckets_leave_little_padding():
 
 
 def test_buckets_are_shuffled_and_mixed_anew_in_each_epoch():
-    data = Sequences(ragged(200, longest=50), batch_size=5)
+    data = Sequences([[0] * n for n in range(1, 201)], batch_size=5)  # no two alike
     first = data.epoch(0)
-    longest = [x.shape[0] for x, _, _ in first]
-    assert longest != sorted(longest)
+    longest = np.array([x.shape[0] for x, _, _ in first])
+    # Four buckets, each from short to long, would fall three times.
+    assert (np.diff(longest) < 0).sum() > 10
     again = {frozenset(batch) for batch in members(data.epoch(1))}
     kept = sum(frozenset(batch) in again for batch in members(first))
     assert kept < len(data) / 4
+
+
+def test_indices_are_the_callers_own():
+    epoch = Sequences(ragged(), batch_size=4).epoch(0)
+    before = members(epoch)
+    epoch.indices(0)[:] = 0
+    assert members(epoch) == before
 
 
 # ------------------------------------------------------------- where sequences are
@@ -317,6 +325,11 @@ def test_what_was_not_read_is_checked_with_its_batch():
     data = Sequences(sequences, batch_size=1, shuffle=False, lengths=lengths)
     bad = next(k for k in range(3) if data.epoch(0).indices(k) == 1)
     refuses(ValueError, ["sequences[1]", "finite"], data.__getitem__, bad)
+
+
+def test_an_id_that_is_too_large_does_not_wrap():
+    data = Sequences([[1], [2**32 + 1]], batch_size=2, lengths=[1, 1])
+    refuses(ValueError, ["sequences[1]", str(2**32 + 1)], data.__getitem__, 0)
 
 
 def test_features_that_are_not_finite_pass_if_wanted():

@@ -15,14 +15,14 @@ from fastcell._files import named_errors
 from fastcell._numbers import flag
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 
 class CsvSequences(NamedTuple):
     """What `read_csv_sequences` returns; an item for each sequence of the file."""
 
     ids: list[str]  # what the id column says
-    sequences: list[NDArray[np.float64]]  # (T_i, I) features
+    sequences: list[NDArray[np.floating]]  # (T_i, I) features
     targets: list[Any] | None  # classes (int), values (float), or arrays (T_i,) of them
     classes: tuple[str, ...] | None  # the name of each class
 
@@ -36,6 +36,7 @@ def read_csv_sequences(
     target: Literal["class", "value"] = "class",
     per_step: bool = False,
     classes: Sequence[str] | None = None,
+    dtype: DTypeLike = np.float32,
     delimiter: str = ",",
 ) -> CsvSequences:
     r"""Read sequences from a CSV file, of which each row is one step.
@@ -63,6 +64,8 @@ def read_csv_sequences(
         The names of the classes in the order of their numbers, such as those of the
         file that a model was trained on. If not given, they are those that come, in the
         order of numbers if all are whole numbers, in that of the alphabet otherwise.
+    dtype : dtype, default float32
+        float32 or float64, of the features.
     delimiter : str, default ","
         What stands between two columns.
 
@@ -93,14 +96,14 @@ def read_csv_sequences(
     (['a', 'b'], [1, 0], ('down', 'up'))
     >>> data.sequences[0]
     array([[0., 1.],
-           [0., 2.]])
+           [0., 2.]], dtype=float32)
     """
     if target not in ("class", "value"):
         raise ValueError(f'target must be "class" or "value"; got {target!r}')
     flag("per_step", per_step)
     ids, sequences, texts = [], [], []
     for name, x, said in _groups(
-        path, id_column, feature_columns, target_column, delimiter
+        path, id_column, feature_columns, target_column, dtype, delimiter
     ):
         ids.append(name)
         sequences.append(x)
@@ -144,8 +147,9 @@ def iter_csv_sequences(
     feature_columns: str | Sequence[str],
     target_column: str | None = None,
     *,
+    dtype: DTypeLike = np.float32,
     delimiter: str = ",",
-) -> Iterator[tuple[str, NDArray[np.float64], list[str]]]:
+) -> Iterator[tuple[str, NDArray[np.floating], list[str]]]:
     r"""Go through the sequences of a CSV file, one in memory at a time.
 
     Parameters and errors are those of `read_csv_sequences`.
@@ -153,7 +157,7 @@ def iter_csv_sequences(
     Yields
     ------
     id : str
-    x : (T, I) array of float64
+    x : (T, I) array
     targets : list of str
         What the target column says at each step; empty without one.
 
@@ -168,7 +172,9 @@ def iter_csv_sequences(
     ...     [len(x) for _, x, _ in iter_csv_sequences(path, "walk", "x")]
     [2, 1]
     """
-    yield from _groups(path, id_column, feature_columns, target_column, delimiter)
+    yield from _groups(
+        path, id_column, feature_columns, target_column, dtype, delimiter
+    )
 
 
 def _groups(
@@ -176,10 +182,15 @@ def _groups(
     id_column: str,
     feature_columns: str | Sequence[str],
     target_column: str | None,
+    dtype: DTypeLike,
     delimiter: str,
-) -> Iterator[tuple[str, NDArray[np.float64], list[str]]]:
+) -> Iterator[tuple[str, NDArray[np.floating], list[str]]]:
     """Yield id, features, and texts of the target column."""
     name = os.fsdecode(path)
+    dtype = np.dtype(dtype)
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"dtype must be float32 or float64; got {dtype}")
+    most = float(np.finfo(dtype).max)
     features = (
         [feature_columns] if isinstance(feature_columns, str) else list(feature_columns)
     )
@@ -214,7 +225,7 @@ def _groups(
                     )
                 if row[id_place] != current:
                     if current is not None:
-                        yield current, _matrix(numbers, features), texts
+                        yield current, _matrix(numbers, len(features), dtype), texts
                         numbers, texts = array("d"), []
                     current = row[id_place]
                     if current in seen:
@@ -228,9 +239,11 @@ def _groups(
                         value = float(row[place])
                     except ValueError:
                         value = math.nan
-                    if not math.isfinite(value):
-                        where = f"{name}, line {rows.line_num}, {header[place]!r}"
-                        _number(row[place], where)
+                    if not -most <= value <= most:
+                        raise ValueError(
+                            f"{name}, line {rows.line_num}, {header[place]!r}: must be "
+                            f"a finite number in {dtype}; got {row[place]!r}"
+                        )
                     numbers.append(value)
                 if target_place is not None:
                     texts.append(row[target_place])
@@ -240,7 +253,7 @@ def _groups(
             raise ValueError(f"{name}, line {rows.line_num}: {error}") from None
         if current is None:
             raise ValueError(f"{name}: must have at least one row; got the header only")
-        yield current, _matrix(numbers, features), texts
+        yield current, _matrix(numbers, len(features), dtype), texts
 
 
 def _place(name: str, header: list[str], argument: str, column: str) -> int:
@@ -264,8 +277,8 @@ def _number(text: str, where: str) -> float:
     return number
 
 
-def _matrix(numbers: array[float], features: list[str]) -> NDArray[np.float64]:
-    return np.frombuffer(numbers, np.float64).reshape(-1, len(features)).copy()
+def _matrix(numbers: array[float], width: int, dtype: np.dtype) -> NDArray[Any]:
+    return np.frombuffer(numbers).reshape(-1, width).astype(dtype)
 
 
 def _in_order(names: set[str]) -> tuple[str, ...]:

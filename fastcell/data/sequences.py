@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # the epoch at most: else the same ones would meet in the same batch in each epoch.
 _BUCKET_BATCHES = 50
 _BUCKET_PARTS = 4
+_LARGEST_ID = np.iinfo(np.int32).max
 
 
 class Sequences(Sequence["Batch"]):
@@ -116,7 +117,9 @@ class Sequences(Sequence["Batch"]):
         self.input_size = first.shape[1] if first.ndim == 2 else None
         if lengths is None:
             self.lengths = np.fromiter(
-                (len(self._sequence(i)) for i in range(count)), np.int64, count
+                (len(self._check_values(i, self._sequence(i))) for i in range(count)),
+                np.int64,
+                count,
             )
         else:
             self.lengths = _lengths(lengths, count)
@@ -186,23 +189,32 @@ class Sequences(Sequence["Batch"]):
     def _batch(self, indices: NDArray[np.int64]) -> Batch:
         lengths = self.lengths[indices]
         steps = int(lengths.max())
-        if self.input_size is None:
-            x = np.zeros((steps, len(indices)), np.int32)
+        if self.input_size is None:  # in 64 bits, as what is too large must not wrap
+            x = np.zeros((steps, len(indices)), np.int64)
         else:
             x = np.zeros((steps, len(indices), self.input_size), self.dtype)
-        for row, i in enumerate(indices):
-            sequence = self._sequence(int(i))
-            if len(sequence) != lengths[row]:
-                raise ValueError(
-                    f"sequences[{i}] must have the {lengths[row]} steps that lengths "
-                    f"tells; got {len(sequence)}"
-                )
-            x[: lengths[row], row] = sequence
+        places = indices.tolist()
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused next
+            for row, (i, length) in enumerate(
+                zip(places, lengths.tolist(), strict=True)
+            ):
+                sequence = self._sequence(i)
+                if len(sequence) != length:
+                    raise ValueError(
+                        f"sequences[{i}] must have the {length} steps that lengths "
+                        f"tells; got {len(sequence)}"
+                    )
+                x[:length, row] = sequence
+        if not self._has_good_values(x):
+            for i in places:
+                self._check_values(i, self._sequence(i))
+        if self.input_size is None:
+            x = x.astype(np.int32)
         y = None if self._targets is None else self._targets.batch(indices, steps)
         return x, lengths, y
 
     def _sequence(self, i: int) -> NDArray[Any]:
-        """Return a sequence, checked, features in the dtype of the batches."""
+        """Return a sequence as it is, of the right kind and width."""
         array = _shaped(i, self._sequences[i])
         if self.input_size is None:
             if array.ndim != 1:
@@ -210,26 +222,36 @@ class Sequences(Sequence["Batch"]):
                     f"sequences[{i}] must be ids (T,), as sequences[0] is; "
                     f"got the shape {array.shape}"
                 )
-            if array.min() < 0 or array.max() > np.iinfo(np.int32).max:
-                raise ValueError(
-                    f"sequences[{i}] must be ids from 0 to {np.iinfo(np.int32).max}; "
-                    f"got {array.min() if array.min() < 0 else array.max()}"
-                )
-            return array
-        if array.ndim != 2 or array.shape[1] != self.input_size:
+        elif array.ndim != 2 or array.shape[1] != self.input_size:
             raise ValueError(
                 f"sequences[{i}] must have the shape (T, {self.input_size}), as "
                 f"sequences[0]; got {array.shape}"
             )
-        with np.errstate(over="ignore"):  # becomes infinite, which is refused next
-            array = array.astype(self.dtype, copy=False)
-        if self.check_finite and not np.isfinite(array).all():
-            step, feature = (int(k) for k in np.argwhere(~np.isfinite(array))[0])
+        return array
+
+    def _has_good_values(self, x: NDArray[Any]) -> bool:
+        if self.input_size is None:
+            return bool(x.min() >= 0 and x.max() <= _LARGEST_ID)
+        return not self.check_finite or bool(np.isfinite(x).all())
+
+    def _check_values(self, i: int, sequence: NDArray[Any]) -> NDArray[Any]:
+        """Refuse ids that are out of range, and features that are not finite."""
+        if self.input_size is None:
+            if not self._has_good_values(sequence):
+                wrong = sequence.min() if sequence.min() < 0 else sequence.max()
+                raise ValueError(
+                    f"sequences[{i}] must be ids from 0 to {_LARGEST_ID}; got {wrong}"
+                )
+            return sequence
+        with np.errstate(over="ignore"):
+            x = sequence.astype(self.dtype, copy=False)
+        if not self._has_good_values(x):
+            step, feature = (int(k) for k in np.argwhere(~np.isfinite(x))[0])
             raise ValueError(
                 f"sequences[{i}] must be finite in {self.dtype}; "
-                f"got {array[step, feature]} at step {step}, feature {feature}"
+                f"got {x[step, feature]} at step {step}, feature {feature}"
             )
-        return array
+        return sequence
 
 
 class Epoch(Sequence["Batch"]):
@@ -309,11 +331,15 @@ def _count(sequences: Any) -> int:
 
 def _shaped(i: int, sequence: Any) -> NDArray[Any]:
     """Return a sequence as an array of one of the two kinds."""
-    array = as_array(f"sequences[{i}]", sequence)
+    array = sequence
+    if not isinstance(array, np.ndarray):
+        array = as_array(f"sequences[{i}]", array)
     if array.ndim and len(array) == 0:
         raise ValueError(f"sequences[{i}] must have at least one step; got none")
-    kinds = {1: "iu", 2: "fiub"}.get(array.ndim, "")
-    if array.dtype.kind not in kinds:
+    kind = array.dtype.kind
+    if not (array.ndim == 2 and kind in "fiub") and not (
+        array.ndim == 1 and kind in "iu"
+    ):
         raise TypeError(
             f"sequences[{i}] must be features (T, I) or integer ids (T,); "
             f"got the shape {array.shape} and dtype {array.dtype}"
