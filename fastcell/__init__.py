@@ -17,7 +17,7 @@ from fastcell.stream_pool import StreamPool
 from fastcell.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
-    from fastcell import data, losses, models, optim, train
+    from fastcell import callbacks, data, losses, models, optim, train
     from fastcell.serialize import load, save
 
 __version__ = "0.1.0"
@@ -34,6 +34,7 @@ __all__ = [
     "RNNCell",
     "Sequential",
     "StreamPool",
+    "callbacks",
     "data",
     "get_num_threads",
     "load",
@@ -45,7 +46,9 @@ __all__ = [
     "train",
 ]
 
-_SUBMODULES = ("data", "losses", "models", "optim", "serialize", "train")
+_SUBMODULES = (
+    *("callbacks", "data", "losses", "models", "optim", "serialize", "train"),
+)
 _ELSEWHERE = {"load": "fastcell.serialize", "save": "fastcell.serialize"}
 
 if "FASTCELL_ISA" in os.environ:

@@ -32,6 +32,7 @@ class Progress:
         self._mean: dict[str, float] = {}
         self._weight = 0.0
         self._next_text = 0.0
+        self._valid: list[str] = []  # what the last record says of the validation
 
     def __enter__(self) -> Progress:
         if self._shown:
@@ -79,7 +80,8 @@ class Progress:
                 for name in ("loss", *metrics)
             ]
             self._bar.set_postfix_str(
-                ", ".join([*shown, f"{speed:,.0f} tokens/s"]), refresh=False
+                ", ".join([*shown, *self._valid, f"{speed:,.0f} tokens/s"]),
+                refresh=False,
             )
         self._bar.update()
 
@@ -100,6 +102,11 @@ class Progress:
         """Print a record of the history on a line of its own."""
         if self._bar is not None:
             self._bar.write(describe(record), file=sys.stderr)
+            self._valid = [
+                f"{key.replace('_', ' ', 1)} {value:.3f}"
+                for key, value in record.items()
+                if key.startswith("valid_") and value is not None
+            ]
 
 
 def describe(record: dict[str, Any]) -> str:

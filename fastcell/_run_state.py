@@ -71,6 +71,7 @@ def run_tree(
         "optimizer": trainer.optimizer.state_dict(),
         "schedule": _state_of(trainer.schedule),
         "clip_norm": trainer.clip_norm,
+        "clip_value": trainer.clip_value,
         "position": {f.name: getattr(position, f.name) for f in fields(position)},
         "history": list(trainer.history),
         "data": fingerprint,
@@ -97,6 +98,7 @@ def take_up(trainer: Trainer, tree: dict[str, Any], name: str) -> Run:
             if key != "seed":
                 _check_same(key, mine[key], its.get(key))
         _check_same("clip_norm", trainer.clip_norm, tree["clip_norm"])
+        _check_same("clip_value", trainer.clip_value, tree.get("clip_value"))
         position = Position(**tree["position"])
         for key in ("step", "epoch", "window", "num_targets"):
             integer(key, getattr(position, key), minimum=0)

@@ -151,8 +151,9 @@ def data_fingerprint(data: Sequence[Any]) -> dict[str, int]:
     Parameters
     ----------
     data : sequence of batches
-        Of which only the first and the last are looked at, at least one. A batch is an
-        array or a tuple of arrays, of which some may be None.
+        Of which only the first and the last are looked at, at least one; of data with a
+        method ``epoch(n)``, those of epochs 0 and 1. A batch is an array or a tuple of
+        arrays, of which some may be None.
 
     Examples
     --------
@@ -162,7 +163,8 @@ def data_fingerprint(data: Sequence[Any]) -> dict[str, int]:
     False
     """
     crc = 0
-    for batch in (data[0], data[len(data) - 1]):
+    epochs = [data.epoch(n) for n in (0, 1)] if hasattr(data, "epoch") else [data]
+    for batch in (epoch[i] for epoch in epochs for i in (0, len(data) - 1)):
         for array in batch if isinstance(batch, (tuple, list)) else (batch,):
             if array is None:
                 continue

@@ -112,12 +112,7 @@ def save(model: Module, path: Path) -> None:
     True
     >>> folder.cleanup()
     """
-    name = type(model).__name__
-    if name not in MODEL_CLASSES or model_class(name) is not type(model):
-        raise TypeError(
-            f"model must be a {_one_of(MODEL_CLASSES)} of fastcell; "
-            f"got {type(model).__module__}.{type(model).__qualname__}"
-        )
+    name = class_name(model)
     description = {"format": _FORMAT, "class": name, "config": model.config()}
     text = json.dumps(description, allow_nan=False)
     write_arrays(path, model.state_dict(), {_METADATA_KEY: text})
@@ -219,6 +214,30 @@ def model_class(name: str) -> type[Module]:
         )
     module, _, attribute = MODEL_CLASSES[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def class_name(model: Module) -> str:
+    """Return what files call the class of a model.
+
+    Raises
+    ------
+    TypeError
+        If `load` could not build one.
+
+    Examples
+    --------
+    >>> import fastcell
+    >>> from fastcell.serialize import class_name
+    >>> class_name(fastcell.Linear(1, 1))
+    'Linear'
+    """
+    name = type(model).__name__
+    if name not in MODEL_CLASSES or model_class(name) is not type(model):
+        raise TypeError(
+            f"model must be a {_one_of(MODEL_CLASSES)} of fastcell; "
+            f"got {type(model).__module__}.{type(model).__qualname__}"
+        )
+    return name
 
 
 def write_arrays(

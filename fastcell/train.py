@@ -1,4 +1,4 @@
-"""Training: truncated backpropagation through time that can be stopped and resumed."""
+"""Training that can be stopped and resumed, through time or sequence by sequence."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastcell._interrupts import Interrupted, Interrupts, TrainingInterrupted
 from fastcell._numbers import integer, real
 from fastcell._progress import Progress
+from fastcell._records import assess, record_of
 from fastcell._run_state import (
     Position,
     check_same_data,
@@ -18,6 +19,7 @@ from fastcell._run_state import (
     take_up,
     warn_of_another_machine,
 )
+from fastcell.callbacks import SaveBest
 from fastcell.checkpoint import data_fingerprint, read_checkpoint, write_checkpoint
 from fastcell.history import History
 
@@ -25,15 +27,19 @@ if TYPE_CHECKING:
     from fastcell.models.base import Model
     from fastcell.optim import Optimizer
 
+    Callback = Callable[["Trainer", dict[str, Any]], Any]
+
 __all__ = ["History", "Trainer", "TrainingInterrupted"]
 
 
 class Trainer:
-    """Train a model on batches that continue one another.
+    """Train a model on batches, which may continue one another.
 
     Each step runs the model on the next window of the data from the state that the
     window before has left, with no gradient flowing back across the border: truncated
-    backpropagation through time. The state is zero at the start of each epoch.
+    backpropagation through time. The state is zero at the start of each epoch. A model
+    whose batches stand alone, such as a classifier of `fastcell.data.Sequences`, leaves
+    no state, and each of its batches starts from zero.
 
     A run that is resumed from a checkpoint ends with the very bits that it would have
     had without the break, given the same thread count and instruction set.
@@ -52,9 +58,14 @@ class Trainer:
     callbacks : iterable of callables, optional
         ``callback(trainer, record)`` is called with each new record of the history; it
         may call `stop`. The history is restored on resuming, so a callback that decides
-        by ``trainer.history`` needs no state of its own.
+        by ``trainer.history`` needs no state of its own. A method ``begin(trainer)`` of
+        it is called before the first step of a run, new or resumed. Ready-made ones are
+        in `fastcell.callbacks`.
     progress : bool, default True
         Show a progress bar on a terminal's stderr, and a line for each record.
+    clip_value : float, optional
+        Clip each element of the gradients to ``[-clip_value, clip_value]``, before
+        `clip_norm`.
 
     Attributes
     ----------
@@ -89,11 +100,15 @@ class Trainer:
         optimizer: Optimizer,
         clip_norm: float | None = None,
         schedule: Callable[[int], float] | None = None,
-        callbacks: Iterable[Callable[[Trainer, dict[str, Any]], Any]] = (),
+        callbacks: Iterable[Callback] = (),
         progress: bool = True,
+        *,
+        clip_value: float | None = None,
     ) -> None:
         if clip_norm is not None:
             clip_norm = real("clip_norm", clip_norm, above=0)
+        if clip_value is not None:
+            clip_value = real("clip_value", clip_value, above=0)
         if schedule is not None and not callable(schedule):
             raise TypeError(
                 f"schedule must be a function of the step; got {schedule!r}"
@@ -105,6 +120,7 @@ class Trainer:
         self.model = model
         self.optimizer = optimizer
         self.clip_norm = clip_norm
+        self.clip_value = clip_value
         self.schedule = schedule
         self.progress = progress
         self.history = History()
@@ -135,6 +151,9 @@ class Trainer:
         checkpoint_seconds: float | None = 60.0,
         checkpoint_steps: int | None = None,
         validate_every: int | None = None,
+        best: str | os.PathLike[str] | None = None,
+        monitor: str = "valid_loss",
+        mode: Literal["min", "max"] = "min",
     ) -> History:
         """Train until the epochs or the steps are done, whichever comes first.
 
@@ -160,6 +179,13 @@ class Trainer:
         validate_every : int, optional
             Steps between records of the history; at the end of each epoch if not given.
             The last step of a run always makes one.
+        best : path, optional
+            A file to save the model to, by `fastcell.save`, at each record that is
+            better than all before.
+        monitor : str, default "valid_loss"
+            The key by which records are better for `best`, such as "valid_accuracy".
+        mode : {"min", "max"}
+            Whether less or more of it is better.
 
         Returns
         -------
@@ -197,9 +223,14 @@ class Trainer:
         if len(train_data) == 0:
             raise ValueError("train_data must hold at least one window; got none")
         path = None if checkpoint is None else os.fspath(checkpoint)
+        callbacks = list(self.callbacks)
+        if best is not None:
+            callbacks.insert(0, SaveBest(best, monitor, mode))
+            if valid_data is None and monitor.startswith("valid_"):
+                raise ValueError(f"valid_data must be given to monitor {monitor!r}")
 
         fingerprint = data_fingerprint(train_data)
-        self._begin(fingerprint)
+        self._begin(fingerprint, callbacks)
         ends = [] if steps is None else [steps]
         if epochs is not None:
             ends.append(epochs * len(train_data))
@@ -219,7 +250,7 @@ class Trainer:
                     # that a run interrupted in the middle of it, and resumed, does it.
                     done = position.step >= last_step or self._stopped
                     if self._record_due(done, validate_every):
-                        self._record(train_data, valid_data, interrupts, bar)
+                        self._record(train_data, valid_data, callbacks, interrupts, bar)
                         done = done or self._stopped
                     save_due = (
                         done
@@ -259,20 +290,35 @@ class Trainer:
         ValueError
             If no target counts.
         """
-        return self._evaluate(data, None)[0]
+        return self.assess(data)["loss"]
 
-    def _begin(self, fingerprint: dict[str, int]) -> None:
+    def assess(self, data: Iterable[Any]) -> dict[str, float]:
+        """Return the loss and the scores of the model over all targets, as inference.
+
+        Parameters and errors are those of `evaluate`.
+
+        Returns
+        -------
+        values : dict of str to float
+            ``"loss"`` and what the model adds to it, such as ``"accuracy"``.
+        """
+        return assess(self.model, data)
+
+    def _begin(self, fingerprint: dict[str, int], callbacks: list[Callback]) -> None:
         """Start a new run, unless one has been resumed."""
         self._stopped = False
         if self._resumed is None:
             self._position = Position(base_lr=float(self.optimizer.lr))
             self.history = History()
-            return
-        check_same_data(self._resumed, self._position, fingerprint)
-        warn_of_another_machine(self._resumed, stacklevel=4)
+        else:
+            check_same_data(self._resumed, self._position, fingerprint)
+            warn_of_another_machine(self._resumed, stacklevel=4)
+        for callback in callbacks:
+            if hasattr(callback, "begin"):
+                callback.begin(self)
 
     def _step(self, train_data: Sequence[Any], bar: Progress) -> None:
-        from fastcell.optim import clip_grad_norm
+        from fastcell.optim import clip_grad_norm, clip_grad_value, grad_norm
 
         position = self._position
         started = time.perf_counter()
@@ -281,6 +327,10 @@ class Trainer:
         self._check_finite("loss", loss)
         state = saved.state
         grads = self.model.backward(saved)
+        if self.clip_value is not None:
+            # Before it is clipped: what is infinite would be hidden by it.
+            self._check_finite("gradient norm", grad_norm(grads))
+            clip_grad_value(grads, self.clip_value)
         if self.clip_norm is not None:
             self._check_finite("gradient norm", clip_grad_norm(grads, self.clip_norm))
         if self.schedule is not None:
@@ -323,65 +373,29 @@ class Trainer:
         self,
         train_data: Sequence[Any],
         valid_data: Iterable[Any] | None,
+        callbacks: Sequence[Callback],
         interrupts: Interrupts,
         bar: Progress,
     ) -> None:
         """Validate and add a record. Until the end, an interruption undoes nothing."""
         position = self._position
         started = time.perf_counter()
-        valid_loss, scores = None, {}
+        valid = None
         if valid_data is not None:
             with bar.note("validating"):
-                valid_loss, scores = self._evaluate(valid_data, interrupts)
+                valid = assess(self.model, valid_data, interrupts)
         position.seconds += time.perf_counter() - started
 
-        train_loss = position.loss_sum / max(position.num_targets, 1)
-        record: dict[str, Any] = {
-            "step": position.step,
-            "epoch": position.epoch + position.window / len(train_data),
-            "train_loss": train_loss,
-            "valid_loss": valid_loss,
-        }
-        for name, value in self.model.metrics(train_loss).items():
-            record[f"train_{name}"] = value
-        if valid_loss is not None:
-            for name, value in self.model.metrics(valid_loss).items():
-                record[f"valid_{name}"] = value
-        for name, value in scores.items():
-            record[f"valid_{name}"] = value
-        record["learning_rate"] = self.optimizer.lr
-        record["tokens_per_second"] = position.num_targets / max(
-            position.step_seconds, 1e-9
+        record = record_of(
+            self.model, position, len(train_data), valid, self.optimizer.lr
         )
-        record["seconds"] = position.seconds
         position.loss_sum, position.num_targets, position.step_seconds = 0.0, 0, 0.0
         self.history.append(record)
         bar.record(record)
-        if valid_loss is not None and hasattr(self.schedule, "update"):
-            self.schedule.update(valid_loss)
-        for callback in self.callbacks:
+        if valid is not None and hasattr(self.schedule, "update"):
+            self.schedule.update(valid["loss"])
+        for callback in callbacks:
             callback(self, record)
-
-    def _evaluate(
-        self, data: Iterable[Any], interrupts: Interrupts | None
-    ) -> tuple[float, dict[str, float]]:
-        """Return the mean loss and the scores of all batches."""
-        total, num_targets, state = 0.0, 0, None
-        sums: dict[str, tuple[float, int]] = {}
-        for batch in data:
-            if interrupts is not None:
-                interrupts.check()
-            loss, state, scores = self.model.assess(batch, state)
-            n = self.model.count(batch)
-            total += loss * n
-            num_targets += n
-            for name, (value, count) in scores.items():
-                before = sums.get(name, (0.0, 0))
-                sums[name] = before[0] + value, before[1] + count
-        if num_targets == 0:
-            raise ValueError("data must hold at least one target; got none")
-        means = {name: value / max(count, 1) for name, (value, count) in sums.items()}
-        return total / num_targets, means
 
     # -------------------------------------------------------------- the checkpoint
 

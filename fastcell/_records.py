@@ -1,0 +1,75 @@
+"""What a validation measures, and the record that the history keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastcell._interrupts import Interrupts
+    from fastcell._run_state import Position
+    from fastcell.models.base import Model
+
+
+def assess(
+    model: Model, data: Iterable[Any], interrupts: Interrupts | None = None
+) -> dict[str, float]:
+    """Return the loss and the scores of a model over all batches, as inference.
+
+    Returns
+    -------
+    values : dict of str to float
+        ``"loss"``, the mean over all targets; the same in the units of the model, such
+        as ``"bpc"``; and the scores of `Model.assess`, such as ``"accuracy"``.
+
+    Raises
+    ------
+    ValueError
+        If no target counts.
+    """
+    total, num_targets, state = 0.0, 0, None
+    sums: dict[str, tuple[float, int]] = {}
+    for batch in data:
+        if interrupts is not None:
+            interrupts.check()
+        loss, state, scores = model.assess(batch, state)
+        n = model.count(batch)
+        total += loss * n
+        num_targets += n
+        for name, (value, count) in scores.items():
+            before = sums.get(name, (0.0, 0))
+            sums[name] = before[0] + value, before[1] + count
+    if num_targets == 0:
+        raise ValueError("data must hold at least one target; got none")
+    loss = total / num_targets
+    means = {
+        name: float(value) / max(int(count), 1) for name, (value, count) in sums.items()
+    }
+    return {"loss": loss, **model.metrics(loss), **means}
+
+
+def record_of(
+    model: Model,
+    position: Position,
+    num_windows: int,
+    valid: dict[str, float] | None,
+    learning_rate: float,
+) -> dict[str, Any]:
+    """Return the record of what was trained since the one before: see `History`."""
+    train_loss = position.loss_sum / max(position.num_targets, 1)
+    record: dict[str, Any] = {
+        "step": position.step,
+        "epoch": position.epoch + position.window / num_windows,
+        "train_loss": train_loss,
+        "valid_loss": None,
+    }
+    for name, value in model.metrics(train_loss).items():
+        record[f"train_{name}"] = value
+    for name, value in (valid or {}).items():
+        record[f"valid_{name}"] = value
+    record["learning_rate"] = learning_rate
+    record["tokens_per_second"] = position.num_targets / max(
+        position.step_seconds, 1e-9
+    )
+    record["seconds"] = position.seconds
+    return record
