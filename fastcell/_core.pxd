@@ -177,8 +177,17 @@ cdef extern from "fastcell.h" nogil:
         double shrink
         void *v_max
 
-    fc_status fc_adam(fc_dtype, const fc_adam_rule *, Py_ssize_t, void *, const void *,
-                      void *, void *, int)
+    ctypedef struct fc_adam_parameter:
+        Py_ssize_t n
+        void *p
+        const void *g
+        void *m
+        void *v
+        void *v_max
+
+    fc_status fc_adam_all(fc_dtype, const fc_adam_rule *, Py_ssize_t,
+                          const fc_adam_parameter *, int)
+    fc_status fc_scale(fc_dtype, Py_ssize_t, double, void *)
     fc_status fc_sum_of_squares(fc_dtype, Py_ssize_t, const void *, double *)
     fc_status fc_exp(fc_dtype, Py_ssize_t, const void *, void *)
     fc_status fc_sigmoid(fc_dtype, Py_ssize_t, const void *, void *)

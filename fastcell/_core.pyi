@@ -194,11 +194,11 @@ def cross_entropy(
     threads: int,
 ) -> None: ...
 def adam(
-    p: _Reals,
-    g: _Reals,
-    m: _Reals,
-    v: _Reals,
-    v_max: _Reals | None,
+    ps: list[_Reals],
+    gs: list[_Reals],
+    ms: list[_Reals],
+    vs: list[_Reals],
+    v_maxs: list[_Reals] | None,
     beta1: float,
     beta2: float,
     eps: float,
@@ -208,5 +208,6 @@ def adam(
     shrink: float,
     threads: int,
 ) -> None: ...
-def sum_of_squares(x: _Reals) -> float: ...
+def sums_of_squares(xs: list[_Reals]) -> list[float]: ...
+def scale(xs: list[_Reals], factor: float) -> None: ...
 def elementary(function: Literal["exp", "sigmoid", "tanh"], x: _Reals) -> _Reals: ...

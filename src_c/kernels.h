@@ -117,6 +117,7 @@ typedef struct fc_kernels {
     void (*adam)(const struct fc_adam_rule *, void *p, const void *g, void *m, void *v,
                  ptrdiff_t n);
     double (*sum_of_squares)(const void *x, ptrdiff_t n);
+    void (*scale)(void *x, double factor, ptrdiff_t n);
     void (*elementary)(int function, const void *x, void *y, ptrdiff_t n);
 } fc_kernels;
 

@@ -63,4 +63,11 @@ static double sum_of_squares(const void *x_, ptrdiff_t n) {
     return total;
 }
 
+static void scale_reals(void *x_, double factor_, ptrdiff_t n) {
+    real *x = x_;
+    const real factor = (real)factor_;
+    for (ptrdiff_t i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
 #endif

@@ -32,6 +32,22 @@ class TestClipping:
             np.testing.assert_allclose(grad, before[name] * factor, rtol=1e-6)
         assert optim.grad_norm(grads) == pytest.approx(0.5, rel=1e-6)
 
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_memory_order_makes_no_difference(self, dtype):
+        array = make_grads(1, dtype)[0]["0.weight"]
+        grads = {
+            "plain": array.copy(),
+            "turned": array.T.copy().T,
+            "reversed": array[::-1].copy()[::-1],
+            "strided": np.repeat(array, 2, axis=1)[:, ::2],
+        }
+        norm = optim.clip_grad_norm(grads, 0.5)
+        assert norm == pytest.approx(2 * optim.grad_norm({"": array}), rel=1e-13)
+        # Rounded to the type first, as a number is that an array is multiplied by.
+        expected = array * dtype(0.5 / (norm + 1e-6))
+        for grad in grads.values():
+            np.testing.assert_array_equal(grad, expected)
+
     def test_divisor_is_that_of_torch(self):
         grads = {"w": np.array([1e-6])}
         optim.clip_grad_norm(grads, 1e-7)

@@ -56,7 +56,7 @@ class TestRules:
     def test_blocks_make_no_difference(self, cls, recurrence, options, monkeypatch):
         results = []
         for block in (16384, 5):
-            monkeypatch.setattr("fastcell.optim.base._BLOCK", block)
+            monkeypatch.setattr("fastcell.optim.blockwise._BLOCK", block)
             params = make_params(shapes={"weight": (23,)})
             optimizer = cls(params, **options)
             for grad in make_grads(3, shapes={"weight": (23,)}):
@@ -111,6 +111,41 @@ class TestRules:
         clean["0.weight"][2, 3] = params["0.weight"][2, 3]
         for name in params:
             np.testing.assert_array_equal(params[name], clean[name])
+
+    @pytest.mark.parametrize("amsgrad", [False, True])
+    def test_threads_make_no_difference_to_adam(self, set_threads, amsgrad):
+        # Shared as one: parts begin and end within arrays.
+        shapes = {"a": (70_001,), "b": (3,), "none": (0,), "c": (300, 301)}
+        results = []
+        for threads in (1, 2, 3):
+            set_threads(threads)
+            params = make_params(np.float32, shapes=shapes)
+            optimizer = Adam(params, weight_decay=0.1, amsgrad=amsgrad)
+            for grads in make_grads(3, np.float32, shapes=shapes):
+                optimizer.step(grads)
+            results.append({**params, **optimizer.state_dict()})
+        for other in results[1:]:
+            for name, value in results[0].items():
+                np.testing.assert_array_equal(value, other[name])
+
+    @pytest.mark.parametrize("amsgrad", [False, True])
+    def test_parameters_of_both_dtypes_go_together(self, amsgrad):
+        shapes = {"a": (5,), "b": (2, 3), "c": (4,), "d": (1,)}
+        dtypes = dict(zip(shapes, (np.float32, np.float64) * 2, strict=True))
+
+        def cast(arrays):
+            return {name: a.astype(dtypes[name]) for name, a in arrays.items()}
+
+        together = cast(make_params(shapes=shapes))
+        optimizer = Adam(together, amsgrad=amsgrad)
+        grads = [cast(g) for g in make_grads(3, shapes=shapes)]
+        for grad in grads:
+            optimizer.step(grad)
+        for name, param in cast(make_params(shapes=shapes)).items():
+            alone = Adam({name: param}, amsgrad=amsgrad)
+            for grad in grads:
+                alone.step({name: grad[name]})
+            np.testing.assert_array_equal(together[name], param)
 
     def test_the_largest_square_of_amsgrad_never_falls(self):
         params = make_params()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell.optim.base import Hyperparameter, Optimizer, with_decay
+from fastcell.optim.base import Hyperparameter
+from fastcell.optim.blockwise import BlockwiseOptimizer, with_decay
 
 if TYPE_CHECKING:
     from fastcell.optim.base import Array
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Adagrad"]
 
 
-class Adagrad(Optimizer):
+class Adagrad(BlockwiseOptimizer):
     r"""Gradients over the root of the sum of all their squares so far.
 
     With the gradient :math:`g` of step :math:`t` (from 1), to which :math:`\lambda p`

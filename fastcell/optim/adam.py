@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,6 +96,11 @@ class Adam(Optimizer):
             weight_decay=weight_decay,
             amsgrad=amsgrad,
         )
+        # One call for all arrays of a dtype, and there is one in nearly all models.
+        names: dict[Any, list[str]] = {}
+        for name, (_, dtype) in self._layout.items():
+            names.setdefault(dtype, []).append(name)
+        self._names_of_dtypes = list(names.values())
 
     @property
     def betas(self) -> tuple[float, float]:
@@ -107,21 +112,24 @@ class Adam(Optimizer):
         names = ("exp_avg", "exp_avg_sq")
         return (*names, "max_exp_avg_sq") if hyperparameters["amsgrad"] else names
 
-    def _rule(self) -> Callable[..., None]:
+    def _apply(self, arrays: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
         beta1, beta2 = self.betas
         decay = self.weight_decay if self._decay_in_gradient else 0.0
         shrink = 1.0 if self._decay_in_gradient else 1.0 - self.lr * self.weight_decay
-        # The bias corrections as factors of whole blocks, as in torch.
+        # The bias corrections as factors of whole arrays, as in torch.
         rate = self.lr / (1.0 - beta1**self.steps)
         root_correction = 1.0 / (1.0 - beta2**self.steps) ** 0.5
         rule = (beta1, beta2, self.eps, rate, root_correction, decay, shrink)
-        threads = get_num_threads()
-
-        def update(p: Array, g: Array, m: Array, v: Array, *others: Array) -> None:
-            v_max = others[0] if self.amsgrad else None
-            _core.adam(p, np.ascontiguousarray(g), m, v, v_max, *rule, threads)
-
-        return update
+        for names in self._names_of_dtypes:
+            kept = [[slot[name] for name in names] for slot in self._slots.values()]
+            _core.adam(
+                [arrays[name] for name in names],
+                [np.ascontiguousarray(grads[name]) for name in names],
+                *kept,
+                *([] if self.amsgrad else [None]),
+                *rule,
+                get_num_threads(),
+            )
 
 
 class AdamW(Adam):

@@ -1,8 +1,4 @@
-"""What all optimizers share: checks, the walk over the parameters, the state.
-
-A step allocates nothing large: it goes through each parameter in blocks that stay in
-the cache, with two buffers of one block that belong to the optimizer.
-"""
+"""What all optimizers share: checks of parameters and gradients, and the state."""
 
 from __future__ import annotations
 
@@ -20,12 +16,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.floating]
 
-__all__ = ["Hyperparameter", "Optimizer", "with_decay"]
-
-# Elements of a block: 64 KiB of float32. A rule works on up to seven blocks at a time,
-# which a second-level cache of 1 MiB holds. With a rule of six, in NumPy, half of it
-# cost a fifth more time, twice 7 % less.
-_BLOCK = 16384
+__all__ = ["Hyperparameter", "Optimizer"]
 
 
 class Hyperparameter:
@@ -66,7 +57,7 @@ class Optimizer(ABC):
     """The base of `SGD`, `RMSprop`, `Adagrad`, `Adam` and `AdamW`.
 
     A subclass names its hyperparameters as class attributes, and says which arrays it
-    keeps for each parameter (`_slot_names`) and what a step does to a block (`_rule`).
+    keeps for each parameter (`_slot_names`) and what a step does to them (`_apply`).
 
     Parameters
     ----------
@@ -93,10 +84,6 @@ class Optimizer(ABC):
         self._slots = {
             slot: {name: np.zeros(*like) for name, like in self._layout.items()}
             for slot in self._slot_names(self._hyperparameters)
-        }
-        self._scratch = {
-            dtype: (np.empty(_BLOCK, dtype), np.empty(_BLOCK, dtype))
-            for _, dtype in self._layout.values()
         }
 
     @property
@@ -130,23 +117,8 @@ class Optimizer(ABC):
             )
         flat_grads = self._flat_grads(grads)
         self._steps += 1
-        update = self._rule()
         try:
-            # Overflow and invalid operations are how NaN and infinity propagate.
-            with np.errstate(all="ignore"):
-                for name, array in arrays.items():
-                    flat, grad = array.reshape(-1), flat_grads[name]
-                    slots = [kept[name].reshape(-1) for kept in self._slots.values()]
-                    buffers = self._scratch[array.dtype]
-                    for start in range(0, flat.size, _BLOCK):
-                        block = slice(start, start + _BLOCK)
-                        p, g = flat[block], grad[block]
-                        update(
-                            p,
-                            g,
-                            *[slot[block] for slot in slots],
-                            *[buffer[: p.size] for buffer in buffers],
-                        )
+            self._apply(arrays, flat_grads)
         finally:
             if hasattr(self._params, "changed"):
                 self._params.changed()
@@ -222,13 +194,8 @@ class Optimizer(ABC):
         """Names of the arrays kept for each parameter."""
 
     @abstractmethod
-    def _rule(self) -> Callable[..., None]:
-        """Return what the present step does to one block.
-
-        A function of the block of the parameter `p`, of its gradient `g`, of each of
-        its slots, and of two buffers of garbage `a` and `b`, all flat and of the same
-        length.
-        """
+    def _apply(self, arrays: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        """Do the present step, number `steps`, on arrays and their flat gradients."""
 
     @classmethod
     def _checked(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,15 +232,6 @@ class Optimizer(ABC):
                 )
             flat[name] = grad.reshape(-1)
         return flat
-
-
-def with_decay(g: Array, p: Array, decay: float, out: Array) -> Array:
-    """Return g + decay p, in `out`, or `g` itself if there is no decay."""
-    if not decay:
-        return g
-    np.multiply(p, decay, out=out)
-    out += g
-    return out
 
 
 def _copy_like(

@@ -43,8 +43,7 @@ def grad_norm(grads: Mapping[str, NDArray[np.floating]]) -> float:
     5.0
     """
     _check_grads(grads)
-    squares = (_core.sum_of_squares(np.ascontiguousarray(g)) for g in grads.values())
-    return math.sqrt(sum(squares))
+    return _norm(grads)
 
 
 def clip_grad_norm(
@@ -94,16 +93,18 @@ def clip_grad_norm(
     """
     max_norm = real("max_norm", max_norm, above=0)
     _check_grads(grads, writable=True)
-    norm = grad_norm(grads)
+    norm = _norm(grads)
     if error_if_nonfinite and not math.isfinite(norm):
         names = [k for k, g in grads.items() if not np.isfinite(g).all()]
         of_these = f" (look at {', '.join(names)})" if names else ""
         raise ValueError(f"the norm of grads must be finite; got {norm}{of_these}")
     factor = max_norm / (norm + 1e-6)
     if not factor >= 1.0:  # true for NaN, which has to spread
+        _core.scale([g for g in grads.values() if g.flags.c_contiguous], factor)
         with np.errstate(invalid="ignore"):
             for grad in grads.values():
-                np.multiply(grad, factor, out=grad)
+                if not grad.flags.c_contiguous:
+                    np.multiply(grad, factor, out=grad)
     return norm
 
 
@@ -139,6 +140,11 @@ def clip_grad_value(
     _check_grads(grads, writable=True)
     for grad in grads.values():
         np.clip(grad, -clip_value, clip_value, out=grad)
+
+
+def _norm(grads: Mapping[str, NDArray[np.floating]]) -> float:
+    squares = _core.sums_of_squares([np.ascontiguousarray(g) for g in grads.values()])
+    return math.sqrt(sum(squares))
 
 
 def _check_grads(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._numbers import flag
-from fastcell.optim.base import Hyperparameter, Optimizer, with_decay
+from fastcell.optim.base import Hyperparameter
+from fastcell.optim.blockwise import BlockwiseOptimizer, with_decay
 
 if TYPE_CHECKING:
     from fastcell.optim.base import Array
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["RMSprop"]
 
 
-class RMSprop(Optimizer):
+class RMSprop(BlockwiseOptimizer):
     r"""Gradients over a running root of their mean square.
 
     With the gradient :math:`g`, to which :math:`\lambda p` is added for the weight

@@ -292,6 +292,19 @@ typedef struct fc_adam_rule {
 
 FC_API fc_status fc_adam(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t n, void *p,
                          const void *g, void *m, void *v, int threads);
+/* The same for all parameters of a model at once, with the same results. Each has a
+ * v_max of its own, or none has; that of the rule is not used. */
+typedef struct fc_adam_parameter {
+    ptrdiff_t n;
+    void *p;
+    const void *g;
+    void *m, *v, *v_max;
+} fc_adam_parameter;
+
+FC_API fc_status fc_adam_all(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t count,
+                             const fc_adam_parameter *parameters, int threads);
+/* x[i] *= factor, which is rounded to the type first. */
+FC_API fc_status fc_scale(fc_dtype dtype, ptrdiff_t n, double factor, void *x);
 /* *sum = sum of x[i]^2, in double. */
 FC_API fc_status fc_sum_of_squares(fc_dtype dtype, ptrdiff_t n, const void *x,
                                    double *sum);

@@ -99,5 +99,6 @@ const fc_kernels FC_PASTE(FC_ISA, FC_KIND) = {
     .cross_entropy = cross_entropy,
     .adam = adam,
     .sum_of_squares = sum_of_squares,
+    .scale = scale_reals,
     .elementary = elementary,
 };

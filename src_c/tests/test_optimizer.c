@@ -71,6 +71,66 @@ static void test_adam(fc_dtype dtype, ptrdiff_t n, setting s) {
     free(got);
 }
 
+/* All at once, by parts that begin and end anywhere, is what each alone is. */
+static void test_adam_all(fc_dtype dtype, setting s, int threads) {
+    static const ptrdiff_t sizes[] = {0, 1, 70001, 16, 17, 0, 65536, 5, 40003, 0};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    fc_adam_parameter all[COUNT];
+    void *alone[COUNT][ARRAYS], *together[COUNT][ARRAYS], *grads[COUNT];
+    describe("%s f%d all, %d threads", fc_isa(), dtype ? 64 : 32, threads);
+    for (int k = 0; k < COUNT; k++) {
+        for (int i = 0; i < ARRAYS; i++) {
+            double *values = random_values(sizes[k]);
+            for (ptrdiff_t j = 0; i >= V && j < sizes[k]; j++)
+                values[j] = fabs(values[j]);
+            alone[k][i] = reals_of(dtype, values, sizes[k]);
+            together[k][i] = reals_of(dtype, values, sizes[k]);
+            free(values);
+        }
+        double *g = random_values(sizes[k]);
+        grads[k] = reals_of(dtype, g, sizes[k]);
+        free(g);
+        all[k] = (fc_adam_parameter){.n = sizes[k],
+                                     .p = together[k][P],
+                                     .g = grads[k],
+                                     .m = together[k][M],
+                                     .v = together[k][V],
+                                     .v_max = s.amsgrad ? together[k][V_MAX] : NULL};
+        fc_adam_rule rule = rule_of(s, 3, alone[k][V_MAX]);
+        CHECK_OK(fc_adam(dtype, &rule, sizes[k], alone[k][P], grads[k], alone[k][M],
+                         alone[k][V], 1));
+    }
+    fc_adam_rule rule = rule_of(s, 3, NULL);
+    CHECK_OK(fc_adam_all(dtype, &rule, COUNT, all, threads));
+    for (int k = 0; k < COUNT; k++) {
+        for (int i = 0; i < ARRAYS; i++) {
+            double *wanted = zeros(sizes[k], 8), *got = zeros(sizes[k], 8);
+            doubles_of(dtype, alone[k][i], sizes[k], wanted);
+            doubles_of(dtype, together[k][i], sizes[k], got);
+            CHECK_SAME_BITS(got, wanted, sizes[k]);
+            free(wanted);
+            free(got);
+            release(alone[k][i]);
+            release(together[k][i]);
+        }
+        release(grads[k]);
+    }
+}
+
+static void test_scale(fc_dtype dtype, ptrdiff_t n) {
+    double *x = random_values(n), *got = zeros(n, 8);
+    void *cx = reals_of(dtype, x, n);
+    doubles_of(dtype, cx, n, x);
+    for (ptrdiff_t i = 0; i < n; i++)
+        x[i] = dtype == FC_F64 ? x[i] * 0.3 : (double)((float)x[i] * 0.3f);
+    CHECK_OK(fc_scale(dtype, n, 0.3, cx));
+    doubles_of(dtype, cx, n, got);
+    CHECK_SAME_BITS(got, x, n);
+    release(cx);
+    free(x);
+    free(got);
+}
+
 /* A NaN stays in v_max, and in its own element. */
 static void test_largest_of_nan(void) {
     float p[3] = {1, 1, 1}, m[3] = {0}, v[3] = {0}, v_max[3] = {0, 0, 9};
@@ -127,7 +187,11 @@ int main(void) {
                 for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
                     test_adam((fc_dtype)d, n, settings[i]);
                 test_sum_of_squares((fc_dtype)d, n);
+                test_scale((fc_dtype)d, n);
             }
+            for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+                for (int threads = 1; threads <= 3; threads++)
+                    test_adam_all((fc_dtype)d, settings[i], threads);
             test_sum_of_squares((fc_dtype)d, 10007);
             for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
                 test_adam((fc_dtype)d, 100003, settings[i]); /* by three threads */
