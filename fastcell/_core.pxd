@@ -167,6 +167,23 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_cross_entropy(fc_dtype, Py_ssize_t, Py_ssize_t, const void *,
                                const int64_t *, int64_t, double, double, double *,
                                void *, int)
+    ctypedef struct fc_ctc:
+        fc_dtype dtype
+        Py_ssize_t steps
+        Py_ssize_t rows
+        Py_ssize_t n
+        Py_ssize_t most_labels
+        const void *logits
+        const int64_t *lengths
+        const int64_t *labels
+        const int64_t *label_lengths
+        int64_t blank
+        int zero_infinity
+        const double *scale
+
+    fc_status fc_ctc_scratch_size(const fc_ctc *, int, size_t *)
+    fc_status fc_ctc_loss(const fc_ctc *, double *, void *, void *, int)
+
     ctypedef struct fc_adam_rule:
         double beta1
         double beta2

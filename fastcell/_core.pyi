@@ -193,6 +193,18 @@ def cross_entropy(
     dlogits: _Reals,
     threads: int,
 ) -> None: ...
+def ctc_loss(
+    logits: _Reals,
+    lengths: npt.NDArray[np.int64] | None,
+    labels: npt.NDArray[np.int64],
+    label_lengths: npt.NDArray[np.int64],
+    blank: int,
+    zero_infinity: bool,
+    scale: npt.NDArray[np.float64],
+    loss: npt.NDArray[np.float64],
+    dlogits: _Reals | None,
+    threads: int,
+) -> None: ...
 def adam(
     ps: list[_Reals],
     gs: list[_Reals],

@@ -5,7 +5,7 @@ over the elements is accumulated in float64 whatever the dtype of the input; the
 gradient has the shape and dtype of the input. Nothing is changed in place.
 
 A NaN or an infinity in the input makes the loss NaN or infinite, and of the gradient
-only the row (in `cross_entropy`) or the element that it stands in.
+only the row (in `cross_entropy` and `ctc`) or the element that it stands in.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import as_array, check_shape
+from fastcell._ctc import ctc
 from fastcell._numbers import integer, real
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["binary_cross_entropy", "cross_entropy", "mse"]
+__all__ = ["binary_cross_entropy", "cross_entropy", "ctc", "mse"]
 
 # Elements that are worked on at a time: 64 KiB of float32, so that the passes over
 # them find them in the cache.

@@ -276,6 +276,28 @@ FC_API fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
                                   int64_t ignore_index, double smoothing, double scale,
                                   double *loss, void *dlogits, int threads);
 
+/* Connectionist temporal classification (Graves et al., ICML 2006): rows of labels
+ * without their alignment to the steps.  Labels are classes other than the blank. */
+typedef struct fc_ctc {
+    fc_dtype dtype; /* FC_F32 or FC_F64, of the logits */
+    ptrdiff_t steps, rows, n, most_labels;
+    const void *logits;           /* (T, B, n), before the softmax */
+    const int64_t *lengths;       /* (B): steps of each row; NULL: all of T */
+    const int64_t *labels;        /* (B, most_labels) */
+    const int64_t *label_lengths; /* (B): how many of them count */
+    int64_t blank;
+    int zero_infinity;   /* where no path gives the labels: 0, and not loss inf and
+                          * gradient NaN */
+    const double *scale; /* (B): the gradient of each row is times this */
+} fc_ctc;
+
+FC_API fc_status fc_ctc_scratch_size(const fc_ctc *problem, int threads, size_t *bytes);
+/* loss (B) = -log P(labels | logits), and its gradient dlogits (T, B, n), 0 past the
+ * lengths, or NULL.  Sums are made in double.  A row with a NaN or an infinity (minus
+ * infinity excludes a class) has the loss NaN and so has its gradient. */
+FC_API fc_status fc_ctc_loss(const fc_ctc *problem, double *loss, void *dlogits,
+                             void *scratch, int threads);
+
 /* ---- optimizers ----------------------------------------------------------------- */
 
 /* Adam and AdamW on n parameters p with gradients g and averages m, v:
