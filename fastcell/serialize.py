@@ -50,6 +50,7 @@ MODEL_CLASSES = {
     "SequenceRegressor": "fastcell.models:SequenceRegressor",
     "SequenceTagger": "fastcell.models:SequenceTagger",
     "LanguageModel": "fastcell.models:LanguageModel",
+    "SpeechRecognizer": "fastcell.models:SpeechRecognizer",
 }
 
 _FORMAT = 1

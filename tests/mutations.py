@@ -41,6 +41,8 @@ TESTS = (
     "test_promises.py",
     "test_threads.py",
     "test_layers_arguments.py",
+    "test_ctc_loss.py",
+    "test_ctc_decoding.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400
@@ -532,6 +534,25 @@ MUTATIONS = [
         "part[:, rows] = 0",
         "part[rows] = 0",
         "a session resets layers in place of streams",
+    ),
+    # -- labels without their alignment
+    (
+        "src_c/ctc.c",
+        "return s % 2 && s >= 3 && r->label[s / 2] != r->label[s / 2 - 1];",
+        "return s % 2 && s >= 3;",
+        "CTC: no blank is asked for between equal labels",
+    ),
+    (
+        "src_c/ctc.c",
+        "r->beta[s] = s >= states - 2 ? (wide){1, 0} : wide_zero;",
+        "r->beta[s] = s >= states - 1 ? (wide){1, 0} : wide_zero;",
+        "CTC: backward begins at the last blank only",
+    ),
+    (
+        "fastcell/models/ctc_decoding.py",
+        "longer[at] = -np.inf",
+        "pass",
+        "a beginning stands in the beam twice",
     ),
 ]
 

@@ -7,8 +7,19 @@ from fastcell.data.csv_files import (
     read_csv_sequences,
 )
 from fastcell.data.sequences import Sequences
+"""Data for the models: text and its streams, sound and its frames."""
+
+from fastcell.data.audio import (
+    frames,
+    log_mel,
+    mel_filters,
+    mfcc,
+    normalize,
+    stack_frames,
+)
 from fastcell.data.streams import TextStreams
 from fastcell.data.text import demo_text, read_text, split_text
+from fastcell.data.utterances import Utterances
 from fastcell.data.vocabulary import CharVocabulary
 from fastcell.data.words import WordVocabulary
 
@@ -24,4 +35,20 @@ __all__ = [
     "read_csv_sequences",
     "read_text",
     "split_text",
+from fastcell.data.wav import read_wav
+
+__all__ = [
+    "CharVocabulary",
+    "TextStreams",
+    "Utterances",
+    "demo_text",
+    "frames",
+    "log_mel",
+    "mel_filters",
+    "mfcc",
+    "normalize",
+    "read_text",
+    "read_wav",
+    "split_text",
+    "stack_frames",
 ]

@@ -15,3 +15,6 @@ __all__ = [
     "SequenceRegressor",
     "SequenceTagger",
 ]
+from fastcell.models.speech_recognizer import SpeechRecognizer
+
+__all__ = ["LanguageModel", "Model", "SpeechRecognizer"]

@@ -1,0 +1,314 @@
+"""Sound as sequences of frames: log-mel energies, MFCC, stacked frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell._arrays import as_array
+from fastcell._numbers import integer, real
+
+# Below this energy the logarithm says nothing: about that of a 16-bit rounding.
+_FLOOR = 1e-10
+
+
+def frames(samples: Any, rate: int, frame: float = 0.025, hop: float = 0.010) -> Any:
+    """Cut sound into frames that overlap.
+
+    Frame i holds the samples from ``i * H`` on, ``N`` of them, with ``N = round(frame *
+    rate)`` and ``H = round(hop * rate)``; only whole frames are made, ``1 + (len - N)
+    // H`` of them.
+
+    Parameters
+    ----------
+    samples : array of floats, shape (len,)
+        The sound.
+    rate : int
+        Samples a second.
+    frame, hop : float
+        Length of a frame, and from one start to the next, in seconds.
+
+    Returns
+    -------
+    ndarray, shape (T, N)
+        A view, not to be written to.
+
+    Raises
+    ------
+    TypeError
+        If `samples` are no floats.
+    ValueError
+        If they are not one-dimensional, shorter than a frame, NaN or infinite, or a
+        length is less than one sample.
+
+    Examples
+    --------
+    >>> frames(np.arange(7.0), rate=1, frame=3, hop=2)
+    array([[0., 1., 2.],
+           [2., 3., 4.],
+           [4., 5., 6.]])
+    """
+    samples = as_array("samples", samples)
+    rate = integer("rate", rate, minimum=1)
+    size = round(real("frame", frame, above=0) * rate)
+    step = round(real("hop", hop, above=0) * rate)
+    if samples.dtype.kind != "f":
+        raise TypeError(f"samples must be floats; got dtype {samples.dtype}")
+    if samples.ndim != 1:
+        raise ValueError(f"samples must have the shape (N,); got {samples.shape}")
+    if size < 1 or step < 1:
+        raise ValueError(
+            f"frame and hop must be one sample of 1/{rate} s at least; "
+            f"got {frame} s and {hop} s"
+        )
+    if len(samples) < size:
+        raise ValueError(
+            f"samples must fill a frame, {size} of them; got {len(samples)}"
+        )
+    if not np.isfinite(samples).all():
+        raise ValueError("samples must be finite; got NaN or infinity")
+    return np.lib.stride_tricks.sliding_window_view(samples, size)[::step]
+
+
+def mel(frequency: Any) -> Any:
+    """Return the pitch in mel, ``2595 log10(1 + f / 700)`` (O'Shaughnessy 1987)."""
+    return 2595 * np.log10(1 + np.asarray(frequency, np.float64) / 700)
+
+
+def mel_filters(
+    num_mels: int, size: int, rate: int, low: float = 20.0, high: float | None = None
+) -> np.ndarray:
+    r"""Return triangular filters that stand evenly on the mel scale.
+
+    With :math:`m_0 < \dots < m_{M+1}` evenly from mel(low) to mel(high), and the bins
+    at :math:`f_k = k \, rate / size`,
+
+    .. math::
+        w_{jk} = \max\left(0, \min\left(
+            \frac{mel(f_k) - m_{j-1}}{m_j - m_{j-1}},
+            \frac{m_{j+1} - mel(f_k)}{m_{j+1} - m_j} \right)\right)
+
+    Parameters
+    ----------
+    num_mels : int
+        Number of filters M.
+    size : int
+        Length of the Fourier transform.
+    rate : int
+        Samples a second.
+    low, high : float
+        Where the first filter begins and the last ends, in hertz; `high` is half the
+        rate if not given.
+
+    Returns
+    -------
+    ndarray of float64, shape (M, size // 2 + 1)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of range, or a filter holds no bin.
+
+    Examples
+    --------
+    >>> mel_filters(2, 8, 8000).round(2)
+    array([[0.  , 0.63, 0.  , 0.  , 0.  ],
+           [0.  , 0.37, 0.89, 0.38, 0.  ]])
+    """
+    num_mels = integer("num_mels", num_mels, minimum=1)
+    size = integer("size", size, minimum=2)
+    rate = integer("rate", rate, minimum=1)
+    low = real("low", low, minimum=0)
+    high = rate / 2 if high is None else real("high", high, above=0, maximum=rate / 2)
+    if low >= high:
+        raise ValueError(f"low must be below high, {high:g} Hz; got {low:g} Hz")
+    edges = np.linspace(mel(low), mel(high), num_mels + 2)[:, np.newaxis]
+    bins = mel(np.arange(size // 2 + 1) * rate / size)
+    up = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    down = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    filters = np.maximum(0, np.minimum(up, down))
+    empty = ~filters.any(axis=1)
+    if empty.any():
+        raise ValueError(
+            f"num_mels must be less for {size} samples at {rate} a second: filter "
+            f"{int(np.argmax(empty))} of {num_mels} holds no bin"
+        )
+    return filters
+
+
+def log_mel(
+    samples: Any,
+    rate: int,
+    num_mels: int = 40,
+    frame: float = 0.025,
+    hop: float = 0.010,
+    *,
+    low: float = 20.0,
+    high: float | None = None,
+) -> np.ndarray:
+    r"""Return the logarithms of the energies in bands of the mel scale.
+
+    With the frames :math:`x_t` of N samples, Hann's window :math:`h_n = \frac12 -
+    \frac12 \cos(2 \pi n / N)`, the Fourier transform of the next power of two K, and
+    the filters w of `mel_filters`,
+
+    .. math::
+        X_{tk} &= \sum_n h_n x_{tn} e^{-2 \pi i n k / K} \\
+        E_{tj} &= \log \max\left(10^{-10}, \sum_k w_{jk} |X_{tk}|^2\right)
+
+    Parameters
+    ----------
+    samples : array of floats, shape (len,)
+        The sound, from -1 to 1.
+    rate : int
+        Samples a second.
+    num_mels : int
+        Number of bands M.
+    frame, hop : float
+        As in `frames`.
+    low, high : float
+        As in `mel_filters`.
+
+    Returns
+    -------
+    ndarray of float32, shape (T, M)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `frames` and `mel_filters`.
+
+    Examples
+    --------
+    >>> second = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000)
+    >>> energies = log_mel(second, 8000)
+    >>> energies.shape, int(energies[0].argmax())
+    ((98, 40), 18)
+    """
+    from scipy import fft
+
+    cut = frames(samples, rate, frame, hop)
+    length = cut.shape[1]
+    size = max(2, 1 << (length - 1).bit_length())
+    filters = mel_filters(num_mels, size, rate, low, high)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+    spectrum = fft.rfft(cut * window, size, axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    return np.log(np.maximum(power @ filters.T, _FLOOR)).astype(np.float32)
+
+
+def mfcc(
+    samples: Any,
+    rate: int,
+    num_coefficients: int = 13,
+    num_mels: int = 40,
+    frame: float = 0.025,
+    hop: float = 0.010,
+    *,
+    low: float = 20.0,
+    high: float | None = None,
+) -> np.ndarray:
+    r"""Return mel-frequency cepstral coefficients.
+
+    The cosine transform of the log-mel energies E of `log_mel`, over the M bands
+    (Davis and Mermelstein 1980, doi:10.1109/TASSP.1980.1163420):
+
+    .. math::
+        c_{ti} = \sqrt{\frac{2 - [i = 0]}{M}} \sum_{j=0}^{M-1} E_{tj}
+            \cos\left(\frac{\pi i (j + 1/2)}{M}\right)
+
+    Parameters
+    ----------
+    samples, rate, num_mels, frame, hop, low, high
+        As in `log_mel`.
+    num_coefficients : int
+        How many of the M are kept, from i = 0 on.
+
+    Returns
+    -------
+    ndarray of float32, shape (T, num_coefficients)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `log_mel`; or if there are less bands than coefficients.
+
+    Examples
+    --------
+    >>> mfcc(np.zeros(8000), 8000).shape
+    (98, 13)
+    """
+    from scipy import fft
+
+    num_coefficients = integer("num_coefficients", num_coefficients, minimum=1)
+    energies = log_mel(samples, rate, num_mels, frame, hop, low=low, high=high)
+    if num_coefficients > energies.shape[1]:
+        raise ValueError(
+            f"num_coefficients must be num_mels, {energies.shape[1]}, at most; "
+            f"got {num_coefficients}"
+        )
+    return fft.dct(energies, type=2, axis=1, norm="ortho")[:, :num_coefficients]
+
+
+def stack_frames(features: Any, count: int) -> np.ndarray:
+    """Make one frame of each `count` frames that follow one another.
+
+    The sequence becomes shorter and each of its steps wider: less steps for the
+    recurrent layers. Up to ``count - 1`` frames that are left at the end are dropped.
+
+    Parameters
+    ----------
+    features : array, shape (T, F)
+        The frames.
+    count : int
+        How many are stacked.
+
+    Returns
+    -------
+    ndarray, shape (T // count, count * F)
+
+    Raises
+    ------
+    ValueError
+        If `features` is not two-dimensional, or `count` less than 1.
+
+    Examples
+    --------
+    >>> stack_frames(np.arange(10).reshape(5, 2), 2)
+    array([[0, 1, 2, 3],
+           [4, 5, 6, 7]])
+    """
+    features = as_array("features", features)
+    count = integer("count", count, minimum=1)
+    if features.ndim != 2:
+        raise ValueError(f"features must have the shape (T, F); got {features.shape}")
+    steps, width = features.shape
+    kept = features[: steps // count * count]
+    return np.ascontiguousarray(kept).reshape(steps // count, count * width)
+
+
+def normalize(features: Any) -> np.ndarray:
+    """Take away the mean of each feature over the frames, and divide by the spread.
+
+    What loudness and microphone add to the logarithms of a recording goes with it.
+
+    Parameters
+    ----------
+    features : array of floats, shape (T, F)
+        The frames of one recording. A feature that does not change becomes 0.
+
+    Returns
+    -------
+    ndarray, shape and dtype of `features`
+
+    Examples
+    --------
+    >>> normalize(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    array([[-1.,  0.],
+           [ 1.,  0.]])
+    """
+    features = as_array("features", features)
+    spread = features.std(axis=0)
+    centred = features - features.mean(axis=0)
+    return centred / np.where(spread > 0, spread, 1)

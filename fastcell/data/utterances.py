@@ -1,0 +1,165 @@
+"""Recordings and their labels, as batches for connectionist temporal classification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastcell._arrays import as_array
+from fastcell._numbers import integer
+
+# Recordings of so many batches are sorted by their length together.
+_POOL = 8
+
+
+class Utterances(Sequence):
+    """Batches of recordings of like length, for `fastcell.models.SpeechRecognizer`.
+
+    A batch is ``(x, lengths, labels, label_lengths)``: x (T, B, F), zero past the
+    lengths (B,); labels (B, L), zero past the label lengths (B,). By index the batches
+    are those of all recordings in the order of their length. `epoch` gives those of
+    one epoch of training: drawn anew, each of recordings of like length.
+
+    Parameters
+    ----------
+    features : sequence of arrays of floats, shape (T_i, F)
+        The frames of each recording, all of one dtype and width.
+    labels : sequence of sequences of int
+        The labels of each, from 1.
+    batch_size : int
+        Recordings of a batch; the last one has those that are left.
+    seed : int, default 0
+        Of the epochs: epoch n is that of ``(seed, n)``.
+
+    Raises
+    ------
+    TypeError
+        If features are no floats or of several dtypes, or labels no integers.
+    ValueError
+        If there is no recording, one is empty or of another width, holds NaN or
+        infinity, a label is less than 1, or not all have labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.data import Utterances
+    >>> data = Utterances([np.ones((3, 2)), np.ones((2, 2))], [[1, 2], [2]], 2)
+    >>> x, lengths, labels, label_lengths = data[0]
+    >>> x.shape, lengths.tolist()
+    ((3, 2, 2), [2, 3])
+    >>> labels
+    array([[2, 0],
+           [1, 2]])
+    """
+
+    def __init__(
+        self,
+        features: Sequence[Any],
+        labels: Sequence[Sequence[int]],
+        batch_size: int,
+        *,
+        seed: int = 0,
+    ) -> None:
+        self.batch_size = integer("batch_size", batch_size, minimum=1)
+        self.seed = integer("seed", seed, minimum=0)
+        if len(features) == 0 or len(features) != len(labels):
+            raise ValueError(
+                "features and labels must be of the same recordings, at least one; "
+                f"got {len(features)} and {len(labels)}"
+            )
+        self.features = [as_array(f"features[{i}]", f) for i, f in enumerate(features)]
+        first = self.features[0]
+        for i, frames in enumerate(self.features):
+            if frames.dtype.kind != "f" or frames.dtype != first.dtype:
+                raise TypeError(
+                    "features must be floats of one dtype; "
+                    f"got {frames.dtype} in recording {i}"
+                )
+            if (
+                frames.ndim != 2
+                or len(frames) == 0
+                or frames.shape[1:] != first.shape[1:]
+            ):
+                raise ValueError(
+                    f"features must have the shape (T, {first.shape[-1]}) with T >= 1; "
+                    f"got {frames.shape} in recording {i}"
+                )
+            if not np.isfinite(frames).all():
+                raise ValueError(
+                    f"features must be finite; got NaN or infinity in recording {i}"
+                )
+        self.labels = [self._checked_labels(i, row) for i, row in enumerate(labels)]
+        lengths = np.array([len(frames) for frames in self.features])
+        self._by_length = np.argsort(lengths, kind="stable")
+        self._lengths = lengths
+        self._epoch: tuple[int, _Batches] | None = None
+
+    @staticmethod
+    def _checked_labels(i: int, row: Sequence[int]) -> np.ndarray:
+        found = as_array(f"labels[{i}]", row)
+        if found.size == 0:
+            return np.zeros(0, np.int64)
+        if found.dtype.kind not in "iu":
+            raise TypeError(
+                f"labels must be integers; got dtype {found.dtype} in recording {i}"
+            )
+        if found.ndim != 1 or found.min() < 1:
+            raise ValueError(
+                f"labels must be a row of integers from 1; got {row!r} in recording {i}"
+            )
+        return found.astype(np.int64)
+
+    def __len__(self) -> int:
+        return -(-len(self.features) // self.batch_size)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._batches(self._by_length)[index]
+
+    def epoch(self, n: int) -> Sequence[Any]:
+        """Return the batches of epoch n, as many as there are in all, drawn anew."""
+        n = integer("n", n, minimum=0)
+        if self._epoch is None or self._epoch[0] != n:
+            random = np.random.default_rng((self.seed, n))
+            order = random.permutation(len(self.features))
+            size = _POOL * self.batch_size
+            for start in range(0, len(order), size):
+                pool = order[start : start + size]
+                pool[:] = pool[np.argsort(self._lengths[pool], kind="stable")]
+            batches = self._batches(order)
+            random.shuffle(batches.rows)
+            self._epoch = n, batches
+        return self._epoch[1]
+
+    def _batches(self, order: np.ndarray) -> _Batches:
+        starts = range(0, len(order), self.batch_size)
+        return _Batches(self, [order[i : i + self.batch_size] for i in starts])
+
+    def batch(self, rows: Sequence[int]) -> tuple[np.ndarray, ...]:
+        """Return the batch of these recordings."""
+        lengths = self._lengths[rows]
+        label_lengths = np.array([len(self.labels[i]) for i in rows])
+        first = self.features[0]
+        x = np.zeros((lengths.max(), len(rows), first.shape[1]), first.dtype)
+        labels = np.zeros((len(rows), label_lengths.max()), np.int64)
+        for b, i in enumerate(rows):
+            x[: lengths[b], b] = self.features[i]
+            labels[b, : label_lengths[b]] = self.labels[i]
+        return x, lengths, labels, label_lengths
+
+
+class _Batches(Sequence):
+    """Batches that are made when they are taken."""
+
+    def __init__(self, data: Utterances, rows: list[np.ndarray]) -> None:
+        self.data = data
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return _Batches(self.data, self.rows[index])
+        return self.data.batch(self.rows[index])

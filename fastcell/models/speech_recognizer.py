@@ -1,0 +1,409 @@
+"""A recurrent recognizer: from frames of sound to labels, without an alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastcell._arrays import real_array
+from fastcell._ctc import checked_labels, checked_lengths, run_ctc
+from fastcell._numbers import flag, integer, real
+from fastcell.layers import Dropout, Linear, Sequential
+from fastcell.models.base import Model
+from fastcell.models.ctc_decoding import greedy, prefix_beam_search
+from fastcell.models.edit_distance import count_errors
+from fastcell.models.parts import SavedOnce, cell_named, check_seed, part_seeds
+from fastcell.module import check_dtype
+
+BLANK = 0
+
+
+class SpeechRecognizer(Model):
+    r"""Label sequences that are shorter than their input, at places not known.
+
+    Recurrent layers score the labels and a blank at every step; the loss is that of
+    connectionist temporal classification, the probability of the labels whatever their
+    alignment:
+
+    .. math::
+        h_t &= \mathrm{cell}(x_t, h_{t-1}) \\
+        y_t &= W \, \mathrm{dropout}(h_t) + b \\
+        loss &= - \frac{1}{B} \sum_b \frac{1}{\max(L_b, 1)} \log P(l_b \mid y_b)
+
+    (Graves et al., ICML 2006, doi:10.1145/1143844.1143891; with layers in both
+    directions Graves, Mohamed and Hinton 2013, arXiv:1303.5778). Class 0 is the blank,
+    the labels are 1 to `num_labels`.
+
+    Parameters
+    ----------
+    input_size : int
+        Features of a frame.
+    hidden_size : int
+        Units of each recurrent layer and direction.
+    num_labels : int, optional
+        Number of different labels, without the blank; may be left out with a
+        vocabulary.
+    num_layers : int, default 1
+        Recurrent layers, one upon the other.
+    cell : str, default "lstm"
+        The cell of the recurrent layers: "lstm", "gru", "rnn" (with tanh), or another
+        name of `fastcell.cells.REGISTRY`.
+    dropout : float, default 0.0
+        Probability of dropping a value between the recurrent layers and before the
+        scores, in training; in [0, 1).
+    bidirectional : bool, default False
+        Whether the layers also read the frames from the end. Without, `session` labels
+        sound while it comes in.
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Seed of the initial weights and of dropout.
+    vocabulary : iterable of str, optional
+        The name of each label, all different, that of label 1 first: letters, phones or
+        words. It is saved with the model; `transcribe` writes with it.
+
+    Attributes
+    ----------
+    vocabulary : tuple of str or None
+        The names of the labels.
+    network : Sequential
+        The layers.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If an argument is out of its range, or `vocabulary` does not name each label
+        once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.models import SpeechRecognizer
+    >>> model = SpeechRecognizer(40, 16, vocabulary=["no", "yes"], seed=0)
+    >>> x = np.zeros((30, 2, 40), np.float32)  # 30 frames, 2 utterances
+    >>> labels = np.array([[1, 2, 2], [2, 0, 0]])
+    >>> loss, saved = model.loss((x, [30, 12], labels, [3, 1]))
+    >>> sorted(model.backward(saved))[:2]
+    ['decoder.bias', 'decoder.weight']
+    >>> len(model.predict(x, [30, 12], beam_size=4))
+    2
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_labels: int | None = None,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+        vocabulary: Iterable[str] | None = None,
+    ) -> None:
+        kind = cell_named(cell)
+        self.vocabulary = _names(vocabulary)
+        if num_labels is None:
+            if self.vocabulary is None:
+                raise ValueError("num_labels must be given without a vocabulary")
+            num_labels = len(self.vocabulary)
+        self.input_size = integer("input_size", input_size, minimum=1)
+        self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
+        self.num_labels = integer("num_labels", num_labels, minimum=1)
+        self.num_layers = integer("num_layers", num_layers, minimum=1)
+        self.cell = cell
+        self.dropout = real("dropout", dropout, minimum=0, below=1)
+        self.bidirectional = flag("bidirectional", bidirectional)
+        self.dtype = check_dtype(dtype)
+        self.seed = check_seed(seed)
+        if self.vocabulary is not None and len(self.vocabulary) != self.num_labels:
+            raise ValueError(
+                f"vocabulary must hold num_labels names, {self.num_labels}; "
+                f"got {len(self.vocabulary)}"
+            )
+        seeds = part_seeds(self.seed, 3)
+        rnn = kind.layer(
+            self.input_size,
+            self.hidden_size,
+            num_layers=self.num_layers,
+            dropout=self.dropout if self.num_layers > 1 else 0.0,
+            bidirectional=self.bidirectional,
+            dtype=self.dtype,
+            seed=seeds[0],
+        )
+        width = rnn.output_size * (2 if self.bidirectional else 1)
+        decoder = Linear(width, self.num_labels + 1, dtype=self.dtype, seed=seeds[1])
+        named = {"rnn": rnn, "rnn_dropout": Dropout(self.dropout, seed=seeds[2])}
+        if not self.dropout:
+            del named["rnn_dropout"]
+        self._children = {**named, "decoder": decoder}
+        self.network = Sequential(list(self._children.values()))
+        self._name_of = dict(zip(self.network.children(), self._children, strict=True))
+
+    # ------------------------------------------------------------------ the module
+
+    def children(self) -> dict[str, Any]:
+        """Return the layers by the names that their parameters go under."""
+        return dict(self._children)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain values that JSON can hold."""
+        return {
+            "input_size": self.input_size,
+            "hidden_size": self.hidden_size,
+            "num_labels": self.num_labels,
+            "num_layers": self.num_layers,
+            "cell": self.cell,
+            "dropout": self.dropout,
+            "bidirectional": self.bidirectional,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+            "vocabulary": None if self.vocabulary is None else list(self.vocabulary),
+        }
+
+    # ------------------------------------------------------------------- the model
+
+    def loss(self, batch: Any, state: Any = None) -> tuple[float, SavedOnce]:
+        """Return the mean over the rows of the CTC loss per label, in nats.
+
+        Parameters
+        ----------
+        batch : tuple of four
+            x, array of the model's dtype, shape (T, B, input_size); lengths, integers
+            (B,) or None; labels, integers (B, L) from 1; label_lengths, integers (B,)
+            or None.
+        state
+            Must be None: batches do not continue one another.
+
+        Returns
+        -------
+        loss : float
+            The mean.
+        saved
+            What `backward` needs, used up by it; `saved.state` is None.
+
+        Raises
+        ------
+        TypeError
+            If the batch is not such a tuple, or a dtype is wrong.
+        ValueError
+            If a shape is wrong, there is no row, a feature is NaN or infinite, a length
+            or a label is out of range, or a row has more labels than its steps can
+            give; the error names the row.
+        """
+        x, lengths, labels, label_lengths = self._checked(batch, state)
+        logits, _, saved = self.network.forward(x, lengths=lengths)
+        loss, dlogits = self._ctc(logits, lengths, labels, label_lengths, True)
+        return loss, SavedOnce(None, dlogits, saved)
+
+    def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
+        """Return the gradient of the loss, keyed like `state_dict()`.
+
+        Raises
+        ------
+        ValueError
+            If `saved` has been used up before.
+        """
+        dlogits, network = saved.take()
+        _, _, grads = self.network.backward(dlogits, network)
+        named = {}
+        for key, grad in grads.items():
+            index, _, name = key.partition(".")
+            named[f"{self._name_of[index]}.{name}"] = grad
+        return named
+
+    def evaluate(self, batch: Any, state: Any = None) -> tuple[float, None]:
+        """Return the loss of a batch without dropout, and None for the state.
+
+        Parameters and errors are those of `loss`.
+        """
+        x, lengths, labels, label_lengths = self._checked(batch, state)
+        logits, _ = self.network(x, lengths=lengths)
+        return self._ctc(logits, lengths, labels, label_lengths, False)[0], None
+
+    def assess(
+        self, batch: Any, state: Any = None
+    ) -> tuple[float, None, dict[str, tuple[float, int]]]:
+        """Return what `evaluate` does, and the label error rate of the best paths.
+
+        It is the number of edits from the labels of the best path to those wanted, over
+        the number of labels wanted; above 1 if too many are found.
+        """
+        x, lengths, labels, label_lengths = self._checked(batch, state)
+        logits, _ = self.network(x, lengths=lengths)
+        loss, _ = self._ctc(logits, lengths, labels, label_lengths, False)
+        wanted = [
+            row[:n].tolist() for row, n in zip(labels, label_lengths, strict=True)
+        ]
+        edits, count = count_errors(greedy(logits, lengths, BLANK), wanted)
+        return loss, None, {"label_error_rate": (float(edits), count)}
+
+    def scores(self, x: Any, lengths: Any = None) -> np.ndarray:
+        """Return the scores of the blank and the labels at each step, before softmax.
+
+        Parameters
+        ----------
+        x : array, shape (T, B, input_size)
+            The frames, of the model's dtype.
+        lengths : array of int, shape (B,), optional
+            Steps of each row; all of them if not given.
+
+        Returns
+        -------
+        ndarray, shape (T, B, num_labels + 1)
+            Those past the lengths mean nothing.
+        """
+        x, lengths = self._checked_input(x, lengths)
+        return self.network(x, lengths=lengths)[0]
+
+    def predict(
+        self, x: Any, lengths: Any = None, beam_size: int = 1
+    ) -> list[list[int]]:
+        """Return the labels of each row.
+
+        Parameters
+        ----------
+        x : array, shape (T, B, input_size)
+            The frames, of the model's dtype.
+        lengths : array of int, shape (B,), optional
+            Steps of each row; all of them if not given.
+        beam_size : int, default 1
+            With 1 the labels are those of the best path, else the best ones of a prefix
+            beam search of that size (`fastcell.models.ctc_decoding`).
+
+        Returns
+        -------
+        list of lists of int
+            From 1 to `num_labels`.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is wrong.
+        ValueError
+            If a shape is wrong, a feature NaN or infinite, or an argument out of range.
+        """
+        beam_size = integer("beam_size", beam_size, minimum=1)
+        x, lengths = self._checked_input(x, lengths)
+        logits, _ = self.network(x, lengths=lengths)
+        if beam_size == 1:
+            return greedy(logits, lengths, BLANK)
+        found = prefix_beam_search(logits, lengths, beam_size, BLANK)
+        return [beams[0][0] for beams in found]
+
+    def __call__(self, x: Any, lengths: Any = None, beam_size: int = 1) -> list:
+        """Do what `predict` does."""
+        return self.predict(x, lengths, beam_size)
+
+    def transcribe(
+        self, x: Any, lengths: Any = None, beam_size: int = 1
+    ) -> list[list[str]]:
+        """Return what `predict` does, by the names of the vocabulary.
+
+        Raises
+        ------
+        ValueError
+            If the model has no vocabulary; and as `predict`.
+        """
+        if self.vocabulary is None:
+            raise ValueError("transcribe needs a model with a vocabulary; it has none")
+        found = self.predict(x, lengths, beam_size)
+        return [[self.vocabulary[label - 1] for label in labels] for labels in found]
+
+    def session(self, batch_size: int = 1) -> Any:
+        """Return a session that takes frames as they come.
+
+        ``session.step(x)`` takes one frame of each row, shape (B, input_size), and
+        returns the scores of that step, shape (B, num_labels + 1).
+
+        Raises
+        ------
+        ValueError
+            If the model is bidirectional.
+        """
+        return self.network.session(batch_size=batch_size)
+
+    def count(self, batch: Any) -> int:
+        """Return the number of rows, over which `loss` is the mean."""
+        return int(np.shape(batch[0])[1])
+
+    # ---------------------------------------------------------------------- checks
+
+    def _ctc(
+        self, logits: np.ndarray, lengths: Any, labels: Any, label_lengths: Any, d: bool
+    ) -> tuple[float, Any]:
+        return run_ctc(logits, labels, lengths, label_lengths, BLANK, "mean", False, d)
+
+    def _checked_input(self, x: Any, lengths: Any) -> tuple[np.ndarray, np.ndarray]:
+        x = real_array("x", x, self.dtype)
+        if x.ndim != 3 or x.shape[2] != self.input_size:
+            raise ValueError(
+                f"x must have the shape (T, B, {self.input_size}); got {x.shape}"
+            )
+        if x.shape[0] == 0 or x.shape[1] == 0:
+            raise ValueError(f"x must hold at least one frame; got {x.shape}")
+        lengths = checked_lengths("lengths", lengths, x.shape[1], x.shape[0])
+        if not np.isfinite(x).all():
+            counted = np.arange(len(x))[:, np.newaxis] < lengths
+            wrong = ~np.isfinite(x).all(axis=2) & counted
+            if wrong.any():
+                t, row = (int(i) for i in np.argwhere(wrong)[0])
+                raise ValueError(
+                    f"x must be finite; got NaN or infinity at step {t} of row {row}"
+                )
+        return x, lengths
+
+    def _checked(self, batch: Any, state: Any) -> tuple:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 4:
+            raise TypeError(
+                "batch must be (x, lengths, labels, label_lengths); "
+                f"got {type(batch).__name__}"
+                + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")
+            )
+        if state is not None:
+            raise ValueError("state must be None: batches do not continue one another")
+        x, lengths, labels, label_lengths = batch
+        x, lengths = self._checked_input(x, lengths)
+        labels, label_lengths = checked_labels(
+            labels, label_lengths, x.shape[1], self.num_labels + 1, BLANK
+        )
+        needed = steps_needed(labels, label_lengths)
+        if (needed > lengths).any():
+            row = int(np.argmax(needed > lengths))
+            raise ValueError(
+                f"labels must fit their steps; row {row} has {label_lengths[row]} "
+                f"labels, which need {needed[row]} steps, and {lengths[row]} steps"
+            )
+        return x, lengths, labels, label_lengths
+
+
+def steps_needed(labels: np.ndarray, label_lengths: np.ndarray) -> np.ndarray:
+    """Return how many steps the labels need: one each, and a blank between equal ones.
+
+    Examples
+    --------
+    >>> steps_needed(np.array([[1, 1, 2], [1, 2, 2]]), np.array([3, 2]))
+    array([4, 2])
+    """
+    equal = labels[:, 1:] == labels[:, :-1]
+    counted = np.arange(1, labels.shape[1]) < label_lengths[:, np.newaxis]
+    return label_lengths + np.count_nonzero(equal & counted, axis=1)
+
+
+def _names(vocabulary: Iterable[str] | None) -> tuple[str, ...] | None:
+    if vocabulary is None:
+        return None
+    names = tuple(vocabulary)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"vocabulary must hold strings; got {name!r}")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"vocabulary must name each label once; got {twice!r} twice")
+    return names
