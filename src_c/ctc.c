@@ -167,21 +167,37 @@ static inline wide emission(const row *r, ptrdiff_t t, ptrdiff_t s) {
     return wide_exp(logit(r->job->c, logit_at(r, t) + k) - r->max[t]);
 }
 
+/* The states from which the end can be reached in the steps left, and that can be
+ * reached from the start: the others count for nothing. */
+static inline ptrdiff_t first_state(const row *r, ptrdiff_t t) {
+    ptrdiff_t first = r->states - 2 * (r->steps - t);
+    return first > 0 ? first : 0;
+}
+
+static inline ptrdiff_t end_of_states(const row *r, ptrdiff_t t) {
+    return 2 * (t + 1) < r->states ? 2 * (t + 1) : r->states;
+}
+
 /* (1), and P of (3) but for the sums of y. */
 static wide forward(const row *r) {
-    if (r->steps == 0)
-        return r->labels ? wide_zero : (wide){1, 0};
     ptrdiff_t states = r->states;
-    for (ptrdiff_t s = 0; s < states; s++)
-        r->alpha[s] = s < 2 ? wide_product((wide){1, 0}, emission(r, 0, s)) : wide_zero;
-    for (ptrdiff_t t = 1; t < r->steps; t++) {
-        const wide *before = r->alpha + (t - 1) * states;
+    if (r->labels > r->steps)
+        return wide_zero;
+    if (r->steps == 0)
+        return (wide){1, 0};
+    for (ptrdiff_t t = 0; t < r->steps; t++) {
         wide *now = r->alpha + t * states;
-        for (ptrdiff_t s = 0; s < states; s++) {
-            wide sum = wide_sum(before[s], s >= 1 ? before[s - 1] : wide_zero,
-                                skips(r, s) ? before[s - 2] : wide_zero);
+        const wide *before = t > 0 ? now - states : now;
+        ptrdiff_t s = first_state(r, t), end = end_of_states(r, t);
+        for (; s < end; s++) {
+            wide sum = {1, 0};
+            if (t > 0)
+                sum = wide_sum(before[s], s >= 1 ? before[s - 1] : wide_zero,
+                               skips(r, s) ? before[s - 2] : wide_zero);
             now[s] = wide_product(sum, emission(r, t, s));
         }
+        for (; s < states && s < end + 2; s++) /* what the next step reads */
+            now[s] = wide_zero;
     }
     const wide *last = r->alpha + r->steps * states;
     return wide_sum(last[-1], states > 1 ? last[-2] : wide_zero, wide_zero);
@@ -210,7 +226,8 @@ static void backward(const row *r, wide total) {
     for (ptrdiff_t t = r->steps - 1; t >= 0; t--) {
         const wide *alpha = r->alpha + t * states;
         memset(r->counts, 0, (size_t)n * sizeof *r->counts);
-        for (ptrdiff_t s = 0; s < states; s++) {
+        ptrdiff_t first = first_state(r, t), end = end_of_states(r, t);
+        for (ptrdiff_t s = first; s < end; s++) {
             if (t == r->steps - 1)
                 r->beta[s] = s >= states - 2 ? (wide){1, 0} : wide_zero;
             else
@@ -220,7 +237,7 @@ static void backward(const row *r, wide total) {
             r->counts[symbol(r, s)] += alpha[s].m * r->beta[s].m / total.m *
                                        power_of_2(alpha[s].e + r->beta[s].e - total.e);
         }
-        for (ptrdiff_t s = 0; s < states; s++)
+        for (ptrdiff_t s = first; s < end; s++)
             r->w[s] = wide_product(r->beta[s], emission(r, t, s));
         const double *y = r->y + t * n;
         for (ptrdiff_t k = 0; k < n; k++)
