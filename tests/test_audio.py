@@ -274,6 +274,25 @@ def test_epochs_differ_and_repeat():
     assert contents(Utterances(*recordings(), 4, seed=4).epoch(0)) != first
 
 
+def test_noise_is_added_to_the_frames_of_an_epoch_and_drawn_anew():
+    features, labels = recordings(60)
+    clean = Utterances(features, labels, 4, seed=5)
+    noisy, same = (Utterances(features, labels, 4, noise=0.5, seed=5) for _ in "ab")
+    assert contents(noisy) == contents(clean)  # by index there is none
+    first = [noisy.epoch(0)[i] for i in range(len(noisy))]
+    assert contents(first) == contents(same.epoch(0))  # and nothing past the lengths
+    assert contents(first) == contents(first[:3] + noisy.epoch(0)[3:])
+    drawn = []
+    for (x, lengths, *_), (y, *_) in zip(first, clean.epoch(0), strict=True):
+        assert x.dtype == np.float32
+        drawn += [x[:n, b] - y[:n, b] for b, n in enumerate(lengths)]
+    drawn = np.concatenate(drawn)
+    assert abs(drawn.std() - 0.5) < 5 * 0.5 / math.sqrt(2 * drawn.size)
+    assert abs(drawn.mean()) < 5 * 0.5 / math.sqrt(drawn.size)
+    recorded = {frames for frames, _ in contents(first)}
+    assert not recorded & {frames for frames, _ in contents(noisy.epoch(1))}
+
+
 def test_batches_are_of_like_length():
     features, labels = recordings(200)
     data = Utterances(features, labels, 8)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastcell._arrays import as_array
-from fastcell._numbers import integer
+from fastcell._numbers import integer, real
 
 # Recordings of so many batches are sorted by their length together.
 _POOL = 8
@@ -30,6 +30,10 @@ class Utterances(Sequence):
         The labels of each, from 1.
     batch_size : int
         Recordings of a batch; the last one has those that are left.
+    noise : float, default 0.0
+        Standard deviation of the Gaussian noise that is added to the frames of an
+        epoch, drawn anew for each: few recordings are then not learned by heart. By
+        index the batches have none.
     seed : int, default 0
         Of the epochs: epoch n is that of ``(seed, n)``.
 
@@ -60,9 +64,11 @@ class Utterances(Sequence):
         labels: Sequence[Sequence[int]],
         batch_size: int,
         *,
+        noise: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.batch_size = integer("batch_size", batch_size, minimum=1)
+        self.noise = real("noise", noise, minimum=0)
         self.seed = integer("seed", seed, minimum=0)
         if len(features) == 0 or len(features) != len(labels):
             raise ValueError(
@@ -115,7 +121,7 @@ class Utterances(Sequence):
         return -(-len(self.features) // self.batch_size)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._batches(self._by_length)[index]
+        return self._batches(self._by_length, None)[index]
 
     def epoch(self, n: int) -> Sequence[Any]:
         """Return the batches of epoch n, as many as there are in all, drawn anew."""
@@ -127,17 +133,19 @@ class Utterances(Sequence):
             for start in range(0, len(order), size):
                 pool = order[start : start + size]
                 pool[:] = pool[np.argsort(self._lengths[pool], kind="stable")]
-            batches = self._batches(order)
+            batches = self._batches(order, n)
             random.shuffle(batches.rows)
             self._epoch = n, batches
         return self._epoch[1]
 
-    def _batches(self, order: np.ndarray) -> _Batches:
+    def _batches(self, order: np.ndarray, epoch: int | None) -> _Batches:
         starts = range(0, len(order), self.batch_size)
-        return _Batches(self, [order[i : i + self.batch_size] for i in starts])
+        return _Batches(self, [order[i : i + self.batch_size] for i in starts], epoch)
 
-    def batch(self, rows: Sequence[int]) -> tuple[np.ndarray, ...]:
-        """Return the batch of these recordings."""
+    def batch(
+        self, rows: Sequence[int], random: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, ...]:
+        """Return the batch of these recordings; with noise of `random`, if given."""
         lengths = self._lengths[rows]
         label_lengths = np.array([len(self.labels[i]) for i in rows])
         first = self.features[0]
@@ -145,6 +153,9 @@ class Utterances(Sequence):
         labels = np.zeros((len(rows), label_lengths.max()), np.int64)
         for b, i in enumerate(rows):
             x[: lengths[b], b] = self.features[i]
+            if random is not None:
+                drawn = random.standard_normal(self.features[i].shape, np.float32)
+                x[: lengths[b], b] += self.noise * drawn
             labels[b, : label_lengths[b]] = self.labels[i]
         return x, lengths, labels, label_lengths
 
@@ -152,14 +163,22 @@ class Utterances(Sequence):
 class _Batches(Sequence):
     """Batches that are made when they are taken."""
 
-    def __init__(self, data: Utterances, rows: list[np.ndarray]) -> None:
+    def __init__(
+        self, data: Utterances, rows: list[np.ndarray], epoch: int | None
+    ) -> None:
         self.data = data
         self.rows = rows
+        self.epoch = epoch  # None: without noise
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return _Batches(self.data, self.rows[index])
-        return self.data.batch(self.rows[index])
+            return [self[i] for i in range(len(self))[index]]
+        rows = self.rows[index]
+        if self.epoch is None or not self.data.noise:
+            return self.data.batch(rows)
+        # Recordings of an epoch are different, so the first one tells the batch.
+        seed = self.data.seed, self.epoch, int(rows[0])
+        return self.data.batch(rows, np.random.default_rng(seed))
