@@ -51,6 +51,7 @@ MODEL_CLASSES = {
     "SequenceTagger": "fastcell.models:SequenceTagger",
     "LanguageModel": "fastcell.models:LanguageModel",
     "SpeechRecognizer": "fastcell.models:SpeechRecognizer",
+    "LanguageModel": "fastcell.models:LanguageModel",
 }
 
 _FORMAT = 1
