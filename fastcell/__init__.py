@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from fastcell import _core
 from fastcell.cells import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-from fastcell.layers import Dropout, Embedding, Linear, Sequential
+from fastcell.layers import (
+    Attention,
+    Dropout,
+    Embedding,
+    LayerNorm,
+    Linear,
+    Sequential,
+)
 from fastcell.stream_pool import StreamPool
 from fastcell.threads import get_num_threads, set_num_threads
 
@@ -26,10 +33,12 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Attention",
     "Dropout",
     "Embedding",
     "GRUCell",
     "LSTMCell",
+    "LayerNorm",
     "Linear",
     "RNNCell",
     "Sequential",

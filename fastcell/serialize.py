@@ -51,6 +51,8 @@ MODEL_CLASSES = {
     "SequenceTagger": "fastcell.models:SequenceTagger",
     "LanguageModel": "fastcell.models:LanguageModel",
     "SpeechRecognizer": "fastcell.models:SpeechRecognizer",
+    "Attention": "fastcell:Attention",
+    "LayerNorm": "fastcell:LayerNorm",
     "LanguageModel": "fastcell.models:LanguageModel",
 }
 

@@ -1,10 +1,20 @@
 """Building blocks: what stands before, between and after recurrent layers."""
 
 from fastcell.layers.activation import Activation
+from fastcell.layers.attention import Attention
 from fastcell.layers.dropout import Dropout
 from fastcell.layers.embedding import Embedding
+from fastcell.layers.layer_norm import LayerNorm
 from fastcell.layers.linear import Linear
 from fastcell.layers.pooling import Pooling
 from fastcell.layers.sequential import Sequential
 
 __all__ = ["Activation", "Dropout", "Embedding", "Linear", "Pooling", "Sequential"]
+__all__ = [
+    "Attention",
+    "Dropout",
+    "Embedding",
+    "LayerNorm",
+    "Linear",
+    "Sequential",
+]

@@ -1,0 +1,444 @@
+"""Attention: for each query a weighted mean of the rows of a memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell._arrays import check_shape, real_array
+from fastcell._numbers import integer
+from fastcell.layers.attention_scores import (
+    additive_scores,
+    additive_scores_backward,
+    masked_softmax,
+    masked_softmax_backward,
+)
+from fastcell.layers.batches import lengths_of
+from fastcell.layers.linear import Linear
+from fastcell.module import Module, check_dtype
+
+KINDS = ("additive", "dot", "general")
+
+
+class Attention(Module):
+    r"""Look up a memory: weights over its rows by a score, and their mean.
+
+    With a query :math:`q` (Q features) and the rows :math:`m_s` (M features) of the
+    memory of the same sequence,
+
+    .. math::
+        a_s &= \mathrm{softmax}_s(\mathrm{score}(q, m_s)), \qquad
+        c = \sum_s a_s m_s \\
+        \mathrm{score}(q, m) &= v^T \tanh(W q + U m + b)
+            && \text{additive, Bahdanau et al. 2015, arXiv:1409.0473} \\
+        \mathrm{score}(q, m) &= q^T m
+            && \text{dot, Luong et al. 2015, arXiv:1508.04025} \\
+        \mathrm{score}(q, m) &= q^T W m && \text{general, the same}
+
+    What depends on the memory alone, U m + b or W m, is made once: by `keys`, for
+    calls of one step at a time, or within a call for many.
+
+    Parameters
+    ----------
+    query_size, memory_size : int
+        Q and M; the same for "dot".
+    kind : {"additive", "dot", "general"}
+        The score.
+    attention_size : int, optional
+        Features A within the additive score; default: Q. For the other kinds it may
+        not be given.
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Of the initial values, which are those of `Linear`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of range.
+
+    Notes
+    -----
+    Parameters: "query.weight" (A, Q), "memory.weight" (A, M), "memory.bias" (A,) and
+    "score.weight" (1, A) of "additive"; "memory.weight" (Q, M) of "general"; none of
+    "dot".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastcell
+    >>> layer = fastcell.Attention(3, 4, "general", seed=0)
+    >>> memory = np.ones((5, 2, 4), np.float32)  # (S, B, M)
+    >>> context, weights = layer(np.ones((7, 2, 3), np.float32), memory, [5, 2])
+    >>> context.shape, weights.shape
+    ((7, 2, 4), (7, 2, 5))
+    >>> weights[0].round(3)
+    array([[0.2, 0.2, 0.2, 0.2, 0.2],
+           [0.5, 0.5, 0. , 0. , 0. ]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        query_size: int,
+        memory_size: int,
+        kind: str = "additive",
+        attention_size: int | None = None,
+        *,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        self.query_size = integer("query_size", query_size, minimum=1)
+        self.memory_size = integer("memory_size", memory_size, minimum=1)
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
+        self.kind = kind
+        self.attention_size = attention_size
+        if attention_size is not None:
+            if kind != "additive":
+                raise ValueError(
+                    f"attention_size must be left out with kind {kind!r}; "
+                    f"got {attention_size!r}"
+                )
+            self.attention_size = integer("attention_size", attention_size, minimum=1)
+        if kind == "dot" and self.query_size != self.memory_size:
+            raise ValueError(
+                f"memory_size must be query_size, {query_size}, with kind 'dot'; "
+                f"got {memory_size}"
+            )
+        self.dtype = check_dtype(dtype)
+        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        self._parts = self._build()
+
+    def _build(self) -> dict[str, Linear]:
+        seeds: list[int | None] = [None] * 3
+        if self.seed is not None:
+            seeds = np.random.SeedSequence(self.seed).generate_state(3).tolist()
+        Q, M, A = self.query_size, self.memory_size, self.attention_size
+        A = self.query_size if A is None else A
+        shapes = {
+            "dot": {},
+            "general": {"memory": (M, Q, False)},
+            "additive": {
+                "query": (Q, A, False),
+                "memory": (M, A, True),
+                "score": (A, 1, False),
+            },
+        }[self.kind]
+        return {
+            name: Linear(*shape, dtype=self.dtype, seed=seed)
+            for (name, shape), seed in zip(shapes.items(), seeds, strict=False)
+        }
+
+    def children(self) -> dict[str, Module]:
+        """Return the dense layers by name; none for "dot"."""
+        return dict(self._parts)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        return {
+            "query_size": self.query_size,
+            "memory_size": self.memory_size,
+            "kind": self.kind,
+            "attention_size": self.attention_size,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+        }
+
+    # ------------------------------------------------------------------- calls
+
+    def keys(self, memory: Any, memory_lengths: Any = None) -> Keys:
+        """Return what a memory is looked up by, for several calls.
+
+        Parameters
+        ----------
+        memory : array, shape (S, B, M)
+        memory_lengths : array of int, shape (B,), optional
+            Rows of each sequence's memory, 0 to S; those past them get no weight,
+            whatever they hold. A memory without rows gives a context of zeros.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not as said above.
+        ValueError
+            If a shape is not, or a length is out of range.
+        """
+        memory = real_array("memory", memory, self.dtype)
+        if memory.ndim != 3 or memory.shape[-1] != self.memory_size:
+            raise ValueError(
+                f"memory must have the shape (S, B, {self.memory_size}); "
+                f"got {memory.shape}"
+            )
+        S, B, _ = memory.shape
+        lengths = lengths_of(memory_lengths, S, B)
+        # Batch first, for the products of each sequence.
+        rows = np.ascontiguousarray(memory.swapaxes(0, 1))
+        mask = None
+        if lengths is not None and (lengths < S).any():
+            mask = np.arange(S) < lengths[:, np.newaxis]
+            if np.shares_memory(rows, memory):  # with one sequence nothing was copied
+                rows = rows.copy()
+            rows[~mask] = 0
+        if "memory" in self._parts:
+            projected, saved = self._parts["memory"].forward(rows)
+        else:
+            projected, saved = rows, None
+        return Keys(rows, projected, mask, saved)
+
+    def __call__(
+        self, query: Any, memory: Any, memory_lengths: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the context and the weights; see `forward`."""
+        keys = self._keys(memory, memory_lengths)
+        query, shape = self._query(query, keys)
+        context, weights, _ = self._attend(query, keys)
+        return _to_caller(context, shape), _to_caller(weights, shape)
+
+    def forward(
+        self, query: Any, memory: Any, memory_lengths: Any = None
+    ) -> tuple[np.ndarray, np.ndarray, AttentionSaved]:
+        """Look up a memory, for training.
+
+        Parameters
+        ----------
+        query : array, shape (T, B, Q) or (B, Q)
+        memory : array, shape (S, B, M), or Keys
+            The rows, or what `keys` returned for them.
+        memory_lengths : array of int, shape (B,), optional
+            As for `keys`; not with `Keys`, which know theirs.
+
+        Returns
+        -------
+        context : ndarray, shape (T, B, M) or (B, M)
+        weights : ndarray, shape (T, B, S) or (B, S)
+            At least 0; they sum to 1 over S.
+        saved : AttentionSaved
+            What `backward` needs.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not the layer's.
+        ValueError
+            If a shape is not as said above.
+        """
+        keys = self._keys(memory, memory_lengths)
+        query, shape = self._query(query, keys)
+        context, weights, projected = self._attend(query, keys)
+        saved = AttentionSaved(query, projected, weights, keys, shape)
+        return _to_caller(context, shape), _to_caller(weights, shape), saved
+
+    def backward(
+        self, dcontext: Any, saved: AttentionSaved, dweights: Any = None
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Return the gradients of the query, the memory and the parameters.
+
+        Parameters
+        ----------
+        dcontext : array, shape as the context
+        saved : AttentionSaved
+            From `forward`.
+        dweights : array, shape as the weights, optional
+            Gradient of the weights, where a loss reads them.
+
+        Returns
+        -------
+        dquery : ndarray, shape as the query
+        dmemory : ndarray, shape (S, B, M)
+            0 past the lengths.
+        grads : dict of str to ndarray
+            Keyed like `state_dict()`.
+        """
+        sums = self.gradient_sums(saved.keys)
+        dquery = self.backward_step(dcontext, saved, sums, dweights)
+        dmemory, grads = self.finish(sums)
+        return dquery, dmemory, grads
+
+    # ----------------------------- backward of several calls that share their keys
+
+    def gradient_sums(self, keys: Keys) -> GradientSums:
+        """Return sums of zero, to which `backward_step` adds."""
+        grads = {
+            f"{name}.{key}": np.zeros_like(array)
+            for name, part in self._parts.items()
+            for key, array in part.params.arrays().items()
+        }
+        shared = keys.projected is keys.rows
+        drows = np.zeros_like(keys.rows)
+        return GradientSums(
+            keys, drows, drows if shared else np.zeros_like(keys.projected), grads
+        )
+
+    def backward_step(
+        self,
+        dcontext: Any,
+        saved: AttentionSaved,
+        sums: GradientSums,
+        dweights: Any = None,
+    ) -> np.ndarray:
+        """Return the gradient of a call's query, and add the others to `sums`."""
+        weights, rows = saved.weights, sums.keys.rows
+        B, T, S = weights.shape
+        dcontext = self._gradient("dcontext", dcontext, saved, rows.shape[-1])
+        dw = np.matmul(dcontext, rows.swapaxes(1, 2))
+        if dweights is not None:
+            dw += self._gradient("dweights", dweights, saved, S)
+        sums.drows += np.matmul(weights.swapaxes(1, 2), dcontext)
+        dscores = masked_softmax_backward(dw, weights)
+        projected = sums.keys.projected
+        if self.kind == "additive":
+            v = self._parts["score"].params.arrays()["weight"]
+            dprojected = additive_scores_backward(
+                dscores,
+                saved.projected,
+                projected,
+                v[0],
+                sums.dprojected,
+                sums.grads["score.weight"][0],
+            )
+            dquery, grads = self._parts["query"].backward(dprojected, saved.query)
+            sums.grads["query.weight"] += grads["weight"]
+        else:
+            dquery = np.matmul(dscores, projected)
+            sums.dprojected += np.matmul(dscores.swapaxes(1, 2), saved.query)
+        return _to_caller(dquery, saved.shape)
+
+    def finish(self, sums: GradientSums) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return the gradients of the memory and the parameters."""
+        drows, keys = sums.drows, sums.keys
+        if "memory" in self._parts:
+            through, grads = self._parts["memory"].backward(sums.dprojected, keys.saved)
+            drows += through
+            for name, grad in grads.items():
+                sums.grads[f"memory.{name}"] += grad
+        if keys.mask is not None:
+            drows[~keys.mask] = 0  # rows of zeros were looked at in place of these
+        return np.ascontiguousarray(drows.swapaxes(0, 1)), sums.grads
+
+    # ------------------------------------------------------------- preparation
+
+    def _keys(self, memory: Any, memory_lengths: Any) -> Keys:
+        if not isinstance(memory, Keys):
+            return self.keys(memory, memory_lengths)
+        if memory_lengths is not None:
+            raise ValueError("memory_lengths must be left out with Keys: they know it")
+        return memory
+
+    def _query(self, query: Any, keys: Keys) -> tuple[np.ndarray, tuple[int, ...]]:
+        """Return the query, contiguous and batch first, and the caller's shape."""
+        query = real_array("query", query, self.dtype)
+        B, Q = len(keys.rows), self.query_size
+        if query.ndim not in (2, 3) or query.shape[-2:] != (B, Q):
+            raise ValueError(
+                f"query must have the shape (T, {B}, {Q}) or ({B}, {Q}); "
+                f"got {query.shape}"
+            )
+        return _batch_first(query), query.shape[:-1]
+
+    def _gradient(
+        self, name: str, value: Any, saved: AttentionSaved, width: int
+    ) -> np.ndarray:
+        array = real_array(name, value, self.dtype)
+        return _batch_first(check_shape(name, array, (*saved.shape, width)))
+
+    def _attend(
+        self, query: np.ndarray, keys: Keys
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return context and weights, batch first, and the projected query."""
+        if self.kind == "additive":
+            projected = self._parts["query"](query)
+            v = self._parts["score"].params.arrays()["weight"][0]
+            scores = additive_scores(projected, keys.projected, v)
+        else:
+            projected = query
+            scores = np.matmul(query, keys.projected.swapaxes(1, 2))
+        weights = masked_softmax(scores, keys.mask)
+        return np.matmul(weights, keys.rows), weights, projected
+
+
+class Keys:
+    """A memory, ready to be looked up: made by `Attention.keys`.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (B, S, M)
+        The memory, batch first, and 0 past the lengths.
+    projected : ndarray, shape (B, S, A)
+        What the score reads; `rows` itself for "dot".
+    mask : ndarray of bool, shape (B, S), or None
+        Which rows there are; None for all.
+    """
+
+    __slots__ = ("mask", "projected", "rows", "saved")
+
+    def __init__(
+        self, rows: np.ndarray, projected: np.ndarray, mask: Any, saved: Any
+    ) -> None:
+        self.rows = rows
+        self.projected = projected
+        self.mask = mask
+        self.saved = saved
+
+    def select(self, sequences: Any) -> Keys:
+        """Return the keys of some sequences, by index, for inference."""
+        rows = self.rows[sequences]
+        shared = self.projected is self.rows
+        return Keys(
+            rows,
+            rows if shared else self.projected[sequences],
+            None if self.mask is None else self.mask[sequences],
+            None,
+        )
+
+
+class AttentionSaved:
+    """What backward needs of one call of `Attention.forward`, batch first."""
+
+    __slots__ = ("keys", "projected", "query", "shape", "weights")
+
+    def __init__(
+        self,
+        query: np.ndarray,
+        projected: np.ndarray,
+        weights: np.ndarray,
+        keys: Keys,
+        shape: tuple[int, ...],
+    ) -> None:
+        self.query = query
+        self.projected = projected
+        self.weights = weights
+        self.keys = keys
+        self.shape = shape
+
+
+class GradientSums:
+    """Gradients that calls with the same keys share, as they are added up."""
+
+    __slots__ = ("dprojected", "drows", "grads", "keys")
+
+    def __init__(
+        self,
+        keys: Keys,
+        drows: np.ndarray,
+        dprojected: np.ndarray,
+        grads: dict[str, np.ndarray],
+    ) -> None:
+        self.keys = keys
+        self.drows = drows
+        self.dprojected = dprojected
+        self.grads = grads
+
+
+def _batch_first(array: np.ndarray) -> np.ndarray:
+    """Return (T, B, n) or (B, n) as a contiguous (B, T, n)."""
+    if array.ndim == 2:
+        array = array[np.newaxis]
+    return np.ascontiguousarray(array.swapaxes(0, 1))
+
+
+def _to_caller(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return (B, T, n) as the caller's (T, B, n) or (B, n)."""
+    if len(shape) == 1:
+        return array[:, 0]
+    return np.ascontiguousarray(array.swapaxes(0, 1))

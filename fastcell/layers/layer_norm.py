@@ -1,0 +1,115 @@
+"""LayerNorm (Ba, Kiros and Hinton 2016)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell._arrays import check_shape, real_array
+from fastcell._numbers import integer, real
+from fastcell.module import Module, check_dtype, check_size
+from fastcell.parameters import Parameters
+
+
+class LayerNorm(Module):
+    r"""Bring each row to mean 0 and variance 1, then scale and shift its features.
+
+    .. math:: y = g \, \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + b
+
+    with the mean and the variance (over n, not n - 1) of the last axis; as
+    ``torch.nn.LayerNorm``. Ba, Kiros and Hinton 2016, arXiv:1607.06450.
+
+    Parameters
+    ----------
+    features : int
+        Length of the last axis; "weight" g and "bias" b have it too, and start at 1
+        and 0.
+    eps : float, default 1e-5
+        What keeps a constant row from a division by zero.
+    dtype : dtype, default float32
+        float32 or float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastcell
+    >>> layer = fastcell.LayerNorm(4)
+    >>> layer(np.array([[1, 2, 3, 4]], np.float32)).round(2)
+    array([[-1.34, -0.45,  0.45,  1.34]], dtype=float32)
+    """
+
+    def __init__(
+        self, features: int, eps: float = 1e-5, *, dtype: Any = np.float32
+    ) -> None:
+        self.features = integer("features", features, minimum=1)
+        self.eps = real("eps", eps, above=0)
+        self.dtype = check_dtype(dtype)
+        check_size([(self.features,), (self.features,)])
+        self._parameters = Parameters(
+            {
+                "weight": np.ones(self.features, self.dtype),
+                "bias": np.zeros(self.features, self.dtype),
+            }
+        )
+
+    def __call__(self, x: Any) -> np.ndarray:
+        """Return y.
+
+        Parameters
+        ----------
+        x : array, shape (..., features)
+
+        Raises
+        ------
+        TypeError
+            If the dtype is not the layer's.
+        ValueError
+            If the last axis is not as long as said.
+        """
+        return self.forward(x)[0]
+
+    def forward(self, x: Any) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+        """Return y, and as `saved` the normalized rows and 1 over their deviation."""
+        x = real_array("x", x, self.dtype)
+        if x.ndim < 1 or x.shape[-1] != self.features:
+            raise ValueError(
+                f"x must have the shape (..., {self.features}); got {x.shape}"
+            )
+        normalized = x - x.mean(axis=-1, keepdims=True)
+        variance = np.square(normalized).mean(axis=-1, keepdims=True)
+        scale = 1 / np.sqrt(variance + self.dtype.type(self.eps))
+        normalized *= scale
+        arrays = self._parameters.arrays()
+        return normalized * arrays["weight"] + arrays["bias"], (normalized, scale)
+
+    def backward(
+        self, dy: Any, saved: tuple[np.ndarray, np.ndarray]
+    ) -> tuple[np.ndarray, dict]:
+        """Return dx, and the gradients dg = sum dy n and db = sum dy.
+
+        With the normalized rows n and dn = g dy,
+        dx = (dn - mean(dn) - n mean(dn n)) / sqrt(variance + eps).
+        """
+        normalized, scale = saved
+        dy = real_array("dy", dy, self.dtype)
+        check_shape("dy", dy, normalized.shape)
+        weighted = dy * normalized
+        rows = tuple(range(dy.ndim - 1))
+        grads = {"weight": weighted.sum(axis=rows), "bias": dy.sum(axis=rows)}
+        gain = self._parameters.arrays()["weight"]
+        dx = dy * gain
+        weighted *= gain
+        dx -= dx.mean(axis=-1, keepdims=True)
+        dx -= normalized * weighted.mean(axis=-1, keepdims=True)
+        dx *= scale
+        return dx, grads
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        return {"features": self.features, "eps": self.eps, "dtype": self.dtype.name}
