@@ -53,6 +53,8 @@ MODEL_CLASSES = {
     "SpeechRecognizer": "fastcell.models:SpeechRecognizer",
     "Attention": "fastcell:Attention",
     "LayerNorm": "fastcell:LayerNorm",
+    "Captioner": "fastcell.models:Captioner",
+    "Seq2Seq": "fastcell.models:Seq2Seq",
     "LanguageModel": "fastcell.models:LanguageModel",
 }
 

@@ -6,6 +6,7 @@ from fastcell.data.csv_files import (
     iter_csv_sequences,
     read_csv_sequences,
 )
+from fastcell.data.pairs import SequencePairs
 from fastcell.data.sequences import Sequences
 """Data for the models: text and its streams, sound and its frames."""
 
@@ -27,6 +28,7 @@ __all__ = [
     "BytePairVocabulary",
     "CharVocabulary",
     "CsvSequences",
+    "SequencePairs",
     "Sequences",
     "TextStreams",
     "WordVocabulary",

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastcell._arrays import check_shape, real_array
 from fastcell._numbers import integer
+from fastcell.layers.attention_keys import AttentionSaved, GradientSums, Keys
 from fastcell.layers.attention_scores import (
     additive_scores,
     additive_scores_backward,
@@ -279,7 +280,7 @@ class Attention(Module):
     ) -> np.ndarray:
         """Return the gradient of a call's query, and add the others to `sums`."""
         weights, rows = saved.weights, sums.keys.rows
-        B, T, S = weights.shape
+        S = weights.shape[-1]
         dcontext = self._gradient("dcontext", dcontext, saved, rows.shape[-1])
         dw = np.matmul(dcontext, rows.swapaxes(1, 2))
         if dweights is not None:
@@ -355,79 +356,6 @@ class Attention(Module):
             scores = np.matmul(query, keys.projected.swapaxes(1, 2))
         weights = masked_softmax(scores, keys.mask)
         return np.matmul(weights, keys.rows), weights, projected
-
-
-class Keys:
-    """A memory, ready to be looked up: made by `Attention.keys`.
-
-    Attributes
-    ----------
-    rows : ndarray, shape (B, S, M)
-        The memory, batch first, and 0 past the lengths.
-    projected : ndarray, shape (B, S, A)
-        What the score reads; `rows` itself for "dot".
-    mask : ndarray of bool, shape (B, S), or None
-        Which rows there are; None for all.
-    """
-
-    __slots__ = ("mask", "projected", "rows", "saved")
-
-    def __init__(
-        self, rows: np.ndarray, projected: np.ndarray, mask: Any, saved: Any
-    ) -> None:
-        self.rows = rows
-        self.projected = projected
-        self.mask = mask
-        self.saved = saved
-
-    def select(self, sequences: Any) -> Keys:
-        """Return the keys of some sequences, by index, for inference."""
-        rows = self.rows[sequences]
-        shared = self.projected is self.rows
-        return Keys(
-            rows,
-            rows if shared else self.projected[sequences],
-            None if self.mask is None else self.mask[sequences],
-            None,
-        )
-
-
-class AttentionSaved:
-    """What backward needs of one call of `Attention.forward`, batch first."""
-
-    __slots__ = ("keys", "projected", "query", "shape", "weights")
-
-    def __init__(
-        self,
-        query: np.ndarray,
-        projected: np.ndarray,
-        weights: np.ndarray,
-        keys: Keys,
-        shape: tuple[int, ...],
-    ) -> None:
-        self.query = query
-        self.projected = projected
-        self.weights = weights
-        self.keys = keys
-        self.shape = shape
-
-
-class GradientSums:
-    """Gradients that calls with the same keys share, as they are added up."""
-
-    __slots__ = ("dprojected", "drows", "grads", "keys")
-
-    def __init__(
-        self,
-        keys: Keys,
-        drows: np.ndarray,
-        dprojected: np.ndarray,
-        grads: dict[str, np.ndarray],
-    ) -> None:
-        self.keys = keys
-        self.drows = drows
-        self.dprojected = dprojected
-        self.grads = grads
 
 
 def _batch_first(array: np.ndarray) -> np.ndarray:

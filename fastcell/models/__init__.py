@@ -18,3 +18,8 @@ __all__ = [
 from fastcell.models.speech_recognizer import SpeechRecognizer
 
 __all__ = ["LanguageModel", "Model", "SpeechRecognizer"]
+from fastcell.models.captioner import Captioner
+from fastcell.models.language_model import LanguageModel
+from fastcell.models.seq2seq import Seq2Seq
+
+__all__ = ["Captioner", "LanguageModel", "Model", "Seq2Seq"]

@@ -1,0 +1,80 @@
+"""What calls of an attention share and keep: keys, saved values, sums of gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Keys:
+    """A memory, ready to be looked up: made by `Attention.keys`.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (B, S, M)
+        The memory, batch first, and 0 past the lengths.
+    projected : ndarray, shape (B, S, A)
+        What the score reads; `rows` itself for "dot".
+    mask : ndarray of bool, shape (B, S), or None
+        Which rows there are; None for all.
+    """
+
+    __slots__ = ("mask", "projected", "rows", "saved")
+
+    def __init__(
+        self, rows: np.ndarray, projected: np.ndarray, mask: Any, saved: Any
+    ) -> None:
+        self.rows = rows
+        self.projected = projected
+        self.mask = mask
+        self.saved = saved
+
+    def select(self, sequences: Any) -> Keys:
+        """Return the keys of some sequences, by index, for inference."""
+        rows = self.rows[sequences]
+        shared = self.projected is self.rows
+        return Keys(
+            rows,
+            rows if shared else self.projected[sequences],
+            None if self.mask is None else self.mask[sequences],
+            None,
+        )
+
+
+class AttentionSaved:
+    """What backward needs of one call of `Attention.forward`, batch first."""
+
+    __slots__ = ("keys", "projected", "query", "shape", "weights")
+
+    def __init__(
+        self,
+        query: np.ndarray,
+        projected: np.ndarray,
+        weights: np.ndarray,
+        keys: Keys,
+        shape: tuple[int, ...],
+    ) -> None:
+        self.query = query
+        self.projected = projected
+        self.weights = weights
+        self.keys = keys
+        self.shape = shape
+
+
+class GradientSums:
+    """Gradients that calls with the same keys share, as they are added up."""
+
+    __slots__ = ("dprojected", "drows", "grads", "keys")
+
+    def __init__(
+        self,
+        keys: Keys,
+        drows: np.ndarray,
+        dprojected: np.ndarray,
+        grads: dict[str, np.ndarray],
+    ) -> None:
+        self.keys = keys
+        self.drows = drows
+        self.dprojected = dprojected
+        self.grads = grads

@@ -1,0 +1,196 @@
+"""A decoder: tokens in, a vector for each next token out, with or without attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell.layers import Attention, Linear
+from fastcell.models.decoding_state import DecodingState
+from fastcell.models.input_feeding import feeding_backward, feeding_forward
+from fastcell.models.parts import part_seeds, prefixed
+from fastcell.models.reader import Reader
+from fastcell.module import Module
+
+
+class AttentiveDecoder(Module):
+    r"""A recurrent layer over the tokens so far, which looks up a memory.
+
+    Luong et al. 2015 (arXiv:1508.04025): with the embedded token :math:`e_t`,
+
+    .. math::
+        h_t &= \mathrm{cell}(e_t, h_{t-1}) \\
+        c_t &= \mathrm{attention}(h_t, memory) \\
+        a_t &= \tanh(W_c [c_t ; h_t] + b_c)
+
+    As the context enters after the recurrence, a known sequence is one call of the
+    recurrent layer and one of the attention. With input feeding the cell reads
+    :math:`[e_t ; a_{t-1}]`, and steps go one by one (their section 3.3). Without
+    attention :math:`a_t = h_t`.
+
+    Parameters
+    ----------
+    reader : Reader
+        Embedding and recurrent layer; with `input_feeding` of `extra` features, as many
+        as the recurrent layer gives.
+    memory_size : int or None
+        Features of a row of the memory, if there is attention.
+    attention : str or None
+        Its kind.
+    input_feeding : bool
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        memory_size: int | None = None,
+        attention: str | None = None,
+        input_feeding: bool = False,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        self.reader = reader
+        self.input_feeding = input_feeding
+        self.output_size = reader.rnn.output_size
+        self.attention = self.combine = None
+        if attention is not None:
+            size, dtype = self.output_size, reader.rnn.dtype
+            seeds = part_seeds(seed, 2)
+            self.attention = Attention(
+                size, memory_size, attention, dtype=dtype, seed=seeds[0]
+            )
+            self.combine = Linear(memory_size + size, size, dtype=dtype, seed=seeds[1])
+
+    def children(self) -> dict[str, Module]:
+        """Return the layers by name."""
+        named = self.reader.children()
+        if self.attention is not None:
+            named |= {"attention": self.attention, "combine": self.combine}
+        return named
+
+    # ------------------------------------------------------------ known sequences
+
+    def __call__(
+        self,
+        ids: np.ndarray,
+        state: Any,
+        memory: np.ndarray | None = None,
+        memory_lengths: np.ndarray | None = None,
+        lengths: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return a_t and the weights of the attention, as inference; see `forward`."""
+        if self.input_feeding:
+            keys = self.attention.keys(memory, memory_lengths)
+            return feeding_forward(self, ids, state, keys, training=False)[:2]
+        h, _ = self.reader(ids, state, lengths)
+        if self.attention is None:
+            return h, None
+        context, weights = self.attention(h, memory, memory_lengths)
+        return self.combined(context, h), weights
+
+    def forward(
+        self,
+        ids: np.ndarray,
+        state: Any,
+        memory: np.ndarray | None = None,
+        memory_lengths: np.ndarray | None = None,
+        lengths: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray | None, Any]:
+        """Return a_t for all steps of known tokens, for training.
+
+        Parameters
+        ----------
+        ids : ndarray of int, shape (T, B)
+        state
+            The recurrent layer's initial state.
+        memory : ndarray, shape (S, B, M), optional
+        memory_lengths : ndarray of int, shape (B,), optional
+        lengths : ndarray of int, shape (B,), optional
+            Steps of each sequence; what comes past them has no meaning.
+
+        Returns
+        -------
+        vectors : ndarray, shape (T, B, A)
+        weights : ndarray, shape (T, B, S), or None without attention
+        saved
+            What `backward` needs.
+        """
+        if self.input_feeding:
+            keys = self.attention.keys(memory, memory_lengths)
+            return feeding_forward(self, ids, state, keys, training=True)
+        h, _, read = self.reader.forward(ids, state, lengths)
+        if self.attention is None:
+            return h, None, (read,)
+        context, weights, attended = self.attention.forward(h, memory, memory_lengths)
+        joined, kept = self.combine.forward(np.concatenate((context, h), axis=-1))
+        vectors = np.tanh(joined, out=joined)
+        return vectors, weights, (read, attended, vectors, kept)
+
+    def backward(
+        self, dvectors: np.ndarray, saved: Any
+    ) -> tuple[np.ndarray | None, Any, dict[str, np.ndarray]]:
+        """Return the gradients of the memory, the initial state and the parameters.
+
+        `dvectors` has to be 0 past the lengths.
+        """
+        if self.input_feeding:
+            return feeding_backward(self, dvectors, saved)
+        if self.attention is None:
+            dstate, grads = self.reader.backward(dvectors, *saved)
+            return None, dstate, grads
+        read, attended, vectors, kept = saved
+        djoined, combine_grads = self.combine.backward(
+            dvectors * (1 - vectors * vectors), kept
+        )
+        M = self.attention.memory_size
+        dh, dmemory, attention_grads = self.attention.backward(
+            djoined[..., :M], attended
+        )
+        dh += djoined[..., M:]
+        dstate, grads = self.reader.backward(dh, read)
+        grads |= prefixed("attention", attention_grads)
+        grads |= prefixed("combine", combine_grads)
+        return dmemory, dstate, grads
+
+    # ---------------------------------------------------------------- step by step
+
+    def start(
+        self,
+        state: Any,
+        memory: np.ndarray | None = None,
+        memory_lengths: np.ndarray | None = None,
+    ) -> DecodingState:
+        """Return the state before the first token, with one row for each sequence."""
+        first = state[0] if isinstance(state, tuple) else state
+        feed = keys = None
+        if self.attention is not None:
+            keys = self.attention.keys(memory, memory_lengths)
+        if self.input_feeding:
+            feed = np.zeros((first.shape[1], self.output_size), first.dtype)
+        return DecodingState(state, keys, feed)
+
+    def step(
+        self, tokens: np.ndarray, before: DecodingState
+    ) -> tuple[np.ndarray, DecodingState]:
+        """Return a_t (N, A) for one more token of each row, and the state after it."""
+        if self.input_feeding:
+            x = np.concatenate((self.reader.embedding(tokens), before.feed), axis=-1)
+            y, state = self.reader.rnn(x[np.newaxis], before.state)
+        else:
+            y, state = self.reader(tokens[np.newaxis], before.state)
+        vectors = h = y[0]
+        if self.attention is not None:
+            # Rows of one sequence look up the same memory, as steps of it would.
+            sequences = len(before.keys.rows)
+            queries = h.reshape(sequences, -1, h.shape[-1]).swapaxes(0, 1)
+            context, _ = self.attention(queries, before.keys)
+            context = context.swapaxes(0, 1).reshape(len(h), -1)
+            vectors = self.combined(context, h)
+        feed = vectors if self.input_feeding else None
+        return vectors, DecodingState(state, before.keys, feed)
+
+    def combined(self, context: np.ndarray, h: np.ndarray) -> np.ndarray:
+        """Return a_t of inference."""
+        joined = self.combine(np.concatenate((context, h), axis=-1))
+        return np.tanh(joined, out=joined)

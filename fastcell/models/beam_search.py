@@ -1,0 +1,227 @@
+"""Beam search over what a decoder may say, for a batch of sequences at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Step = Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]
+
+
+@dataclass
+class Hypothesis:
+    """An answer and its score.
+
+    Attributes
+    ----------
+    tokens : list of int
+        Without the marks of beginning and end.
+    score : float
+        Log-probability over the length penalty.
+    """
+
+    tokens: list[int]
+    score: float
+
+
+def length_penalty_of(length: int | np.ndarray, power: float) -> Any:
+    """Return ((5 + length) / 6)^power: Wu et al. 2016, arXiv:1609.08144, equation 14.
+
+    Examples
+    --------
+    >>> length_penalty_of(1, 0.6), length_penalty_of(7, 1.0)
+    (1.0, 2.0)
+    """
+    return ((5 + length) / 6) ** power
+
+
+def beam_search(
+    step: Step,
+    start: Any,
+    count: int,
+    *,
+    bos: int,
+    eos: int,
+    beam_size: int,
+    max_length: int,
+    length_penalty: float = 0.0,
+) -> list[list[Hypothesis]]:
+    r"""Keep the most likely beginnings of each sequence, and extend them.
+
+    Of all extensions of a sequence's beginnings by a token the `beam_size` most likely
+    stay. One that ends is kept apart, and the beam is smaller by one from then on
+    (Sutskever et al. 2014, arXiv:1409.3215); so a beam of 1 takes the most likely token
+    of each step. Answers are ranked by :math:`\log P(y) / lp(|y|)`, with the penalty of
+    `length_penalty_of` and |y| the tokens with the end. A sequence is done when no
+    beginning that is left can overtake its best answer, whose log-probability can only
+    fall and whose penalty is at most that of `max_length`.
+
+    Parameters
+    ----------
+    step : callable
+        ``step(tokens (N,), state) -> scores (N, V), state``: the scores of the next
+        token of N rows.
+    start
+        The state of `count` rows, one for each sequence, before `bos`. It has
+        ``select(rows, sequences)``, as `DecodingState`.
+    count : int
+        Number of sequences.
+    bos, eos : int
+        Tokens of the beginning and the end.
+    beam_size : int
+        K, at least 1.
+    max_length : int
+        Most tokens of an answer, the end counted; an answer that has not ended by then
+        counts as it is.
+    length_penalty : float, default 0.0
+        The power, at least 0: 0 prefers short answers, 1 is about the mean
+        log-probability.
+
+    Returns
+    -------
+    list of list of Hypothesis
+        For each sequence up to `beam_size`, the best first.
+
+    Raises
+    ------
+    ValueError
+        If a score is NaN or infinity.
+    """
+    search = _Search(count, beam_size, max_length, length_penalty, eos)
+    state, tokens = start, np.full(count, bos)
+    for t in range(max_length):
+        scores, state = step(tokens, state)
+        chosen = search.advance(t, scores)
+        if chosen is None:
+            break
+        rows, sequences, tokens = chosen
+        state = state.select(rows, sequences)
+    return search.answers()
+
+
+class _Search:
+    """The beginnings of all sequences that are not done.
+
+    Each has the same number of rows. A row whose total is minus infinity stands for no
+    beginning.
+    """
+
+    def __init__(
+        self, count: int, beam: int, max_length: int, power: float, eos: int
+    ) -> None:
+        self._beam, self._max_length, self._power, self._eos = (
+            beam,
+            max_length,
+            power,
+            eos,
+        )
+        self._found: list[list[Hypothesis]] = [[] for _ in range(count)]
+        self._open = np.arange(count)  # sequences that are not done
+        self._totals = np.zeros((count, 1))  # log-probabilities of their beginnings
+        self._words = np.zeros((count, 1, 0), np.int64)
+
+    def answers(self) -> list[list[Hypothesis]]:
+        return [
+            sorted(found, key=lambda h: -h.score)[: self._beam] for found in self._found
+        ]
+
+    def advance(self, t: int, scores: np.ndarray) -> Any:
+        """Extend by the scores of the next token.
+
+        Returns the rows that the new beginnings come from, which sequences are left
+        (None: all), and the tokens; or None if all are done.
+        """
+        n, before = self._totals.shape
+        totals, parents, tokens = self._best(scores.reshape(n, before, -1))
+        # Each answer takes the place of one beginning.
+        places = self._beam - np.array([len(self._found[i]) for i in self._open])
+        totals[np.arange(totals.shape[1]) >= places[:, np.newaxis]] = -np.inf
+        words = np.concatenate(
+            (
+                np.take_along_axis(self._words, parents[..., np.newaxis], axis=1),
+                tokens[..., np.newaxis],
+            ),
+            axis=-1,
+        )
+        ended = (totals > -np.inf) & (tokens == self._eos)
+        last = t + 1 == self._max_length
+        complete = (totals > -np.inf) if last else ended
+        penalty = length_penalty_of(t + 1, self._power)
+        for i, k in np.argwhere(complete):
+            said = words[i, k, :-1] if ended[i, k] else words[i, k]
+            self._found[self._open[i]].append(
+                Hypothesis(said.tolist(), float(totals[i, k] / penalty))
+            )
+        totals[complete] = -np.inf
+        return None if last else self._continue(totals, parents, tokens, words)
+
+    def _best(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return total, parent and token of the best extensions, the best first.
+
+        The best of a sequence are among the best of each row, so most of the work is
+        done on one row at a time, in the dtype of the scores.
+        """
+        n, before, V = scores.shape
+        k = min(self._beam, V)
+        largest = scores.max(axis=-1, keepdims=True)
+        if not np.isfinite(largest).all():
+            raise ValueError(
+                "the largest of the scores must be finite in each row; got "
+                f"{largest[~np.isfinite(largest)][0]}: are the model's weights finite?"
+            )
+        if k == 1:
+            top = scores.argmax(axis=-1)[..., np.newaxis]
+        elif k == V:
+            top = np.broadcast_to(np.arange(V), scores.shape)
+        else:
+            top = np.argpartition(scores, V - k, axis=-1)[..., V - k :]
+        norm = np.exp(scores - largest).sum(axis=-1, keepdims=True, dtype=np.float64)
+        chosen = np.take_along_axis(scores, top, axis=-1).astype(np.float64)
+        chosen += self._totals[..., np.newaxis] - largest - np.log(norm)
+        flat = chosen.reshape(n, before * k)
+        order = np.argsort(-flat, axis=-1, kind="stable")[:, : self._beam]
+        return (
+            np.take_along_axis(flat, order, axis=-1),
+            order // k,
+            np.take_along_axis(top.reshape(n, before * k), order, axis=-1),
+        )
+
+    def _continue(
+        self,
+        totals: np.ndarray,
+        parents: np.ndarray,
+        tokens: np.ndarray,
+        words: np.ndarray,
+    ) -> Any:
+        """Leave out the sequences that are done, and the places that all leave free."""
+        order = np.argsort(-totals, axis=-1, kind="stable")
+        width = int((totals > -np.inf).sum(axis=-1).max(initial=0))
+        order = order[:, :width]
+        totals = np.take_along_axis(totals, order, axis=-1)
+        left = np.flatnonzero([self._may_win(*pair) for pair in self._pairs(totals)])
+        if width == 0 or len(left) == 0:
+            return None
+        order, before = order[left], self._totals.shape[1]
+        parents = np.take_along_axis(parents[left], order, axis=-1)
+        self._totals = totals[left]
+        self._words = np.take_along_axis(words[left], order[..., np.newaxis], axis=1)
+        self._open = self._open[left]
+        rows = left[:, np.newaxis] * before + parents
+        tokens = np.take_along_axis(tokens[left], order, axis=-1)
+        sequences = None if len(left) == len(totals) else left  # None: all, as they are
+        return rows.reshape(-1), sequences, tokens.reshape(-1)
+
+    def _pairs(self, totals: np.ndarray) -> Any:
+        best = totals.max(axis=-1, initial=-np.inf)
+        return zip(best, self._open, strict=True)
+
+    def _may_win(self, best: float, sequence: int) -> bool:
+        """Could a beginning of this total still lead to the best answer?"""
+        if best == -np.inf:
+            return False
+        found = self._found[sequence]
+        bound = best / length_penalty_of(self._max_length, self._power)
+        return not found or bound > max(h.score for h in found)
