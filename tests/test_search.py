@@ -276,11 +276,10 @@ MODELS = [
 by_model = pytest.mark.parametrize("options", MODELS, ids=["none", "add", "gen", "dot"])
 
 
-def model_of(options, vocab_size=5, sharpness=6.0):
-    """A small model whose scores differ enough that answers do."""
+def model_of(options, vocab_size=5):
+    """A small model with large weights, whose answers differ."""
     model = Seq2Seq(6, vocab_size, 4, 7, dtype=np.float64, seed=5, **options)
-    for name in ("output.weight", "encoder.embedding.weight"):
-        model.params[name] = model.params[name] * sharpness
+    model.load_state_dict({n: 3 * w for n, w in model.state_dict().items()})
     return model
 
 
