@@ -104,6 +104,7 @@ def test_a_beam_that_holds_everything_finds_the_best_of_all(power):
         beam_size=5**4,
         max_length=4,
         length_penalty=power,
+        patient=True,
         **MARKS,
     )
     for sequence, hypotheses in enumerate(found):
@@ -123,6 +124,7 @@ def test_a_batch_of_beams_is_the_plain_search_of_each(beam, power):
         beam_size=beam,
         max_length=9,
         length_penalty=power,
+        patient=True,
         **MARKS,
     )
     assert any(len(h[0].tokens) < 3 for h in found)
@@ -134,6 +136,37 @@ def test_a_batch_of_beams_is_the_plain_search_of_each(beam, power):
         ranked = [h.score for h in hypotheses]
         assert ranked == sorted(ranked, reverse=True)
         assert 1 <= len(hypotheses) <= beam
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_impatience_ends_a_search_at_an_answer_that_is_ahead(power):
+    step, start, _ = table_of(60, 7, seed=6)
+    steps = {}
+
+    def search(patient):
+        def counted(tokens, state):
+            steps[patient] = steps.get(patient, 0) + len(tokens)
+            return step(tokens, state)
+
+        return beam_search(
+            counted,
+            start,
+            60,
+            beam_size=4,
+            max_length=30,
+            length_penalty=power,
+            patient=patient,
+            **MARKS,
+        )
+
+    for soon, late in zip(search(False), search(True), strict=True):
+        assert soon[0].score <= late[0].score
+        if power == 0:
+            assert soon == late
+    if power > 0:
+        assert steps[False] < steps[True]
+    else:
+        assert steps[False] == steps[True]
 
 
 def test_a_wider_beam_is_not_worse_on_the_whole():

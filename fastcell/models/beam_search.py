@@ -48,6 +48,7 @@ def beam_search(
     beam_size: int,
     max_length: int,
     length_penalty: float = 0.0,
+    patient: bool = False,
 ) -> list[list[Hypothesis]]:
     r"""Keep the most likely beginnings of each sequence, and extend them.
 
@@ -55,9 +56,10 @@ def beam_search(
     stay. One that ends is kept apart, and the beam is smaller by one from then on
     (Sutskever et al. 2014, arXiv:1409.3215); so a beam of 1 takes the most likely token
     of each step. Answers are ranked by :math:`\log P(y) / lp(|y|)`, with the penalty of
-    `length_penalty_of` and |y| the tokens with the end. A sequence is done when no
-    beginning that is left can overtake its best answer, whose log-probability can only
-    fall and whose penalty is at most that of `max_length`.
+    `length_penalty_of` and |y| the tokens with the end. A sequence is done when its
+    best answer is ahead of the beginnings that are left, each over the penalty of its
+    length so far; or, if `patient`, when none of them can overtake it any more: its
+    log-probability can only fall, and its penalty is at most that of `max_length`.
 
     Parameters
     ----------
@@ -79,6 +81,9 @@ def beam_search(
     length_penalty : float, default 0.0
         The power, at least 0: 0 prefers short answers, 1 is about the mean
         log-probability.
+    patient : bool, default False
+        Whether to go on while a longer answer could still be the best. Without a
+        penalty it makes no difference.
 
     Returns
     -------
@@ -90,7 +95,7 @@ def beam_search(
     ValueError
         If a score is NaN or infinity.
     """
-    search = _Search(count, beam_size, max_length, length_penalty, eos)
+    search = _Search(count, beam_size, max_length, length_penalty, eos, patient)
     state, tokens = start, np.full(count, bos)
     for t in range(max_length):
         scores, state = step(tokens, state)
@@ -110,8 +115,15 @@ class _Search:
     """
 
     def __init__(
-        self, count: int, beam: int, max_length: int, power: float, eos: int
+        self,
+        count: int,
+        beam: int,
+        max_length: int,
+        power: float,
+        eos: int,
+        patient: bool,
     ) -> None:
+        self._patient = patient
         self._beam, self._max_length, self._power, self._eos = (
             beam,
             max_length,
@@ -156,7 +168,7 @@ class _Search:
                 Hypothesis(said.tolist(), float(totals[i, k] / penalty))
             )
         totals[complete] = -np.inf
-        return None if last else self._continue(totals, parents, tokens, words)
+        return None if last else self._continue(t + 1, totals, parents, tokens, words)
 
     def _best(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return total, parent and token of the best extensions, the best first.
@@ -191,6 +203,7 @@ class _Search:
 
     def _continue(
         self,
+        length: int,
         totals: np.ndarray,
         parents: np.ndarray,
         tokens: np.ndarray,
@@ -201,7 +214,12 @@ class _Search:
         width = int((totals > -np.inf).sum(axis=-1).max(initial=0))
         order = order[:, :width]
         totals = np.take_along_axis(totals, order, axis=-1)
-        left = np.flatnonzero([self._may_win(*pair) for pair in self._pairs(totals)])
+        longest = self._max_length if self._patient else length
+        bounds = totals.max(axis=-1, initial=-np.inf)
+        bounds /= length_penalty_of(longest, self._power)
+        left = np.flatnonzero(
+            [self._may_win(*pair) for pair in zip(bounds, self._open, strict=True)]
+        )
         if width == 0 or len(left) == 0:
             return None
         order, before = order[left], self._totals.shape[1]
@@ -214,14 +232,7 @@ class _Search:
         sequences = None if len(left) == len(totals) else left  # None: all, as they are
         return rows.reshape(-1), sequences, tokens.reshape(-1)
 
-    def _pairs(self, totals: np.ndarray) -> Any:
-        best = totals.max(axis=-1, initial=-np.inf)
-        return zip(best, self._open, strict=True)
-
-    def _may_win(self, best: float, sequence: int) -> bool:
-        """Could a beginning of this total still lead to the best answer?"""
-        if best == -np.inf:
-            return False
+    def _may_win(self, bound: float, sequence: int) -> bool:
+        """Could beginnings with this bound of their scores lead to the best answer?"""
         found = self._found[sequence]
-        bound = best / length_penalty_of(self._max_length, self._power)
-        return not found or bound > max(h.score for h in found)
+        return bound > max((h.score for h in found), default=-np.inf)
