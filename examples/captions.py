@@ -117,6 +117,9 @@ def main() -> None:
     trainer = Trainer(model, Adam(model.params, lr=args.lr), 5.0, callbacks=[best])
     trainer.fit(captions(0), captions(1, shuffle=False), epochs=args.epochs)
     model.load_state_dict(best.weights)
+    fastcell.save(model, args.save)
+    args.save.with_suffix(".words.json").write_text(words.to_json())
+    print(f"saved: {args.save}, and the vocabulary beside it")
 
     test = np.flatnonzero(split == 2)
     found = model.predict(features[test], args.beam, 30, length_penalty=0.7)
@@ -126,9 +129,6 @@ def main() -> None:
         print(f"\n> {answer}\n= {reference[0]}")
     scores = " / ".join(f"{score:.1f}" for score in bleu(answers, references))
     print(f"\nBLEU-1..4: {scores} of {len(test)} test pictures")
-    fastcell.save(model, args.save)
-    args.save.with_suffix(".words.json").write_text(words.to_json())
-    print(f"saved: {args.save}, and the vocabulary beside it")
 
 
 if __name__ == "__main__":

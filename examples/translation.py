@@ -137,6 +137,10 @@ def main() -> None:
     schedule = cosine(max(1, args.epochs * len(train_data)), 0.05)
     trainer = Trainer(model, Adam(model.params, lr=args.lr), 1.0, schedule)
     trainer.fit(train_data, pairs(valid, shuffle=False), epochs=args.epochs)
+    fastcell.save(model, args.save)
+    for language, vocabulary in zip(languages, vocabularies, strict=True):
+        args.save.with_suffix(f".{language}.json").write_text(vocabulary.to_json())
+    print(f"saved: {args.save}, and the vocabularies beside it")
 
     started = time.perf_counter()
     answers = translate(model, pairs(test, shuffle=False), test[0], vocabularies[1])
@@ -146,10 +150,6 @@ def main() -> None:
         print(f"\n  {' '.join(test[0][i])}\n> {answers[i]}\n= {references[i]}")
     print(f"\nBLEU: {bleu(answers, references):.2f} of {len(answers)} test sentences")
     print(f"{len(answers) / seconds:.0f} sentences a second, with a beam of 5")
-    fastcell.save(model, args.save)
-    for language, vocabulary in zip(languages, vocabularies, strict=True):
-        args.save.with_suffix(f".{language}.json").write_text(vocabulary.to_json())
-    print(f"saved: {args.save}, and the vocabularies beside it")
 
 
 if __name__ == "__main__":
