@@ -49,7 +49,6 @@ MODEL_CLASSES = {
     "SequenceClassifier": "fastcell.models:SequenceClassifier",
     "SequenceRegressor": "fastcell.models:SequenceRegressor",
     "SequenceTagger": "fastcell.models:SequenceTagger",
-    "LanguageModel": "fastcell.models:LanguageModel",
     "SpeechRecognizer": "fastcell.models:SpeechRecognizer",
     "Attention": "fastcell:Attention",
     "LayerNorm": "fastcell:LayerNorm",

@@ -1,14 +1,4 @@
-"""Data of models: ragged sequences in batches, text in streams, and vocabularies."""
-
-from fastcell.data.byte_pairs import BytePairVocabulary
-from fastcell.data.csv_files import (
-    CsvSequences,
-    iter_csv_sequences,
-    read_csv_sequences,
-)
-from fastcell.data.pairs import SequencePairs
-from fastcell.data.sequences import Sequences
-"""Data for the models: text and its streams, sound and its frames."""
+"""Data for the models: ragged sequences, text, tables and sound, in batches."""
 
 from fastcell.data.audio import (
     frames,
@@ -18,10 +8,23 @@ from fastcell.data.audio import (
     normalize,
     stack_frames,
 )
+from fastcell.data.byte_pairs import BytePairVocabulary
+from fastcell.data.csv_files import (
+    CsvSequences,
+    iter_csv_sequences,
+    read_csv_sequences,
+)
+from fastcell.data.pairs import SequencePairs
+from fastcell.data.sequences import Sequences
 from fastcell.data.streams import TextStreams
-from fastcell.data.text import demo_text, read_text, split_text
+from fastcell.data.text import (
+    demo_text,
+    read_text,
+    split_text,
+)
 from fastcell.data.utterances import Utterances
 from fastcell.data.vocabulary import CharVocabulary
+from fastcell.data.wav import read_wav
 from fastcell.data.words import WordVocabulary
 
 __all__ = [
@@ -31,24 +34,16 @@ __all__ = [
     "SequencePairs",
     "Sequences",
     "TextStreams",
+    "Utterances",
     "WordVocabulary",
     "demo_text",
-    "iter_csv_sequences",
-    "read_csv_sequences",
-    "read_text",
-    "split_text",
-from fastcell.data.wav import read_wav
-
-__all__ = [
-    "CharVocabulary",
-    "TextStreams",
-    "Utterances",
-    "demo_text",
     "frames",
+    "iter_csv_sequences",
     "log_mel",
     "mel_filters",
     "mfcc",
     "normalize",
+    "read_csv_sequences",
     "read_text",
     "read_wav",
     "split_text",

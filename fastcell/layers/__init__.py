@@ -9,12 +9,13 @@ from fastcell.layers.linear import Linear
 from fastcell.layers.pooling import Pooling
 from fastcell.layers.sequential import Sequential
 
-__all__ = ["Activation", "Dropout", "Embedding", "Linear", "Pooling", "Sequential"]
 __all__ = [
+    "Activation",
     "Attention",
     "Dropout",
     "Embedding",
     "LayerNorm",
     "Linear",
+    "Pooling",
     "Sequential",
 ]
