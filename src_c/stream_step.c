@@ -14,6 +14,7 @@ typedef struct step_job {
     const char *x;
     char *y;
     fc_barrier *barrier; /* of a team */
+    size_t y_row;        /* set by its part 0 */
 } step_job;
 
 enum { MOST_TEAM_ROWS = 4 };
@@ -32,8 +33,14 @@ static void point(void **to, const char *data, size_t bytes, const fc_selection 
         to[i] = (void *)(data + (size_t)(some ? fc_selected(some, i) : i) * bytes);
 }
 
-static fc_units units_of(const fc_shape *shape, ptrdiff_t padded, const fc_team *team) {
-    return fc_share_units(shape, FC_PACK_FORWARD, padded, team->part, team->parts);
+/* The member's share of some panels, `gates` vectors for each V of its units. */
+static fc_panels share_panels(const fc_shape *shape, const fc_panels *panels, int gates,
+                              ptrdiff_t padded, const fc_team *team, fc_units *units) {
+    *units = (fc_units){0, padded};
+    if (team->parts == 1)
+        return *panels;
+    *units = fc_share_units(shape, FC_PACK_FORWARD, padded, team->part, team->parts);
+    return fc_panels_of(shape, panels, gates, *units);
 }
 
 static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *packed,
@@ -55,8 +62,9 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
             h_prev[i] = h[i]; /* what the layer below has just written */
     }
     point(input, layer->input_parts, fc_bytes(shape, columns), some, first, last);
-    fc_units units = units_of(shape, shape->padded, team);
-    fc_panels panels = fc_panels_of(shape, &packed->x, cell->gates, units);
+    fc_units units;
+    fc_panels panels =
+        share_panels(shape, &packed->x, cell->gates, shape->padded, team, &units);
     fc_product product = {.a = (const void *const *)h_prev + first,
                           .out = input + first,
                           .rows = last - first,
@@ -99,9 +107,9 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
             .a = (const void *const *)(phase->from_middle ? middle : h_prev) + first,
             .t = &tile,
         };
-        units =
-            units_of(shape, phase->projects ? shape->out_padded : shape->padded, team);
-        panels = fc_panels_of(shape, &packed->phase[i], phase->gates, units);
+        panels = share_panels(shape, &packed->phase[i], phase->gates,
+                              phase->projects ? shape->out_padded : shape->padded, team,
+                              &units);
         tile.unit = units.first;
         if (i > 0)
             fc_barrier_wait(team->barrier, team->part, team->parts);
@@ -109,26 +117,25 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
     }
 }
 
-static void step_layers(step_job *job, ptrdiff_t first, ptrdiff_t last,
-                        row_pointers pointers, fc_team team) {
+/* Returns the bytes of a row of y. */
+static size_t step_layers(step_job *job, ptrdiff_t first, ptrdiff_t last,
+                          row_pointers pointers, fc_team team) {
     fc_arena packed_arena = fc_arena_at((void *)job->packed);
     fc_stream_memory s = job->s;
+    fc_shape shape;
     for (int l = 0; l < job->stack->layers; l++) {
         fc_packed packed;
-        fc_shape shape;
         fc_shape_of(job->stack, l, &shape);
         fc_packed_layout(&shape, FC_PACK_FORWARD, &packed, &packed_arena);
         fc_stream_layer layer = fc_next_stream_layer(&s, &shape, job->rows);
         step_layer(job, &shape, &packed, &layer, l ? NULL : job->x, first, last,
                    pointers, &team);
     }
+    return fc_bytes(&shape, shape.out);
 }
 
 /* y, and the side that was written becomes the state. */
-static void end_step(step_job *job, ptrdiff_t first, ptrdiff_t last) {
-    fc_shape shape;
-    fc_shape_of(job->stack, job->stack->layers - 1, &shape);
-    size_t y_row = fc_bytes(&shape, shape.out);
+static void end_step(step_job *job, ptrdiff_t first, ptrdiff_t last, size_t y_row) {
     void **h = job->s.pointers + 2 * job->rows;
     for (ptrdiff_t i = first; i < last; i++) {
         memcpy(job->y + (size_t)i * y_row, h[i], y_row);
@@ -141,8 +148,8 @@ static void run_rows(void *context, int part, int parts) {
     ptrdiff_t first = job->some.count * part / parts,
               last = job->some.count * (part + 1) / parts;
     row_pointers shared = {job->s.pointers, job->rows};
-    step_layers(job, first, last, shared, (fc_team){.parts = 1});
-    end_step(job, first, last);
+    size_t y_row = step_layers(job, first, last, shared, (fc_team){.parts = 1});
+    end_step(job, first, last, y_row);
 }
 
 /* All rows; the caller ends the step when all members have come back. */
@@ -152,8 +159,10 @@ static void run_units(void *context, int part, int parts) {
     row_pointers pointers = {own, MOST_TEAM_ROWS};
     if (part == 0)
         pointers = (row_pointers){job->s.pointers, job->rows};
-    step_layers(job, 0, job->some.count, pointers,
-                (fc_team){part, parts, job->barrier});
+    size_t y_row = step_layers(job, 0, job->some.count, pointers,
+                               (fc_team){part, parts, job->barrier});
+    if (part == 0)
+        job->y_row = y_row;
 }
 
 fc_status fc_stream_step(const fc_stack *stack, const void *packed, ptrdiff_t rows,
@@ -218,7 +227,7 @@ fc_status fc_stream_step_some(const fc_stack *stack, const void *packed, ptrdiff
     step_sharing sharing = share_step(stack, count, threads);
     if (sharing.by_units) {
         fc_run_team(run_units, &job, sharing.parts);
-        end_step(&job, 0, count);
+        end_step(&job, 0, count, job.y_row);
         fc_call_ended();
     } else {
         fc_run_parts(run_rows, &job, sharing.parts);
