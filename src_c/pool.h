@@ -26,7 +26,7 @@ void fc_run_team(fc_part_fn *fn, void *context, int parts);
 
 /* Work shorter than a time slice, and work with barriers, which is a row of such, does
  * not pay to share while other processes have the cores: as many parts as given, or 1.
- */
+ * The answer changes from call to call: it is for running, never for sizes. */
 int fc_parts_of_brief_work(int parts);
 
 /* Does this call follow the last one so closely that the workers are still awake, and
