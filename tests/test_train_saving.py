@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -32,12 +33,20 @@ def usual_handler():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.fixture
 def full_disk():
     """Let no file grow beyond 1000 bytes from now on, as on a disk that is full."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+
+
+@contextlib.contextmanager
+def room_again():
+    """Take `full_disk` back at the end: pytest's own output may be a file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class At:
@@ -75,7 +84,7 @@ def files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_full_disk_leaves_the_last_good_files(tmp_path, full_disk):
+def test_full_disk_leaves_the_last_good_files(tmp_path):
     folder, good = tmp_path / "run", {}
     folder.mkdir()
 
@@ -83,7 +92,7 @@ def test_full_disk_leaves_the_last_good_files(tmp_path, full_disk):
         good.update(files(folder))
         full_disk()
 
-    with pytest.raises(OSError, match=r"best\.safetensors"):
+    with room_again(), pytest.raises(OSError, match=r"best\.safetensors"):
         run(folder, At(15, fill))  # noticed after step 20, at the record
     assert set(good) == {"run.checkpoint", "best.safetensors"}
     assert files(folder) == good
@@ -91,15 +100,14 @@ def test_full_disk_leaves_the_last_good_files(tmp_path, full_disk):
 
 
 @pytest.mark.parametrize("step", [13, 20])
-def test_run_goes_on_when_there_is_room_again(tmp_path, full_disk, step):
+def test_run_goes_on_when_there_is_room_again(tmp_path, step):
     folder = tmp_path / "run"
     folder.mkdir()
     trainer = trainer_of()
     trainer.fit(sequences(), sequences(seed=1), epochs=EPOCHS)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with pytest.raises(OSError, match=r"run\.checkpoint|best\.safetensors"):
+    error = pytest.raises(OSError, match=r"run\.checkpoint|best\.safetensors")
+    with room_again(), error:
         run(folder, At(step - 1, full_disk), checkpoint_steps=1)
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert read_checkpoint(folder / "run.checkpoint")["position"]["step"] == step - 1
     resumed = run(folder, resume=True)
     assert_same_bits(trainer, resumed)
