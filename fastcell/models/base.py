@@ -106,3 +106,23 @@ class Model(Module, ABC):
         {'bpc': 1.0}
         """
         return {}
+
+
+class ScoredModel(Model):
+    """A model whose `assess` gives scores of the task, and so the loss as well.
+
+    Its batches do not continue one another.
+    """
+
+    @abstractmethod
+    def assess(
+        self, batch: Any, state: Any = None
+    ) -> tuple[float, Any, dict[str, tuple[float, int]]]:
+        """Return the loss as inference gives it, None, and the task's own scores."""
+
+    def evaluate(self, batch: Any, state: Any = None) -> tuple[float, Any]:
+        """Return the loss of a batch as inference gives it, and None for the state.
+
+        Parameters and errors are those of `loss`.
+        """
+        return self.assess(batch, state)[:2]

@@ -10,12 +10,13 @@ from fastcell._arrays import as_array
 from fastcell._numbers import integer, real
 from fastcell.layers import Linear
 from fastcell.models.attentive_decoder import AttentiveDecoder
-from fastcell.models.base import Model
+from fastcell.models.base import ScoredModel
 from fastcell.models.decoding_state import DecodingState
 from fastcell.models.parts import (
     IGNORED,
     SavedOnce,
     cell_named,
+    check_batch,
     check_seed,
     part_seeds,
     prefixed,
@@ -27,7 +28,7 @@ from fastcell.models.token_output import TokenOutput
 from fastcell.module import Module, check_dtype
 
 
-class Captioner(Model):
+class Captioner(ScoredModel):
     r"""Describe an image, given as a vector: one to many.
 
     The vector :math:`v` sets the first state of a recurrent layer, which then says
@@ -213,10 +214,6 @@ class Captioner(Model):
             **prefixed("output", output_grads),
         }
 
-    def evaluate(self, batch: Any, state: Any = None) -> tuple[float, None]:
-        """Return the loss of a batch as inference gives it, and None."""
-        return self.assess(batch, state)[:2]
-
     def assess(
         self, batch: Any, state: Any = None
     ) -> tuple[float, None, dict[str, tuple[float, int]]]:
@@ -293,16 +290,11 @@ class Captioner(Model):
         return self._output(vectors), after
 
     def _checked(self, batch: Any) -> tuple[Any, ...]:
-        if not isinstance(batch, (tuple, list)) or len(batch) != 3:
-            raise TypeError(
-                "batch must be (captions, lengths, images); "
-                f"got {type(batch).__name__}"
-                + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")
-            )
-        images = self._features(batch[2])
+        captions, lengths, images = check_batch(batch, "(captions, lengths, images)")
+        images = self._features(images)
         marks = self.vocab_size, self.bos, self.eos
         return images, *teacher_forced(
-            batch[0], batch[1], len(images), *marks, name="captions"
+            captions, lengths, len(images), *marks, name="captions"
         )
 
     def _features(self, images: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ from fastcell._numbers import flag, integer, real
 from fastcell.layers import Dropout, Embedding, Sequential
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.pooling import existing_steps
-from fastcell.models.parts import cell_named, check_seed, part_seeds
+from fastcell.models.parts import by_part, cell_named, check_seed, part_seeds
 from fastcell.module import Module, check_dtype
 
 
@@ -178,12 +178,7 @@ class Encoder(Module):
     def backward(self, dh: Any, saved: Any, dstate: Any = None) -> tuple:
         """Return dx (None for ids), the gradient of the state, and the parameters'."""
         dx, dstate, grads = self.network.backward(dh, saved, dstate)
-        names = list(self._parts)
-        named = {}
-        for key, grad in grads.items():
-            place, _, name = key.partition(".")
-            named[f"{names[int(place)]}.{name}"] = grad
-        return dx, dstate, named
+        return dx, dstate, by_part(self._parts, grads)
 
     def session(self, batch_size: int = 1) -> Any:
         """Return a session that takes one step at a time.

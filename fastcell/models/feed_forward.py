@@ -10,15 +10,15 @@ import numpy as np
 from fastcell._arrays import real_array
 from fastcell._numbers import integer, real
 from fastcell.layers import Activation, Dropout, Linear, Sequential
-from fastcell.models.base import Model
-from fastcell.models.parts import SavedOnce, check_seed, part_seeds
+from fastcell.models.base import ScoredModel
+from fastcell.models.parts import SavedOnce, by_part, check_seed, part_seeds
 from fastcell.models.tasks import Classification, Regression
 from fastcell.module import Module, check_dtype
 
 TASKS = ("classification", "regression")
 
 
-class FeedForward(Model):
+class FeedForward(ScoredModel):
     r"""Tell the class, or the values, of a vector.
 
     The picture of one input and one output, a multilayer perceptron: with
@@ -214,16 +214,7 @@ class FeedForward(Model):
         """
         dy, network = saved.take()
         _, grads = self.network.backward(dy, network)
-        names = list(self._parts)
-        named = {}
-        for key, grad in grads.items():
-            place, _, name = key.partition(".")
-            named[f"{names[int(place)]}.{name}"] = grad
-        return named
-
-    def evaluate(self, batch: Any, state: Any = None) -> tuple[float, None]:
-        """Return the loss of a batch without dropout, and None for the state."""
-        return self.assess(batch)[:2]
+        return by_part(self._parts, grads)
 
     def assess(
         self, batch: Any, state: Any = None

@@ -16,6 +16,7 @@ from fastcell.models.base import Model
 from fastcell.models.parts import (
     IGNORED,
     SavedOnce,
+    by_part,
     cell_named,
     check_seed,
     part_seeds,
@@ -170,7 +171,6 @@ class LanguageModel(Model):
             }
         self.network = Sequential(list(named.values()))
         self._children = named
-        self._name_of = dict(zip(self.network.children(), named, strict=True))
 
     # ------------------------------------------------------------------ the module
 
@@ -267,10 +267,7 @@ class LanguageModel(Model):
         """
         dlogits, network = saved.take()
         _, _, grads = self.network.backward(dlogits, network)
-        named = {}
-        for key, grad in grads.items():
-            index, _, name = key.partition(".")
-            named[f"{self._name_of[index]}.{name}"] = grad
+        named = by_part(self._children, grads)
         if self.tie_weights and "decoder.weight" in named:
             named["embedding.weight"] += named.pop("decoder.weight")
         return named

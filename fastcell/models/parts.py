@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -75,3 +76,35 @@ class SavedOnce:
 def prefixed(name: str, grads: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return gradients of a part by the names that the model has for them."""
     return {f"{name}.{key}": grad for key, grad in grads.items()}
+
+
+def by_part(
+    names: Iterable[str], grads: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return gradients of a `Sequential` by the names that its layers have as parts.
+
+    Examples
+    --------
+    >>> by_part(["rnn", "decoder"], {"1.weight": 2.0})
+    {'decoder.weight': 2.0}
+    """
+    names, named = list(names), {}
+    for key, grad in grads.items():
+        place, _, name = key.partition(".")
+        named[f"{names[int(place)]}.{name}"] = grad
+    return named
+
+
+def check_batch(batch: Any, form: str) -> tuple[Any, ...]:
+    """Return a batch that is a tuple or list of as many parts as `form` names.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    count = form.count(",") + 1
+    if isinstance(batch, (tuple, list)) and len(batch) == count:
+        return tuple(batch)
+    size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+    raise TypeError(f"batch must be {form}; got {type(batch).__name__}{size}")

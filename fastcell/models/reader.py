@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcell.cells import Cell
 from fastcell.layers import Dropout, Embedding, Sequential
-from fastcell.models.parts import part_seeds
+from fastcell.models.parts import by_part, part_seeds
 from fastcell.module import Module
 
 
@@ -72,7 +72,6 @@ class Reader(Module):
             }
         self._named: dict[str, Module] = named
         self._network = Sequential(named.values())
-        self._name_of = dict(zip(self._network.children(), named, strict=True))
 
     def children(self) -> dict[str, Module]:
         """Return the layers by name."""
@@ -95,8 +94,4 @@ class Reader(Module):
     ) -> tuple[Any, dict[str, np.ndarray]]:
         """Return the gradients of the initial state and of the parameters."""
         _, dstate, grads = self._network.backward(dy, saved, dstate)
-        named = {}
-        for name, grad in grads.items():
-            layer, _, inner = name.partition(".")
-            named[f"{self._name_of[layer]}.{inner}"] = grad
-        return dstate, named
+        return dstate, by_part(self._named, grads)

@@ -9,13 +9,14 @@ import numpy as np
 from fastcell._numbers import flag, integer, real
 from fastcell.layers.attention import KINDS
 from fastcell.models.attentive_decoder import AttentiveDecoder
-from fastcell.models.base import Model
+from fastcell.models.base import ScoredModel
 from fastcell.models.bridge import Bridge
 from fastcell.models.decoding_state import DecodingState
 from fastcell.models.parts import (
     IGNORED,
     SavedOnce,
     cell_named,
+    check_batch,
     check_seed,
     part_seeds,
     prefixed,
@@ -28,7 +29,7 @@ from fastcell.models.token_output import TokenOutput
 from fastcell.module import Module, check_dtype
 
 
-class Seq2Seq(Model):
+class Seq2Seq(ScoredModel):
     r"""Read a sequence of tokens and write another: many to many, not in step.
 
     An encoder reads the source; its final states start a decoder, which writes the
@@ -288,10 +289,6 @@ class Seq2Seq(Model):
             **prefixed("output", output_grads),
         }
 
-    def evaluate(self, batch: Any, state: Any = None) -> tuple[float, None]:
-        """Return the loss of a batch as inference gives it, and None."""
-        return self.assess(batch, state)[:2]
-
     def assess(
         self, batch: Any, state: Any = None
     ) -> tuple[float, None, dict[str, tuple[float, int]]]:
@@ -429,13 +426,9 @@ class Seq2Seq(Model):
         return self._output(vectors), after
 
     def _checked(self, batch: Any) -> tuple[Any, ...]:
-        if not isinstance(batch, (tuple, list)) or len(batch) != 4:
-            raise TypeError(
-                "batch must be (source, source_lengths, target, target_lengths); "
-                f"got {type(batch).__name__}"
-                + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")
-            )
-        source, source_lengths, target, target_lengths = batch
+        source, source_lengths, target, target_lengths = check_batch(
+            batch, "(source, source_lengths, target, target_lengths)"
+        )
         source, source_lengths = padded_ids(
             "source", source, source_lengths, self.source_vocab, 1
         )

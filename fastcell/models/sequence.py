@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastcell.layers import Dropout, Linear, Pooling
-from fastcell.models.base import Model
+from fastcell.models.base import ScoredModel
 from fastcell.models.encoder import Encoder
 from fastcell.models.parts import SavedOnce, check_seed, part_seeds, prefixed
 from fastcell.models.streaming import ModelSession
@@ -15,7 +15,7 @@ from fastcell.models.tasks import Classification, Regression
 from fastcell.module import Module
 
 
-class SequenceModel(Model):
+class SequenceModel(ScoredModel):
     r"""From sequences to scores: the base of three models, which document it.
 
     .. math::
@@ -167,13 +167,6 @@ class SequenceModel(Model):
             **prefixed("pooling", readout),
             **prefixed("decoder", decoder),
         }
-
-    def evaluate(self, batch: Any, state: Any = None) -> tuple[float, None]:
-        """Return the loss of a batch without dropout, and None for the state.
-
-        Parameters and errors are those of `loss`.
-        """
-        return self.assess(batch)[:2]
 
     def assess(
         self, batch: Any, state: Any = None

@@ -14,7 +14,14 @@ from fastcell.layers import Dropout, Linear, Sequential
 from fastcell.models.base import Model
 from fastcell.models.ctc_decoding import greedy, prefix_beam_search
 from fastcell.models.edit_distance import count_errors
-from fastcell.models.parts import SavedOnce, cell_named, check_seed, part_seeds
+from fastcell.models.parts import (
+    SavedOnce,
+    by_part,
+    cell_named,
+    check_batch,
+    check_seed,
+    part_seeds,
+)
 from fastcell.module import check_dtype
 
 BLANK = 0
@@ -144,7 +151,6 @@ class SpeechRecognizer(Model):
             del named["rnn_dropout"]
         self._children = {**named, "decoder": decoder}
         self.network = Sequential(list(self._children.values()))
-        self._name_of = dict(zip(self.network.children(), self._children, strict=True))
 
     # ------------------------------------------------------------------ the module
 
@@ -212,11 +218,7 @@ class SpeechRecognizer(Model):
         """
         dlogits, network = saved.take()
         _, _, grads = self.network.backward(dlogits, network)
-        named = {}
-        for key, grad in grads.items():
-            index, _, name = key.partition(".")
-            named[f"{self._name_of[index]}.{name}"] = grad
-        return named
+        return by_part(self._children, grads)
 
     def evaluate(self, batch: Any, state: Any = None) -> tuple[float, None]:
         """Return the loss of a batch without dropout, and None for the state.
@@ -360,15 +362,11 @@ class SpeechRecognizer(Model):
         return x, lengths
 
     def _checked(self, batch: Any, state: Any) -> tuple:
-        if not isinstance(batch, (tuple, list)) or len(batch) != 4:
-            raise TypeError(
-                "batch must be (x, lengths, labels, label_lengths); "
-                f"got {type(batch).__name__}"
-                + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")
-            )
+        x, lengths, labels, label_lengths = check_batch(
+            batch, "(x, lengths, labels, label_lengths)"
+        )
         if state is not None:
             raise ValueError("state must be None: batches do not continue one another")
-        x, lengths, labels, label_lengths = batch
         x, lengths = self._checked_input(x, lengths)
         labels, label_lengths = checked_labels(
             labels, label_lengths, x.shape[1], self.num_labels + 1, BLANK
