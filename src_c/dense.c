@@ -131,7 +131,7 @@ fc_status fc_linear_forward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
         .k = fc_kernels_of(dtype), .in = in, .out = out, .rows = rows, .x = x, .y = y};
     fc_arena arena = fc_arena_at((void *)packed);
     l.panels = layout(l.k, in, out, FC_PACK_FORWARD, &arena);
-    fc_run_parts(run_forward, &l, fc_parts_of_brief_work(useful_parts(rows, threads)));
+    fc_run_brief_parts(run_forward, &l, useful_parts(rows, threads));
     return FC_OK;
 }
 
@@ -214,7 +214,7 @@ fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
     for (ptrdiff_t row = 0; row < rows; row++)
         x_rows[row] = (const char *)x + (size_t)(row * in) * l.k->real_size;
     l.scratch = (char *)x_rows;
-    fc_run_parts(run_backward, &l, fc_parts_of_brief_work(useful_parts(rows, threads)));
+    fc_run_brief_parts(run_backward, &l, useful_parts(rows, threads));
     return FC_OK;
 }
 
@@ -260,7 +260,7 @@ fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
             return FC_BAD_INDEX;
     loss_job job = {fc_kernels_of(dtype), rows,      n,     logits, targets,
                     ignore_index,         smoothing, scale, loss,   dlogits};
-    fc_run_parts(run_loss, &job, fc_parts_of_brief_work(useful_parts(rows, threads)));
+    fc_run_brief_parts(run_loss, &job, useful_parts(rows, threads));
     return FC_OK;
 }
 

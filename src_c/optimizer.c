@@ -50,10 +50,10 @@ fc_status fc_adam_all(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t count,
     }
     ptrdiff_t most = total / LEAST_OF_A_PART;
     if (total)
-        fc_run_parts(run_adam, &job,
-                     fc_parts_of_brief_work(most < 2         ? 1
-                                            : most < threads ? (int)most
-                                                             : threads));
+        fc_run_brief_parts(run_adam, &job,
+                           most < 2         ? 1
+                           : most < threads ? (int)most
+                                            : threads);
     return FC_OK;
 }
 

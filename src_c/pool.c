@@ -222,6 +222,10 @@ void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
     pthread_mutex_unlock(&pool.job);
 }
 
+void fc_run_brief_parts(fc_part_fn *fn, void *context, int parts) {
+    fc_run_parts(fn, context, fc_parts_of_brief_work(parts));
+}
+
 void fc_run_team(fc_part_fn *fn, void *context, int parts) {
     if (fc_parts_of_brief_work(parts) > 1 && !inside && sharing_pays() &&
         !pthread_mutex_trylock(&pool.job)) {

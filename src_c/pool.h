@@ -29,6 +29,9 @@ void fc_run_team(fc_part_fn *fn, void *context, int parts);
  * The answer changes from call to call: it is for running, never for sizes. */
 int fc_parts_of_brief_work(int parts);
 
+/* fc_run_parts, for such work.  fc_run_team asks by itself. */
+void fc_run_brief_parts(fc_part_fn *fn, void *context, int parts);
+
 /* Does this call follow the last one so closely that the workers are still awake, and
  * does sharing pay?  Then even small work is worth it; to wake them for it is not. */
 bool fc_calls_are_frequent(void);

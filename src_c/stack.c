@@ -201,7 +201,7 @@ fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *we
     pack_context job = {stack, kind, weights, packed};
     size_t most = bytes / PACKED_BYTES_OF_A_THREAD;
     int parts = most < 2 ? 1 : most < (size_t)threads ? (int)most : threads;
-    fc_run_parts(run_pack, &job, fc_parts_of_brief_work(parts));
+    fc_run_brief_parts(run_pack, &job, parts);
     return FC_OK;
 }
 

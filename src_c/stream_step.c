@@ -202,7 +202,7 @@ static step_sharing share_step(const fc_stack *stack, ptrdiff_t count, int threa
         most = (ptrdiff_t)useful;
     if (fc_operand_bytes(&shape, 1) || shape.cell->whole_row || most < 2)
         return (step_sharing){1, false};
-    int parts = fc_parts_of_brief_work(most < threads ? (int)most : threads);
+    int parts = most < threads ? (int)most : threads;
     /* To wake the others takes longer than such a step. */
     return by_units && !fc_calls_are_frequent() ? (step_sharing){1, true}
                                                 : (step_sharing){parts, by_units};
@@ -230,7 +230,7 @@ fc_status fc_stream_step_some(const fc_stack *stack, const void *packed, ptrdiff
         end_step(&job, 0, count, job.y_row);
         fc_call_ended();
     } else {
-        fc_run_parts(run_rows, &job, sharing.parts);
+        fc_run_brief_parts(run_rows, &job, sharing.parts);
     }
     return FC_OK;
 }
