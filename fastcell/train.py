@@ -318,24 +318,12 @@ class Trainer:
                 callback.begin(self)
 
     def _step(self, train_data: Sequence[Any], bar: Progress) -> None:
-        from fastcell.optim import clip_grad_norm, clip_grad_value, grad_norm
-
         position = self._position
         started = time.perf_counter()
         batch = _of_epoch(train_data, position.epoch)[position.window]
-        loss, saved = self.model.loss(batch, position.state)
-        self._check_finite("loss", loss)
-        state = saved.state
-        grads = self.model.backward(saved)
-        if self.clip_value is not None:
-            # Before it is clipped: what is infinite would be hidden by it.
-            self._check_finite("gradient norm", grad_norm(grads))
-            clip_grad_value(grads, self.clip_value)
-        if self.clip_norm is not None:
-            self._check_finite("gradient norm", clip_grad_norm(grads, self.clip_norm))
         if self.schedule is not None:
             self.optimizer.lr = position.base_lr * self.schedule(position.step)
-        self.optimizer.step(grads)
+        loss, state = self._update(batch, position.state)
 
         num_targets = self.model.count(batch)
         position.step += 1
@@ -351,6 +339,23 @@ class Trainer:
         position.step_seconds += seconds
         position.seconds += seconds
         bar.step(loss, self.model.metrics(loss), num_targets, seconds)
+
+    def _update(self, batch: Any, state: Any) -> tuple[float, Any]:
+        """Change the weights by one batch; return its loss and the state after it."""
+        from fastcell.optim import clip_grad_norm, clip_grad_value, grad_norm
+
+        loss, saved = self.model.loss(batch, state)
+        self._check_finite("loss", loss)
+        state = saved.state
+        grads = self.model.backward(saved)
+        if self.clip_value is not None:
+            # Before it is clipped: what is infinite would be hidden by it.
+            self._check_finite("gradient norm", grad_norm(grads))
+            clip_grad_value(grads, self.clip_value)
+        if self.clip_norm is not None:
+            self._check_finite("gradient norm", clip_grad_norm(grads, self.clip_norm))
+        self.optimizer.step(grads)
+        return loss, state
 
     def _check_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
