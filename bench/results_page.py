@@ -1,0 +1,215 @@
+"""docs/results.md of what applications.py has measured."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from application_rows import APPLICATIONS, Application
+from measure import geometric_mean
+
+_ENGINES = {"fastcell": "fastcell", "torch": "PyTorch"}
+
+_INTRODUCTION = """\
+# What the examples reach
+
+Each row is an example of [examples](../examples) on a real data set, run as it stands,
+and the same model trained by PyTorch: the same batches in the same order, from the same
+first weights, with the same optimizer, schedule and clipping; the loss of the first
+batch is compared before anything is trained. Both are scored by the same code. This
+page is written by `python bench/applications.py write`, of docs/results.json; that
+file's start says how its rows are measured.
+"""
+
+_QUALITY = """\
+## How well
+
+The mean over the seeds of the first weights, of the order of batches and of dropout,
+and in parentheses the smallest and the largest. The published figures are of other
+models, and often of more training; their papers are named in each example.
+"""
+
+_SPEED = """\
+## How fast
+
+Seconds of training a whole run, on the same number of threads; validation and decoding
+are left out. Both engines took turns of about half a second, with nothing beside
+them. The ratio is that of the medians over the turns of the seconds a step takes. About
+(~): the run was cut short, and the seconds are its mean step times the number of steps.
+"""
+
+
+def write(results: dict[str, Any], folder: Path) -> None:
+    """Write results.md into a folder, and the loss curves into its pictures/."""
+    rows = [
+        (row, results[row.name]) for row in APPLICATIONS.values() if row.name in results
+    ]
+    parts = [
+        _INTRODUCTION,
+        _QUALITY,
+        _table(
+            (
+                "application",
+                "data",
+                "model",
+                "figure",
+                "published",
+                "aim",
+                "fastcell",
+                "PyTorch",
+                "seeds",
+            ),
+            [_quality(row, kept) for row, kept in rows if "fastcell" in kept],
+        ),
+        *_misses(rows),
+        _SPEED,
+        *_speed(rows),
+        *_pictures(rows, folder / "pictures"),
+        *_printed(rows),
+    ]
+    (folder / "results.md").write_text("\n".join(parts))
+
+
+def _quality(row: Application, kept: dict[str, Any]) -> Sequence[str]:
+    own, peer = (list(kept[engine].values()) for engine in ("fastcell", "torch"))
+    return (
+        row.application,
+        row.data,
+        f"{row.model}; {_count(kept['parameters'])} parameters",
+        row.metric,
+        row.published,
+        f"{'at least' if row.more else 'at most'} {row.target:g}",
+        _spread(own, row.digits),
+        _spread(peer, row.digits),
+        str(len(own)),
+    )
+
+
+def _misses(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
+    """Return the lines on rows that do not reach their aim, or not PyTorch's figure."""
+    lines = []
+    for row, kept in rows:
+        if "fastcell" not in kept:
+            continue
+        own, peer = (list(kept[engine].values()) for engine in ("fastcell", "torch"))
+        sign = 1 if row.more else -1
+        mean = statistics.mean(own)
+        what = []
+        if sign * round(mean, row.digits) < sign * row.target:
+            what.append("misses its aim")
+        if max(sign * v for v in own) < min(sign * v for v in peer):
+            what.append("is worse than PyTorch with every seed")
+        if what:
+            note = f": {row.note}" if row.note else ""
+            lines.append(
+                f"- {row.application}, {row.data}, {', and '.join(what)}{note}"
+            )
+    return [*lines, ""] if lines else []
+
+
+def _speed(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
+    lines, ratios = [], []
+    for row, kept in rows:
+        for threads, timing in kept.get("timings", {}).items():
+            about = "" if timing["whole"] else "~"
+            wall = timing["wall_clock"]
+            ratios.append(timing["ratio"])
+            lines.append(
+                (
+                    f"{row.application}, {row.data}",
+                    row.model,
+                    threads,
+                    str(kept["steps"]),
+                    *(f"{about}{wall[engine]:.1f}" for engine in ("fastcell", "torch")),
+                    f"{timing['ratio']:.2f}",
+                )
+            )
+    if not lines:
+        return []
+    head = ("row", "model", "threads", "steps", "fastcell, s", "PyTorch, s", "times")
+    mean = geometric_mean(ratios)
+    return [
+        _table(head, lines),
+        f"The geometric mean is {mean:.2f} times, the smallest {min(ratios):.2f}.\n",
+    ]
+
+
+def _pictures(
+    rows: Sequence[tuple[Application, dict[str, Any]]], folder: Path
+) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    drawn = [(row, kept["curves"]) for row, kept in rows if "curves" in kept]
+    lines = ["## Pictures", ""]
+    if drawn:
+        draw_curves(drawn, folder / "curves.svg")
+        lines += ["Losses of training and validation, seed 0, both engines.", ""]
+        lines += ["![loss curves](pictures/curves.svg)", ""]
+    for row, _ in rows:
+        path = folder / f"{row.name}{row.picture}"
+        if row.picture and path.exists():
+            title = f"{row.application}, {row.data}"
+            lines += [f"{title}:", "", f"![{title}](pictures/{path.name})", ""]
+    return lines
+
+
+def draw_curves(
+    drawn: Sequence[tuple[Application, dict[str, Any]]], path: Path
+) -> None:
+    """Draw the losses over the steps, a panel for each row."""
+    from matplotlib.figure import Figure
+
+    columns = 4
+    lines = -(-len(drawn) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.4 * lines), layout="constrained")
+    panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for panel, (row, curves) in zip(panels, drawn, strict=False):
+        for engine, colour in (("fastcell", "#1f5f8b"), ("torch", "#d98c3f")):
+            for kind, line in (("train_loss", ":"), ("valid_loss", "-")):
+                points = [
+                    (step, loss)
+                    for step, loss in zip(
+                        curves[engine]["step"], curves[engine][kind], strict=True
+                    )
+                    if loss is not None
+                ]
+                if points:
+                    panel.plot(
+                        *zip(*points, strict=True),
+                        line,
+                        color=colour,
+                        label=f"{_ENGINES[engine]}, {kind[:5]}",
+                    )
+        panel.set_title(f"{row.application}, {row.data}", fontsize=8)
+        panel.tick_params(labelsize=7)
+    for panel in panels:
+        panel.axis("off")
+    figure.axes[0].legend(fontsize=6)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _printed(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
+    lines = ["## What the examples print at their end", ""]
+    for row, kept in rows:
+        if "printed" in kept:
+            lines += [f"{row.application}, {row.data}:", "", "```text"]
+            lines += [line[:160] for line in kept["printed"]]
+            lines += ["```", ""]
+    return lines
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rule = ["---"] * len(head)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *lines))
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    mean = f"{statistics.mean(values):.{digits}f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number / 1e3:.0f} k"

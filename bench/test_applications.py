@@ -1,0 +1,143 @@
+"""The comparison on applications: turns, twins in the trainer's place, and the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import results_page
+from application_rows import APPLICATIONS
+from pair import ENGINES, Failure, in_turns, metrics, side_by_side
+
+EXAMPLE = """
+import sys
+import numpy as np
+from fastcell.data import Sequences
+from fastcell.models import SequenceClassifier
+from fastcell.optim import Adam
+from fastcell.train import Trainer
+
+random = np.random.default_rng(0)
+y = random.integers(0, 2, 200)
+x = [row + random.standard_normal((n, 1)) / 2
+     for row, n in zip(y[:, None] - 0.5, random.integers(3, 9, 200))]
+x = [row.astype(np.float32) for row in x]
+if "--break" in sys.argv:
+    raise ValueError("broken")
+model = SequenceClassifier(1, 8, 2, dropout=float(sys.argv[-1]), seed=0)
+data = Sequences(x, y, 20, seed=0)
+trainer = Trainer(model, Adam(model.params, lr=0.02), 1.0)
+trainer.fit(data, data, epochs=4)
+print(f"accuracy: {trainer.assess(data)['accuracy']:.2%}")
+print(f"loss: {trainer.assess(data)['loss']:.9f}")
+"""
+PATTERNS = {"accuracy": r"^accuracy: ([\d.]+)%", "loss": r"^loss: ([\d.]+)"}
+
+
+@pytest.fixture
+def commands(tmp_path):
+    path = tmp_path / "example.py"
+    path.write_text(EXAMPLE)
+    return {e: [str(path), "--threads", "1", "--dropout", "0"] for e in ENGINES}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "run"
+    made.mkdir()
+    return made
+
+
+@pytest.mark.peers
+def test_turns_train_the_same_model_on_both_sides(commands, folder):
+    pytest.importorskip("torch")
+    sides, timing = in_turns(commands, folder)
+    own, peer = (metrics(sides[e].printed, PATTERNS) for e in ENGINES)
+    assert sides["fastcell"].steps == sides["torch"].steps == 40
+    assert own["accuracy"] > 90
+    # From the same weights on the same batches, without dropout: the same model.
+    assert own["loss"] == pytest.approx(peer["loss"], rel=1e-3)
+    assert own["loss"] != peer["loss"]
+    assert timing.whole
+    assert timing.turns >= 1
+    own_steps = [steps for steps, _ in sides["fastcell"].turns]
+    assert sum(own_steps) == 40
+    assert own_steps == [steps for steps, _ in sides["torch"].turns]
+    for engine in ENGINES:
+        spent = sum(seconds for _, seconds in sides[engine].turns)
+        assert timing.wall_clock[engine] == pytest.approx(spent)
+        assert len(sides[engine].runs[0]["history"]) == 4
+
+
+@pytest.mark.peers
+def test_a_run_cut_short_has_its_wall_clock_from_its_steps(commands, folder):
+    pytest.importorskip("torch")
+    sides, timing = in_turns(commands, folder, seconds=1e-9, steps_of_run=400)
+    assert not timing.whole
+    assert timing.turns == 1
+    for engine in ENGINES:
+        steps, seconds = sides[engine].turns[1]
+        assert timing.wall_clock[engine] == pytest.approx(seconds / steps * 400)
+
+
+@pytest.mark.peers
+def test_side_by_side_gives_the_figures_of_both(commands, folder):
+    pytest.importorskip("torch")
+    for command in commands.values():
+        command[-1] = "0.5"
+    sides = side_by_side(commands, folder)
+    for side in sides.values():
+        assert metrics(side.printed, PATTERNS)["accuracy"] > 80
+        assert side.runs[0]["parameters"] == 4 * 8 * (1 + 8 + 2) + 2 * 8 + 2
+
+
+def test_an_example_that_fails_is_an_error(commands, folder):
+    command = [*commands["fastcell"][:1], "--break", *commands["fastcell"][1:]]
+    with pytest.raises(Failure, match="broken"):
+        side_by_side({"fastcell": command}, folder)
+
+
+def test_a_figure_that_is_not_printed_is_an_error():
+    assert metrics("a: 1\na: 2.5\n", {"a": r"^a: ([\d.]+)"}) == {"a": 2.5}
+    with pytest.raises(Failure, match="must be printed"):
+        metrics("nothing", {"a": r"^a: ([\d.]+)"})
+
+
+def kept(own, peer):
+    curve = {"step": [1, 2], "train_loss": [2.0, 1.0], "valid_loss": [None, 1.5]}
+    return {
+        "fastcell": dict(enumerate(own)),
+        "torch": dict(enumerate(peer)),
+        "parameters": 12_345,
+        "steps": 40,
+        "curves": dict.fromkeys(ENGINES, curve),
+        "printed": ["accuracy: 82.0%"],
+        "timings": {
+            "1": {
+                "ratio": 2.5,
+                "wall_clock": {"fastcell": 4.0, "torch": 10.0},
+                "whole": True,
+            }
+        },
+    }
+
+
+def test_the_page_holds_the_figures_and_says_what_is_missed(tmp_path: Path):
+    results = {"sst": kept([82.0, 84.0], [83.0]), "trec": kept([80.0], [81.0, 82.0])}
+    results_page.write(json.loads(json.dumps(results)), tmp_path)
+    page = (tmp_path / "results.md").read_text()
+    assert "| at least 82 | 83.0 (82.0 to 84.0) | 83.0 | 2 |" in page
+    assert "12 k parameters" in page
+    missed = [line for line in page.splitlines() if line.startswith("- ")]
+    assert len(missed) == 1
+    assert "misses its aim, and is worse than PyTorch with every seed" in missed[0]
+    assert "| 1 | 40 | 4.0 | 10.0 | 2.50 |" in page
+    assert "The geometric mean is 2.50 times" in page
+    assert (tmp_path / "pictures" / "curves.svg").stat().st_size > 1000
+
+
+def test_every_row_has_its_example():
+    examples = Path(__file__).parent.parent / "examples"
+    for row in APPLICATIONS.values():
+        assert (examples / f"{row.example}.py").exists()
