@@ -28,7 +28,7 @@ if "--break" in sys.argv:
 model = SequenceClassifier(1, 8, 2, dropout=float(sys.argv[-1]), seed=0)
 data = Sequences(x, y, 20, seed=0)
 trainer = Trainer(model, Adam(model.params, lr=0.02), 1.0)
-trainer.fit(data, data, epochs=4)
+trainer.fit(data, data, epochs=int(sys.argv[-3]))
 print(f"accuracy: {trainer.assess(data)['accuracy']:.2%}")
 print(f"loss: {trainer.assess(data)['loss']:.9f}")
 """
@@ -39,7 +39,8 @@ PATTERNS = {"accuracy": r"^accuracy: ([\d.]+)%", "loss": r"^loss: ([\d.]+)"}
 def commands(tmp_path):
     path = tmp_path / "example.py"
     path.write_text(EXAMPLE)
-    return {e: [str(path), "--threads", "1", "--dropout", "0"] for e in ENGINES}
+    options = ["--threads", "1", "--epochs", "4", "--dropout", "0"]
+    return {engine: [str(path), *options] for engine in ENGINES}
 
 
 @pytest.fixture
@@ -73,6 +74,8 @@ def test_turns_train_the_same_model_on_both_sides(commands, folder):
 @pytest.mark.peers
 def test_a_run_cut_short_has_its_wall_clock_from_its_steps(commands, folder):
     pytest.importorskip("torch")
+    for command in commands.values():
+        command[-3] = "1000"
     sides, timing = in_turns(commands, folder, seconds=1e-9, steps_of_run=400)
     assert not timing.whole
     assert timing.turns == 1
