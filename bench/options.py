@@ -14,6 +14,8 @@ from measure import Protocol
 from modes import MODES
 from row import OURS
 
+from fastcell._cli_measure import parse_shape
+
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line, with every default filled in."""
@@ -46,7 +48,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--shapes",
-        type=_list_of(shapes.parse_shape),
+        type=_list_of(parse_shape),
         metavar="S,S",
         help="TxBxH or TxBxIxH instead of the grid; step takes those with T = B = 1",
     )

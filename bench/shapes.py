@@ -87,31 +87,6 @@ def cases(cells: list[str], shapes: list[tuple[int, int, int, int]]) -> list[Cas
     return [Case(cell, *shape) for cell in cells for shape in shapes]
 
 
-def parse_shape(text: str) -> tuple[int, int, int, int]:
-    """``"100x8x256"`` (T, B, I = H) or ``"28x128x28x128"`` (T, B, I, H).
-
-    Raises
-    ------
-    ValueError
-        If `text` is not three or four positive integers joined by ``x``.
-
-    Examples
-    --------
-    >>> parse_shape("100x8x256")
-    (100, 8, 256, 256)
-    """
-    parts = text.split("x")
-    if len(parts) not in (3, 4) or not all(
-        part.isdecimal() and int(part) > 0 for part in parts
-    ):
-        raise ValueError(
-            f"shape must be TxBxH or TxBxIxH with positive integers, got {text!r}"
-        )
-    sizes = [int(part) for part in parts]
-    T, B, I, H = sizes if len(sizes) == 4 else (*sizes, sizes[-1])  # noqa: E741
-    return T, B, I, H
-
-
 def normal(shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Standard normal float32."""
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)

@@ -158,14 +158,9 @@ def test_flop_follow_the_formulas(cell: str, factor: int) -> None:
     assert shapes.Case(cell, 1, 1, 28, 128).flop == factor * 128 * (28 + 128)
 
 
-@pytest.mark.parametrize("text", ["", "3x4", "1x2x3x4x5", "0x1x2", "ax1x2", "-1x2x3"])
-def test_a_shape_that_makes_no_sense_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="TxBxH"):
-        shapes.parse_shape(text)
-
-
 @pytest.mark.parametrize(
-    "option", ["--mode=fast", "--threads=0", "--cells=qrnn", "--peers=numpy"]
+    "option",
+    ["--mode=fast", "--threads=0", "--shapes=3x4", "--cells=qrnn", "--peers=numpy"],
 )
 def test_an_unknown_name_on_the_command_line_is_refused(
     option: str, capsys: pytest.CaptureFixture[str]
