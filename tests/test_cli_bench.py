@@ -285,3 +285,9 @@ def test_bench_refuses_a_shape_that_does_not_fit_before_it_measures(run):
     code, out, err = run("bench", "--shapes", "2x1x4,1000000x1000x100000")
     assert (code, out) == (2, "")
     assert "not enough memory" in err
+
+
+@pytest.mark.parametrize("text", ["", "3x4", "1x2x3x4x5", "0x1x2", "ax1x2", "-1x2x3"])
+def test_a_shape_that_makes_no_sense_is_refused(text):
+    with pytest.raises(ValueError, match="must be TxBxH or TxBxIxH"):
+        parse_shape(text)
