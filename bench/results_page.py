@@ -80,7 +80,7 @@ def _quality(row: Application, kept: dict[str, Any]) -> Sequence[str]:
         f"{row.model}; {_count(kept['parameters'])} parameters",
         row.metric,
         row.published,
-        f"{'at least' if row.more else 'at most'} {row.target:g}",
+        f"{'at least' if row.more else 'at most'} {row.aim:g}",
         _spread(own, row.digits),
         _spread(peer, row.digits),
         str(len(own)),
@@ -97,7 +97,7 @@ def _misses(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
         sign = 1 if row.more else -1
         mean = statistics.mean(own)
         what = []
-        if sign * round(mean, row.digits) < sign * row.target:
+        if sign * round(mean, row.digits) < sign * row.aim:
             what.append("misses its aim")
         if max(sign * v for v in own) < min(sign * v for v in peer):
             what.append("is worse than PyTorch with every seed")
