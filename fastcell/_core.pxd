@@ -184,6 +184,31 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_ctc_scratch_size(const fc_ctc *, int, size_t *)
     fc_status fc_ctc_loss(const fc_ctc *, double *, void *, void *, int)
 
+    ctypedef struct fc_parameter:
+        Py_ssize_t n
+        void *p
+        const void *g
+        void *kept[3]
+
+    ctypedef struct fc_sgd_rule:
+        double rate
+        double decay
+        double momentum
+        double share
+        int nesterov
+
+    ctypedef struct fc_rmsprop_rule:
+        double rate
+        double decay
+        double alpha
+        double eps
+        double momentum
+
+    ctypedef struct fc_adagrad_rule:
+        double rate
+        double decay
+        double eps
+
     ctypedef struct fc_adam_rule:
         double beta1
         double beta2
@@ -192,20 +217,17 @@ cdef extern from "fastcell.h" nogil:
         double root_correction
         double decay
         double shrink
-        void *v_max
 
-    ctypedef struct fc_adam_parameter:
-        Py_ssize_t n
-        void *p
-        const void *g
-        void *m
-        void *v
-        void *v_max
-
-    fc_status fc_adam_all(fc_dtype, const fc_adam_rule *, Py_ssize_t,
-                          const fc_adam_parameter *, int)
-    fc_status fc_scale(fc_dtype, Py_ssize_t, double, void *)
-    fc_status fc_sum_of_squares(fc_dtype, Py_ssize_t, const void *, double *)
+    fc_status fc_sgd(fc_dtype, const fc_sgd_rule *, Py_ssize_t, const fc_parameter *, int)
+    fc_status fc_rmsprop(fc_dtype, const fc_rmsprop_rule *, Py_ssize_t,
+                         const fc_parameter *, int)
+    fc_status fc_adagrad(fc_dtype, const fc_adagrad_rule *, Py_ssize_t,
+                         const fc_parameter *, int)
+    fc_status fc_adam(fc_dtype, const fc_adam_rule *, Py_ssize_t, const fc_parameter *,
+                      int)
+    fc_status fc_sum_of_squares(fc_dtype, Py_ssize_t, const fc_parameter *, double *, int)
+    fc_status fc_scale(fc_dtype, double, Py_ssize_t, const fc_parameter *, int)
+    fc_status fc_clip(fc_dtype, double, Py_ssize_t, const fc_parameter *, int)
     fc_status fc_exp(fc_dtype, Py_ssize_t, const void *, void *)
     fc_status fc_sigmoid(fc_dtype, Py_ssize_t, const void *, void *)
     fc_status fc_tanh(fc_dtype, Py_ssize_t, const void *, void *)

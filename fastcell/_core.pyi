@@ -5,6 +5,7 @@ have checked shapes and types.  Letters as in the C header: T steps, B rows, I i
 H hidden units, P projected units, D directions, L layers, N rows of a dense layer.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -205,21 +206,50 @@ def ctc_loss(
     dlogits: _Reals | None,
     threads: int,
 ) -> None: ...
-def adam(
-    ps: list[_Reals],
-    gs: list[_Reals],
-    ms: list[_Reals],
-    vs: list[_Reals],
-    v_maxs: list[_Reals] | None,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    rate: float,
-    root_correction: float,
-    decay: float,
-    shrink: float,
-    threads: int,
-) -> None: ...
-def sums_of_squares(xs: list[_Reals]) -> list[float]: ...
-def scale(xs: list[_Reals], factor: float) -> None: ...
+
+class ParameterList:
+    def __init__(
+        self,
+        arrays: dict[str, _Reals],
+        kept: tuple[Mapping[str, _Reals] | None, ...],
+        writable: bool,
+    ) -> None: ...
+    def take(self, arrays: dict[str, Any], grads: dict[str, Any]) -> bool: ...
+    def release(self) -> None: ...
+    def sgd(
+        self,
+        rate: float,
+        decay: float,
+        momentum: float,
+        share: float,
+        nesterov: bool,
+        threads: int,
+    ) -> None: ...
+    def rmsprop(
+        self,
+        rate: float,
+        decay: float,
+        alpha: float,
+        eps: float,
+        momentum: float,
+        threads: int,
+    ) -> None: ...
+    def adagrad(
+        self, rate: float, decay: float, eps: float, threads: int
+    ) -> None: ...
+    def adam(
+        self,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        rate: float,
+        root_correction: float,
+        decay: float,
+        shrink: float,
+        threads: int,
+    ) -> None: ...
+    def sum_of_squares(self, threads: int) -> float: ...
+    def scale(self, factor: float, threads: int) -> None: ...
+    def clip(self, limit: float, threads: int) -> None: ...
+
 def elementary(function: Literal["exp", "sigmoid", "tanh"], x: _Reals) -> _Reals: ...

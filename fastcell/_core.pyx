@@ -14,6 +14,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.string cimport memset
 
@@ -145,4 +146,5 @@ include "_core_recurrent.pxi"
 include "_core_stream.pxi"
 include "_core_dense.pxi"
 include "_core_arrays.pxi"
+include "_core_optimizer.pxi"
 include "_core_ctc.pxi"

@@ -1,4 +1,4 @@
-# Functions of whole arrays: losses, optimizers, elementary functions.
+# Functions of whole arrays: losses, elementary functions.
 
 cdef class Arrays(Views):
     """Arrays of one call that have the dtype and the size of its first one."""
@@ -36,79 +36,6 @@ def cross_entropy(
                 threads,
             )
         )
-
-
-def adam(
-    list ps, list gs, list ms, list vs, list v_maxs, double beta1, double beta2,
-    double eps, double rate, double root_correction, double decay, double shrink,
-    int threads,
-):
-    """One step of Adam on lists of flat arrays of one dtype, in place.
-
-    AMSGrad with `v_maxs`; else None.
-    """
-    cdef Py_ssize_t i, count = len(ps)
-    cdef Arrays arrays
-    cdef fc_dtype dtype = FC_F32
-    cdef fc_adam_rule rule
-    cdef list held = []
-    if not len(gs) == len(ms) == len(vs) == count or (
-        v_maxs is not None and len(v_maxs) != count
-    ):
-        raise ValueError("arrays: expected lists of one length")
-    if not count:
-        return
-    memory = bytearray(count * sizeof(fc_adam_parameter))
-    cdef fc_adam_parameter *parameters = <fc_adam_parameter *> <char *> memory
-    for i in range(count):
-        arrays = Arrays(ps[i])
-        held.append(arrays)
-        if i == 0:
-            dtype = arrays.dtype
-        elif arrays.dtype != dtype:
-            raise ValueError("arrays: expected one dtype")
-        parameters[i].n = arrays.size
-        parameters[i].p = arrays.written(ps[i])
-        parameters[i].g = arrays.read(gs[i])
-        parameters[i].m = arrays.written(ms[i])
-        parameters[i].v = arrays.written(vs[i])
-        parameters[i].v_max = arrays.written(None if v_maxs is None else v_maxs[i])
-    rule.beta1 = beta1
-    rule.beta2 = beta2
-    rule.eps = eps
-    rule.rate = rate
-    rule.root_correction = root_correction
-    rule.decay = decay
-    rule.shrink = shrink
-    rule.v_max = NULL
-    with nogil:
-        check(fc_adam_all(dtype, &rule, count, parameters, threads))
-
-
-def sums_of_squares(list xs):
-    """Return the sum of x * x in double, of each of some contiguous arrays."""
-    cdef Arrays arrays
-    cdef double total
-    cdef const void *xp
-    cdef list sums = []
-    for x in xs:
-        arrays = Arrays(x)
-        xp = arrays.read(x)
-        with nogil:
-            check(fc_sum_of_squares(arrays.dtype, arrays.size, xp, &total))
-        sums.append(total)
-    return sums
-
-
-def scale(list xs, double factor):
-    """x *= factor, of each of some contiguous arrays."""
-    cdef Arrays arrays
-    cdef void *xp
-    for x in xs:
-        arrays = Arrays(x)
-        xp = arrays.written(x)
-        with nogil:
-            check(fc_scale(arrays.dtype, arrays.size, factor, xp))
 
 
 ctypedef fc_status (*elementary_function)(

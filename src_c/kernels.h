@@ -15,10 +15,12 @@
 #include <stdint.h>
 
 enum { FC_EXP, FC_SIGMOID, FC_TANH };
+/* What is done to each number of a parameter. */
+enum { FC_SGD, FC_RMSPROP, FC_ADAGRAD, FC_ADAM, FC_SCALE, FC_CLIP, FC_UPDATES };
 enum { FC_MAX_ROWS = 8 }; /* of a tile, in every instruction set */
 
-struct fc_adam_rule;
 struct fc_cell;
+struct fc_parameter;
 struct fc_tile;
 
 /* A weight matrix packed for products: `vectors` vectors of V columns, cut into
@@ -114,10 +116,8 @@ typedef struct fc_kernels {
     void (*multiply)(void *to, const void *a, const void *b, ptrdiff_t n);
     double (*cross_entropy)(const void *logits, ptrdiff_t n, ptrdiff_t target,
                             double smoothing, double scale, void *dlogits);
-    void (*adam)(const struct fc_adam_rule *, void *p, const void *g, void *m, void *v,
-                 ptrdiff_t n);
+    void (*update[FC_UPDATES])(const void *rule, const struct fc_parameter *);
     double (*sum_of_squares)(const void *x, ptrdiff_t n);
-    void (*scale)(void *x, double factor, ptrdiff_t n);
     void (*elementary)(int function, const void *x, void *y, ptrdiff_t n);
 } fc_kernels;
 

@@ -1,80 +1,158 @@
-/* Optimizer steps, on the kernels of the set in use. */
+/* Steps of optimizers and clipping, on the kernels of the set in use: all arrays of a
+ * model are walked through as one, which is cut into parts of like size. */
 #include "dispatch.h"
 #include "pool.h"
 
-enum { LEAST_OF_A_PART = 1 << 15, LINE = 16 }; /* reals */
-
-static int is_bad(fc_dtype dtype, ptrdiff_t n) {
-    return (dtype != FC_F32 && dtype != FC_F64) || n < 0;
-}
+enum {
+    LEAST_OF_A_PART = 1 << 15, /* numbers; for fewer no thread is woken */
+    MOST_SUMS = 64,
+    LINE = 16, /* numbers: parts begin at multiples of it, in every array */
+    KEPT = sizeof(((fc_parameter *)0)->kept) / sizeof(void *)
+};
 
 static ptrdiff_t lines_of(ptrdiff_t n) { return (n + LINE - 1) / LINE; }
 
-typedef struct adam_job {
+typedef struct walk {
     const fc_kernels *k;
-    const fc_adam_rule *rule;
-    const fc_adam_parameter *parameters;
-    ptrdiff_t lines; /* of all parameters, one behind the other */
-} adam_job;
+    const fc_parameter *arrays;
+    ptrdiff_t lines, numbers; /* of all arrays, one behind the other */
+    int update;
+    const void *rule;
+    int blocks; /* for sums */
+    double *sum;
+} walk;
 
-static void run_adam(void *context, int part, int parts) {
-    const adam_job *job = context;
-    ptrdiff_t begin = job->lines * part / parts, end = job->lines * (part + 1) / parts;
-    const fc_adam_parameter *a = job->parameters;
-    fc_adam_rule rule = *job->rule;
+static void *past(void *array, size_t bytes) {
+    return array ? (char *)array + bytes : NULL;
+}
+
+/* The part of an array from number `first` to `last`. */
+static fc_parameter cut(const fc_parameter *a, ptrdiff_t first, ptrdiff_t last,
+                        size_t real_size) {
+    size_t bytes = (size_t)first * real_size;
+    fc_parameter part = {.n = last - first,
+                         .p = past(a->p, bytes),
+                         .g = a->g ? (const char *)a->g + bytes : NULL};
+    for (int i = 0; i < KEPT; i++)
+        part.kept[i] = past(a->kept[i], bytes);
+    return part;
+}
+
+/* Goes through the lines from `begin` to `end`; returns their sum of squares, or 0. */
+static double walk_lines(const walk *w, ptrdiff_t begin, ptrdiff_t end) {
+    double sum = 0;
+    const fc_parameter *a = w->arrays;
     for (ptrdiff_t line = 0; line < end; a++) {
         ptrdiff_t first = begin > line ? (begin - line) * LINE : 0;
         ptrdiff_t last = (end - line) * LINE < a->n ? (end - line) * LINE : a->n;
         line += lines_of(a->n);
         if (first >= last)
             continue;
-        size_t skip = (size_t)first * job->k->real_size;
-        rule.v_max = a->v_max ? (char *)a->v_max + skip : NULL;
-        job->k->adam(&rule, (char *)a->p + skip, (const char *)a->g + skip,
-                     (char *)a->m + skip, (char *)a->v + skip, last - first);
+        fc_parameter part = cut(a, first, last, w->k->real_size);
+        if (w->sum)
+            sum += w->k->sum_of_squares(part.p, part.n);
+        else
+            w->k->update[w->update](w->rule, &part);
     }
+    return sum;
 }
 
-fc_status fc_adam_all(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t count,
-                      const fc_adam_parameter *parameters, int threads) {
-    if (is_bad(dtype, count) || !rule || threads < 1 || (count && !parameters))
+static void run_update(void *context, int part, int parts) {
+    const walk *w = context;
+    walk_lines(w, w->lines * part / parts, w->lines * (part + 1) / parts);
+}
+
+static void run_sums(void *context, int part, int parts) {
+    const walk *w = context;
+    int end = w->blocks * (part + 1) / parts;
+    for (int b = w->blocks * part / parts; b < end; b++)
+        w->sum[b] =
+            walk_lines(w, w->lines * b / w->blocks, w->lines * (b + 1) / w->blocks);
+}
+
+static int at_most(int most, ptrdiff_t numbers) {
+    ptrdiff_t parts = numbers / LEAST_OF_A_PART;
+    return parts < 2 ? 1 : parts < most ? (int)parts : most;
+}
+
+/* Checks `count` arrays, of which those in `needed` must be there: bit 0 is g, bit i +
+ * 1 is kept[i]. */
+static fc_status begin(walk *w, fc_dtype dtype, ptrdiff_t count,
+                       const fc_parameter *arrays, unsigned needed, int threads) {
+    if ((dtype != FC_F32 && dtype != FC_F64) || count < 0 || (count && !arrays) ||
+        threads < 1)
         return FC_BAD_ARGUMENT;
-    adam_job job = {fc_kernels_of(dtype), rule, parameters, 0};
-    ptrdiff_t total = 0;
+    *w = (walk){.k = fc_kernels_of(dtype), .arrays = arrays};
     for (ptrdiff_t i = 0; i < count; i++) {
-        const fc_adam_parameter *a = &parameters[i];
-        if (a->n < 0 || (a->n && (!a->p || !a->g || !a->m || !a->v)))
+        const fc_parameter *a = &arrays[i];
+        if (a->n < 0 || (a->n && !a->p) || (a->n && (needed & 1) && !a->g))
             return FC_BAD_ARGUMENT;
-        job.lines += lines_of(a->n);
-        total += a->n;
+        for (int j = 0; j < KEPT; j++)
+            if (a->n && (needed >> (j + 1) & 1) && !a->kept[j])
+                return FC_BAD_ARGUMENT;
+        w->lines += lines_of(a->n);
+        w->numbers += a->n;
     }
-    ptrdiff_t most = total / LEAST_OF_A_PART;
-    if (total)
-        fc_run_brief_parts(run_adam, &job,
-                           most < 2         ? 1
-                           : most < threads ? (int)most
-                                            : threads);
     return FC_OK;
 }
 
-fc_status fc_adam(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t n, void *p,
-                  const void *g, void *m, void *v, int threads) {
-    if (!rule)
+static fc_status run(int update, fc_dtype dtype, const void *rule, ptrdiff_t count,
+                     const fc_parameter *arrays, unsigned needed, int threads) {
+    walk w;
+    fc_status status = begin(&w, dtype, count, arrays, needed, threads);
+    if (status != FC_OK || !rule)
         return FC_BAD_ARGUMENT;
-    fc_adam_parameter parameter = {n, p, g, m, v, rule->v_max};
-    return fc_adam_all(dtype, rule, 1, &parameter, threads);
-}
-
-fc_status fc_scale(fc_dtype dtype, ptrdiff_t n, double factor, void *x) {
-    if (is_bad(dtype, n) || (n && !x))
-        return FC_BAD_ARGUMENT;
-    fc_kernels_of(dtype)->scale(x, factor, n);
+    w.update = update;
+    w.rule = rule;
+    if (w.numbers)
+        fc_run_brief_parts(run_update, &w, at_most(threads, w.numbers));
     return FC_OK;
 }
 
-fc_status fc_sum_of_squares(fc_dtype dtype, ptrdiff_t n, const void *x, double *sum) {
-    if (is_bad(dtype, n) || !sum || (n && !x))
+enum { P = 0, G = 1, FIRST = 2, SECOND = 4 }; /* what has to be there */
+
+fc_status fc_sgd(fc_dtype dtype, const fc_sgd_rule *rule, ptrdiff_t count,
+                 const fc_parameter *parameters, int threads) {
+    return run(FC_SGD, dtype, rule, count, parameters, G, threads);
+}
+
+fc_status fc_rmsprop(fc_dtype dtype, const fc_rmsprop_rule *rule, ptrdiff_t count,
+                     const fc_parameter *parameters, int threads) {
+    return run(FC_RMSPROP, dtype, rule, count, parameters, G | FIRST, threads);
+}
+
+fc_status fc_adagrad(fc_dtype dtype, const fc_adagrad_rule *rule, ptrdiff_t count,
+                     const fc_parameter *parameters, int threads) {
+    return run(FC_ADAGRAD, dtype, rule, count, parameters, G | FIRST, threads);
+}
+
+fc_status fc_adam(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t count,
+                  const fc_parameter *parameters, int threads) {
+    return run(FC_ADAM, dtype, rule, count, parameters, G | FIRST | SECOND, threads);
+}
+
+fc_status fc_scale(fc_dtype dtype, double factor, ptrdiff_t count,
+                   const fc_parameter *arrays, int threads) {
+    return run(FC_SCALE, dtype, &factor, count, arrays, P, threads);
+}
+
+fc_status fc_clip(fc_dtype dtype, double limit, ptrdiff_t count,
+                  const fc_parameter *arrays, int threads) {
+    return run(FC_CLIP, dtype, &limit, count, arrays, P, threads);
+}
+
+/* By blocks, whose number is that of the arrays' sizes alone: so is the sum's order. */
+fc_status fc_sum_of_squares(fc_dtype dtype, ptrdiff_t count, const fc_parameter *arrays,
+                            double *sum, int threads) {
+    double sums[MOST_SUMS];
+    walk w;
+    if (begin(&w, dtype, count, arrays, P, threads) != FC_OK || !sum)
         return FC_BAD_ARGUMENT;
-    *sum = fc_kernels_of(dtype)->sum_of_squares(x, n);
+    w.blocks = at_most(MOST_SUMS, w.numbers);
+    w.sum = sums;
+    fc_run_brief_parts(run_sums, &w, threads < w.blocks ? threads : w.blocks);
+    *sum = 0;
+    for (int b = 0; b < w.blocks; b++)
+        *sum += sums[b];
     return FC_OK;
 }

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 from recurrences import make_grads
 
 from fastcell import optim
+
+
+class Subclass(np.ndarray):
+    """An array of a class that the core does not know."""
 
 
 class TestClipping:
@@ -87,6 +92,42 @@ class TestClipping:
         np.testing.assert_array_equal(
             grads["w"], np.array([[-0.5, 0.2], [np.nan, 0.5]], np.float32)
         )
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_threads_make_no_difference(self, dtype, set_threads):
+        shapes = {"a": (70_001,), "b": (3,), "none": (0,), "c": (300, 301)}
+        results = []
+        for threads in (1, 2, 3):
+            set_threads(threads)
+            (grads,) = make_grads(1, dtype, shapes=shapes)
+            norm = optim.grad_norm(grads)
+            optim.clip_grad_value(grads, 0.3)
+            assert all(np.abs(grads[name]).max() == dtype(0.3) for name in "ac")
+            clipped = optim.clip_grad_norm(grads, 0.5)
+            results.append({"norm": norm, "clipped": clipped, **grads})
+        for other in results[1:]:
+            for name, value in results[0].items():
+                np.testing.assert_array_equal(value, other[name])
+
+    def test_values_of_any_memory_order_are_clipped_in_place(self):
+        array = make_grads(1)[0]["0.weight"]
+        grads = {
+            "turned": array.T.copy().T,
+            "strided": np.repeat(array, 2, axis=1)[:, ::2],
+            "subclass": array.copy().view(Subclass),
+            "float32": array.astype(np.float32),
+        }
+        given = dict(grads)
+        optim.clip_grad_value(grads, 0.5)
+        for name, grad in grads.items():
+            assert grad is given[name]
+            expected = np.clip(array.astype(grad.dtype), -0.5, 0.5)
+            np.testing.assert_array_equal(grad, expected)
+
+    def test_norm_is_taken_of_both_dtypes_and_of_what_is_read_only(self):
+        grads = {"a": np.full(4, 2.0, np.float32), "b": np.broadcast_to(3.0, 1)}
+        assert optim.grad_norm(grads) == 5.0
+        assert optim.grad_norm(MappingProxyType(grads)) == 5.0
 
     @pytest.mark.parametrize(
         "function, name",

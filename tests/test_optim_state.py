@@ -254,3 +254,14 @@ class TestBadArguments:
         params["w"] = np.ones(3)
         with pytest.raises(ValueError, match=r"params must stay.*\(2,\).*\(3,\)"):
             optimizer.step({"w": np.ones(2)})
+
+    def test_parameter_that_was_turned(self):
+        params = {"w": np.ones((2, 3))}
+        optimizer = SGD(params)
+        params["w"] = np.ones((3, 2))
+        with pytest.raises(ValueError, match=r"params must stay.*\(2, 3\).*\(3, 2\)"):
+            optimizer.step({"w": np.ones((3, 2))})
+        params["w"] = np.ones((3, 2)).T
+        with pytest.raises(ValueError, match="params must stay C-contiguous"):
+            optimizer.step({"w": np.ones((2, 3))})
+        assert optimizer.steps == 0

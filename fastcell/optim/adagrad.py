@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from fastcell.optim.base import Hyperparameter
-from fastcell.optim.blockwise import BlockwiseOptimizer, with_decay
+from fastcell.optim.base import Hyperparameter, Optimizer
 
 if TYPE_CHECKING:
     from fastcell.optim.base import Array
@@ -16,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Adagrad"]
 
 
-class Adagrad(BlockwiseOptimizer):
+class Adagrad(Optimizer):
     r"""Gradients over the root of the sum of all their squares so far.
 
     With the gradient :math:`g` of step :math:`t` (from 1), to which :math:`\lambda p`
@@ -59,6 +56,9 @@ class Adagrad(BlockwiseOptimizer):
     array([0.9, 2.1])
     """
 
+    _rule = "adagrad"
+    _slot_order = ("sum",)
+
     lr_decay = Hyperparameter(minimum=0)
     weight_decay = Hyperparameter(minimum=0)
     initial_accumulator_value = Hyperparameter(minimum=0)
@@ -88,17 +88,6 @@ class Adagrad(BlockwiseOptimizer):
     def _slot_names(hyperparameters: Mapping[str, Any]) -> tuple[str, ...]:
         return ("sum",)
 
-    def _rule(self) -> Callable[..., None]:
-        lr = self.lr / (1.0 + (self.steps - 1) * self.lr_decay)
-        decay, eps = self.weight_decay, self.eps
-
-        def update(p: Array, g: Array, s: Array, a: Array, b: Array) -> None:
-            g = with_decay(g, p, decay, a)
-            s += np.multiply(g, g, out=b)
-            np.sqrt(s, out=b)
-            b += eps
-            np.divide(g, b, out=b)
-            b *= lr
-            p -= b
-
-        return update
+    def _arguments(self) -> tuple[Any, ...]:
+        rate = self.lr / (1.0 + (self.steps - 1) * self.lr_decay)
+        return rate, self.weight_decay, self.eps

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from fastcell import _core
 from fastcell._numbers import flag
 from fastcell.optim.base import Hyperparameter, Optimizer
-from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
     from fastcell.optim.base import Array
@@ -69,6 +65,9 @@ class Adam(Optimizer):
     weight_decay = Hyperparameter(minimum=0)
     amsgrad = Hyperparameter(flag)
 
+    _rule = "adam"
+    _slot_order = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+
     # Whether the decay is part of the gradient, or is taken from the parameter itself.
     _decay_in_gradient = True
 
@@ -96,11 +95,6 @@ class Adam(Optimizer):
             weight_decay=weight_decay,
             amsgrad=amsgrad,
         )
-        # One call for all arrays of a dtype, and there is one in nearly all models.
-        names: dict[Any, list[str]] = {}
-        for name, (_, dtype) in self._layout.items():
-            names.setdefault(dtype, []).append(name)
-        self._names_of_dtypes = list(names.values())
 
     @property
     def betas(self) -> tuple[float, float]:
@@ -112,24 +106,14 @@ class Adam(Optimizer):
         names = ("exp_avg", "exp_avg_sq")
         return (*names, "max_exp_avg_sq") if hyperparameters["amsgrad"] else names
 
-    def _apply(self, arrays: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    def _arguments(self) -> tuple[Any, ...]:
         beta1, beta2 = self.betas
         decay = self.weight_decay if self._decay_in_gradient else 0.0
         shrink = 1.0 if self._decay_in_gradient else 1.0 - self.lr * self.weight_decay
         # The bias corrections as factors of whole arrays, as in torch.
         rate = self.lr / (1.0 - beta1**self.steps)
         root_correction = 1.0 / (1.0 - beta2**self.steps) ** 0.5
-        rule = (beta1, beta2, self.eps, rate, root_correction, decay, shrink)
-        for names in self._names_of_dtypes:
-            kept = [[slot[name] for name in names] for slot in self._slots.values()]
-            _core.adam(
-                [arrays[name] for name in names],
-                [np.ascontiguousarray(grads[name]) for name in names],
-                *kept,
-                *([] if self.amsgrad else [None]),
-                *rule,
-                get_num_threads(),
-            )
+        return beta1, beta2, self.eps, rate, root_correction, decay, shrink
 
 
 class AdamW(Adam):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from fastcell import _core
 from fastcell._numbers import integer, real
+from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,8 +58,10 @@ class Hyperparameter:
 class Optimizer(ABC):
     """The base of `SGD`, `RMSprop`, `Adagrad`, `Adam` and `AdamW`.
 
-    A subclass names its hyperparameters as class attributes, and says which arrays it
-    keeps for each parameter (`_slot_names`) and what a step does to them (`_apply`).
+    A subclass names its hyperparameters as class attributes, the function of the core
+    that has its rule (`_rule`) and the arrays that this may keep for each parameter, in
+    its order (`_slot_order`); which of them it does keep (`_slot_names`), and the
+    arguments of the rule in each step (`_arguments`).
 
     Parameters
     ----------
@@ -74,8 +78,16 @@ class Optimizer(ABC):
 
     lr = Hyperparameter(minimum=0)
 
+    _rule: ClassVar[str]
+    _slot_order: ClassVar[tuple[str, ...]]
+
     def __init__(self, params: Mapping[str, Array], **hyperparameters: Any) -> None:
         self._hyperparameters = self._checked(hyperparameters)
+        if not isinstance(params, Mapping):
+            raise TypeError(
+                f"params must be a mapping of names to arrays; "
+                f"got {type(params).__name__}"
+            )
         self._params = params
         arrays = self._arrays()
         _check_parameters(arrays)
@@ -85,6 +97,7 @@ class Optimizer(ABC):
             slot: {name: np.zeros(*like) for name, like in self._layout.items()}
             for slot in self._slot_names(self._hyperparameters)
         }
+        self._lists = self._parameter_lists(arrays)
 
     @property
     def steps(self) -> int:
@@ -109,17 +122,21 @@ class Optimizer(ABC):
             In both cases nothing is changed.
         """
         arrays = self._arrays()
-        layout = {name: (a.shape, a.dtype) for name, a in arrays.items()}
-        if layout != self._layout:
-            raise ValueError(
-                f"params must stay as they were given to the optimizer, "
-                f"{_described(self._layout)}; got {_described(layout)}"
-            )
-        flat_grads = self._flat_grads(grads)
+        if not self._take(arrays, grads):
+            self._check_layout(arrays)
+            if not self._take(arrays, self._contiguous(grads)):
+                raise ValueError(
+                    "params must stay C-contiguous and writable arrays, as they are "
+                    "changed in place"
+                )
         self._steps += 1
+        arguments, threads = self._arguments(), get_num_threads()
         try:
-            self._apply(arrays, flat_grads)
+            for some in self._lists:
+                getattr(some, self._rule)(*arguments, threads)
         finally:
+            for some in self._lists:
+                some.release()
             if hasattr(self._params, "changed"):
                 self._params.changed()
 
@@ -183,6 +200,15 @@ class Optimizer(ABC):
                 f"the state of {mine} has no place for {sorted(rest)[0]!r}"
             )
         self._steps, self._hyperparameters, self._slots = steps, hyperparameters, slots
+        self._lists = self._parameter_lists(self._arrays())
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The lists are views of the arrays: a copy makes its own.
+        return {k: v for k, v in self.__dict__.items() if k != "_lists"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lists = self._parameter_lists(self._arrays())
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{k}={v}" for k, v in self._hyperparameters.items())
@@ -194,28 +220,56 @@ class Optimizer(ABC):
         """Names of the arrays kept for each parameter."""
 
     @abstractmethod
-    def _apply(self, arrays: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-        """Do the present step, number `steps`, on arrays and their flat gradients."""
+    def _arguments(self) -> tuple[Any, ...]:
+        """Return the arguments of the rule in the present step, number `steps`."""
 
     @classmethod
     def _checked(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: getattr(cls, name).check(value) for name, value in values.items()}
 
-    def _arrays(self) -> Mapping[str, Array]:
+    def _arrays(self) -> dict[str, Array]:
         # The accessor of fastcell's own parameters that does not count as a change.
         if hasattr(self._params, "arrays"):
             return self._params.arrays()
-        return self._params
+        return dict(self._params)
 
-    def _flat_grads(self, grads: Mapping[str, Array]) -> dict[str, Array]:
-        """Check the gradients, return them flat."""
+    def _parameter_lists(self, arrays: Mapping[str, Array]) -> list[Any]:
+        """Return the parameters of each dtype as the core takes them: mostly of one."""
+        by_dtype: dict[np.dtype, dict[str, Array]] = {}
+        for name, (_, dtype) in self._layout.items():
+            by_dtype.setdefault(dtype, {})[name] = arrays[name]
+        kept = tuple(self._slots.get(name) for name in self._slot_order)
+        return [_core.ParameterList(some, kept, True) for some in by_dtype.values()]
+
+    def _take(self, arrays: dict[str, Array], grads: Mapping[str, Array]) -> bool:
+        """Hand parameters and gradients to the core, if they are as it takes them."""
+        fit = (
+            isinstance(grads, dict)
+            and len(grads) == len(arrays) == len(self._layout)
+            and all(some.take(arrays, grads) for some in self._lists)
+        )
+        if not fit:
+            for some in self._lists:
+                some.release()
+        return fit
+
+    def _check_layout(self, arrays: Mapping[str, Array]) -> None:
+        layout = {name: (a.shape, a.dtype) for name, a in arrays.items()}
+        if layout != self._layout:
+            raise ValueError(
+                f"params must stay as they were given to the optimizer, "
+                f"{_described(self._layout)}; got {_described(layout)}"
+            )
+
+    def _contiguous(self, grads: Mapping[str, Array]) -> dict[str, Array]:
+        """Check the gradients, return them C-contiguous."""
         unknown = [name for name in grads if name not in self._layout]
         if unknown:
             raise ValueError(
                 f"grads must have the names of the parameters, {list(self._layout)}; "
                 f"got {unknown[0]!r}"
             )
-        flat = {}
+        contiguous = {}
         for name, (shape, dtype) in self._layout.items():
             if name not in grads:
                 raise ValueError(f"grads must have a gradient for {name!r}; got none")
@@ -230,8 +284,8 @@ class Optimizer(ABC):
                     f"grads[{name!r}] must have the shape {shape} of its parameter; "
                     f"got {grad.shape}"
                 )
-            flat[name] = grad.reshape(-1)
-        return flat
+            contiguous[name] = np.array(grad, order="C", copy=None, subok=False)
+        return contiguous
 
 
 def _copy_like(
@@ -248,10 +302,6 @@ def _copy_like(
 
 
 def _check_parameters(arrays: Mapping[str, Array]) -> None:
-    if not isinstance(arrays, Mapping):
-        raise TypeError(
-            f"params must be a mapping of names to arrays; got {type(arrays).__name__}"
-        )
     if not arrays:
         raise ValueError("params must hold at least one array; got none")
     ends = []

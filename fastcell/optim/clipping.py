@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastcell import _core
 from fastcell._numbers import real
+from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -42,8 +43,7 @@ def grad_norm(grads: Mapping[str, NDArray[np.floating]]) -> float:
     >>> grad_norm({"weight": np.array([[3.0, 0.0]]), "bias": np.array([4.0])})
     5.0
     """
-    _check_grads(grads)
-    return _norm(grads)
+    return _norm(_lists(grads)[0])
 
 
 def clip_grad_norm(
@@ -92,19 +92,18 @@ def clip_grad_norm(
     array([0.8])
     """
     max_norm = real("max_norm", max_norm, above=0)
-    _check_grads(grads, writable=True)
-    norm = _norm(grads)
+    lists, copies = _lists(grads, writable=True)
+    norm = _norm(lists)
     if error_if_nonfinite and not math.isfinite(norm):
         names = [k for k, g in grads.items() if not np.isfinite(g).all()]
         of_these = f" (look at {', '.join(names)})" if names else ""
         raise ValueError(f"the norm of grads must be finite; got {norm}{of_these}")
     factor = max_norm / (norm + 1e-6)
     if not factor >= 1.0:  # true for NaN, which has to spread
-        _core.scale([g for g in grads.values() if g.flags.c_contiguous], factor)
-        with np.errstate(invalid="ignore"):
-            for grad in grads.values():
-                if not grad.flags.c_contiguous:
-                    np.multiply(grad, factor, out=grad)
+        for some in lists:
+            some.scale(factor, get_num_threads())
+        for grad, copy in copies:
+            grad[...] = copy
     return norm
 
 
@@ -137,14 +136,43 @@ def clip_grad_value(
     array([ 0.1, -0.5])
     """
     clip_value = real("clip_value", clip_value, above=0)
-    _check_grads(grads, writable=True)
-    for grad in grads.values():
-        np.clip(grad, -clip_value, clip_value, out=grad)
+    lists, copies = _lists(grads, writable=True)
+    for some in lists:
+        some.clip(clip_value, get_num_threads())
+    for grad, copy in copies:
+        grad[...] = copy
 
 
-def _norm(grads: Mapping[str, NDArray[np.floating]]) -> float:
-    squares = _core.sums_of_squares([np.ascontiguousarray(g) for g in grads.values()])
-    return math.sqrt(sum(squares))
+def _norm(lists: Iterable[Any]) -> float:
+    return math.sqrt(sum(some.sum_of_squares(get_num_threads()) for some in lists))
+
+
+def _lists(
+    grads: Mapping[str, NDArray[np.floating]], writable: bool = False
+) -> tuple[list[Any], list[tuple[NDArray[np.floating], NDArray[np.floating]]]]:
+    """Return gradients as the core takes them.
+
+    Returns
+    -------
+    lists
+        For each dtype, of the gradients or of copies.
+    copies
+        A gradient that is not C-contiguous, and its copy that is.
+    """
+    if type(grads) is dict:
+        try:  # most are C-contiguous and of one dtype
+            return [_core.ParameterList(grads, (), writable)], []
+        except ValueError:
+            pass
+    _check_grads(grads, writable)
+    by_dtype: dict[np.dtype, dict[str, NDArray[np.floating]]] = {}
+    copies = []
+    for name, grad in grads.items():
+        array = np.array(grad, order="C", copy=None, subok=False)
+        by_dtype.setdefault(grad.dtype, {})[name] = array
+        if not np.may_share_memory(array, grad):
+            copies.append((grad, array))
+    return [_core.ParameterList(g, (), writable) for g in by_dtype.values()], copies
 
 
 def _check_grads(

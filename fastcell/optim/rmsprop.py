@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastcell._numbers import flag
-from fastcell.optim.base import Hyperparameter
-from fastcell.optim.blockwise import BlockwiseOptimizer, with_decay
+from fastcell.optim.base import Hyperparameter, Optimizer
 
 if TYPE_CHECKING:
     from fastcell.optim.base import Array
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["RMSprop"]
 
 
-class RMSprop(BlockwiseOptimizer):
+class RMSprop(Optimizer):
     r"""Gradients over a running root of their mean square.
 
     With the gradient :math:`g`, to which :math:`\lambda p` is added for the weight
@@ -67,6 +64,9 @@ class RMSprop(BlockwiseOptimizer):
     array([0., 3.])
     """
 
+    _rule = "rmsprop"
+    _slot_order = ("square_avg", "grad_avg", "momentum_buffer")
+
     alpha = Hyperparameter(minimum=0, below=1)
     eps = Hyperparameter(minimum=0)
     weight_decay = Hyperparameter(minimum=0)
@@ -102,47 +102,5 @@ class RMSprop(BlockwiseOptimizer):
             names.append("momentum_buffer")
         return tuple(names)
 
-    def _rule(self) -> Callable[..., None]:
-        lr, alpha, eps = self.lr, self.alpha, self.eps
-        momentum, decay, centered = self.momentum, self.weight_decay, self.centered
-
-        def update(p: Array, g: Array, v: Array, *others: Array) -> None:
-            *others, a, b = others
-            g = with_decay(g, p, decay, a)
-            _average_square(v, g, alpha, b)
-            if centered:
-                m = others[0]
-                _average(m, g, alpha, b)
-                np.multiply(m, m, out=b)
-                np.subtract(v, b, out=b)
-                np.maximum(b, 0.0, out=b)
-                np.sqrt(b, out=b)
-            else:
-                np.sqrt(v, out=b)
-            b += eps
-            np.divide(g, b, out=b)
-            if momentum:
-                velocity = others[-1]
-                velocity *= momentum
-                velocity += b
-                np.multiply(velocity, lr, out=b)
-            else:
-                b *= lr
-            p -= b
-
-        return update
-
-
-def _average(mean: Array, g: Array, keep: float, scratch: Array) -> None:
-    """Turn mean into keep mean + (1 - keep) g, as mean + (1 - keep) (g - mean)."""
-    np.subtract(g, mean, out=scratch)
-    scratch *= 1.0 - keep
-    mean += scratch
-
-
-def _average_square(mean: Array, g: Array, keep: float, scratch: Array) -> None:
-    """Turn mean into keep mean + (1 - keep) g^2, which stays above zero."""
-    mean *= keep
-    np.multiply(g, g, out=scratch)
-    scratch *= 1.0 - keep
-    mean += scratch
+    def _arguments(self) -> tuple[Any, ...]:
+        return self.lr, self.weight_decay, self.alpha, self.eps, self.momentum

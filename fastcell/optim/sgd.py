@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastcell._numbers import flag
-from fastcell.optim.base import Hyperparameter
-from fastcell.optim.blockwise import BlockwiseOptimizer, with_decay
+from fastcell.optim.base import Hyperparameter, Optimizer
 
 if TYPE_CHECKING:
     from fastcell.optim.base import Array
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["SGD"]
 
 
-class SGD(BlockwiseOptimizer):
+class SGD(Optimizer):
     r"""Stochastic gradient descent, with momentum if wanted.
 
     With the gradient :math:`g`, to which :math:`\lambda p` is added for the weight
@@ -62,6 +59,9 @@ class SGD(BlockwiseOptimizer):
     array([0.9, 2.1])
     """
 
+    _rule = "sgd"
+    _slot_order = ("momentum_buffer",)
+
     momentum = Hyperparameter(minimum=0)
     dampening = Hyperparameter()
     weight_decay = Hyperparameter(minimum=0)
@@ -99,24 +99,6 @@ class SGD(BlockwiseOptimizer):
     def _slot_names(hyperparameters: Mapping[str, Any]) -> tuple[str, ...]:
         return ("momentum_buffer",) if hyperparameters["momentum"] else ()
 
-    def _rule(self) -> Callable[..., None]:
-        lr, momentum, decay = self.lr, self.momentum, self.weight_decay
-        fresh_share = 1.0 if self.steps == 1 else 1.0 - self.dampening
-
-        def plain(p: Array, g: Array, a: Array, b: Array) -> None:
-            g = with_decay(g, p, decay, a)
-            p -= np.multiply(g, lr, out=b)
-
-        def with_momentum(p: Array, g: Array, v: Array, a: Array, b: Array) -> None:
-            g = with_decay(g, p, decay, a)
-            v *= momentum  # zero before the first step
-            v += np.multiply(g, fresh_share, out=b)
-            if self.nesterov:
-                np.multiply(v, momentum, out=b)
-                b += g
-                b *= lr
-            else:
-                np.multiply(v, lr, out=b)
-            p -= b
-
-        return with_momentum if momentum else plain
+    def _arguments(self) -> tuple[Any, ...]:
+        share = 1.0 if self.steps == 1 else 1.0 - self.dampening
+        return self.lr, self.weight_decay, self.momentum, share, self.nesterov

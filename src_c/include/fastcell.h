@@ -300,36 +300,75 @@ FC_API fc_status fc_ctc_loss(const fc_ctc *problem, double *loss, void *dlogits,
 
 /* ---- optimizers ----------------------------------------------------------------- */
 
-/* Adam and AdamW on n parameters p with gradients g and averages m, v:
- *     g += decay p,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2
+/* A parameter of a model: n numbers p, which a step changes, their gradient g, and what
+ * the rule keeps for each of them from step to step. */
+typedef struct fc_parameter {
+    ptrdiff_t n;
+    void *p;
+    const void *g;
+    void *kept[3]; /* n numbers each; NULL where the rule has no use for it */
+} fc_parameter;
+
+/* A call is one step of a rule on all parameters of a model, `count` arrays.  Threads
+ * share large ones as if they were one array; no bit depends on how many there are.  In
+ * each rule g += decay p, the weight decay, comes first. */
+
+/*     b = momentum b + share g,  p -= rate b, or with nesterov  p -= rate (g + momentum
+ * b) kept: b.  Without it  p -= rate g. */
+typedef struct fc_sgd_rule {
+    double rate, decay, momentum;
+    double share; /* 1 - dampening; 1 in the first step */
+    int nesterov;
+} fc_sgd_rule;
+
+/*     v = alpha v + (1 - alpha) g^2,  m += (1 - alpha) (g - m)
+ *     d = g / (sqrt(max(v - m^2, 0)) + eps),  b = momentum b + d,  p -= rate b
+ * kept: v, m, b.  Without m it is 0, without b  p -= rate d. */
+typedef struct fc_rmsprop_rule {
+    double rate, decay, alpha, eps, momentum;
+} fc_rmsprop_rule;
+
+/*     s += g^2,  p -= rate g / (sqrt(s) + eps)
+ * kept: s. */
+typedef struct fc_adagrad_rule {
+    double rate, decay, eps;
+} fc_adagrad_rule;
+
+/* Adam and AdamW:
+ *     m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2
  *     p = shrink p - rate m / (sqrt(v) root_correction + eps)
- * AMSGrad: v_max = max(v_max, v), which stands for v in the last line. */
+ * kept: m, v, v_max.  With the last, AMSGrad: v_max = max(v_max, v), which stands for v
+ * in the last line. */
 typedef struct fc_adam_rule {
     double beta1, beta2, eps;
     double rate;            /* lr / (1 - beta1^step) */
     double root_correction; /* (1 - beta2^step)^(-1/2) */
     double decay, shrink; /* weight decay in the gradient; 1 - lr decay apart from it */
-    void *v_max; /* n largest v so far, apart from the rest; NULL: no AMSGrad */
 } fc_adam_rule;
 
-FC_API fc_status fc_adam(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t n, void *p,
-                         const void *g, void *m, void *v, int threads);
-/* The same for all parameters of a model at once, with the same results. Each has a
- * v_max of its own, or none has; that of the rule is not used. */
-typedef struct fc_adam_parameter {
-    ptrdiff_t n;
-    void *p;
-    const void *g;
-    void *m, *v, *v_max;
-} fc_adam_parameter;
+FC_API fc_status fc_sgd(fc_dtype dtype, const fc_sgd_rule *rule, ptrdiff_t count,
+                        const fc_parameter *parameters, int threads);
+FC_API fc_status fc_rmsprop(fc_dtype dtype, const fc_rmsprop_rule *rule,
+                            ptrdiff_t count, const fc_parameter *parameters,
+                            int threads);
+FC_API fc_status fc_adagrad(fc_dtype dtype, const fc_adagrad_rule *rule,
+                            ptrdiff_t count, const fc_parameter *parameters,
+                            int threads);
+FC_API fc_status fc_adam(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t count,
+                         const fc_parameter *parameters, int threads);
 
-FC_API fc_status fc_adam_all(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t count,
-                             const fc_adam_parameter *parameters, int threads);
-/* x[i] *= factor, which is rounded to the type first. */
-FC_API fc_status fc_scale(fc_dtype dtype, ptrdiff_t n, double factor, void *x);
-/* *sum = sum of x[i]^2, in double. */
-FC_API fc_status fc_sum_of_squares(fc_dtype dtype, ptrdiff_t n, const void *x,
-                                   double *sum);
+/* Clipping.  Of the arrays, gradients as a rule, only n and p are used. */
+
+/* *sum = sum of p[i]^2 of all arrays, in double. */
+FC_API fc_status fc_sum_of_squares(fc_dtype dtype, ptrdiff_t count,
+                                   const fc_parameter *arrays, double *sum,
+                                   int threads);
+/* p[i] *= factor, which is rounded to the type first. */
+FC_API fc_status fc_scale(fc_dtype dtype, double factor, ptrdiff_t count,
+                          const fc_parameter *arrays, int threads);
+/* p[i] = limit above it, -limit below that; a NaN stays. */
+FC_API fc_status fc_clip(fc_dtype dtype, double limit, ptrdiff_t count,
+                         const fc_parameter *arrays, int threads);
 
 /* y[i] = exp, sigmoid or tanh of x[i]. */
 FC_API fc_status fc_exp(fc_dtype dtype, ptrdiff_t n, const void *x, void *y);
