@@ -6,6 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from fastcell import _core
+
+# in_range(values, least, most): is it a C-contiguous array of int64 in this range? What
+# comes from our own data sets is, and needs no other check.
+in_range = _core.in_range
+
 
 def as_array(name: str, value: Any) -> np.ndarray:
     """Return anything with a buffer, ``__array__`` or ``__dlpack__`` as an array.
@@ -70,8 +76,8 @@ def rows_of(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def check_ids(name: str, value: Any, count: int) -> np.ndarray:
-    """Return integer ids from 0 to count - 1 as an array.
+def check_ids(name: str, value: Any, count: int | None) -> np.ndarray:
+    """Return integer ids from 0 to count - 1, or of any size for None, as an array.
 
     Raises
     ------
@@ -80,10 +86,12 @@ def check_ids(name: str, value: Any, count: int) -> np.ndarray:
     ValueError
         If one is out of range; the error names it and its place.
     """
+    if count is not None and in_range(value, 0, count - 1):
+        return value
     ids = as_array(name, value)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers; got {ids.dtype}")
-    if ids.size and (ids.min() < 0 or ids.max() >= count):
+    if count is not None and ids.size and (ids.min() < 0 or ids.max() >= count):
         where = np.argwhere((ids < 0) | (ids >= count))[0]
         raise ValueError(
             f"{name} must be ids from 0 to {count - 1}; "

@@ -184,6 +184,15 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_ctc_scratch_size(const fc_ctc *, int, size_t *)
     fc_status fc_ctc_loss(const fc_ctc *, double *, void *, void *, int)
 
+    fc_status fc_sum_steps(fc_dtype, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int64_t *,
+                           const void *, void *)
+    fc_status fc_max_steps(fc_dtype, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int64_t *,
+                           const void *, void *, int32_t *)
+    fc_status fc_spread_steps(fc_dtype, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                              const int64_t *, const int32_t *, const void *, void *)
+    fc_status fc_add_rows(fc_dtype, Py_ssize_t, Py_ssize_t, const int64_t *,
+                          const void *, Py_ssize_t, void *)
+
     ctypedef struct fc_parameter:
         Py_ssize_t n
         void *p

@@ -21,6 +21,7 @@ from libc.string cimport memset
 import numpy as np
 
 cdef object ndarray = np.ndarray
+cdef object int64 = np.dtype(np.int64)
 
 
 cdef int raise_status(fc_status status) except -1 with gil:

@@ -38,6 +38,71 @@ def cross_entropy(
         )
 
 
+def sum_steps(h, lengths, y):
+    """h (T, B, D), lengths (B,) int64 or None -> y (B, D), the sum over the steps."""
+    cdef Py_ssize_t steps = h.shape[0], rows = h.shape[1], n = h.shape[2]
+    cdef Arrays arrays = Arrays(h)
+    cdef const void *hp = arrays.read(h)
+    cdef const int64_t *lp = <const int64_t *> arrays.contiguous(lengths, 0, 8, rows)
+    cdef void *yp = arrays.contiguous(y, 1, arrays.itemsize, rows * n)
+    with nogil:
+        check(fc_sum_steps(arrays.dtype, steps, rows, n, lp, hp, yp))
+
+
+def max_steps(h, lengths, y, where):
+    """As `sum_steps`, the maximum; and the step (B, D) int32 that it is from."""
+    cdef Py_ssize_t steps = h.shape[0], rows = h.shape[1], n = h.shape[2]
+    cdef Arrays arrays = Arrays(h)
+    cdef const void *hp = arrays.read(h)
+    cdef const int64_t *lp = <const int64_t *> arrays.contiguous(lengths, 0, 8, rows)
+    cdef void *yp = arrays.contiguous(y, 1, arrays.itemsize, rows * n)
+    cdef int32_t *wp = <int32_t *> arrays.contiguous(where, 1, 4, rows * n)
+    with nogil:
+        check(fc_max_steps(arrays.dtype, steps, rows, n, lp, hp, yp, wp))
+
+
+def spread_steps(dy, lengths, where, dh):
+    """dy (B, D) -> dh (T, B, D): in the steps that there are, or in those of `where`."""
+    cdef Py_ssize_t steps = dh.shape[0], rows = dh.shape[1], n = dh.shape[2]
+    cdef Arrays arrays = Arrays(dh)
+    cdef void *hp = arrays.written(dh)
+    cdef const int64_t *lp = <const int64_t *> arrays.contiguous(lengths, 0, 8, rows)
+    cdef const int32_t *wp = <const int32_t *> arrays.contiguous(where, 0, 4, rows * n)
+    cdef const void *yp = arrays.contiguous(dy, 0, arrays.itemsize, rows * n)
+    with nogil:
+        check(fc_spread_steps(arrays.dtype, steps, rows, n, lp, wp, yp, hp))
+
+
+def add_rows(ids, x, table):
+    """table[ids[i]] += x[i]: ids (N,) int64, x (N, D), table (V, D)."""
+    cdef Py_ssize_t count = table.shape[0], n = table.shape[1], rows = ids.size
+    cdef Arrays arrays = Arrays(table)
+    cdef void *tp = arrays.written(table)
+    cdef const int64_t *ip = <const int64_t *> arrays.contiguous(ids, 0, 8, rows)
+    cdef const void *xp = arrays.contiguous(x, 0, arrays.itemsize, rows * n)
+    with nogil:
+        check(fc_add_rows(arrays.dtype, rows, n, ip, xp, count, tp))
+
+
+def in_range(values, Py_ssize_t least, Py_ssize_t most):
+    """Is this a C-contiguous array of int64, all of them from `least` to `most`?"""
+    cdef Views views
+    cdef Py_buffer *view
+    cdef const int64_t *v
+    cdef Py_ssize_t i
+    if type(values) is not ndarray or values.dtype is not int64:
+        return False
+    views = Views()
+    view = views.get(values, 0, 8)
+    if not PyBuffer_IsContiguous(view, b"C"):
+        return False
+    v = <const int64_t *> view.buf
+    for i in range(view.len // 8):
+        if v[i] < least or v[i] > most:
+            return False
+    return True
+
+
 ctypedef fc_status (*elementary_function)(
     fc_dtype, Py_ssize_t, const void *, void *
 ) noexcept nogil

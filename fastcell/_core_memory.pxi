@@ -79,7 +79,9 @@ cdef raise_other_isa(str what, const char *made):
 def aligned_empty(Py_ssize_t size, bint zeroed=False):
     """Return `size` bytes that start at a multiple of 64."""
     memory = (np.zeros if zeroed else np.empty)(size + 63, np.uint8)
-    start = -memory.ctypes.data % 64
+    cdef Views views = Views()
+    cdef uintptr_t address = <uintptr_t> views.get(memory, 1, 1).buf
+    cdef Py_ssize_t start = (64 - address % 64) % 64
     return memory[start : start + size]
 
 

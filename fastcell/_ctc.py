@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import as_array, check_shape
+from fastcell._arrays import as_array, check_shape, in_range
 from fastcell._numbers import flag, integer
 from fastcell.threads import get_num_threads
 
@@ -112,8 +112,12 @@ def run_ctc(
     reduction: str,
     zero_infinity: bool,
     gradient: bool,
+    checked: bool = False,
 ) -> tuple[float, Any]:
-    """Do what `ctc` does; without `gradient`, None stands for dlogits."""
+    """Do what `ctc` does; without `gradient`, None stands for dlogits.
+
+    `checked` are labels and lengths that the functions below have returned.
+    """
     logits = as_array("logits", logits)
     if logits.dtype not in (np.float32, np.float64):
         raise TypeError(f"logits must be float32 or float64; got dtype {logits.dtype}")
@@ -128,10 +132,11 @@ def run_ctc(
     if reduction not in ("mean", "sum"):
         raise ValueError(f'reduction must be "mean" or "sum"; got {reduction!r}')
     zero_infinity = flag("zero_infinity", zero_infinity)
-    labels, label_lengths = checked_labels(
-        labels, label_lengths, rows, num_classes, blank
-    )
-    lengths = checked_lengths("lengths", lengths, rows, steps)
+    if not checked:
+        labels, label_lengths = checked_labels(
+            labels, label_lengths, rows, num_classes, blank
+        )
+        lengths = checked_lengths("lengths", lengths, rows, steps)
     if rows == 0:
         return 0.0, np.zeros_like(logits, order="C") if gradient else None
 
@@ -168,6 +173,8 @@ def checked_lengths(name: str, value: Any, rows: int, most: int) -> NDArray[np.i
     """
     if value is None:
         return np.full(rows, most, np.int64)
+    if in_range(value, 0, most) and value.shape == (rows,):  # most are
+        return value
     lengths = as_array(name, value)
     if lengths.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers; got dtype {lengths.dtype}")

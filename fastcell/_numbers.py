@@ -45,6 +45,14 @@ def real(
     ...
     ValueError: lr must be a finite number >= 0; got nan
     """
+    if type(value) is float and (
+        -math.inf < value < math.inf
+        and (minimum is None or value >= minimum)
+        and (maximum is None or value <= maximum)
+        and (above is None or value > above)
+        and (below is None or value < below)
+    ):
+        return value  # before any text is made: optimizers ask in each step
     limits = {">=": minimum, ">": above, "<=": maximum, "<": below}
     expected = " and ".join(f"{k} {v:g}" for k, v in limits.items() if v is not None)
     expected = f"a finite number {expected}".rstrip()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import as_array, check_shape
+from fastcell._arrays import as_array, check_shape, in_range
 from fastcell._ctc import ctc
 from fastcell._numbers import integer, real
 from fastcell.threads import get_num_threads
@@ -100,7 +100,7 @@ def cross_entropy(
     if logits.ndim == 0:
         raise ValueError("logits must have the shape (..., V); got a scalar")
     targets = as_array("targets", targets)
-    if not np.issubdtype(targets.dtype, np.integer):
+    if targets.dtype.kind not in "iu":
         raise TypeError(f"targets must be integers; got dtype {targets.dtype}")
     check_shape("targets", targets, logits.shape[:-1])
     ignore_index = integer("ignore_index", ignore_index)
@@ -108,15 +108,18 @@ def cross_entropy(
     _check_reduction(reduction)
 
     num_classes = logits.shape[-1]
-    counted = targets != ignore_index
-    _check_classes(targets, counted, num_classes, ignore_index)
-    num_counted = int(np.count_nonzero(counted))
+    if in_range(targets, 0, num_classes - 1) and not (0 <= ignore_index < num_classes):
+        num_counted, classes = targets.size, targets.reshape(-1)
+    else:
+        counted = targets != ignore_index
+        _check_classes(targets, counted, num_classes, ignore_index)
+        num_counted = int(np.count_nonzero(counted))
+        classes = np.where(counted, targets, -1).astype(np.int64).reshape(-1)
     if num_counted == 0:
         return 0.0, np.zeros_like(logits, order="C")
     scale = 1.0 / num_counted if reduction == "mean" else 1.0
 
     rows = np.ascontiguousarray(logits.reshape(targets.size, num_classes))
-    classes = np.where(counted, targets, -1).astype(np.int64).reshape(-1)
     gradient = np.empty_like(rows)
     losses = np.empty(targets.size)
     _core.cross_entropy(

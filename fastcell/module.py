@@ -30,6 +30,7 @@ class Module:
 
     _parameters: Parameters | UnsuffixedParameters | None = None
     _random: np.random.Generator | None = None
+    _group: ParameterGroup | None = None
 
     def children(self) -> dict[str, Module]:
         """Return the parts by name; none for a leaf."""
@@ -40,7 +41,10 @@ class Module:
         """The parameters themselves, by the names of `state_dict`."""
         if self._parameters is not None:
             return self._parameters
-        return ParameterGroup({n: child.params for n, child in self.children().items()})
+        parts = {n: child.params for n, child in self.children().items()}
+        if self._group is None or not self._group.joins(parts):
+            self._group = ParameterGroup(parts)
+        return self._group
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all parameters, by name."""

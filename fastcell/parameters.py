@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,8 @@ class Parameters(Mapping[str, np.ndarray]):
     >>> layer(np.zeros((1, 2), np.float32))
     array([[3.]], dtype=float32)
     """
+
+    _shares = 0  # calls of `share` on any: after one, groups may have other aliases
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self._arrays = arrays
@@ -103,6 +106,7 @@ class Parameters(Mapping[str, np.ndarray]):
         """
         array = other._arrays[other_name or name]
         with _lock:
+            Parameters._shares += 1
             self._arrays[name] = check_like(name, array, self._arrays[name])
             # Either may change it at any time, and the other has to notice.
             self._copies[name] = array.copy()
@@ -177,6 +181,7 @@ class ParameterGroup(Mapping[str, np.ndarray]):
 
     def __init__(self, children: Mapping[str, Parameters | ParameterGroup]) -> None:
         self._children = dict(children)
+        self._shares = Parameters._shares
         self._where: dict[str, tuple[str, str]] = {}
         self.aliases: dict[str, str] = {}  # a shared array's other names -> its first
         first: dict[int, str] = {}
@@ -190,6 +195,15 @@ class ParameterGroup(Mapping[str, np.ndarray]):
                     self._where[full] = (prefix, name)
             for alias, target in getattr(child, "aliases", {}).items():
                 self.aliases[f"{prefix}.{alias}"] = f"{prefix}.{target}"
+
+    def joins(self, children: Mapping[str, Parameters | ParameterGroup]) -> bool:
+        """Is it what joining these would make?"""
+        mine = self._children
+        return (
+            self._shares == Parameters._shares
+            and mine.keys() == children.keys()
+            and all(map(is_, mine.values(), children.values()))
+        )
 
     def __getitem__(self, name: str) -> np.ndarray:
         prefix, inner = self._where[name]

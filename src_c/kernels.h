@@ -113,6 +113,8 @@ typedef struct fc_kernels {
     size_t (*operand_scratch)(ptrdiff_t k); /* bytes */
     void (*pack)(const fc_panels *, ptrdiff_t vector, const fc_columns *);
     void (*add)(void *to, const void *a, ptrdiff_t n); /* to += a */
+    /* y = max(y, a), and `step` where it is a's; a NaN stays. */
+    void (*maximum)(void *y, int32_t *where, const void *a, int32_t step, ptrdiff_t n);
     void (*multiply)(void *to, const void *a, const void *b, ptrdiff_t n);
     double (*cross_entropy)(const void *logits, ptrdiff_t n, ptrdiff_t target,
                             double smoothing, double scale, void *dlogits);

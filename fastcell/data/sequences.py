@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from fastcell._arrays import as_array
+from fastcell._arrays import as_array, in_range
 from fastcell._numbers import flag, integer
 from fastcell.data.targets import Targets
 
@@ -115,6 +115,7 @@ class Sequences(Sequence["Batch"]):
         count = _count(sequences)
         first = _shaped(0, sequences[0])
         self.input_size = first.shape[1] if first.ndim == 2 else None
+        self._kind = first.dtype, first.shape[1:]
         if lengths is None:
             self.lengths = np.fromiter(
                 (len(self._check_values(i, self._sequence(i))) for i in range(count)),
@@ -215,7 +216,15 @@ class Sequences(Sequence["Batch"]):
 
     def _sequence(self, i: int) -> NDArray[Any]:
         """Return a sequence as it is, of the right kind and width."""
-        array = _shaped(i, self._sequences[i])
+        array = self._sequences[i]
+        if (
+            type(array) is np.ndarray
+            and array.dtype is self._kind[0]
+            and array.shape[1:] == self._kind[1]
+            and len(array)
+        ):
+            return array  # as the first, which most are
+        array = _shaped(i, array)
         if self.input_size is None:
             if array.ndim != 1:
                 raise ValueError(
@@ -231,7 +240,9 @@ class Sequences(Sequence["Batch"]):
 
     def _has_good_values(self, x: NDArray[Any]) -> bool:
         if self.input_size is None:
-            return bool(x.min() >= 0 and x.max() <= _LARGEST_ID)
+            return in_range(x, 0, _LARGEST_ID) or bool(
+                x.min() >= 0 and x.max() <= _LARGEST_ID
+            )
         return not self.check_finite or bool(np.isfinite(x).all())
 
     def _check_values(self, i: int, sequence: NDArray[Any]) -> NDArray[Any]:

@@ -107,8 +107,9 @@ class Targets:
                 values[row] = self._one(int(i))
             return values
         tags = np.full((steps, len(indices)), IGNORED, np.int64)
-        for row, i in enumerate(indices):
-            tags[: self._lengths[i], row] = self._one(int(i))
+        for row, i in enumerate(indices.tolist()):
+            target = self._one(i)
+            tags[: len(target), row] = target
         return tags
 
     def _numbers(self) -> NDArray[Any]:

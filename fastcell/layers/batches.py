@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import as_array, check_shape, real_array, rows_of
+from fastcell._arrays import as_array, check_shape, in_range, real_array, rows_of
 from fastcell.layers.indexed import IndexedRows
 
 
@@ -72,6 +72,8 @@ def lengths_of(lengths: Any, T: int, B: int) -> np.ndarray | None:
     """Return lengths as int64 (B,), or None."""
     if lengths is None:
         return None
+    if in_range(lengths, 0, T) and lengths.shape == (B,):  # most are
+        return lengths
     array = as_array("lengths", lengths)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"lengths must be integers; got {array.dtype}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcell import _core
 from fastcell._arrays import check_ids, check_shape, real_array
 from fastcell._numbers import integer
 from fastcell.layers.indexed import IndexedRows
@@ -102,7 +103,8 @@ class Embedding(Module):
         dy = real_array("dy", dy, self.dtype)
         check_shape("dy", dy, (*saved.shape, self.embedding_dim))
         grad = np.zeros((self.num_embeddings, self.embedding_dim), self.dtype)
-        np.add.at(grad, saved.reshape(-1), dy.reshape(-1, self.embedding_dim))
+        ids = saved.reshape(-1).astype(np.int64, copy=False)
+        _core.add_rows(np.ascontiguousarray(ids), np.ascontiguousarray(dy), grad)
         return None, {"weight": self._without_padding(grad)}
 
     # The gather path: only the rows that occur, and each of them once.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcell import _core
 from fastcell._arrays import check_shape, real_array
 from fastcell._numbers import flag, integer
 from fastcell.layers.activation import Activation
@@ -156,7 +157,7 @@ class Pooling(Module):
         elif self.kind == "attention":
             y, kept = self._attend(h, counts)
         else:
-            y, kept = _pool(_RUNNING[self.kind](B, h.shape[2], self.dtype), h, counts)
+            y, kept = self._reduce(h, counts)
         return y, (h.shape, counts, kept)
 
     def backward(self, dy: Any, saved: Any) -> tuple[np.ndarray, dict]:
@@ -165,19 +166,17 @@ class Pooling(Module):
         dy = check_shape("dy", real_array("dy", dy, self.dtype), (B, D))
         if self.kind == "attention":
             return self._attend_backward(dy, *kept)
-        if self.kind == "mean":
-            share = dy / np.maximum(counts, 1).astype(self.dtype)[:, np.newaxis]
-            exists = existing_steps(counts, T)[..., np.newaxis]
-            return np.where(exists, share, self.dtype.type(0)), {}
+        if self.kind in ("mean", "max"):
+            if self.kind == "mean":
+                dy = dy / np.maximum(counts, 1).astype(self.dtype)[:, np.newaxis]
+            dh = np.empty((T, B, D), self.dtype)
+            _core.spread_steps(np.ascontiguousarray(dy), counts, kept, dh)
+            return dh, {}
         dh = np.zeros((T, B, D), self.dtype)
         rows = np.flatnonzero(counts)
-        if self.kind == "last":
-            half = D // 2 if self.bidirectional else D
-            dh[counts[rows] - 1, rows, :half] = dy[rows, :half]
-            dh[:1, rows, half:] = dy[rows, half:]
-        elif len(rows):
-            dy = np.where((counts > 0)[:, np.newaxis], dy, 0)
-            np.put_along_axis(dh, kept[np.newaxis], dy[np.newaxis], axis=0)
+        half = D // 2 if self.bidirectional else D
+        dh[counts[rows] - 1, rows, :half] = dy[rows, :half]
+        dh[:1, rows, half:] = dy[rows, half:]
         return dh, {}
 
     def running(self, rows: int) -> Running:
@@ -218,6 +217,23 @@ class Pooling(Module):
             y[rows, half:] = h[0, rows, half:]
         return y
 
+    def _reduce(
+        self, h: np.ndarray, counts: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the mean or the maximum, and the steps that the maxima are from.
+
+        By the operations of `fastcell.layers.running`, in their order.
+        """
+        h = np.ascontiguousarray(h)
+        y = np.empty(h.shape[1:], self.dtype)
+        if self.kind == "max":
+            where = np.empty(y.shape, np.int32)
+            _core.max_steps(h, counts, y, where)
+            return y, where
+        _core.sum_steps(h, counts, y)
+        y /= np.maximum(counts, 1).astype(self.dtype)[:, np.newaxis]
+        return y, None
+
     def _attend(self, h: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, Any]:
         exists = existing_steps(counts, len(h))
         if not exists.all():
@@ -247,27 +263,6 @@ class Pooling(Module):
 def existing_steps(lengths: np.ndarray, T: int) -> np.ndarray:
     """Return which steps there are, (T, B), of sequences of these lengths."""
     return np.arange(T)[:, np.newaxis] < lengths
-
-
-def _pool(
-    running: Running, h: np.ndarray, counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Take all steps in their order: return the pools, and where maxima are from.
-
-    Longest sequence first, so that those that have a step are the first n rows.
-    """
-    T = len(h)
-    if (counts == T).all():
-        for h_t in h:
-            running.update(h_t)
-        return running.value(), getattr(running, "where", None)
-    order = np.argsort(-counts, kind="stable")
-    active = len(counts) - np.searchsorted(counts[order[::-1]], np.arange(T), "right")
-    for h_t, n in zip(h, active.tolist(), strict=True):
-        running.update(h_t[order[:n]])
-    place = np.argsort(order)
-    where = getattr(running, "where", None)
-    return running.value()[place], None if where is None else where[place]
 
 
 def _softmax_over_steps(scores: np.ndarray, exists: np.ndarray) -> np.ndarray:

@@ -72,6 +72,9 @@ class Recurrent(Module):
         self._directions = 2 if self.bidirectional else 1
         self._core_cell = core_cell
         self._random = np.random.default_rng(self.seed)
+        self._shapes = self._parameter_shapes()
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        self._names = [[n + suffix for n in names] for suffix in self._suffixes()]
         self._parameters = Parameters(self._initial())
         self._set_precision(self.dtype.name)
         self._spare = SpareMemory()
@@ -108,7 +111,7 @@ class Recurrent(Module):
         directions = ("", "_reverse")[: self._directions]
         return [f"_l{k}{d}" for k in range(self.num_layers) for d in directions]
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
+    def _parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         rows = len(self.gates) * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {}
         for i, suffix in enumerate(self._suffixes()):
@@ -126,20 +129,15 @@ class Recurrent(Module):
     def _initial(self) -> dict[str, np.ndarray]:
         """Return weights uniform in +-1/sqrt(H), as torch.nn draws them."""
         bound = self.hidden_size**-0.5
-        shapes = self._shapes()
-        check_size(shapes.values())
+        check_size(self._shapes.values())
         return {
             name: self._random.uniform(-bound, bound, shape).astype(self.dtype)
-            for name, shape in shapes.items()
+            for name, shape in self._shapes.items()
         }
 
     def _by_pass(self, arrays: Mapping[str, np.ndarray]) -> list[tuple[Any, ...]]:
         """Return (w_ih, w_hh, b_ih, b_hh, w_hr) of each pass, for the core."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-        return [
-            tuple(arrays.get(f"{name}{suffix}") for name in names)
-            for suffix in self._suffixes()
-        ]
+        return [tuple(map(arrays.get, names)) for names in self._names]
 
     def _pack(self, backward: bool, arrays: Mapping[str, np.ndarray]) -> Any:
         return self._stack.pack(backward, self._by_pass(arrays), get_num_threads())
@@ -302,7 +300,7 @@ class Recurrent(Module):
             else layout.empty((T, B, self.input_size), self.dtype)
         )
         dstate_in = self._states.empty(B)
-        grads = {n: np.zeros(s, self.dtype) for n, s in self._shapes().items()}
+        grads = {n: np.zeros(s, self.dtype) for n, s in self._shapes.items()}
         dy = rows_of(layout.to_core(dy))
         dx_core = dx if indexed else layout.to_core(dx)
         by_pass = self._by_pass(grads)

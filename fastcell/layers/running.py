@@ -78,10 +78,11 @@ class RunningMax(Running):
         self.where = np.zeros((rows, width), np.int64)
 
     def _take(self, h: np.ndarray, n: int) -> None:
+        # As the core does it for whole sequences: of 0 and -0 the first one stays.
         pool = self._pool[:n]
         with np.errstate(invalid="ignore"):
             higher = h > pool
-            np.maximum(pool, h, out=pool)  # NaN, once there, stays
+        np.copyto(pool, h, where=higher | np.isnan(h))
         at = np.broadcast_to(self.steps[:n, np.newaxis], higher.shape)
         np.copyto(self.where[:n], at, where=higher)
 

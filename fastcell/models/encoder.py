@@ -125,17 +125,9 @@ class Encoder(Module):
         ValueError
             If a shape is, or a value is not finite or out of range.
         """
+        x, lengths = self.shaped(x, lengths)
         if self.embedding_dim is not None:
-            x = check_ids("x", x, self.input_size)
-            if x.ndim != 2:
-                raise ValueError(f"x must have the shape (T, B); got {x.shape}")
-            return x, lengths_of(lengths, *x.shape)
-        x = real_array("x", x, self.dtype)
-        if x.ndim != 3 or x.shape[2] != self.input_size:
-            raise ValueError(
-                f"x must have the shape (T, B, {self.input_size}); got {x.shape}"
-            )
-        lengths = lengths_of(lengths, *x.shape[:2])
+            return check_ids("x", x, self.input_size), lengths
         finite = np.isfinite(x)
         if not finite.all():
             if lengths is not None:
@@ -147,6 +139,22 @@ class Encoder(Module):
                     f"feature {i}"
                 )
         return x, lengths
+
+    def shaped(
+        self, x: Any, lengths: Any = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return what `checked` does, without a look at the values of x."""
+        if self.embedding_dim is not None:
+            x = check_ids("x", x, None)
+            if x.ndim != 2:
+                raise ValueError(f"x must have the shape (T, B); got {x.shape}")
+            return x, lengths_of(lengths, *x.shape)
+        x = real_array("x", x, self.dtype)
+        if x.ndim != 3 or x.shape[2] != self.input_size:
+            raise ValueError(
+                f"x must have the shape (T, B, {self.input_size}); got {x.shape}"
+            )
+        return x, lengths_of(lengths, *x.shape[:2])
 
     def checked_step(self, x: Any, rows: int) -> np.ndarray:
         """Return one step of some streams as a contiguous array, (rows, I) or (rows,).

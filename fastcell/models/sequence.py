@@ -185,7 +185,7 @@ class SequenceModel(ScoredModel):
 
     def count(self, batch: Any) -> int:
         """Return the number of targets over which `loss` is the mean."""
-        return self.task.count(self._checked(batch)[2])
+        return self.task.count(self._checked(batch, self.encoder.shaped)[2])
 
     def session(self, batch_size: int = 1) -> ModelSession:
         """Return a `fastcell.models.streaming.ModelSession`: one step at a time.
@@ -220,13 +220,15 @@ class SequenceModel(ScoredModel):
         """Return what stands beside the targets in the shape of the batch."""
         return values
 
-    def _checked(self, batch: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    def _checked(
+        self, batch: Any, check: Any = None
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         if not isinstance(batch, (tuple, list)) or len(batch) != 3:
             got = type(batch).__name__
             if isinstance(batch, (tuple, list)):
                 got += f" of {len(batch)}"
             raise TypeError(f"batch must be (x, lengths, y); got a {got}")
-        x, lengths = self.encoder.checked(batch[0], batch[1])
+        x, lengths = (check or self.encoder.checked)(batch[0], batch[1])
         return x, lengths, self._targets(batch[2], x, lengths)
 
     def _targets(self, y: Any, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:

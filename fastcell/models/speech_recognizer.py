@@ -340,7 +340,8 @@ class SpeechRecognizer(Model):
     def _ctc(
         self, logits: np.ndarray, lengths: Any, labels: Any, label_lengths: Any, d: bool
     ) -> tuple[float, Any]:
-        return run_ctc(logits, labels, lengths, label_lengths, BLANK, "mean", False, d)
+        given = logits, labels, lengths, label_lengths, BLANK, "mean", False, d
+        return run_ctc(*given, checked=True)
 
     def _checked_input(self, x: Any, lengths: Any) -> tuple[np.ndarray, np.ndarray]:
         x = real_array("x", x, self.dtype)

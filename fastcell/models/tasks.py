@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import as_array, check_ids
+from fastcell._arrays import as_array, check_ids, in_range
 from fastcell._numbers import integer
 from fastcell.models.parts import IGNORED
 
@@ -54,6 +54,8 @@ class Classification:
         ValueError
             If the shape is another, or a class out of range.
         """
+        if in_range(y, 0, self.outputs - 1) and y.shape == shape:  # most are
+            return y
         y = as_array("y", y)
         if y.dtype.kind not in "iu":
             raise TypeError(

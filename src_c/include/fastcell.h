@@ -298,6 +298,30 @@ FC_API fc_status fc_ctc_scratch_size(const fc_ctc *problem, int threads, size_t 
 FC_API fc_status fc_ctc_loss(const fc_ctc *problem, double *loss, void *dlogits,
                              void *scratch, int threads);
 
+/* ---- steps and rows ------------------------------------------------------------- */
+
+/* h is (steps, rows, n); lengths (rows), 0 to steps, or NULL for all steps.  A row of
+ * no steps has zeros. */
+
+/* y (rows, n) = the sum over the steps of each row, one after the other. */
+FC_API fc_status fc_sum_steps(fc_dtype dtype, ptrdiff_t steps, ptrdiff_t rows,
+                              ptrdiff_t n, const int64_t *lengths, const void *h,
+                              void *y);
+/* y = the largest over the steps, and the step it is from, the first of equal ones.  A
+ * NaN stays. */
+FC_API fc_status fc_max_steps(fc_dtype dtype, ptrdiff_t steps, ptrdiff_t rows,
+                              ptrdiff_t n, const int64_t *lengths, const void *h,
+                              void *y, int32_t *where);
+/* The gradients of both: dh = dy in every step that there is, or, with `where`, in the
+ * step that it tells; 0 elsewhere. */
+FC_API fc_status fc_spread_steps(fc_dtype dtype, ptrdiff_t steps, ptrdiff_t rows,
+                                 ptrdiff_t n, const int64_t *lengths,
+                                 const int32_t *where, const void *dy, void *dh);
+/* Row ids[i] of the table (count, n) += row i of x (rows, n), one after the other. */
+FC_API fc_status fc_add_rows(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
+                             const int64_t *ids, const void *x, ptrdiff_t count,
+                             void *table);
+
 /* ---- optimizers ----------------------------------------------------------------- */
 
 /* A parameter of a model: n numbers p, which a step changes, their gradient g, and what

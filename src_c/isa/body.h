@@ -19,6 +19,17 @@ static void add(void *to, const void *a, ptrdiff_t n) {
         t[i] += x[i];
 }
 
+static void maximum(void *y_, int32_t *restrict where, const void *a, int32_t step,
+                    ptrdiff_t n) {
+    real *restrict y = y_;
+    const real *restrict x = a;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        bool larger = x[i] > y[i];
+        where[i] = larger ? step : where[i];
+        y[i] = larger || x[i] != x[i] ? x[i] : y[i];
+    }
+}
+
 static void multiply(void *to, const void *a, const void *b, ptrdiff_t n) {
     real *restrict t = to;
     const real *x = a, *y = b;
@@ -95,6 +106,7 @@ const fc_kernels FC_PASTE(FC_ISA, FC_KIND) = {
     .operand_scratch = operand_scratch,
     .pack = pack,
     .add = add,
+    .maximum = maximum,
     .multiply = multiply,
     .cross_entropy = cross_entropy,
     .update = {[FC_SGD] = sgd,
