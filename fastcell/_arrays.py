@@ -13,6 +13,11 @@ from fastcell import _core
 in_range = _core.in_range
 
 
+def all_finite(x: np.ndarray) -> bool:
+    """Is there neither NaN nor infinity in x?"""
+    return _core.are_finite(x) or bool(np.isfinite(x).all())
+
+
 def as_array(name: str, value: Any) -> np.ndarray:
     """Return anything with a buffer, ``__array__`` or ``__dlpack__`` as an array.
 

@@ -103,6 +103,31 @@ def in_range(values, Py_ssize_t least, Py_ssize_t most):
     return True
 
 
+def are_finite(x):
+    """Is this a C-contiguous array of float32 or float64 without NaN or infinity?
+
+    The sum of its squares tells; where that overflows, the answer is False as well.
+    """
+    cdef fc_parameter array
+    cdef double total = 0
+    if type(x) is not ndarray or x.dtype.char not in "fd":
+        return False
+    cdef Views views = Views()
+    cdef Py_buffer *view = views.get(x, 0, x.dtype.itemsize)
+    if not PyBuffer_IsContiguous(view, b"C"):
+        return False
+    memset(&array, 0, sizeof(array))
+    array.n = view.len // view.itemsize
+    array.p = view.buf
+    with nogil:
+        check(
+            fc_sum_of_squares(
+                FC_F64 if view.itemsize == 8 else FC_F32, 1, &array, &total, 1
+            )
+        )
+    return total - total == 0
+
+
 ctypedef fc_status (*elementary_function)(
     fc_dtype, Py_ssize_t, const void *, void *
 ) noexcept nogil

@@ -126,7 +126,7 @@ class Module:
         'bf16'
         """
         names = {"float32": "float32", "bf16": "bf16", "bfloat16": "bf16"}
-        if precision not in names:
+        if not isinstance(precision, str) or precision not in names:
             raise ValueError(
                 f"precision must be 'float32' or 'bf16'; got {precision!r}"
             )

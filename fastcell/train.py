@@ -128,6 +128,7 @@ class Trainer:
         self._position = Position()
         self._resumed: dict[str, Any] | None = None
         self._stopped = False
+        self._counted: int | None = None  # targets of the batch, if its loss told
 
     @property
     def step(self) -> int:
@@ -323,9 +324,12 @@ class Trainer:
         batch = _of_epoch(train_data, position.epoch)[position.window]
         if self.schedule is not None:
             self.optimizer.lr = position.base_lr * self.schedule(position.step)
+        self._counted = None
         loss, state = self._update(batch, position.state)
 
-        num_targets = self.model.count(batch)
+        num_targets = self._counted
+        if num_targets is None:
+            num_targets = self.model.count(batch)
         position.step += 1
         position.window += 1
         position.state = state
@@ -346,7 +350,7 @@ class Trainer:
 
         loss, saved = self.model.loss(batch, state)
         self._check_finite("loss", loss)
-        state = saved.state
+        state, self._counted = saved.state, getattr(saved, "count", None)
         grads = self.model.backward(saved)
         if self.clip_value is not None:
             # Before it is clipped: what is infinite would be hidden by it.

@@ -9,6 +9,7 @@ import tolerances
 from oracle import by_name, same_bits
 
 import fastcell
+from fastcell.layers.recurrent import Recurrent
 
 T, B, I, H = 12, 5, 19, 37  # noqa: E741
 
@@ -113,6 +114,84 @@ def test_a_model_learns_in_bf16():
     assert loss < 0.05
     quantized = model.quantize()
     assert quantized.evaluate((ids[:-1], ids[1:]))[0] < 0.1
+
+
+def made_in_bf16():
+    """A model of each class that takes a precision."""
+    models = fastcell.models
+    return [
+        models.SequenceClassifier(I, H, 3, precision="bf16", seed=0),
+        models.SequenceRegressor(I, H, 2, precision="bf16", seed=0),
+        models.SequenceTagger(I, H, 3, embedding_dim=5, precision="bf16", seed=0),
+        models.LanguageModel(4, 8, H, 2, precision="bf16", seed=0),
+        models.SpeechRecognizer(I, H, num_labels=2, precision="bf16", seed=0),
+        models.Seq2Seq(9, 8, 5, H, precision="bf16", seed=0),
+        models.Captioner(5, 9, 5, H, precision="bf16", seed=0),
+    ]
+
+
+def recurrent_layers(module):
+    if isinstance(module, Recurrent):
+        return [module]
+    return [r for c in module.children().values() for r in recurrent_layers(c)]
+
+
+@pytest.mark.parametrize("model", made_in_bf16(), ids=lambda m: type(m).__name__)
+def test_a_model_takes_the_precision_and_a_file_keeps_it(model, tmp_path):
+    fastcell.save(model, tmp_path / "model")
+    for one in (model, fastcell.load(tmp_path / "model")):
+        layers = recurrent_layers(one)
+        assert layers and all(layer.precision == "bf16" for layer in layers)
+    assert "precision" not in model.to("float32").config()
+
+
+def test_a_model_of_float64_or_of_no_such_precision_is_refused():
+    for precision in ("float16", "int8", ["bf16"], 16):
+        with pytest.raises(ValueError, match="precision must be 'float32' or 'bf16'"):
+            fastcell.models.SequenceClassifier(I, H, 3, precision=precision)
+    with pytest.raises(TypeError, match="float64 computes in float64; got 'bf16'"):
+        fastcell.models.LanguageModel(4, 8, 16, dtype="float64", precision="bf16")
+
+
+def test_a_classifier_and_a_language_model_learn_in_bf16_with_the_trainer():
+    random = np.random.default_rng(0)
+    y = random.integers(0, 2, 60)
+    x = [
+        random.standard_normal((n, 3)) + 0.5 * k for n, k in zip(y + 9, y, strict=True)
+    ]
+    classifier = fastcell.models.SequenceClassifier(
+        3, 16, 2, bidirectional=True, pooling="mean", precision="bf16", seed=0
+    )
+    learn(classifier, fastcell.data.Sequences(x, y, 10), 20, "valid_accuracy", 0.95)
+    ids = np.tile([0, 1, 2, 3, 2], 20)[:, np.newaxis]
+    model = fastcell.models.LanguageModel(4, 8, 16, precision="bf16", seed=0)
+    windows = [(ids[i : i + 9], ids[i + 1 : i + 10]) for i in range(0, 90, 9)]
+    learn(model, windows, 20, "valid_bpc", -0.2)
+
+
+def learn(model, data, epochs, key, target):
+    optimizer = fastcell.optim.Adam(model.params, lr=0.02)
+    trainer = fastcell.train.Trainer(model, optimizer, clip_norm=1.0, progress=False)
+    record = trainer.fit(data, data, epochs=epochs)[-1]
+    assert record[key] > target if target > 0 else record[key] < -target
+    assert {a.dtype for a in model.state_dict().values()} == {np.dtype(np.float32)}
+    kept = [v for v in optimizer.state_dict().values() if isinstance(v, np.ndarray)]
+    assert kept and {a.dtype for a in kept} == {np.dtype(np.float32)}
+
+
+def test_the_weights_of_bf16_are_float32_and_add_up_small_steps():
+    """Steps of a hundredth of what bfloat16 tells apart: 100 of them move a weight."""
+    layer = fastcell.LSTM(3, 4, seed=0).to("bf16")
+    layer.params["weight_hh_l0"][...] = 1
+    optimizer = fastcell.optim.SGD(layer.params, lr=2.0**-14)
+    before = {name: array.copy() for name, array in layer.state_dict().items()}
+    x = inputs()[:, :, :3]
+    y, _ = layer(x)
+    for _ in range(100):
+        optimizer.step({name: np.ones_like(array) for name, array in before.items()})
+    for name, array in layer.state_dict().items():
+        np.testing.assert_allclose(array, before[name] - 100 * 2.0**-14, atol=1e-6)
+    assert not same_bits(layer(x)[0], y)
 
 
 @narrow

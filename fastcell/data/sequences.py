@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from fastcell._arrays import as_array, in_range
+from fastcell._arrays import all_finite, as_array, in_range
 from fastcell._numbers import flag, integer
 from fastcell.data.targets import Targets
 
@@ -243,7 +243,7 @@ class Sequences(Sequence["Batch"]):
             return in_range(x, 0, _LARGEST_ID) or bool(
                 x.min() >= 0 and x.max() <= _LARGEST_ID
             )
-        return not self.check_finite or bool(np.isfinite(x).all())
+        return not self.check_finite or all_finite(x)
 
     def _check_values(self, i: int, sequence: NDArray[Any]) -> NDArray[Any]:
         """Refuse ids that are out of range, and features that are not finite."""

@@ -19,7 +19,9 @@ from fastcell.models.parts import (
     check_batch,
     check_seed,
     part_seeds,
+    precision_of,
     prefixed,
+    set_precision,
 )
 from fastcell.models.reader import Reader
 from fastcell.models.search import find_answers
@@ -70,6 +72,9 @@ class Captioner(ScoredModel):
         float32 or float64.
     seed : int, optional
         Seed of the initial weights and of dropout.
+    precision : {"float32", "bf16"}, optional
+        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
+        and what an optimizer keeps are float32 in either case.
 
     Raises
     ------
@@ -105,6 +110,7 @@ class Captioner(ScoredModel):
         eos: int = 3,
         dtype: Any = np.float32,
         seed: int | None = None,
+        precision: str | None = None,
     ) -> None:
         kind = cell_named(cell)
         self.image_size = integer("image_size", image_size, minimum=1)
@@ -142,6 +148,7 @@ class Captioner(ScoredModel):
             dtype=self.dtype,
             seed=seeds[2],
         )
+        set_precision(self, precision)
 
     # ------------------------------------------------------------------ the module
 
@@ -163,6 +170,7 @@ class Captioner(ScoredModel):
             "eos": self.eos,
             "dtype": self.dtype.name,
             "seed": self.seed,
+            **precision_of(self),
         }
 
     # -------------------------------------------------------------------- training

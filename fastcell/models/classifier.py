@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcell.models.parts import set_precision
 from fastcell.models.sequence import SequenceModel
 from fastcell.models.tasks import Classification
 
@@ -52,6 +53,9 @@ class SequenceClassifier(SequenceModel):
         float32 or float64.
     seed : int, optional
         Seed of the initial weights and of dropout.
+    precision : {"float32", "bf16"}, optional
+        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
+        and what an optimizer keeps are float32 in either case.
 
     Attributes
     ----------
@@ -93,6 +97,7 @@ class SequenceClassifier(SequenceModel):
         classes: Any = None,
         dtype: Any = np.float32,
         seed: int | None = None,
+        precision: str | None = None,
     ) -> None:
         self.task = Classification(num_classes, classes)
         self.num_classes = self.task.outputs
@@ -109,6 +114,7 @@ class SequenceClassifier(SequenceModel):
             seed,
             pooling,
         )
+        set_precision(self, precision)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values that JSON can hold."""

@@ -6,12 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import check_ids, check_shape, real_array
+from fastcell._arrays import all_finite, check_ids, check_shape, real_array
 from fastcell._numbers import flag, integer, real
 from fastcell.layers import Dropout, Embedding, Sequential
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.pooling import existing_steps
-from fastcell.models.parts import by_part, cell_named, check_seed, part_seeds
+from fastcell.models.parts import (
+    by_part,
+    cell_named,
+    check_seed,
+    part_seeds,
+    precision_of,
+    set_precision,
+)
 from fastcell.module import Module, check_dtype
 
 
@@ -41,6 +48,9 @@ class Encoder(Module):
         float32 or float64.
     seed : int, optional
         Of the initial weights and of dropout.
+    precision : {"float32", "bf16"}, optional
+        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
+        and what an optimizer keeps are float32 in either case.
 
     Attributes
     ----------
@@ -65,6 +75,7 @@ class Encoder(Module):
         embedding_dim: int | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
+        precision: str | None = None,
     ) -> None:
         kind = cell_named(cell)
         self.input_size = integer("input_size", input_size, minimum=1)
@@ -101,6 +112,7 @@ class Encoder(Module):
         self.output_size = rnn.output_size * (2 if self.bidirectional else 1)
         self.network = Sequential(named.values())
         self._parts = named
+        set_precision(self, precision)
 
     def children(self) -> dict[str, Module]:
         """Return the layers by the names that their parameters go under."""
@@ -128,8 +140,8 @@ class Encoder(Module):
         x, lengths = self.shaped(x, lengths)
         if self.embedding_dim is not None:
             return check_ids("x", x, self.input_size), lengths
-        finite = np.isfinite(x)
-        if not finite.all():
+        if not all_finite(x):
+            finite = np.isfinite(x)
             if lengths is not None:
                 finite |= ~existing_steps(lengths, len(x))[..., np.newaxis]
             if not finite.all():
@@ -210,4 +222,5 @@ class Encoder(Module):
             "embedding_dim": self.embedding_dim,
             "dtype": self.dtype.name,
             "seed": self.seed,
+            **precision_of(self),
         }

@@ -20,6 +20,8 @@ from fastcell.models.parts import (
     cell_named,
     check_seed,
     part_seeds,
+    precision_of,
+    set_precision,
 )
 from fastcell.models.sampling import (
     check_sampling,
@@ -70,6 +72,9 @@ class LanguageModel(Model):
     vocabulary : CharVocabulary or iterable of str, optional
         The character of each token, all different. It is saved with the model, and lets
         `generate` continue text.
+    precision : {"float32", "bf16"}, optional
+        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
+        and what an optimizer keeps are float32 in either case.
 
     Attributes
     ----------
@@ -112,6 +117,7 @@ class LanguageModel(Model):
         dtype: Any = np.float32,
         seed: int | None = None,
         vocabulary: CharVocabulary | Iterable[str] | None = None,
+        precision: str | None = None,
     ) -> None:
         kind = cell_named(cell)
         self.vocab_size = integer("vocab_size", vocab_size, minimum=1)
@@ -134,6 +140,7 @@ class LanguageModel(Model):
             )
         self.vocabulary = vocabulary
         self._build(kind)
+        set_precision(self, precision)
 
     def _build(self, cell: Cell) -> None:
         seeds = part_seeds(self.seed, 5)
@@ -190,6 +197,7 @@ class LanguageModel(Model):
             "tie_weights": self.tie_weights,
             "dtype": self.dtype.name,
             "seed": self.seed,
+            **precision_of(self),
             "vocabulary": None
             if self.vocabulary is None
             else list(self.vocabulary.symbols),

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastcell._numbers import integer
 from fastcell.cells import REGISTRY, Cell
+from fastcell.module import Module
 
 IGNORED = -100  # the target that `losses.cross_entropy` leaves out by default
 
@@ -43,6 +44,21 @@ def part_seeds(seed: int | None, count: int) -> list[int | None]:
     return np.random.SeedSequence(seed).generate_state(count).tolist()
 
 
+def set_precision(model: Module, precision: Any) -> None:
+    """Let a model compute in `precision`; None: as its parts were made."""
+    if precision is not None:
+        model.to(precision)
+
+
+def precision_of(model: Module) -> dict[str, str]:
+    """Return what a configuration says of the precision: nothing if it is the usual."""
+    if getattr(model, "precision", None) == "bf16" or any(
+        map(precision_of, model.children().values())
+    ):
+        return {"precision": "bf16"}
+    return {}
+
+
 class SavedOnce:
     """What a model's backward needs, and the state after the batch.
 
@@ -51,12 +67,15 @@ class SavedOnce:
     state
         The recurrent state, to be handed to the next batch of the same streams; None
         where batches do not continue one another.
+    count : int or None
+        What the model's `count` says of the batch, where its loss has found out.
     """
 
-    __slots__ = ("_kept", "state")
+    __slots__ = ("_kept", "count", "state")
 
     def __init__(self, state: Any, *kept: Any) -> None:
         self.state = state
+        self.count: int | None = None
         self._kept: tuple[Any, ...] | None = kept
 
     def take(self) -> tuple[Any, ...]:

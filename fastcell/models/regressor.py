@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcell.models.parts import set_precision
 from fastcell.models.sequence import SequenceModel
 from fastcell.models.tasks import Regression
 from fastcell.module import check_dtype
@@ -38,6 +39,9 @@ class SequenceRegressor(SequenceModel):
         float32 or float64.
     seed : int, optional
         Seed of the initial weights and of dropout.
+    precision : {"float32", "bf16"}, optional
+        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
+        and what an optimizer keeps are float32 in either case.
 
     Raises
     ------
@@ -68,6 +72,7 @@ class SequenceRegressor(SequenceModel):
         embedding_dim: int | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
+        precision: str | None = None,
     ) -> None:
         self.task = Regression(output_size, check_dtype(dtype))
         self.output_size = self.task.outputs
@@ -83,6 +88,7 @@ class SequenceRegressor(SequenceModel):
             seed,
             pooling,
         )
+        set_precision(self, precision)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values that JSON can hold."""

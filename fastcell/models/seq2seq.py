@@ -19,7 +19,9 @@ from fastcell.models.parts import (
     check_batch,
     check_seed,
     part_seeds,
+    precision_of,
     prefixed,
+    set_precision,
 )
 from fastcell.models.reader import Reader
 from fastcell.models.scheduled_sampling import sampled_inputs
@@ -80,6 +82,9 @@ class Seq2Seq(ScoredModel):
         float32 or float64.
     seed : int, optional
         Seed of the initial weights, of dropout and of scheduled sampling.
+    precision : {"float32", "bf16"}, optional
+        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
+        and what an optimizer keeps are float32 in either case.
 
     Raises
     ------
@@ -118,6 +123,7 @@ class Seq2Seq(ScoredModel):
         eos: int = 3,
         dtype: Any = np.float32,
         seed: int | None = None,
+        precision: str | None = None,
     ) -> None:
         cell_named(cell)
         self.source_vocab = integer("source_vocab", source_vocab, minimum=1)
@@ -146,6 +152,7 @@ class Seq2Seq(ScoredModel):
         self.dtype = check_dtype(dtype)
         self.seed = check_seed(seed)
         self._build()
+        set_precision(self, precision)
 
     def _build(self) -> None:
         seeds = part_seeds(self.seed, 6)
@@ -215,6 +222,7 @@ class Seq2Seq(ScoredModel):
             "eos": self.eos,
             "dtype": self.dtype.name,
             "seed": self.seed,
+            **precision_of(self),
         }
 
     # -------------------------------------------------------------------- training

@@ -146,7 +146,9 @@ class SequenceModel(ScoredModel):
         r, dropped = self._dropout.forward(r) if self._dropout.p else (r, None)
         scores, decoded = self.decoder.forward(r)
         loss, dscores = self.task.loss(scores, targets)
-        return loss, SavedOnce(None, dscores, encoded, read, dropped, decoded)
+        saved = SavedOnce(None, dscores, encoded, read, dropped, decoded)
+        saved.count = self.task.count(targets)
+        return loss, saved
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import real_array
+from fastcell._arrays import all_finite, real_array
 from fastcell._ctc import checked_labels, checked_lengths, run_ctc
 from fastcell._numbers import flag, integer, real
 from fastcell.layers import Dropout, Linear, Sequential
@@ -21,6 +21,8 @@ from fastcell.models.parts import (
     check_batch,
     check_seed,
     part_seeds,
+    precision_of,
+    set_precision,
 )
 from fastcell.module import check_dtype
 
@@ -70,6 +72,9 @@ class SpeechRecognizer(Model):
     vocabulary : iterable of str, optional
         The name of each label, all different, that of label 1 first: letters, phones or
         words. It is saved with the model; `transcribe` writes with it.
+    precision : {"float32", "bf16"}, optional
+        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
+        and what an optimizer keeps are float32 in either case.
 
     Attributes
     ----------
@@ -113,6 +118,7 @@ class SpeechRecognizer(Model):
         dtype: Any = np.float32,
         seed: int | None = None,
         vocabulary: Iterable[str] | None = None,
+        precision: str | None = None,
     ) -> None:
         kind = cell_named(cell)
         self.vocabulary = _names(vocabulary)
@@ -151,6 +157,7 @@ class SpeechRecognizer(Model):
             del named["rnn_dropout"]
         self._children = {**named, "decoder": decoder}
         self.network = Sequential(list(self._children.values()))
+        set_precision(self, precision)
 
     # ------------------------------------------------------------------ the module
 
@@ -170,6 +177,7 @@ class SpeechRecognizer(Model):
             "bidirectional": self.bidirectional,
             "dtype": self.dtype.name,
             "seed": self.seed,
+            **precision_of(self),
             "vocabulary": None if self.vocabulary is None else list(self.vocabulary),
         }
 
@@ -352,7 +360,7 @@ class SpeechRecognizer(Model):
         if x.shape[0] == 0 or x.shape[1] == 0:
             raise ValueError(f"x must hold at least one frame; got {x.shape}")
         lengths = checked_lengths("lengths", lengths, x.shape[1], x.shape[0])
-        if not np.isfinite(x).all():
+        if not all_finite(x):
             counted = np.arange(len(x))[:, np.newaxis] < lengths
             wrong = ~np.isfinite(x).all(axis=2) & counted
             if wrong.any():

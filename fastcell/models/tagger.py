@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastcell.layers.pooling import existing_steps
-from fastcell.models.parts import IGNORED
+from fastcell.models.parts import IGNORED, set_precision
 from fastcell.models.sequence import SequenceModel
 from fastcell.models.tasks import Classification
 from fastcell.module import Module
@@ -45,6 +45,9 @@ class SequenceTagger(SequenceModel):
         float32 or float64.
     seed : int, optional
         Seed of the initial weights and of dropout.
+    precision : {"float32", "bf16"}, optional
+        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
+        and what an optimizer keeps are float32 in either case.
 
     Attributes
     ----------
@@ -81,6 +84,7 @@ class SequenceTagger(SequenceModel):
         classes: Any = None,
         dtype: Any = np.float32,
         seed: int | None = None,
+        precision: str | None = None,
     ) -> None:
         self.task = Classification(num_classes, classes)
         self.num_classes = self.task.outputs
@@ -96,6 +100,7 @@ class SequenceTagger(SequenceModel):
             dtype,
             seed,
         )
+        set_precision(self, precision)
 
     def _make_readout(self, seed: int | None) -> Module:
         return EachStep()
