@@ -8,7 +8,9 @@ A profiler samples the process while a model trains (perf, from the Linux tools,
 clock of the CPU: so it reads the same on a busy machine). A sample counts as inside
 where the function is one of fastcell's C core, or the library is a BLAS. All else is
 outside: Python, NumPy, the wrappers in Cython, the C library's copying and clearing of
-memory, though the core asks for some of it, and the operating system's page faults.
+memory, though the core asks for some of it, and the operating system: page faults, and
+on a busy machine the changes between processes. The shares of the last two are shown
+beside. Python suffers most where others use the caches: read the lowest of some runs.
 
 Batches are random numbers of the sizes of the data sets that are named.
 """
@@ -244,17 +246,29 @@ def is_inside(library: str, symbol: str) -> bool:
 
 def outside(samples: Counter[tuple[str, str]]) -> float:
     """Return the share of the samples that are neither in a kernel nor in a BLAS."""
-    inside = sum(n for key, n in samples.items() if is_inside(*key))
-    return 1 - inside / samples.total()
+    return share(samples, lambda *key: not is_inside(*key))
+
+
+def share(
+    samples: Counter[tuple[str, str]], counts: Callable[[str, str], bool]
+) -> float:
+    """Return the share of the samples whose (library, function) counts."""
+    return sum(n for key, n in samples.items() if counts(*key)) / samples.total()
 
 
 def rows(names: Iterable[str], seconds: float, where: int) -> Iterator[str]:
     """Profile models one after the other, and yield the lines of the table."""
-    yield f"{'model':<10} {'ms a step':>9} {'outside':>8}  samples"
+    yield (
+        f"{'model':<10} {'ms a step':>9} {'outside':>8} {'of it libc':>10} "
+        f"{'system':>7}  samples"
+    )
     for name in names:
         samples, step = profile(name, seconds)
+        libc = share(samples, lambda library, _: library.startswith("libc."))
+        system = share(samples, lambda library, _: library.startswith("["))
         yield (
-            f"{name:<10} {step * 1e3:9.3f} {outside(samples):8.1%}  {samples.total()}"
+            f"{name:<10} {step * 1e3:9.3f} {outside(samples):8.1%} {libc:10.1%} "
+            f"{system:7.1%}  {samples.total()}"
         )
         worst = Counter({k: n for k, n in samples.items() if not is_inside(*k)})
         for (library, symbol), n in worst.most_common(where):
