@@ -254,3 +254,17 @@ def test_a_state_dict_may_name_a_shared_array_twice():
 def test_parameters_of_nothing_are_empty():
     assert len(Parameters({})) == 0
     assert Parameters({}).version() == 0
+
+
+def test_parameters_of_a_container_are_one_object_until_layers_share():
+    embedding, linear = fastcell.Embedding(4, 3, seed=0), fastcell.Linear(3, 4, seed=1)
+    model = fastcell.Sequential([embedding, linear])
+    outer = fastcell.Sequential([model])
+    before = outer.params
+    assert outer.params is before
+    assert not before.aliases
+    linear.params.share("weight", embedding.params)
+    assert outer.params is not before
+    assert outer.params.aliases == {"0.1.weight": "0.0.weight"}
+    model.layers[1] = fastcell.Linear(3, 4, seed=2)
+    assert not outer.params.aliases

@@ -245,3 +245,30 @@ def test_an_activation_in_a_sequential_loads(path):
     fastcell.save(model, path)
     x = steps_of(f32)[..., :3]
     assert same_bits(fastcell.load(path)(x), model(x))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_maximum_of_zeros_of_both_signs_is_the_first_in_streams_too(dtype):
+    layer = Pooling(2, "max", dtype=dtype)
+    h = np.array([[[0.0, -0.0]], [[-0.0, 0.0]]], dtype)
+    y = layer(h)
+    np.testing.assert_array_equal(np.signbit(y), [[False, True]])
+    running = layer.running(1)
+    for step in h:
+        running.update(step)
+    np.testing.assert_array_equal(np.signbit(running.value()), [[False, True]])
+
+
+@pytest.mark.parametrize("kind", ["mean", "max"])
+def test_memory_order_of_steps_and_gradients_makes_no_difference(kind):
+    random = np.random.default_rng(0)
+    h = random.standard_normal((4, 3, 5)).astype(np.float32)
+    dy = random.standard_normal((3, 5)).astype(np.float32)
+    layer, lengths = Pooling(5, kind), [4, 0, 2]
+    y, saved = layer.forward(h, lengths)
+    dh, _ = layer.backward(dy, saved)
+    turned = np.asfortranarray(h)
+    y_turned, saved = layer.forward(turned, lengths)
+    dh_turned, _ = layer.backward(np.asfortranarray(dy), saved)
+    np.testing.assert_array_equal(y_turned, y)
+    np.testing.assert_array_equal(dh_turned, dh)

@@ -11,6 +11,7 @@ from last_step import LastStep, sequences, trainer_of
 from trainers import assert_same_bits
 
 from fastcell.checkpoint import data_fingerprint
+from fastcell.models import LanguageModel, SequenceClassifier, SequenceTagger
 from fastcell.optim import (
     Adam,
     clip_grad_norm,
@@ -248,3 +249,26 @@ def test_another_clip_value_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"clip_value must be .*0\.5; got 0\.1"):
         trainer_of(clip_value=0.1).resume(path)
     assert trainer_of(clip_value=0.5).resume(path).step == 3
+
+
+@pytest.mark.parametrize("lengths", [None, [3, 1]])
+def test_loss_of_a_sequence_model_tells_what_count_would(lengths):
+    x = np.zeros((3, 2, 4), np.float32)
+    tags = np.array([[0, 1], [-100, 2], [1, 1]])
+    tagger = SequenceTagger(4, 5, 3, seed=0)
+    batch = (x, lengths, tags)
+    assert tagger.loss(batch)[1].count == tagger.count(batch) == (3 if lengths else 5)
+    classifier = SequenceClassifier(4, 5, 3, seed=0)
+    batch = (x, lengths, np.array([0, 2]))
+    assert classifier.loss(batch)[1].count == classifier.count(batch) == 2
+
+
+def test_trainer_counts_where_the_loss_does_not_tell():
+    model = LanguageModel(3, 4, 5, seed=0)
+    ids = np.tile([0, 1, 2], 4)[:, np.newaxis]
+    counted = []
+    count = model.count
+    model.count = lambda batch: counted.append(count(batch)) or counted[-1]
+    trainer = Trainer(model, Adam(model.params), progress=False)
+    trainer.fit([(ids[:-1], ids[1:])], steps=2)
+    assert counted == [11, 11]
