@@ -13,6 +13,11 @@ from fastcell import _core
 in_range = _core.in_range
 
 
+# fill_rows(x, sequences, lengths): x[t, b] = sequences[b][t], if all are C-contiguous
+# and of the dtype of x; else False.
+fill_rows = _core.fill_rows
+
+
 def all_finite(x: np.ndarray) -> bool:
     """Is there neither NaN nor infinity in x?"""
     return _core.are_finite(x) or bool(np.isfinite(x).all())

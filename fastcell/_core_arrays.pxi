@@ -84,6 +84,51 @@ def add_rows(ids, x, table):
         check(fc_add_rows(arrays.dtype, rows, n, ip, xp, count, tp))
 
 
+def fill_rows(x, list sequences, lengths):
+    """x[t, b] = sequences[b][t]: x (T, B, ...), sequences (T_b, ...), lengths (B,) int64.
+
+    Returns False, with x filled in part, where one is no C-contiguous array of the dtype
+    of x and of as many steps as its length tells.
+    """
+    cdef Py_ssize_t T = x.shape[0], B = x.shape[1], b, t, axis
+    cdef size_t width, stride
+    cdef Views views = Views()
+    cdef Py_buffer *to = views.get(x, 1, x.dtype.itemsize)
+    cdef const int64_t *n = <const int64_t *> views.contiguous(lengths, 0, 8, B)
+    cdef Py_buffer one
+    cdef char *row
+    cdef const char *step
+    cdef bint fits
+    if not PyBuffer_IsContiguous(to, b"C") or len(sequences) != B:
+        return False
+    if T == 0 or B == 0:
+        return True
+    stride = to.len // T
+    width = stride // B
+    for b in range(B):
+        sequence = sequences[b]
+        if type(sequence) is not ndarray or sequence.dtype is not x.dtype:
+            return False
+        PyObject_GetBuffer(sequence, &one, PyBUF_STRIDES | PyBUF_FORMAT)
+        fits = (
+            one.ndim == to.ndim - 1
+            and one.shape[0] == n[b]
+            and n[b] <= T
+            and PyBuffer_IsContiguous(&one, b"C")
+        )
+        for axis in range(1, one.ndim):
+            fits = fits and one.shape[axis] == to.shape[axis + 1]
+        if fits:
+            row = <char *> to.buf + b * width
+            step = <const char *> one.buf
+            for t in range(n[b]):
+                memcpy(row + t * stride, step + t * width, width)
+        PyBuffer_Release(&one)
+        if not fits:
+            return False
+    return True
+
+
 def in_range(values, Py_ssize_t least, Py_ssize_t most):
     """Is this a C-contiguous array of int64, all of them from `least` to `most`?"""
     cdef Views views

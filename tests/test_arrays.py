@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastcell._arrays import all_finite, check_ids, in_range
+from fastcell._arrays import all_finite, check_ids, fill_rows, in_range
 
 
 class TestInRange:
@@ -65,3 +65,40 @@ class TestAllFinite:
         assert all_finite(np.ones((4, 6))[:, ::2])
         assert all_finite(np.ones((0, 3), np.float32))
         assert all_finite(np.ones(3, np.float16))
+
+
+class TestFillRows:
+    @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+    def test_each_sequence_is_a_column(self, shape, dtype):
+        lengths = np.array([3, 0, 5, 1])
+        random = np.random.default_rng(0)
+        rows = [random.integers(1, 99, (n, *shape)).astype(dtype) for n in lengths]
+        x = np.zeros((5, 4, *shape), dtype)
+        assert fill_rows(x, rows, lengths)
+        for b, row in enumerate(rows):
+            np.testing.assert_array_equal(x[: lengths[b], b], row)
+            assert not x[lengths[b] :, b].any()
+
+    def test_what_does_not_fit_is_left_to_others(self):
+        x = np.zeros((5, 2, 3))
+        good, lengths = np.ones((2, 3)), np.array([2, 2])
+        assert fill_rows(x, [good, good], lengths)
+        for bad in (
+            [[1.0, 2.0, 3.0]] * 2,
+            np.ones((2, 3), np.float32),
+            np.ones((2, 3), ">f8"),
+            np.ones((3, 2)).T,
+            np.ones((4, 3))[::2],
+            np.ones((3, 3)),
+            np.ones((2, 4)),
+            np.ones(2),
+            np.ones((2, 3, 1)),
+        ):
+            assert not fill_rows(x, [good, bad], lengths)
+        assert not fill_rows(x, [good], lengths)
+        assert not fill_rows(x, [np.ones((6, 3))] * 2, np.array([6, 6]))
+        assert not fill_rows(x, [good, good], np.array([2, -2]))
+        assert not fill_rows(x[:, :, ::-1], [good, good], lengths)
+        with pytest.raises(ValueError, match="expected 2 items, got 1"):
+            fill_rows(x, [good, good], np.array([2]))

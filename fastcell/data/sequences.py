@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from fastcell._arrays import all_finite, as_array, in_range
+from fastcell._arrays import all_finite, as_array, fill_rows, in_range
 from fastcell._numbers import flag, integer
 from fastcell.data.targets import Targets
 
@@ -195,17 +195,9 @@ class Sequences(Sequence["Batch"]):
         else:
             x = np.zeros((steps, len(indices), self.input_size), self.dtype)
         places = indices.tolist()
-        with np.errstate(over="ignore"):  # becomes infinite, which is refused next
-            for row, (i, length) in enumerate(
-                zip(places, lengths.tolist(), strict=True)
-            ):
-                sequence = self._sequence(i)
-                if len(sequence) != length:
-                    raise ValueError(
-                        f"sequences[{i}] must have the {length} steps that lengths "
-                        f"tells; got {len(sequence)}"
-                    )
-                x[:length, row] = sequence
+        sequences = [self._sequences[i] for i in places]
+        if not fill_rows(x, sequences, lengths):
+            self._fill(x, places, sequences, lengths)
         if not self._has_good_values(x):
             for i in places:
                 self._check_values(i, self._sequence(i))
@@ -214,9 +206,31 @@ class Sequences(Sequence["Batch"]):
         y = None if self._targets is None else self._targets.batch(indices, steps)
         return x, lengths, y
 
+    def _fill(
+        self,
+        x: NDArray[Any],
+        places: list[int],
+        sequences: list[Any],
+        lengths: NDArray[np.int64],
+    ) -> None:
+        """Copy sequences of any kind that can be cast, one by one, and check them."""
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused next
+            for row, (i, length) in enumerate(
+                zip(places, lengths.tolist(), strict=True)
+            ):
+                sequence = self._fitting(i, sequences[row])
+                if len(sequence) != length:
+                    raise ValueError(
+                        f"sequences[{i}] must have the {length} steps that lengths "
+                        f"tells; got {len(sequence)}"
+                    )
+                x[:length, row] = sequence
+
     def _sequence(self, i: int) -> NDArray[Any]:
         """Return a sequence as it is, of the right kind and width."""
-        array = self._sequences[i]
+        return self._fitting(i, self._sequences[i])
+
+    def _fitting(self, i: int, array: Any) -> NDArray[Any]:
         if (
             type(array) is np.ndarray
             and array.dtype is self._kind[0]
