@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from typing import BinaryIO
 
 Path = str | os.PathLike[str]
 
@@ -35,30 +36,47 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
     ...     os.listdir(folder)
     ['notes']
     """
-    with named_errors(path):
-        target = os.path.realpath(os.fsdecode(path))
-        mode = None
-        with contextlib.suppress(FileNotFoundError):
-            mode = os.stat(target).st_mode
-        if mode is not None:
-            check_regular(path, mode)
-        folder, name = os.path.split(target)
-        # Cut short, or a long name would exceed the 255 bytes of most file systems.
-        temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(6).hex()}.tmp")
-        with open(temporary, "xb") as file:
-            try:
-                for part in parts:
-                    file.write(part)
+    with written_atomically(path) as file:
+        for part in parts:
+            file.write(part)
+
+
+@contextlib.contextmanager
+def written_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write to, which takes the name `path` at the end.
+
+    Raises
+    ------
+    OSError
+        As `write_atomically` does. If anything is raised inside, the temporary file is
+        removed, and `path` as before.
+    """
+    with contextlib.ExitStack() as opened:
+        with named_errors(path):
+            target = os.path.realpath(os.fsdecode(path))
+            mode = None
+            with contextlib.suppress(FileNotFoundError):
+                mode = os.stat(target).st_mode
+            if mode is not None:
+                check_regular(path, mode)
+            folder, name = os.path.split(target)
+            # Cut short, or a long name would exceed the 255 bytes of most file systems.
+            temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(6).hex()}.tmp")
+            file = opened.enter_context(open(temporary, "xb"))
+        try:
+            with _named_if_nameless(path):
+                yield file
+            with named_errors(path):
                 if mode is not None:
                     os.chmod(temporary, stat.S_IMODE(mode))
                 file.flush()
                 os.fsync(file.fileno())
                 file.close()
                 os.replace(temporary, target)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
     # The rename itself, which some file systems cannot flush.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
@@ -66,6 +84,17 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _named_if_nameless(path: Path) -> Iterator[None]:
+    """Let an error of writing name `path`, and those of other files pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fsdecode(path)) from error
 
 
 def check_regular(path: Path, mode: int) -> None:

@@ -221,7 +221,7 @@ class TestReadText:
             def __exit__(self, *error):
                 return False
 
-            def read(self):
+            def read(self, size):
                 raise OSError(5, "Input/output error")
 
         monkeypatch.setattr(

@@ -19,13 +19,15 @@ from fastcell.data.sequences import Sequences
 from fastcell.data.streams import TextStreams
 from fastcell.data.text import (
     demo_text,
+    iter_text,
     read_text,
     split_text,
 )
+from fastcell.data.token_files import TokenFile, encode_file, write_tokens
 from fastcell.data.utterances import Utterances
 from fastcell.data.vocabulary import CharVocabulary
 from fastcell.data.wav import read_wav
-from fastcell.data.words import WordVocabulary
+from fastcell.data.words import WordVocabulary, iter_words
 
 __all__ = [
     "BytePairVocabulary",
@@ -34,11 +36,15 @@ __all__ = [
     "SequencePairs",
     "Sequences",
     "TextStreams",
+    "TokenFile",
     "Utterances",
     "WordVocabulary",
     "demo_text",
+    "encode_file",
     "frames",
     "iter_csv_sequences",
+    "iter_text",
+    "iter_words",
     "log_mel",
     "mel_filters",
     "mfcc",
@@ -48,4 +54,5 @@ __all__ = [
     "read_wav",
     "split_text",
     "stack_frames",
+    "write_tokens",
 ]

@@ -9,11 +9,14 @@ import numpy as np
 
 from fastcell._arrays import as_array, check_ids
 from fastcell._numbers import integer
+from fastcell.data.token_files import TokenFile, stretches
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Window = tuple[NDArray[np.int32], NDArray[np.int32]]
+
+_BLOCK = 1 << 18  # tokens read from the disk at a time: a megabyte
 
 
 class TextStreams(Sequence["Window"]):
@@ -27,9 +30,13 @@ class TextStreams(Sequence["Window"]):
     ``streams[position:]`` is what remains of it after `position` windows, which is all
     that has to be saved to resume in the middle. Windows are views: they cost nothing.
 
+    Tokens on the disk stay there: of a `fastcell.data.TokenFile`, or an array that
+    `numpy.memmap` or ``numpy.load(path, mmap_mode="r")`` made, about a megabyte is in
+    memory at a time, and the windows are those of the array.
+
     Parameters
     ----------
-    tokens : (N,) array of integers
+    tokens : (N,) array of integers, or TokenFile
         The ids of the text, at least ``batch_size + 1`` of them, none negative.
     batch_size : int
         Number of streams B.
@@ -50,7 +57,7 @@ class TextStreams(Sequence["Window"]):
         If `tokens` are not integers, or a size is none.
     ValueError
         If `tokens` are not one-dimensional, too few, negative or beyond int32, or a
-        size is less than 1.
+        size is less than 1. What is on the disk is checked when it is read.
 
     Examples
     --------
@@ -76,26 +83,39 @@ class TextStreams(Sequence["Window"]):
     def __init__(self, tokens: ArrayLike, batch_size: int, seq_len: int) -> None:
         self.batch_size = integer("batch_size", batch_size, minimum=1)
         self.seq_len = integer("seq_len", seq_len, minimum=1)
-        tokens = as_array("tokens", tokens)
-        if tokens.ndim != 1:
-            raise ValueError(
-                f"tokens must have one dimension; got the shape {tokens.shape}"
-            )
+        on_disk = isinstance(tokens, (TokenFile, np.memmap))
+        if not isinstance(tokens, TokenFile):
+            tokens = as_array("tokens", tokens)
+            if tokens.ndim != 1:
+                raise ValueError(
+                    f"tokens must have one dimension; got the shape {tokens.shape}"
+                )
         if len(tokens) < self.batch_size + 1:
             raise ValueError(
                 f"tokens must be at least batch_size + 1 = {self.batch_size + 1}; "
                 f"got {len(tokens)}"
             )
-        check_ids("tokens", tokens, np.iinfo(np.int32).max + 1)
+        if not on_disk:
+            check_ids("tokens", tokens, np.iinfo(np.int32).max + 1)
+        elif tokens.dtype.kind not in "iu":
+            raise TypeError(f"tokens must be integers; got {tokens.dtype}")
         self.num_steps = (len(tokens) - 1) // self.batch_size
+        self._starts = np.arange(self.batch_size) * self.num_steps
+        # All windows are in one block, or a block holds the next few of them.
+        self._on_disk = tokens if on_disk else None
+        self._windows = len(self)
+        if on_disk:
+            self._windows = max(1, _BLOCK // (self.batch_size * self.seq_len))
+            self._block = (-1, np.empty((0, self.batch_size), np.int32))
+            return
         # Row t holds token t of each stream. The row after the last is the first token
         # of the next stream, or of the rest, so that the targets are the inputs one row
         # further down, and both are views.
-        starts = np.arange(self.batch_size) * self.num_steps
-        self._tokens = np.empty((self.num_steps + 1, self.batch_size), np.int32)
-        for stream, start in enumerate(starts):
-            self._tokens[:, stream] = tokens[start : start + self.num_steps + 1]
-        self._tokens.flags.writeable = False
+        rows = np.empty((self.num_steps + 1, self.batch_size), np.int32)
+        for stream, start in enumerate(self._starts):
+            rows[:, stream] = tokens[start : start + self.num_steps + 1]
+        rows.flags.writeable = False
+        self._block = (0, rows)
 
     def __len__(self) -> int:
         """Return the number of windows of an epoch."""
@@ -130,9 +150,23 @@ class TextStreams(Sequence["Window"]):
                 f"index must be from 0 to {len(self) - 1}, as there are {len(self)} "
                 f"windows; got {position}"
             )
-        start = position % len(self) * self.seq_len
-        end = min(start + self.seq_len, self.num_steps)
-        return self._tokens[start:end], self._tokens[start + 1 : end + 1]
+        block, place = divmod(position % len(self), self._windows)
+        rows = self._rows(block)
+        start = place * self.seq_len
+        end = min(start + self.seq_len, len(rows) - 1)
+        return rows[start:end], rows[start + 1 : end + 1]
+
+    def _rows(self, block: int) -> NDArray[np.int32]:
+        """Return the tokens of a block of windows, and one more of each stream."""
+        number, rows = self._block
+        if number != block:
+            steps = self._windows * self.seq_len
+            first = block * steps
+            count = min(steps, self.num_steps - first) + 1
+            rows = stretches(self._on_disk, self._starts + first, count)
+            rows.flags.writeable = False
+            self._block = (block, rows)
+        return rows
 
     def __repr__(self) -> str:
         return (

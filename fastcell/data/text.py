@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from fastcell._files import named_errors
-from fastcell._numbers import real
+from fastcell._numbers import integer, real
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +25,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
     r"""Read a text file as UTF-8.
 
     A byte order mark at the start is dropped, and all line ends become ``"\n"``, as
-    `open` does it in text mode.
+    `open` does it in text mode. A name that ends in .gz, .bz2 or .xz is that of a
+    compressed file. For a file that is larger than the memory, see `iter_text`.
 
     Parameters
     ----------
@@ -39,7 +43,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         If the file cannot be read; a `FileNotFoundError`, `PermissionError`,
         `IsADirectoryError`, ... that names it.
     ValueError
-        If it is empty, or not UTF-8.
+        If it is empty, not UTF-8, or not compressed as its name says.
 
     Examples
     --------
@@ -52,19 +56,89 @@ def read_text(path: str | os.PathLike[str]) -> str:
     ...     read_text(path)
     'to be\nor not\n'
     """
-    with named_errors(path), open(path, "rb") as file:
-        content = file.read()
+    return "".join(iter_text(path))
+
+
+def iter_text(path: str | os.PathLike[str], block_size: int = 1 << 20) -> Iterator[str]:
+    r"""Read a text file as `read_text` does, a part at a time.
+
+    Parameters
+    ----------
+    path : path
+    block_size : int, default 2**20
+        Bytes of a part, about; a character is never cut, nor a line end.
+
+    Yields
+    ------
+    text : str
+        At least one character. All of them, one after the other, are the text.
+
+    Raises
+    ------
+    OSError, ValueError
+        As from `read_text`, where the reading comes to it.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from fastcell.data import iter_text
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "words.txt")
+    ...     with open(path, "wb") as file:
+    ...         size = file.write(b"to be\r\nor not\r\n")
+    ...     list(iter_text(path, 6))
+    ['to be', '\nor no', 't\n']
+    """
+    size = integer("block_size", block_size, minimum=4)
     name = os.fsdecode(path)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{name}: the text must be UTF-8; byte {error.start} is "
-            f"0x{content[error.start]:02x} ({error.reason})"
-        ) from None
-    if not text:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    empty, read = True, 0
+    with named_errors(path), open(path, "rb") as raw, _content(raw, name) as file:
+        while True:
+            block = file.read(size)
+            if read == 0 and block.startswith(codecs.BOM_UTF8):
+                read, block = len(codecs.BOM_UTF8), block[len(codecs.BOM_UTF8) :]
+            pending = decoder.getstate()[0]
+            try:
+                decoded = decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                at = error.start
+                raise ValueError(
+                    f"{name}: the text must be UTF-8; byte {read - len(pending) + at} "
+                    f"is 0x{(pending + block)[at]:02x} ({error.reason})"
+                ) from None
+            read += len(block)
+            text = newlines.decode(decoded, final=not block)
+            if text:
+                empty = False
+                yield text
+            if not block:
+                break
+    if empty:
         raise ValueError(f"{name}: the file is empty")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+@contextmanager
+def _content(file: BinaryIO, name: str) -> Iterator[Any]:
+    """Give what a file holds, uncompressed."""
+    if not name.endswith((".gz", ".bz2", ".xz")):
+        yield file
+        return
+    import bz2
+    import gzip
+    import lzma
+    import zlib
+
+    kind = os.path.splitext(name)[1]
+    openers = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    try:
+        with openers[kind](file) as content:
+            yield content
+    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError(f"{name}: must be a {kind} file; {error}") from None
 
 
 def demo_text() -> str:

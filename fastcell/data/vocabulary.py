@@ -83,6 +83,39 @@ class CharVocabulary:
             raise ValueError("text must not be empty")
         return cls(sorted(set(text)))
 
+    @classmethod
+    def from_texts(cls, texts: Iterable[str]) -> CharVocabulary:
+        """Return what `from_text` does for a text that comes in parts.
+
+        Parameters
+        ----------
+        texts : iterable of str
+            Such as `fastcell.data.iter_text` reads them from a large file.
+
+        Raises
+        ------
+        TypeError
+            If a part is no string.
+        ValueError
+            If all of them are empty.
+
+        Examples
+        --------
+        >>> from fastcell.data import CharVocabulary
+        >>> CharVocabulary.from_texts(["he", "llo"]).symbols
+        ('e', 'h', 'l', 'o')
+        """
+        if isinstance(texts, str):
+            raise TypeError("texts must be an iterable of strings; got a string")
+        symbols: set[str] = set()
+        for place, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"texts[{place}] must be a string; got {text!r}")
+            symbols.update(text)
+        if not symbols:
+            raise ValueError("texts must hold at least one character; got none")
+        return cls(sorted(symbols))
+
     @property
     def symbols(self) -> tuple[str, ...]:
         """The characters, in the order of their ids."""

@@ -257,6 +257,49 @@ class WordVocabulary:
         return f"<WordVocabulary of {len(self)} words: {shown}{more}>"
 
 
+def iter_words(
+    texts: Iterable[str], end_of_line: str | None = None
+) -> Iterator[list[str]]:
+    r"""Split a text that comes in parts at its white space.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        The text, cut anywhere, such as `fastcell.data.iter_text` reads it.
+    end_of_line : str, optional
+        The word that each ``"\n"`` becomes.
+
+    Yields
+    ------
+    words : list of str
+        All of them, one list after the other, are the words of the text.
+
+    Raises
+    ------
+    TypeError
+        If a part is no string.
+
+    Examples
+    --------
+    >>> from fastcell.data import iter_words
+    >>> list(iter_words(["to be, o", "r not\nto", " be"], "<eos>"))
+    [['to', 'be,'], ['or', 'not', '<eos>'], ['to'], ['be']]
+    """
+    begun = ""  # the word that the parts so far end in
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{place}] must be a string; got {text!r}")
+        if end_of_line is not None:
+            text = text.replace("\n", f" {end_of_line} ")
+        words = (begun + text).split()
+        whole = not words or (begun + text)[-1].isspace()
+        begun = "" if whole else words.pop()
+        if words:
+            yield words
+    if begun:
+        yield [begun]
+
+
 def _flat(tokens: Any) -> Iterator[str]:
     """Yield the words of a text, or of its sentences."""
     if isinstance(tokens, str):

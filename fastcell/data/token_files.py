@@ -1,0 +1,290 @@
+"""Texts as ids in a file, for those that are larger than the memory."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastcell._arrays import check_ids
+from fastcell._files import named_errors, written_atomically
+from fastcell._numbers import integer
+from fastcell.data.text import iter_text
+from fastcell.data.words import WordVocabulary, iter_words
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+    from fastcell.data.vocabulary import CharVocabulary
+
+_HEADER_SIZE = 128  # of the files written here: the length is filled in at the end
+
+
+class TokenFile:
+    """Ids in a file, of which no more is read than is asked for.
+
+    The file is NumPy's ``.npy`` with one dimension of integers, such as `encode_file`
+    and `write_tokens` make it. ``tokens[start:stop]`` is a part of it, not read
+    either, so `fastcell.data.split_text` takes it; ``np.asarray(tokens)`` reads all.
+    `fastcell.data.TextStreams` makes the same windows of it as of an array.
+
+    The file is not mapped into memory: one that is cut short while it is in use is an
+    error, and not the end of the program.
+
+    Parameters
+    ----------
+    path : path
+
+    Attributes
+    ----------
+    path : str
+        As given.
+    dtype : dtype
+        Of the ids in the file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no such file, or shorter than it says.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from fastcell.data import TokenFile, write_tokens
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "ids.npy")
+    ...     tokens = write_tokens(path, [np.arange(3), np.arange(4)], vocab_size=4)
+    ...     len(tokens), tokens.dtype, np.asarray(tokens[2:5]).tolist()
+    (7, dtype('uint8'), [2, 0, 1])
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fsdecode(path)
+        with named_errors(path), open(path, "rb") as file:
+            shape, self.dtype = _read_header(file, self.path)
+            self._offset = file.tell()
+            held = (os.fstat(file.fileno()).st_size - self._offset) // (
+                self.dtype.itemsize
+            )
+        self._start, self._stop = 0, shape[0]
+        if held < shape[0]:
+            raise ValueError(
+                f"{self.path}: must hold {shape[0]:,} ids, as it says; got {held:,}"
+            )
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __getitem__(self, part: slice) -> TokenFile:
+        """Return a part without gaps.
+
+        Raises
+        ------
+        TypeError
+            If `part` is no slice.
+        ValueError
+            If it has gaps.
+        """
+        if not isinstance(part, slice):
+            raise TypeError(f"part must be a slice; got {part!r}")
+        start, stop, step = part.indices(len(self))
+        if step != 1:
+            raise ValueError(f"part must have the step 1; got {step}")
+        other = TokenFile.__new__(TokenFile)
+        other.__dict__.update(self.__dict__)
+        other._start = self._start + start
+        other._stop = self._start + max(start, stop)
+        return other
+
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray:
+        ids = self.columns([0], len(self))[:, 0]
+        return ids if dtype is None else ids.astype(dtype, copy=False)
+
+    def columns(self, starts: Iterable[int], count: int) -> NDArray[np.integer]:
+        """Read a stretch of ids from each of some places on.
+
+        Parameters
+        ----------
+        starts : iterable of int
+            The places.
+        count : int
+            Ids of each stretch.
+
+        Returns
+        -------
+        ndarray, shape (count, number of starts)
+            Of the dtype of the file.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If a stretch is not within the file.
+        """
+        starts = [integer("starts", start, minimum=0) for start in starts]
+        count = integer("count", count, minimum=0)
+        if starts and max(starts) + count > len(self):
+            raise ValueError(
+                f"starts must leave {count} ids before the end, {len(self)}; "
+                f"got {max(starts)}"
+            )
+        ids = np.empty((count, len(starts)), self.dtype)
+        size = self.dtype.itemsize
+        with named_errors(self.path), open(self.path, "rb", buffering=0) as file:
+            for column, start in enumerate(starts):
+                file.seek(self._offset + (self._start + start) * size)
+                stretch = np.fromfile(file, self.dtype, count)
+                if len(stretch) < count:
+                    raise ValueError(f"{self.path}: is shorter than when it was opened")
+                ids[:, column] = stretch
+        return ids
+
+    def __repr__(self) -> str:
+        return f"<TokenFile of {len(self):,} ids: {self.path}>"
+
+
+def encode_file(
+    text: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    vocabulary: CharVocabulary | WordVocabulary,
+    end_of_line: str | None = None,
+) -> TokenFile:
+    r"""Write the ids of a text file to another file, a part of it at a time.
+
+    Parameters
+    ----------
+    text : path
+        The text, as `fastcell.data.iter_text` reads it.
+    path : path
+        Where to write the ids; the file appears whole or not at all.
+    vocabulary : CharVocabulary or WordVocabulary
+        Of the characters, or of the words that stand between white space.
+    end_of_line : str, optional
+        The word that each ``"\n"`` becomes.
+
+    Returns
+    -------
+    TokenFile
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read or written.
+    TypeError, ValueError
+        If an argument is not as said, or the vocabulary does not have it all.
+
+    Examples
+    --------
+    A vocabulary counted and a text encoded, with a megabyte of it in memory:
+
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from fastcell.data import CharVocabulary, encode_file, iter_text
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     text = os.path.join(folder, "text")
+    ...     with open(text, "w") as file:
+    ...         size = file.write("hello")
+    ...     vocabulary = CharVocabulary.from_texts(iter_text(text))
+    ...     np.asarray(encode_file(text, os.path.join(folder, "ids"), vocabulary))
+    array([1, 0, 2, 2, 3], dtype=uint8)
+    """
+    parts: Iterable[Any] = iter_text(text)
+    if isinstance(vocabulary, WordVocabulary):
+        parts = iter_words(parts, end_of_line)
+    elif end_of_line is not None:
+        raise ValueError("end_of_line must be None for characters; got a word")
+    return write_tokens(path, map(vocabulary.encode, parts), len(vocabulary))
+
+
+def write_tokens(
+    path: str | os.PathLike[str], parts: Iterable[Any], vocab_size: int
+) -> TokenFile:
+    """Write ids to a file, in as few bytes for each as `vocab_size` allows.
+
+    Parameters
+    ----------
+    path : path
+        Where to; the file appears whole or not at all.
+    parts : iterable of arrays of integers, shape (N,)
+        The ids, one part after the other: only one is in memory at a time.
+    vocab_size : int
+        They are below it.
+
+    Returns
+    -------
+    TokenFile
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    TypeError
+        If a part holds no integers.
+    ValueError
+        If a part has not one dimension, or an id is out of range.
+    """
+    vocab_size = integer("vocab_size", vocab_size, minimum=1)
+    kinds = ((1 << 8, "|u1"), (1 << 16, "<u2"), (1 << 31, "<i4"), (1 << 63, "<i8"))
+    dtype = np.dtype(next(kind for most, kind in kinds if vocab_size <= most))
+    count = 0
+    with written_atomically(path) as file:
+        file.write(_header(dtype, 0))
+        for number, part in enumerate(parts):
+            ids = check_ids(f"parts[{number}]", part, vocab_size)
+            if ids.ndim != 1:
+                raise ValueError(
+                    f"parts[{number}] must have one dimension; got {ids.shape}"
+                )
+            file.write(ids.astype(dtype).tobytes())
+            count += len(ids)
+        file.seek(0)
+        file.write(_header(dtype, count))
+    return TokenFile(path)
+
+
+def stretches(
+    tokens: TokenFile | NDArray, starts: Iterable[int], count: int
+) -> NDArray[np.int32]:
+    """Return `count` ids from each place on, (count, places), of what is on the disk.
+
+    Raises
+    ------
+    ValueError
+        If one is negative or beyond int32.
+    """
+    if isinstance(tokens, TokenFile):
+        ids = tokens.columns(starts, count)
+    else:
+        ids = np.stack([tokens[start : start + count] for start in starts], axis=1)
+    check_ids("tokens", ids, np.iinfo(np.int32).max + 1)
+    return np.ascontiguousarray(ids, np.int32)
+
+
+def _header(dtype: np.dtype, count: int) -> bytes:
+    text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({count},), }}"
+    start = b"\x93NUMPY\x01\x00" + struct.pack("<H", _HEADER_SIZE - 10)
+    return start + text.ljust(_HEADER_SIZE - 11).encode() + b"\n"
+
+
+def _read_header(file: Any, name: str) -> tuple[tuple[int], np.dtype]:
+    form = np.lib.format
+    readers = {
+        (1, 0): form.read_array_header_1_0,
+        (2, 0): form.read_array_header_2_0,
+    }
+    try:
+        shape, _, dtype = readers[form.read_magic(file)](file)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{name}: must be a .npy file; {error}") from None
+    if len(shape) != 1 or dtype.kind not in "iu":
+        raise ValueError(
+            f"{name}: must hold integers in one dimension; got {dtype}, {shape}"
+        )
+    return shape, dtype
