@@ -128,6 +128,35 @@ def cross_entropy(
     return float(losses.sum()) * scale, gradient.reshape(logits.shape)
 
 
+def cross_entropy_in_place(
+    logits: NDArray[np.floating], classes: NDArray[np.integer], scale: float
+) -> NDArray[np.float64]:
+    """Put the gradient of the cross-entropy in the place of the scores.
+
+    What `cross_entropy` is made of, for models with so many classes that their scores
+    are worked on in parts; nothing is checked.
+
+    Parameters
+    ----------
+    logits : (N, V) contiguous array of float32 or float64
+        Becomes the gradient of `scale` times the sum of the losses.
+    classes : (N,) array of integers
+        0 to V - 1, or negative for rows that do not count.
+    scale : float
+
+    Returns
+    -------
+    losses : (N,) array of float64
+        Of each row, without `scale`.
+    """
+    losses = np.empty(len(logits))
+    classes = np.maximum(classes.astype(np.int64, copy=False), -1)
+    _core.cross_entropy(
+        logits, classes, -1, 0.0, scale, losses, logits, get_num_threads()
+    )
+    return losses
+
+
 def binary_cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,

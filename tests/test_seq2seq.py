@@ -151,14 +151,14 @@ def test_state_dict_survives_a_file(attention, feeding, both_ways, path):
 
 
 def test_a_large_vocabulary_is_scored_in_parts(monkeypatch):
-    from fastcell.models import token_output
+    from fastcell.models import softmax_loss
 
     model = made()
     batch = batch_of()
     loss, saved = model.loss(batch)
     grads = model.backward(saved)
     assessed = model.assess(batch)
-    monkeypatch.setattr(token_output, "MOST_SCORES", 3 * 9)  # three rows at a time
+    monkeypatch.setattr(softmax_loss, "MOST_SCORES", 3 * 9)  # three rows at a time
     other, saved = model.loss(batch)
     assert other == pytest.approx(loss, rel=1e-14)
     for name, grad in model.backward(saved).items():

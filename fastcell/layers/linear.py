@@ -108,10 +108,31 @@ class Linear(Module):
 
     def backward(self, dy: Any, saved: np.ndarray) -> tuple[np.ndarray, dict]:
         """Return dx = dy W, and the gradients dW = dy^T x and db = sum dy."""
+        dx = np.empty(saved.shape, self.dtype)
+        grads = self.zero_gradients()
+        self.add_backward(dy, saved, dx, grads)
+        return dx, grads
+
+    def zero_gradients(self) -> dict[str, np.ndarray]:
+        """Return zeros in the shapes of the parameters."""
+        return {n: np.zeros_like(a) for n, a in self._parameters.arrays().items()}
+
+    def add_backward(
+        self, dy: Any, saved: np.ndarray, dx: np.ndarray, grads: dict[str, np.ndarray]
+    ) -> None:
+        """Do what `backward` does into arrays that are there.
+
+        Parameters
+        ----------
+        dy : array, shape (..., O)
+        saved : ndarray, shape (..., I)
+        dx : ndarray, shape (..., I)
+            Is overwritten.
+        grads : dict of str to ndarray
+            Is added to: a batch can be worked on in parts.
+        """
         dy = real_array("dy", dy, self.dtype)
         check_shape("dy", dy, (*saved.shape[:-1], self.out_features))
-        dx = np.empty(saved.shape, self.dtype)
-        grads = {n: np.zeros_like(a) for n, a in self._parameters.arrays().items()}
         self._dense.backward(
             self._packed(True),
             _rows(saved),
@@ -122,7 +143,34 @@ class Linear(Module):
             grads.get("bias"),
             get_num_threads(),
         )
-        return dx, grads
+
+    def outputs(self, which: np.ndarray) -> Linear:
+        """Return a layer with some of the outputs, and copies of their weights.
+
+        Parameters
+        ----------
+        which : ndarray of int, shape (N,)
+            At least one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastcell
+        >>> layer, x = fastcell.Linear(3, 5, seed=0), np.ones((2, 3), np.float32)
+        >>> (layer.outputs(np.array([4, 1]))(x) == layer(x)[:, [4, 1]]).all()
+        np.True_
+        """
+        part = Linear.__new__(Linear)
+        part.in_features, part.out_features = self.in_features, len(which)
+        part.bias, part.dtype, part.seed = self.bias, self.dtype, None
+        part._parameters = Parameters(
+            {n: a[which] for n, a in self._parameters.arrays().items()}
+        )
+        part._dense = _core.Dense(
+            self.dtype == np.float64, part.in_features, part.out_features
+        )
+        part._packs = Packs(part._parameters)
+        return part
 
     def _checked(self, x: Any) -> np.ndarray:
         x = real_array("x", x, self.dtype)

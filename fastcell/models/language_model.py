@@ -22,12 +22,15 @@ from fastcell.models.parts import (
     part_seeds,
     precision_of,
     set_precision,
+    prefixed,
 )
+from fastcell.models.sampled_softmax import SampledSoftmax
 from fastcell.models.sampling import (
     check_sampling,
     draw_tokens,
     token_probabilities,
 )
+from fastcell.models.softmax_loss import softmax_assess, softmax_loss
 
 
 class LanguageModel(Model):
@@ -44,7 +47,9 @@ class LanguageModel(Model):
     (Mikolov et al. 2010; Graves 2013, arXiv:1308.0850; dropout on the connections that
     are not recurrent, Zaremba et al. 2014, arXiv:1409.2329). The layers stand in a
     `fastcell.Sequential`, so the input product of the first recurrent layer is a
-    gathered row whenever no dropout stands between it and the embedding.
+    gathered row whenever no dropout stands between it and the embedding. In training
+    and evaluation the scores are made a block at a time, so a large vocabulary takes no
+    more memory than its weights (`fastcell.models.softmax_loss`).
 
     Parameters
     ----------
@@ -65,6 +70,10 @@ class LanguageModel(Model):
     tie_weights : bool, default False
         Use the embedding as the weight of the scores (Press and Wolf 2017,
         arXiv:1608.05859); needs an `embedding_dim` of the recurrent layer's output.
+    sampled_softmax : int, optional
+        Train on an estimate of the loss from so many drawn tokens, see
+        `fastcell.models.sampled_softmax`: for large vocabularies whose ids are the
+        ranks of the tokens by frequency. `evaluate` gives the true loss all the same.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -114,6 +123,7 @@ class LanguageModel(Model):
         dropout: float = 0.0,
         tie_weights: bool = False,
         *,
+        sampled_softmax: int | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
         vocabulary: CharVocabulary | Iterable[str] | None = None,
@@ -127,6 +137,10 @@ class LanguageModel(Model):
         self.cell = cell
         self.dropout = real("dropout", dropout, minimum=0, below=1)
         self.tie_weights = flag("tie_weights", tie_weights)
+        self.sampled_softmax = sampled_softmax
+        if sampled_softmax is not None:
+            count = integer("sampled_softmax", sampled_softmax, minimum=1)
+            self.sampled_softmax = count
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype must be float32 or float64; got {self.dtype}")
@@ -143,7 +157,7 @@ class LanguageModel(Model):
         set_precision(self, precision)
 
     def _build(self, cell: Cell) -> None:
-        seeds = part_seeds(self.seed, 5)
+        seeds = part_seeds(self.seed, 6)
         embedding = Embedding(
             self.vocab_size, self.embedding_dim, dtype=self.dtype, seed=seeds[0]
         )
@@ -177,13 +191,21 @@ class LanguageModel(Model):
                 "decoder": decoder,
             }
         self.network = Sequential(list(named.values()))
+        self._body = Sequential(list(named.values())[:-1])
         self._children = named
+        self._decoder = decoder
+        self._sampler = None
+        if self.sampled_softmax is not None:
+            self._sampler = SampledSoftmax(
+                self.vocab_size, self.sampled_softmax, seed=seeds[5]
+            )
 
     # ------------------------------------------------------------------ the module
 
     def children(self) -> dict[str, Any]:
         """Return the layers by the names that their parameters go under."""
-        return dict(self._children)
+        sampler = {} if self._sampler is None else {"sampler": self._sampler}
+        return {**self._children, **sampler}
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values that JSON can hold."""
@@ -195,6 +217,7 @@ class LanguageModel(Model):
             "cell": self.cell,
             "dropout": self.dropout,
             "tie_weights": self.tie_weights,
+            "sampled_softmax": self.sampled_softmax,
             "dtype": self.dtype.name,
             "seed": self.seed,
             **precision_of(self),
@@ -233,6 +256,8 @@ class LanguageModel(Model):
     def loss(self, batch: Any, state: Any = None) -> tuple[float, SavedOnce]:
         """Return the mean cross-entropy of the next tokens, in nats.
 
+        With `sampled_softmax` it is an estimate.
+
         Parameters
         ----------
         batch : tuple of two arrays of integers, shape (T, B)
@@ -255,12 +280,11 @@ class LanguageModel(Model):
         ValueError
             If the shapes differ or are not (T, B), or a token is out of range.
         """
-        from fastcell.losses import cross_entropy
-
         inputs, targets = self._checked(batch)
-        logits, state, saved = self.network.forward(inputs, state)
-        loss, dlogits = cross_entropy(logits, targets)
-        return loss, SavedOnce(state, dlogits, saved)
+        h, state, saved = self._body.forward(inputs, state)
+        loss_of = softmax_loss if self._sampler is None else self._sampler.loss
+        loss, dh, grads = loss_of(self._decoder, h, targets)
+        return loss, SavedOnce(state, dh, grads, saved)
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.
@@ -273,23 +297,21 @@ class LanguageModel(Model):
         ValueError
             If `saved` has been used up before.
         """
-        dlogits, network = saved.take()
-        _, _, grads = self.network.backward(dlogits, network)
+        dh, decoder, body = saved.take()
+        _, _, grads = self._body.backward(dh, body)
         named = by_part(self._children, grads)
-        if self.tie_weights and "decoder.weight" in named:
-            named["embedding.weight"] += named.pop("decoder.weight")
-        return named
+        if self.tie_weights:
+            named["embedding.weight"] += decoder.pop("weight")
+        return {**named, **prefixed("decoder", decoder)}
 
     def evaluate(self, batch: Any, state: Any = None) -> tuple[float, Any]:
         """Return the loss of a batch without dropout, and the state after it.
 
         Parameters and errors are those of `loss`.
         """
-        from fastcell.losses import cross_entropy
-
         inputs, targets = self._checked(batch)
-        logits, state = self.network(inputs, state)
-        loss, _ = cross_entropy(logits, targets)
+        h, state = self._body(inputs, state)
+        loss, _, _ = softmax_assess(self._decoder, h, targets)
         return loss, state
 
     def predict(self, ids: Any, state: Any = None) -> tuple[np.ndarray, Any]:

@@ -1,25 +1,22 @@
-"""The scores of tokens and their cross-entropy, a part of the rows at a time."""
+"""The output of decoders: the scores of tokens that count, and their cross-entropy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from fastcell.layers import Dropout, Linear
-from fastcell.losses import cross_entropy
 from fastcell.models.parts import IGNORED, part_seeds
+from fastcell.models.softmax_loss import softmax_assess, softmax_loss
 from fastcell.module import Module
-
-MOST_SCORES = 1 << 23  # at a time: 32 MiB of float32
 
 
 class TokenOutput(Linear):
     """Dropout and a dense layer to one score for each token of a vocabulary.
 
-    Scores are made only for the targets that count, and the loss and its gradient for
-    some millions of scores at a time, so that neither padding nor a large vocabulary
+    Scores are made only for the targets that count, and a block of them at a time
+    (`fastcell.models.softmax_loss`), so that neither padding nor a large vocabulary
     takes memory.
 
     Parameters
@@ -57,24 +54,13 @@ class TokenOutput(Linear):
             Tokens, or `IGNORED`.
         """
         counted = labels != IGNORED
-        rows, wanted = np.ascontiguousarray(vectors[counted]), labels[counted]
-        dropped = None
+        rows, dropped = np.ascontiguousarray(vectors[counted]), None
         if self._dropout is not None:
             rows, dropped = self._dropout.forward(rows)
-        total = 0.0
-        drows = np.zeros_like(rows)
-        sums = {n: np.zeros_like(a) for n, a in self._parameters.arrays().items()}
-        for part in self._parts(len(rows)):
-            scores, kept = self.forward(rows[part])
-            value, dscores = cross_entropy(scores, wanted[part], reduction="sum")
-            total += value
-            dscores /= len(rows)
-            drows[part], grads = self.backward(dscores, kept)
-            for name, grad in grads.items():
-                sums[name] += grad
+        loss, drows, grads = softmax_loss(self, rows, labels[counted])
         if dropped is not None:
             drows, _ = self._dropout.backward(drows, dropped)
-        return total / max(len(rows), 1), (counted, drows, sums)
+        return loss, (counted, drows, grads)
 
     def loss_backward(self, saved: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the gradients of the vectors, 0 where ignored, and of parameters."""
@@ -86,14 +72,4 @@ class TokenOutput(Linear):
     def assess(self, vectors: np.ndarray, labels: np.ndarray) -> tuple[float, int, int]:
         """Return the mean cross-entropy, the right answers and the targets counted."""
         counted = labels != IGNORED
-        rows, wanted = np.ascontiguousarray(vectors[counted]), labels[counted]
-        total, right = 0.0, 0
-        for part in self._parts(len(rows)):
-            scores = self(rows[part])
-            total += cross_entropy(scores, wanted[part], reduction="sum")[0]
-            right += int(np.count_nonzero(scores.argmax(axis=-1) == wanted[part]))
-        return total / max(len(rows), 1), right, len(rows)
-
-    def _parts(self, count: int) -> Iterator[slice]:
-        step = max(1, MOST_SCORES // self.out_features)
-        return (slice(i, i + step) for i in range(0, count, step))
+        return softmax_assess(self, vectors[counted], labels[counted])

@@ -1,0 +1,146 @@
+"""Language models of characters and of words: what comes next in a text?
+
+    python examples/language.py FOLDER_OR_FILE --by char
+    python examples/language.py FOLDER_OR_FILE --by word
+
+A file is a text, .gz and .xz among them; its last tenth is held out, of more than two
+million characters the last tenth for the test and the one before for validation. A
+folder holds one such file, or ptb.train.txt, ptb.valid.txt and ptb.test.txt, the Penn
+Treebank as Mikolov et al. (2010) prepared it (.gz too). For instance, with what others
+report and what the defaults reach on one core:
+
+                           published                                      here
+tinyshakespeare, char      1.555 nats, minLSTM 3x384 (Feng et al. 2024)   ?
+War and Peace, char        1.16 nats, LSTM 512 (Karpathy et al. 2015,     ?
+                           on another edition)
+Penn Treebank, char        1.36 bits, LSTM of 3 M (Bai et al. 2018)       ?
+Penn Treebank, word        perplexity 114.5, LSTM 2x200, 13 epochs        ?
+                           (Zaremba et al. 2014, arXiv:1409.2329)
+
+The text is cut into streams side by side, these into windows; the state is carried from
+window to window, gradients are not (truncated backpropagation through time). Words are
+those between white space, and <eos> for each end of line; rare ones are <unk>.
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+
+import fastcell
+from fastcell.data import CharVocabulary, TextStreams, WordVocabulary
+from fastcell.data import iter_words, read_text, split_text
+from fastcell.models import LanguageModel
+from fastcell.optim import SGD, Adam, cosine, warmup
+from fastcell.train import Trainer
+
+UNKNOWN, END = "<unk>", "<eos>"
+# Characters: about so many are read in all, if --epochs does not say.
+READ = 14e6
+# Layers, units, embedding, streams, steps of a window, learning rate, clipping.
+SETTINGS = {
+    "char": (1, 256, 64, 32, 64, 6e-3, 5.0),
+    # As Zaremba et al.; they sum over the 20 steps what is a mean here.
+    "word": (2, 200, 200, 20, 20, 20.0, 5.0 / 20),
+}
+
+
+def read(path: Path) -> tuple[list[str], str]:
+    """Return the parts of a text, to train on, to validate, to test, and its name."""
+    ptb = [sorted(path.glob(f"ptb.{part}.txt*")) for part in ("train", "valid", "test")]
+    if path.is_dir() and all(ptb):
+        return [read_text(files[0]) for files in ptb], "Penn Treebank"
+    if path.is_dir():
+        files = [p for end in ("txt", "txt.gz", "txt.xz") for p in path.glob(f"*.{end}")]
+        if len(files) != 1:
+            raise SystemExit(f"{path}: must hold one text; got {len(files)}")
+        path = files[0]
+    text = read_text(path)
+    parts = split_text(text, (0.9, 0.1) if len(text) <= 2e6 else (0.8, 0.1, 0.1))
+    return [parts[0], parts[-1] if len(parts) == 2 else parts[1], parts[-1]], path.name
+
+
+def encode(texts: list[str], by: str, words: int) -> tuple[list[np.ndarray], object]:
+    """Return the ids of the texts, and the vocabulary of the first."""
+    if by == "char":
+        vocabulary = CharVocabulary.from_texts(texts)
+        return [vocabulary.encode(text) for text in texts], vocabulary
+    split = [[w for part in iter_words([t], END) for w in part] for t in texts]
+    vocabulary = WordVocabulary(split[0], 1, words, [UNKNOWN, END], unknown=UNKNOWN)
+    return [vocabulary.encode(words) for words in split], vocabulary
+
+
+def main() -> None:
+    """Train, score, save, continue a line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("path", type=Path, help="a text, or the folder of one")
+    parser.add_argument("--by", choices=["char", "word"], default="char")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
+    parser.add_argument("--hidden", type=int, help="units of a layer")
+    parser.add_argument("--layers", type=int)
+    parser.add_argument("--embedding", type=int)
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--lr", type=float, help="learning rate at its highest")
+    parser.add_argument("--words", type=int, default=10000, help="that are known")
+    parser.add_argument("--sampled-softmax", type=int, help="words drawn for the loss")
+    parser.add_argument("--length", type=int, help="of the text written at the end")
+    parser.add_argument("--threads", type=int, help="default: all cores")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", type=Path, default=Path("language.safetensors"))
+    args = parser.parse_args()
+    if args.threads:
+        fastcell.set_num_threads(args.threads)
+    layers, hidden, embedding, batch, steps, lr, clip = SETTINGS[args.by]
+
+    texts, name = read(args.path)
+    ids, vocabulary = encode(texts, args.by, args.words)
+    train_data, valid_data, test_data = (
+        TextStreams(part, max(1, min(batch, len(part) // (4 * steps))), steps)
+        for part in ids
+    )
+    model = LanguageModel(
+        len(vocabulary),
+        args.embedding or embedding,
+        args.hidden or hidden,
+        args.layers or layers,
+        cell=args.cell,
+        dropout=args.dropout,
+        seed=args.seed,
+        vocabulary=vocabulary if args.by == "char" else None,
+    )
+    print(f"{name}: {len(ids[0])} {args.by}s to train on, {len(vocabulary)} different")
+    epochs = args.epochs
+    if epochs is None:
+        epochs = 4 if args.by == "word" else max(1, round(READ / len(ids[0])))
+    count = max(1, epochs * len(train_data))
+    if args.by == "char":
+        optimizer = Adam(model.params, lr=args.lr or lr)
+        schedule = warmup(count // 50, cosine(count, 0.02))
+    else:
+        optimizer = SGD(model.params, lr=args.lr or lr)
+        schedule = cosine(count, 0.02)
+    trainer = Trainer(model, optimizer, clip, schedule)
+    trainer.fit(train_data, valid_data, epochs=epochs)
+    fastcell.save(model, args.save)
+    words = args.save.with_suffix(f".{args.by}s.json")
+    words.write_text(vocabulary.to_json(), encoding="utf-8")
+
+    loss = trainer.evaluate(test_data)
+    of = f"of {test_data.num_steps * test_data.batch_size} {args.by}s held out"
+    if args.by == "word":
+        print(f"perplexity: {math.exp(loss):.2f} {of}")
+    print(f"nats per {args.by}: {loss:.4f} {of}")
+    print(f"bits per {args.by}: {loss / math.log(2):.4f} {of}")
+    if args.by == "char":
+        start = "\n" if "\n" in vocabulary else vocabulary.symbols[0]
+        print(model.generate(start, args.length or 500, 0.8, seed=args.seed))
+    else:
+        drawn = model.generate([vocabulary.index(END)], args.length or 100, seed=0)
+        print(" ".join(vocabulary.decode(drawn)).replace(END, "\n"))
+    print(f"saved: {args.save}, {words}")
+
+
+if __name__ == "__main__":
+    main()
