@@ -107,13 +107,17 @@ def main() -> None:
         args.layers or layers,
         cell=args.cell,
         dropout=args.dropout,
+        sampled_softmax=args.sampled_softmax,
         seed=args.seed,
         vocabulary=vocabulary if args.by == "char" else None,
     )
+    # Small at first, as in the paper.
+    if args.by == "word":
+        model.params["embedding.weight"][...] *= 0.1
     print(f"{name}: {len(ids[0])} {args.by}s to train on, {len(vocabulary)} different")
     epochs = args.epochs
     if epochs is None:
-        epochs = 4 if args.by == "word" else max(1, round(READ / len(ids[0])))
+        epochs = 3 if args.by == "word" else max(1, round(READ / len(ids[0])))
     count = max(1, epochs * len(train_data))
     if args.by == "char":
         optimizer = Adam(model.params, lr=args.lr or lr)

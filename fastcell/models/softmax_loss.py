@@ -20,9 +20,11 @@ from fastcell.layers import Linear
 from fastcell.losses import cross_entropy_in_place
 from fastcell.models.parts import IGNORED
 
-# Of a block: 32 MiB of float32. Smaller ones save nothing but memory, and each pays for
-# a pass over the weights and one over their gradient (bench/README.md has figures).
-MOST_SCORES = 1 << 23
+# Of a block: 16 MiB of float32, but no fewer rows than these. Larger blocks are not
+# faster; with fewer rows, the passes over the weights and their gradient, one for each
+# block, begin to show (bench/README.md has figures).
+MOST_SCORES = 1 << 22
+LEAST_ROWS = 64
 
 
 def blocks(rows: int, scores: int) -> Iterator[slice]:
@@ -34,7 +36,7 @@ def blocks(rows: int, scores: int) -> Iterator[slice]:
     scores : int
         Of one row.
     """
-    step = max(1, MOST_SCORES // scores)
+    step = max(LEAST_ROWS, MOST_SCORES // scores)
     return (slice(start, start + step) for start in range(0, rows, step))
 
 
