@@ -5,13 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastcell.models import SequenceClassifier, SequenceRegressor, SequenceTagger
+from fastcell.models import (
+    LanguageModel,
+    SequenceClassifier,
+    SequenceRegressor,
+    SequenceTagger,
+)
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
 
 T, B, V, E, H, K = 7, 5, 11, 4, 6, 3
 LENGTHS = np.array([4, 7, 1, 6, 7])
+
+
+LANGUAGE_MODELS = {
+    "LSTM": LanguageModel(V, E, H, 2, seed=0),
+    "GRU": LanguageModel(V, E, H, cell="gru", seed=0),
+    "RNN, tied": LanguageModel(V, H, H, cell="rnn", tie_weights=True, seed=0),
+}
 
 
 def random():
@@ -40,6 +52,14 @@ def values():
     return random().standard_normal((B, K), np.float32)
 
 
+def windows():
+    """Two windows of the same streams, a target of the second left out."""
+    tokens = random().integers(0, V, (2 * T + 1, B))
+    targets = tokens[1:].copy()
+    targets[T + 2, 1] = -100
+    return [(tokens[at : at + T], targets[at : at + T]) for at in (0, T)]
+
+
 #: A model without dropout, and a batch of it.
 CASES = {
     **{
@@ -63,6 +83,10 @@ CASES = {
         SequenceTagger(V, H, K, embedding_dim=E, bidirectional=True, seed=0),
         (ids(), LENGTHS, tags()),
     ),
+    **{
+        f"language model, {name}": (model, windows()[0])
+        for name, model in LANGUAGE_MODELS.items()
+    },
 }
 
 
@@ -93,3 +117,54 @@ def test_weights_go_to_the_twin_and_back():
     twin.give(other)
     for key, weight in model.state_dict().items():
         assert (other.state_dict()[key] == weight).all()
+
+
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_the_state_is_carried_and_gradients_are_not(name):
+    from twins import twin_of
+
+    model = LANGUAGE_MODELS[name]
+    twin = twin_of(model)
+    state = twin_state = None
+    for batch in windows():
+        loss, saved = model.loss(batch, state)
+        state = saved.state
+        expected, twin_state = twin.loss(batch, twin_state)
+        assert loss == pytest.approx(expected.item(), rel=1e-5)
+    expected.backward()
+    grads = model.backward(saved)
+    for key, parameter in twin.named_parameters():
+        np.testing.assert_allclose(
+            grads[key], parameter.grad.numpy(), rtol=1e-4, atol=1e-6, err_msg=key
+        )
+
+
+def test_dropout_stands_where_it_does_in_the_model():
+    from twins import twin_of
+
+    model = LanguageModel(V, E, H, 2, dropout=0.4, seed=0)
+    twin = twin_of(model)
+    dropped = []
+    twin.dropout.register_forward_hook(lambda _, x, y: dropped.append(tuple(y.shape)))
+    batch = windows()[0]
+    assert twin.loss(batch)[0] != twin.loss(batch)[0]
+    assert dropped[:2] == [(T, B, E), (T, B, H)]
+    assert (twin.dropout.p, twin.rnn.dropout) == (0.4, 0.4)
+    twin.eval()
+    assert twin.loss(batch)[0].item() == pytest.approx(model.evaluate(batch)[0], 1e-5)
+
+
+def test_tied_weights_go_back_tied():
+    from twins import twin_of
+
+    model, batch = CASES["language model, RNN, tied"]
+    other = LanguageModel.from_config({**model.config(), "seed": 5})
+    twin_of(model).give(other)
+    assert other.evaluate(batch)[0] == model.evaluate(batch)[0]
+
+
+def test_an_estimated_loss_has_no_twin():
+    from twins import twin_of
+
+    with pytest.raises(ValueError, match="sampled_softmax must be None; got 2"):
+        twin_of(LanguageModel(V, E, H, sampled_softmax=2))
