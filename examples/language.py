@@ -29,8 +29,14 @@ from pathlib import Path
 import numpy as np
 
 import fastcell
-from fastcell.data import CharVocabulary, TextStreams, WordVocabulary
-from fastcell.data import iter_words, read_text, split_text
+from fastcell.data import (
+    CharVocabulary,
+    TextStreams,
+    WordVocabulary,
+    iter_words,
+    read_text,
+    split_text,
+)
 from fastcell.models import LanguageModel
 from fastcell.optim import SGD, Adam, cosine, warmup
 from fastcell.train import Trainer
@@ -52,7 +58,9 @@ def read(path: Path) -> tuple[list[str], str]:
     if path.is_dir() and all(ptb):
         return [read_text(files[0]) for files in ptb], "Penn Treebank"
     if path.is_dir():
-        files = [p for end in ("txt", "txt.gz", "txt.xz") for p in path.glob(f"*.{end}")]
+        files = [
+            p for end in ("txt", "txt.gz", "txt.xz") for p in path.glob(f"*.{end}")
+        ]
         if len(files) != 1:
             raise SystemExit(f"{path}: must hold one text; got {len(files)}")
         path = files[0]

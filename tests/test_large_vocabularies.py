@@ -178,20 +178,43 @@ def test_sampled_gradients_of_many_blocks_are_the_slopes(few_rows):
         assert value <= DIFFERENCE, name
 
 
+def proposal():
+    return np.log(np.arange(2, V + 2) / np.arange(1, V + 1)) / np.log(V + 1)
+
+
 def test_the_estimate_of_the_normalizer_is_right_on_average():
     layer, h, labels = layer_and_rows(np.float64)
-    h, labels = h[0, :1], labels[0, :1]
-    scores = layer(3 * h)[0]
-    sampler = SampledSoftmax(V, 5, seed=0)
+    h, label = 3 * h[0, :1], labels[0, :1]
+    scores, count = layer(h)[0], 5
+    sampler = SampledSoftmax(V, count, seed=0)
+    own = np.exp(scores[label[0]])
     estimates = np.array(
         [
-            np.exp(sampler.loss(layer, 3 * h, labels)[0] + scores[labels[0]])
+            np.exp(sampler.loss(layer, h, label)[0]) * own * (count + 1)
+            - own / proposal()[label[0]]
             for _ in range(1000)
         ]
     )
     margin = STANDARD_ERRORS * estimates.std() / len(estimates) ** 0.5
-    assert abs(estimates.mean() - np.exp(scores).sum()) < margin
+    assert abs(estimates.mean() - count * np.exp(scores).sum()) < margin
     assert estimates.std() > 0.1  # an estimate, not the sum itself
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_gradients_vanish_on_average_at_the_true_distribution_and_only_there(right):
+    times = np.random.default_rng(0).permutation(np.arange(V)) + 1
+    labels = np.repeat(np.arange(V), times)
+    layer = fastcell.Linear(1, V, dtype=np.float64)
+    layer.params["bias"] = np.log(times) if right else np.zeros(V)
+    sampler = SampledSoftmax(V, 2, seed=0)
+    found = np.array(
+        [
+            sampler.loss(layer, np.zeros((len(labels), 1)), labels)[2]["bias"]
+            for _ in range(1000)
+        ]
+    )
+    margin = STANDARD_ERRORS * found.std(axis=0) / len(found) ** 0.5
+    assert (abs(found.mean(axis=0)) < margin).all() == right
 
 
 def test_the_loss_becomes_the_true_one_with_many_tokens():
@@ -206,14 +229,16 @@ def test_the_loss_becomes_the_true_one_with_many_tokens():
 
 
 def test_tokens_are_drawn_log_uniformly():
-    count, times = 40000, np.zeros(V)
-    tokens, log_weights = SampledSoftmax(V, count, seed=0).draw()
-    p = np.log(np.arange(2, V + 2) / np.arange(1, V + 1)) / np.log(V + 1)
+    count, shares = 40000, np.zeros(V)
+    sampler = SampledSoftmax(V, count, seed=0)
+    tokens, times = sampler.draw()
+    shares[tokens] = times / count
+    p = proposal()
+    np.testing.assert_allclose(np.exp(sampler.log_proposal(np.arange(V))), p)
     assert p.sum() == pytest.approx(1)
-    times[tokens] = np.exp(log_weights) * count * p[tokens]
-    assert times.sum() == pytest.approx(count)
+    assert shares.sum() == pytest.approx(1)
     margin = STANDARD_ERRORS * np.sqrt(p * (1 - p) / count)
-    assert (abs(times / count - p) < margin).all()
+    assert (abs(shares - p) < margin).all()
 
 
 def test_evaluation_is_exact():

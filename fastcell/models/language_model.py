@@ -13,6 +13,7 @@ from fastcell.cells import Cell
 from fastcell.data import CharVocabulary
 from fastcell.layers import Dropout, Embedding, Linear, Sequential
 from fastcell.models.base import Model
+from fastcell.models.generation import Generating
 from fastcell.models.parts import (
     IGNORED,
     SavedOnce,
@@ -25,15 +26,10 @@ from fastcell.models.parts import (
     prefixed,
 )
 from fastcell.models.sampled_softmax import SampledSoftmax
-from fastcell.models.sampling import (
-    check_sampling,
-    draw_tokens,
-    token_probabilities,
-)
 from fastcell.models.softmax_loss import softmax_assess, softmax_loss
 
 
-class LanguageModel(Model):
+class LanguageModel(Generating, Model):
     r"""Predict each token of a sequence from those before it.
 
     The picture of many inputs and many outputs, in step: with tokens :math:`x_t`,
@@ -365,86 +361,6 @@ class LanguageModel(Model):
         """
         return self.network.session(batch_size=batch_size)
 
-    def generate(
-        self,
-        prompt: Any,
-        length: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-    ) -> np.ndarray | str:
-        """Continue a prompt, one drawn token after the other.
-
-        Parameters
-        ----------
-        prompt : array of integers, shape (T,) or (T, B), or str
-            At least one token to begin with; B columns are continued side by side.
-            Text is for a model with a vocabulary.
-        length : int
-            Number of tokens to draw.
-        temperature : float, default 1.0
-            The scores are divided by it: below 1 the likely tokens grow likelier.
-            0 takes the most likely token always.
-        top_k : int, optional
-            Draw from the k most likely tokens only.
-        top_p : float, optional
-            Draw from the smallest set of tokens that holds this much probability
-            only. With `top_k`, that set is taken from the k tokens.
-        seed : int, optional
-            Seed of the draws.
-
-        Returns
-        -------
-        ndarray of int64, shape (length,) or (length, B), or str
-            The tokens after the prompt, in the kind of the prompt.
-
-        Raises
-        ------
-        TypeError
-            If the prompt holds no integers, or another argument is of the wrong type.
-        ValueError
-            If the prompt is empty or holds an unknown token, or another argument is
-            out of its range.
-
-        Examples
-        --------
-        >>> from fastcell.models import LanguageModel
-        >>> model = LanguageModel(4, 8, 16, seed=0)
-        >>> model.generate([0, 1], 5, temperature=0.8, top_k=3, seed=1).shape
-        (5,)
-        """
-        temperature, top_k, top_p = check_sampling(temperature, top_k, top_p)
-        length = integer("length", length, minimum=0)
-        text = isinstance(prompt, str)
-        if text and self.vocabulary is None:
-            raise ValueError(
-                "prompt must be token ids, as the model has no vocabulary; got text"
-            )
-        ids = self.vocabulary.encode(prompt) if text else np.asarray(prompt)
-        if ids.ndim not in (1, 2):
-            raise ValueError(
-                f"prompt must have the shape (T,) or (T, B); got {ids.shape}"
-            )
-        if len(ids) == 0:
-            raise ValueError("prompt must hold at least one token; got none")
-        columns = _ids("prompt", ids if ids.ndim == 2 else ids[:, np.newaxis])
-        self._check_range("prompt", columns)
-
-        random = np.random.default_rng(seed)
-        session = self.session(columns.shape[1])
-        for token in columns:
-            logits = session.step(token)
-        drawn = np.empty((length, columns.shape[1]), np.int64)
-        for t in range(length):
-            p = token_probabilities(logits, temperature, top_k, top_p)
-            drawn[t] = draw_tokens(p, random)
-            if t + 1 < length:
-                logits = session.step(drawn[t])
-        if text:
-            return self.vocabulary.decode(drawn[:, 0])
-        return drawn if ids.ndim == 2 else drawn[:, 0]
-
     # ------------------------------------------------------------------------ checks
 
     def _checked(self, batch: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -462,6 +378,11 @@ class LanguageModel(Model):
         self._check_range("inputs", inputs)
         self._check_range("targets", targets[targets != IGNORED])
         return inputs, targets
+
+    def _prompt(self, ids: np.ndarray) -> np.ndarray:
+        columns = _ids("prompt", ids)
+        self._check_range("prompt", columns)
+        return columns
 
     def _check_range(self, name: str, ids: np.ndarray) -> None:
         if ids.size and (ids.min() < 0 or ids.max() >= self.vocab_size):

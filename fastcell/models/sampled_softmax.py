@@ -20,14 +20,16 @@ class SampledSoftmax(Module):
     :math:`m_v` times,
 
     .. math::
-        \hat Z = e^{s_y} + \sum_{v \neq y} \frac{m_v}{K \, Q(v)} e^{s_v}, \qquad
+        \hat Z = \frac{1}{K + 1} \left( \frac{e^{s_y}}{Q(y)}
+                 + \sum_v m_v \frac{e^{s_v}}{Q(v)} \right), \qquad
         loss = \log \hat Z - s_y
 
-    (importance sampling of Bengio and Senecal 2008, doi:10.1109/TNN.2007.912312; tokens
-    shared by a batch as in Jean et al. 2015, arXiv:1412.2007, section 3). The
-    expectation of :math:`\hat Z` is the true normalizer; as the logarithm is concave,
-    the loss is on average below the true one, the less so the larger K is. The true
-    loss is what `softmax_assess` gives.
+    (importance sampling, Bengio and Senecal 2008, doi:10.1109/TNN.2007.912312; tokens
+    shared by a batch, Jean et al. 2015, arXiv:1412.2007). The expectation of a term of
+    the sum is the true normalizer, and the scores that make the expected loss least are
+    those of the true distribution whatever K is (Ma and Collins 2018,
+    arXiv:1809.01812), which is why a label that is drawn as well counts twice. A small
+    K makes the gradients noisy. The true loss is what `softmax_assess` gives.
 
     The proposal is log-uniform, which is near to Zipf's law where a token's id is its
     rank by frequency, as in `fastcell.data.WordVocabulary`:
@@ -50,21 +52,22 @@ class SampledSoftmax(Module):
         self._parameters = Parameters({})
         self._random = np.random.default_rng(seed)
 
+    def log_proposal(self, tokens: np.ndarray) -> np.ndarray:
+        """Return log Q of tokens."""
+        return np.log(np.log1p(1 / (tokens + 1.0)) / np.log(self.vocab_size + 1))
+
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the tokens of a batch, each once, and the log of m / (K Q) of each.
+        """Return the tokens drawn for a batch, each once, and how often each came.
 
         Examples
         --------
-        >>> tokens, log_weights = SampledSoftmax(1000, 4, seed=0).draw()
-        >>> tokens.tolist()
-        [0, 1, 5, 80]
+        >>> tokens, times = SampledSoftmax(1000, 4, seed=0).draw()
+        >>> tokens.tolist(), times.tolist()
+        ([0, 5, 80], [2, 1, 1])
         """
-        range_of_logs = np.log(self.vocab_size + 1)
-        drawn = np.exp(self._random.random(self.count) * range_of_logs)
+        drawn = np.exp(self._random.random(self.count) * np.log(self.vocab_size + 1))
         ids = np.minimum(drawn.astype(np.int64) - 1, self.vocab_size - 1)
-        tokens, times = np.unique(ids, return_counts=True)
-        proposal = np.log1p(1 / (tokens + 1.0)) / range_of_logs
-        return tokens, np.log(times / (self.count * proposal))
+        return np.unique(ids, return_counts=True)
 
     def loss(
         self, layer: Linear, vectors: np.ndarray, labels: np.ndarray
@@ -89,30 +92,29 @@ class SampledSoftmax(Module):
         """
         counted = labels != IGNORED
         rows, wanted = np.ascontiguousarray(vectors[counted]), labels[counted]
-        tokens, log_weights = self.draw()
+        tokens, times = self.draw()
         drawn = layer.outputs(tokens)
         parameters = layer.params.arrays()
         weight, bias = parameters["weight"], parameters["bias"]
+        of_drawn = (np.log(times) - self.log_proposal(tokens)).astype(rows.dtype)
+        of_label = -self.log_proposal(wanted)
         scale = 1.0 / max(len(rows), 1)
         drows, losses = np.empty_like(rows), np.empty(len(rows))
         dlabels = np.empty(len(rows), rows.dtype)
         drawn_grads = drawn.zero_gradients()
-        # Where a label is among the tokens: it counts once, as the label.
-        place = np.minimum(np.searchsorted(tokens, wanted), len(tokens) - 1)
-        among = tokens[place] == wanted
         for block in blocks(len(rows), len(tokens) + 1):
-            x, own = rows[block], weight[wanted[block]]
+            x, labels_here = rows[block], wanted[block]
+            own = weight[labels_here]
             scores = np.empty((len(x), len(tokens) + 1), rows.dtype)
-            scores[:, 0] = np.einsum("ni,ni->n", x, own) + bias[wanted[block]]
-            scores[:, 1:] = drawn(x) + log_weights.astype(rows.dtype)
-            at = np.flatnonzero(among[block])
-            scores[at, 1 + place[block][at]] = -np.inf
-            losses[block] = cross_entropy_in_place(
-                scores, np.zeros(len(x), np.int64), scale
-            )
+            scores[:, 0] = np.einsum("ni,ni->n", x, own) + bias[labels_here]
+            scores[:, 0] += of_label[block]
+            scores[:, 1:] = drawn(x) + of_drawn
+            first = np.zeros(len(x), np.int64)
+            losses[block] = cross_entropy_in_place(scores, first, scale)
             drawn.add_backward(scores[:, 1:], x, drows[block], drawn_grads)
             dlabels[block] = scores[:, 0]
             drows[block] += scores[:, :1] * own
+        losses += of_label - np.log(self.count + 1)
 
         grads = layer.zero_gradients()
         grads["weight"][tokens] = drawn_grads["weight"]
