@@ -3,19 +3,17 @@
     python examples/language.py FOLDER_OR_FILE --by char
     python examples/language.py FOLDER_OR_FILE --by word
 
-A file is a text, .gz and .xz among them; its last tenth is held out, of more than two
-million characters the last tenth for the test and the one before for validation. A
-folder holds one such file, or ptb.train.txt, ptb.valid.txt and ptb.test.txt, the Penn
-Treebank as Mikolov et al. (2010) prepared it (.gz too). For instance, with what others
-report and what the defaults reach on one core:
+A file is a text, .gz and .xz among them. Its last tenth is held out; if there are more
+than two million characters, the tenth before is for validation. A folder holds one such
+file, or ptb.train.txt, ptb.valid.txt and ptb.test.txt (.gz too), the Penn Treebank as
+Mikolov et al. (2010) prepared it. Others report, and the defaults reach on one core:
 
-                           published                                      here
-tinyshakespeare, char      1.555 nats, minLSTM 3x384 (Feng et al. 2024)   ?
-War and Peace, char        1.16 nats, LSTM 512 (Karpathy et al. 2015,     ?
-                           on another edition)
-Penn Treebank, char        1.36 bits, LSTM of 3 M (Bai et al. 2018)       ?
-Penn Treebank, word        perplexity 114.5, LSTM 2x200, 13 epochs        ?
-                           (Zaremba et al. 2014, arXiv:1409.2329)
+    tinyshakespeare, char  nats 1.555, minLSTM 3x384 (Feng et al. 2024)    1.505, 5 min
+    War and Peace, char    nats 1.16, LSTM-512, another edition
+                           (Karpathy et al. 2015)                          ?
+    Penn Treebank, char    bits 1.36, LSTM of 3 M (Bai et al. 2018)        ?
+    Penn Treebank, word    perplexity 114.5, LSTM 2x200, 13 epochs
+                           (Zaremba et al. 2014, arXiv:1409.2329)          ?
 
 The text is cut into streams side by side, these into windows; the state is carried from
 window to window, gradients are not (truncated backpropagation through time). Words are
@@ -58,9 +56,7 @@ def read(path: Path) -> tuple[list[str], str]:
     if path.is_dir() and all(ptb):
         return [read_text(files[0]) for files in ptb], "Penn Treebank"
     if path.is_dir():
-        files = [
-            p for end in ("txt", "txt.gz", "txt.xz") for p in path.glob(f"*.{end}")
-        ]
+        files = [p for end in ("", ".gz", ".xz") for p in path.glob(f"*.txt{end}")]
         if len(files) != 1:
             raise SystemExit(f"{path}: must hold one text; got {len(files)}")
         path = files[0]
@@ -70,7 +66,7 @@ def read(path: Path) -> tuple[list[str], str]:
 
 
 def encode(texts: list[str], by: str, words: int) -> tuple[list[np.ndarray], object]:
-    """Return the ids of the texts, and the vocabulary of the first."""
+    """Return the ids of the texts, and all characters or the words of the first."""
     if by == "char":
         vocabulary = CharVocabulary.from_texts(texts)
         return [vocabulary.encode(text) for text in texts], vocabulary
@@ -93,7 +89,6 @@ def main() -> None:
     parser.add_argument("--lr", type=float, help="learning rate at its highest")
     parser.add_argument("--words", type=int, default=10000, help="that are known")
     parser.add_argument("--sampled-softmax", type=int, help="words drawn for the loss")
-    parser.add_argument("--length", type=int, help="of the text written at the end")
     parser.add_argument("--threads", type=int, help="default: all cores")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save", type=Path, default=Path("language.safetensors"))
@@ -119,20 +114,16 @@ def main() -> None:
         seed=args.seed,
         vocabulary=vocabulary if args.by == "char" else None,
     )
-    # Small at first, as in the paper.
     if args.by == "word":
-        model.params["embedding.weight"][...] *= 0.1
+        model.params["embedding.weight"][...] *= 0.1  # as small as in the paper
     print(f"{name}: {len(ids[0])} {args.by}s to train on, {len(vocabulary)} different")
-    epochs = args.epochs
-    if epochs is None:
-        epochs = 3 if args.by == "word" else max(1, round(READ / len(ids[0])))
+    by_size = 3 if args.by == "word" else max(1, round(READ / len(ids[0])))
+    epochs = by_size if args.epochs is None else args.epochs
     count = max(1, epochs * len(train_data))
-    if args.by == "char":
-        optimizer = Adam(model.params, lr=args.lr or lr)
-        schedule = warmup(count // 50, cosine(count, 0.02))
-    else:
-        optimizer = SGD(model.params, lr=args.lr or lr)
-        schedule = cosine(count, 0.02)
+    kind = SGD if args.by == "word" else Adam
+    optimizer = kind(model.params, lr=args.lr or lr)
+    rising = 0 if args.by == "word" else count // 50
+    schedule = warmup(rising, cosine(count, 0.02))
     trainer = Trainer(model, optimizer, clip, schedule)
     trainer.fit(train_data, valid_data, epochs=epochs)
     fastcell.save(model, args.save)
@@ -147,9 +138,9 @@ def main() -> None:
     print(f"bits per {args.by}: {loss / math.log(2):.4f} {of}")
     if args.by == "char":
         start = "\n" if "\n" in vocabulary else vocabulary.symbols[0]
-        print(model.generate(start, args.length or 500, 0.8, seed=args.seed))
+        print(model.generate(start, 500, 0.8, seed=args.seed))
     else:
-        drawn = model.generate([vocabulary.index(END)], args.length or 100, seed=0)
+        drawn = model.generate([vocabulary.index(END)], 100, seed=args.seed)
         print(" ".join(vocabulary.decode(drawn)).replace(END, "\n"))
     print(f"saved: {args.save}, {words}")
 

@@ -43,7 +43,7 @@ def test_characters(tmp_path):
     text = sentences(1200, 0)
     (tmp_path / "text.txt.xz").write_bytes(lzma.compress(text.encode()))
     saved = tmp_path / "model.safetensors"
-    options = "--epochs 20 --hidden 48 --lr 0.015 --length 60 --threads 1 --save"
+    options = "--epochs 20 --hidden 48 --lr 0.015 --threads 1 --save"
     printed = run("language", tmp_path, *options.split(), saved)
     nats = value("nats per char", printed)
     assert nats < 1.5 * NATS * 1200 / len(text)
