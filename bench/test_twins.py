@@ -7,6 +7,7 @@ import pytest
 
 from fastcell.models import (
     LanguageModel,
+    FrameModel,
     SequenceClassifier,
     SequenceRegressor,
     SequenceTagger,
@@ -58,6 +59,10 @@ def windows():
     targets = tokens[1:].copy()
     targets[T + 2, 1] = -100
     return [(tokens[at : at + T], targets[at : at + T]) for at in (0, T)]
+def frames(lengths, size=E):
+    """Return frames, and those that follow them: bits of which each is a number."""
+    y = (features() > 0)[..., :size].astype(np.float32)
+    return np.concatenate([np.zeros_like(y[:1]), y[:-1]]), lengths, y
 
 
 #: A model without dropout, and a batch of it.
@@ -79,6 +84,20 @@ CASES = {
         SequenceRegressor(E, H, K, cell="rnn", seed=0),
         (features(), LENGTHS, values()),
     ),
+    **{
+        f"frames, {cell}, {options}": (
+            FrameModel(2, H, 2, cell, seed=0, **options),
+            frames(lengths, 2),
+        )
+        for cell, lengths, options in (
+            ("gru", LENGTHS, {"head": "bernoulli"}),
+            ("rnn", None, {"head": "bernoulli"}),
+            ("lstm", LENGTHS, {"head": "mixture", "mixtures": 3}),
+            ("lstm", None, {"head": "mixture", "residual": True, "min_scale": 0.1}),
+            ("lstm", LENGTHS, {"head": "mixture", "correlated": False}),
+            ("lstm", LENGTHS, {"head": "values", "residual": True}),
+        )
+    },
     "tagger": (
         SequenceTagger(V, H, K, embedding_dim=E, bidirectional=True, seed=0),
         (ids(), LENGTHS, tags()),
@@ -168,3 +187,16 @@ def test_an_estimated_loss_has_no_twin():
 
     with pytest.raises(ValueError, match="sampled_softmax must be None; got 2"):
         twin_of(LanguageModel(V, E, H, sampled_softmax=2))
+def test_a_twin_of_frames_hands_its_state_on():
+    from twins import twin_of
+
+    model, (x, _, y) = CASES["frames, rnn, {'head': 'bernoulli'}"]
+    twin = twin_of(model)
+    loss, state, own = None, None, None
+    for part in (slice(0, 3), slice(3, T)):
+        batch = x[part], None, y[part]
+        loss, state = twin.loss(batch, state)
+        expected, own = model.evaluate(batch, own)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert not state.requires_grad
+    np.testing.assert_allclose(state.numpy(), own, rtol=1e-4, atol=1e-6)

@@ -86,6 +86,20 @@ def test_tags_are_ignored_past_the_ends():
             assert (y[lengths[row] :, row] == -100).all()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, bool])
+def test_frames_are_zeros_past_the_ends(dtype):
+    sequences = ragged()
+    frames = [(s[:, :2] % 3 + i % 2).astype(dtype) for i, s in enumerate(sequences)]
+    data = Sequences(sequences, frames, batch_size=4)
+    assert data._targets.kind == "frames"
+    for k, (x, lengths, y) in enumerate(data.epoch(2)):
+        assert y.dtype == np.float32
+        assert y.shape == (*x.shape[:2], 2)
+        for row, i in enumerate(data.epoch(2).indices(k)):
+            np.testing.assert_array_equal(y[: lengths[row], row], frames[i])
+            assert not y[lengths[row] :, row].any()
+
+
 def test_dtype_is_that_of_features_and_values():
     x, _, y = Sequences(ragged(), np.arange(23) / 3, dtype="float64")[0]
     assert x.dtype == y.dtype == np.float64
@@ -285,7 +299,23 @@ def test_bad_sequences_are_named(sequences, error, words):
         ([[0], [1, 2], [3, 4]], ValueError, ["targets[2]", "3 steps", "got 2"]),
         ([[0], [1, 2], [3, 4, 0.5]], ValueError, ["targets[2]", "integers"]),
         ([[0], [], [3, 4, 5]], ValueError, ["targets[1]", "2 steps", "got 0"]),
-        (np.zeros((3, 2, 2)), TypeError, ["targets[0]", "(2, 2)"]),
+        (np.zeros((3, 2, 2)), ValueError, ["targets[0]", "(1, 2)", "(2, 2)"]),
+        (np.zeros((3, 1, 2, 2)), TypeError, ["targets[0]", "(1, 2, 2)"]),
+        (
+            [np.zeros((1, 2)), np.zeros((2, 1)), np.zeros((3, 2))],
+            ValueError,
+            ["targets[1]", "(2, 2), a frame for each step", "(2, 1)"],
+        ),
+        (
+            [np.zeros((1, 2)), [0, 1], np.zeros((3, 2))],
+            ValueError,
+            ["targets[1]", "(2, 2)", "(2,)"],
+        ),
+        (
+            [np.zeros((1, 1)), np.zeros((2, 1)), np.full((3, 1), np.nan)],
+            ValueError,
+            ["targets[2]", "finite", "nan"],
+        ),
     ],
 )
 def test_bad_targets_are_named(targets, error, words):

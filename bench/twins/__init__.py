@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 #: The twin of a model by the name of its class.
 TWINS = {
     "LanguageModel": "language_model.LanguageModelTwin",
+    "FrameModel": "frames.FrameTwin",
     "SequenceClassifier": "sequences.ClassifierTwin",
     "SequenceRegressor": "sequences.RegressorTwin",
     "SequenceTagger": "sequences.TaggerTwin",

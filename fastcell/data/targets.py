@@ -1,4 +1,4 @@
-"""What sequences are to be mapped to: a class, values, or a tag for each step."""
+"""What sequences are to be mapped to: a class or values, of them or of each step."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Targets:
     """The targets of ragged sequences, and those of a batch of them.
 
     Their kind is that of the first one: an integer is a class, a real number a value, a
-    vector of real numbers several values, and a vector of integers the tags of the
-    sequence's steps.
+    vector of real numbers several values, a vector of integers the tags of the
+    sequence's steps, and a matrix the values of each step, its frames.
 
     Parameters
     ----------
@@ -31,13 +31,13 @@ class Targets:
     lengths : (N,) array of int64
         Number of steps of each sequence.
     dtype : dtype
-        Of the values; classes and tags are int64.
+        Of the values and frames; classes and tags are int64.
     check_finite : bool
         Refuse values that are NaN or infinite.
 
     Attributes
     ----------
-    kind : {"class", "value", "vector", "tags"}
+    kind : {"class", "value", "vector", "tags", "frames"}
         What they are.
 
     Raises
@@ -83,7 +83,7 @@ class Targets:
             )
         first = as_array("targets[0]", targets[0])
         self.kind = _kind(first)
-        self._width = first.shape[0] if self.kind == "vector" else 0
+        self._width = first.shape[-1] if self.kind in ("vector", "frames") else 0
         if self.kind in ("class", "value"):
             self._targets = self._numbers()
         else:
@@ -97,7 +97,7 @@ class Targets:
         -------
         targets : array
             Classes and values (B,), vectors (B, K), tags (T, B) with -100 past the
-            ends.
+            ends, frames (T, B, K) with zeros there.
         """
         if self.kind in ("class", "value"):
             return self._targets[indices]
@@ -106,11 +106,14 @@ class Targets:
             for row, i in enumerate(indices):
                 values[row] = self._one(int(i))
             return values
-        tags = np.full((steps, len(indices)), IGNORED, np.int64)
+        if self.kind == "tags":
+            padded = np.full((steps, len(indices)), IGNORED, np.int64)
+        else:
+            padded = np.zeros((steps, len(indices), self._width), self._dtype)
         for row, i in enumerate(indices.tolist()):
             target = self._one(i)
-            tags[: len(target), row] = target
-        return tags
+            padded[: len(target), row] = target
+        return padded
 
     def _numbers(self) -> NDArray[Any]:
         """Return targets of one number each as an array of its own."""
@@ -150,28 +153,36 @@ class Targets:
                     f"got the shape {target.shape} and dtype {target.dtype}"
                 )
             return target
-        if target.shape != (self._width,) or target.dtype.kind not in "fiub":
+        shape: tuple[int, ...] = (self._width,)
+        wanted = f"the {self._width} values of targets[0]"
+        if self.kind == "frames":
+            shape = int(self._lengths[i]), self._width
+            wanted = f"the shape {shape}, a frame for each step of its sequence"
+        if target.shape != shape or target.dtype.kind not in "fiub":
             raise ValueError(
-                f"targets[{i}] must have the {self._width} values of targets[0]; "
+                f"targets[{i}] must have {wanted}; "
                 f"got the shape {target.shape} and dtype {target.dtype}"
             )
         with np.errstate(over="ignore"):
             target = target.astype(self._dtype, copy=False)
         if self._check_finite and not np.isfinite(target).all():
-            raise ValueError(f"targets[{i}] must be finite; got {target}")
+            wrong = target[~np.isfinite(target)][0]
+            raise ValueError(f"targets[{i}] must be finite; got {wrong}")
         return target
 
 
 def _kind(
     target: NDArray[Any], i: int = 0
-) -> Literal["class", "value", "vector", "tags"]:
+) -> Literal["class", "value", "vector", "tags", "frames"]:
     """Return what a target is by its number of dimensions and its dtype."""
     if target.ndim <= 1 and target.dtype.kind in "iub":
         return "tags" if target.ndim else "class"
     if target.ndim <= 1 and target.dtype.kind == "f":
         return "vector" if target.ndim else "value"
+    if target.ndim == 2 and target.dtype.kind in "fiub":
+        return "frames"
     raise TypeError(
-        f"targets[{i}] must be a class (integer), a value, a vector of values, or "
-        f"integer tags of the steps; got the shape {target.shape} and "
+        f"targets[{i}] must be a class (integer), a value, a vector of values, "
+        f"integer tags or frames (T, K) of the steps; got the shape {target.shape} and "
         f"dtype {target.dtype}"
     )

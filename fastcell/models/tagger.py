@@ -146,12 +146,7 @@ class SequenceTagger(SequenceModel):
         lengths: np.ndarray | None,
         fill: Any = 0,
     ) -> np.ndarray:
-        shape = (*x.shape[:2], *values.shape[1:])
-        if lengths is None:
-            return values.reshape(shape)
-        whole = np.full(shape, fill, values.dtype)
-        whole[existing_steps(lengths, len(x))] = values
-        return whole
+        return EachStep.laid_out(values, x.shape[:2], lengths, fill)
 
     def _targets(self, y: Any, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         y = self.task.targets(y, x.shape[:2])
@@ -159,7 +154,7 @@ class SequenceTagger(SequenceModel):
 
 
 class EachStep(Module):
-    """The steps that there are, one below the other: what a tagger makes scores of.
+    """The steps that there are, one below the other: what scores of each are made of.
 
     It is used as `fastcell.layers.Pooling` is, and has no parameters.
     """
@@ -188,6 +183,21 @@ class EachStep(Module):
         dh = np.zeros(shape, dr.dtype)
         dh[exists] = dr
         return dh, {}
+
+    @staticmethod
+    def laid_out(
+        values: np.ndarray,
+        shape: tuple[int, ...],
+        lengths: np.ndarray | None,
+        fill: Any = 0,
+    ) -> np.ndarray:
+        """Return the N steps (N, ...) in the shape (T, B), and `fill` past the ends."""
+        whole_shape = (*shape, *values.shape[1:])
+        if lengths is None:
+            return values.reshape(whole_shape)
+        whole = np.full(whole_shape, fill, values.dtype)
+        whole[existing_steps(lengths, shape[0])] = values
+        return whole
 
     def running(self, rows: int) -> None:
         """Return None: of a stream, each step is read alone."""

@@ -1,0 +1,126 @@
+"""Streaming of frames: what a model expects next, while a sequence comes in."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastcell._arrays import real_array
+from fastcell._numbers import integer
+
+if TYPE_CHECKING:
+    from fastcell.models.frame_model import FrameModel
+
+
+class FrameSession:
+    """The streams of a `FrameModel`; made by its `session`.
+
+    It begins with nothing read. What a step returns is, bit for bit, what the model
+    predicts after the sequence up to that step. The session has the recurrent weights
+    that the model had when it was made, and belongs to one thread at a time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.models import FrameModel
+    >>> model = FrameModel(3, 4, head="values", seed=0)
+    >>> x = np.random.default_rng(0).standard_normal((5, 1, 3), np.float32)
+    >>> session = model.session()
+    >>> steps = [session.step(x_t) for x_t in x]
+    >>> bool((np.stack(steps) == model.predict(x)).all())
+    True
+    """
+
+    def __init__(self, model: FrameModel, batch_size: int) -> None:
+        self._model = model
+        self._encoder = model.encoder.session(batch_size)
+        self._rows = batch_size
+
+    def step(self, x: Any) -> np.ndarray:
+        """Return the frame that is expected after one more step.
+
+        Parameters
+        ----------
+        x : array, shape (B, I)
+            The step of each stream; of one stream also (I,).
+
+        Returns
+        -------
+        ndarray, shape (B, G)
+            The mean of the next frame.
+
+        Raises
+        ------
+        TypeError
+            If the dtype is wrong.
+        ValueError
+            If the shape is, or a value is not finite.
+        """
+        x = self._model.encoder.checked_step(x, self._rows)
+        return self._model._base(self._model.task.mean(self._outputs(x)), x)
+
+    def draw(
+        self, x: Any, temperature: float, random: np.random.Generator
+    ) -> np.ndarray:
+        """Return a frame drawn from what is expected after one more step, (B, G).
+
+        Parameters and errors are those of `step`; `temperature` is as `generate` takes
+        it.
+        """
+        x = self._model.encoder.checked_step(x, self._rows)
+        drawn = self._model.task.sample(self._outputs(x), temperature, random)
+        return self._model._base(drawn, x)
+
+    @property
+    def state(self) -> Any:
+        """The recurrent state: a copy; assign to set it."""
+        return self._encoder.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._encoder.state = state
+
+    def reset(self, rows: Any = None) -> None:
+        """Begin anew: all streams, or `rows` (indices or a mask)."""
+        self._encoder.reset(rows)
+
+    def fork(self) -> FrameSession:
+        """Return a session that has read the same, with the same weights."""
+        other = copy.copy(self)
+        other._encoder = self._encoder.fork()
+        return other
+
+    def _outputs(self, x: np.ndarray) -> np.ndarray:
+        return self._model.decoder(self._encoder.step(x))
+
+
+def first_columns(model: FrameModel, first_frames: Any, count: Any) -> np.ndarray:
+    """Return what `generate` begins with, (F, B, G), checked as it says."""
+    size = model.frame_size
+    if model.input_size != size:
+        raise ValueError(
+            "input_size must be frame_size to generate, as frames are fed back; "
+            f"got {model.input_size} and {size}"
+        )
+    if first_frames is None:
+        first_frames = np.zeros((1, size), model.encoder.dtype)
+    given = real_array("first_frames", first_frames, model.encoder.dtype)
+    if given.ndim not in (2, 3) or given.shape[-1] != size:
+        raise ValueError(
+            f"first_frames must have the shape (F, {size}) or (F, B, {size}); "
+            f"got {given.shape}"
+        )
+    if len(given) == 0:
+        raise ValueError("first_frames must hold at least one frame; got none")
+    if not np.isfinite(given).all():
+        raise ValueError("first_frames must be finite; got NaN or infinity")
+    if given.ndim == 3:
+        if count is not None:
+            raise ValueError(
+                f"count must be left out if first_frames have a batch; got {count!r}"
+            )
+        return given
+    rows = 1 if count is None else integer("count", count, minimum=1)
+    return np.repeat(given[:, np.newaxis], rows, axis=1)
