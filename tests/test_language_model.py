@@ -139,6 +139,26 @@ def test_two_windows_with_carried_state_equal_one(model):
     assert (3 * first + 4 * second) / 7 == pytest.approx(whole, rel=1e-12)
 
 
+def test_sequences_with_lengths_stand_alone(model):
+    from fastcell.data import Sequences
+
+    sequences = [ids_of(n, 7, n) for n in (4, 6, 1)]
+    targets = [ids_of(len(s), 7, len(s) + 10) for s in sequences]
+    batch = Sequences(sequences, targets, 3)[0]
+    loss, saved = model.loss(batch)
+    assert saved.state is None
+    assert set(model.backward(saved)) == set(model.state_dict())
+    assert model.count(batch) == 11
+    evaluated, state = model.evaluate(batch)
+    assert state is None
+    alone = [
+        len(s) * model.evaluate((s[:, np.newaxis], t[:, np.newaxis]))[0]
+        for s, t in zip(sequences, targets, strict=True)
+    ]
+    assert loss == pytest.approx(sum(alone) / 11, rel=1e-12)
+    assert evaluated == pytest.approx(loss, rel=1e-12)
+
+
 def test_ignored_targets_are_not_counted(model):
     inputs, targets = batch_of((4, 2), 7)
     targets[1:, 0] = -100

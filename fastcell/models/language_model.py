@@ -257,7 +257,10 @@ class LanguageModel(Generating, Model):
         Parameters
         ----------
         batch : tuple of two arrays of integers, shape (T, B)
-            Inputs and targets. A target of -100 is left out.
+            Inputs and targets. A target of -100 is left out. Or three, with lengths
+            between the two, as `fastcell.data.Sequences` makes them of ids with tags:
+            sequences that each begin at a state of zeros. Their targets past the
+            lengths are -100.
         state
             The recurrent state to start from; None is zeros.
 
@@ -267,12 +270,13 @@ class LanguageModel(Generating, Model):
             Mean over the targets that count.
         saved
             What `backward` needs, used up by it; `saved.state` is the state after the
-            last step, to be handed to the next batch of the same streams.
+            last step, to be handed to the next batch of the same streams; None where
+            the batch has lengths.
 
         Raises
         ------
         TypeError
-            If the batch is not two arrays of integers.
+            If the batch is not as above.
         ValueError
             If the shapes differ or are not (T, B), or a token is out of range.
         """
@@ -280,7 +284,7 @@ class LanguageModel(Generating, Model):
         h, state, saved = self._body.forward(inputs, state)
         loss_of = softmax_loss if self._sampler is None else self._sampler.loss
         loss, dh, grads = loss_of(self._decoder, h, targets)
-        return loss, SavedOnce(state, dh, grads, saved)
+        return loss, SavedOnce(_carried(batch, state), dh, grads, saved)
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.
@@ -308,7 +312,7 @@ class LanguageModel(Generating, Model):
         inputs, targets = self._checked(batch)
         h, state = self._body(inputs, state)
         loss, _, _ = softmax_assess(self._decoder, h, targets)
-        return loss, state
+        return loss, _carried(batch, state)
 
     def predict(self, ids: Any, state: Any = None) -> tuple[np.ndarray, Any]:
         """Return the scores of each next token, as inference.
@@ -347,7 +351,7 @@ class LanguageModel(Generating, Model):
         >>> LanguageModel(4, 1, 1).count((np.zeros((2, 2), int), targets))
         3
         """
-        return int(np.count_nonzero(np.asarray(batch[1]) != IGNORED))
+        return int(np.count_nonzero(np.asarray(batch[-1]) != IGNORED))
 
     def metrics(self, loss: float) -> dict[str, float]:
         """Return the loss in bits per character (token), under ``"bpc"``."""
@@ -364,12 +368,13 @@ class LanguageModel(Generating, Model):
     # ------------------------------------------------------------------------ checks
 
     def _checked(self, batch: Any) -> tuple[np.ndarray, np.ndarray]:
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise TypeError(
-                f"batch must be a pair (inputs, targets); got {type(batch).__name__}"
+                "batch must be a pair (inputs, targets), or (inputs, lengths, targets)"
+                f"; got {type(batch).__name__}"
             )
         inputs = _ids("inputs", batch[0])
-        targets = _ids("targets", batch[1])
+        targets = _ids("targets", batch[-1])
         if inputs.shape != targets.shape:
             raise ValueError(
                 f"targets must have the shape of the inputs, {inputs.shape}; "
@@ -390,6 +395,11 @@ class LanguageModel(Generating, Model):
             raise ValueError(
                 f"{name} must be ids from 0 to {self.vocab_size - 1}; got {wrong}"
             )
+
+
+def _carried(batch: Any, state: Any) -> Any:
+    """Return the state for the next batch: none where sequences have their ends."""
+    return None if len(batch) == 3 else state
 
 
 def _tie(embedding: Embedding, decoder: Linear) -> None:
