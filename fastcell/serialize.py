@@ -46,6 +46,7 @@ MODEL_CLASSES = {
     "Activation": "fastcell.layers:Activation",
     "Pooling": "fastcell.layers:Pooling",
     "FeedForward": "fastcell.models:FeedForward",
+    "Forecaster": "fastcell.models:Forecaster",
     "SequenceClassifier": "fastcell.models:SequenceClassifier",
     "SequenceRegressor": "fastcell.models:SequenceRegressor",
     "SequenceTagger": "fastcell.models:SequenceTagger",
