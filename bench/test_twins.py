@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastcell.models import SequenceClassifier, SequenceRegressor, SequenceTagger
+from fastcell.models import (
+    Forecaster,
+    SequenceClassifier,
+    SequenceRegressor,
+    SequenceTagger,
+)
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
@@ -36,6 +41,10 @@ def tags():
     return y
 
 
+def frames():
+    return random().standard_normal((K, B, E), np.float32)
+
+
 def values():
     return random().standard_normal((B, K), np.float32)
 
@@ -62,6 +71,14 @@ CASES = {
     "tagger": (
         SequenceTagger(V, H, K, embedding_dim=E, bidirectional=True, seed=0),
         (ids(), LENGTHS, tags()),
+    ),
+    "forecaster": (
+        Forecaster(E, H, 2, seed=0),
+        (features(), LENGTHS, frames()),
+    ),
+    "forecaster without residual": (
+        Forecaster(E, H, cell="gru", residual=False, loss="mae", seed=0),
+        (features(), None, frames()),
     ),
 }
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 #: The twin of a model by the name of its class.
 TWINS = {
+    "Forecaster": "forecaster.ForecasterTwin",
     "SequenceClassifier": "sequences.ClassifierTwin",
     "SequenceRegressor": "sequences.RegressorTwin",
     "SequenceTagger": "sequences.TaggerTwin",
