@@ -14,7 +14,7 @@ from tolerances import DENSE, DIFFERENCE, error
 
 import fastcell
 from fastcell.cells import REGISTRY
-from fastcell.data import Sequences
+from fastcell.data import Windows
 from fastcell.losses import mae, mse
 from fastcell.models import Forecaster
 from fastcell.optim import Adam
@@ -261,30 +261,17 @@ def test_it_learns_to_go_on_with_a_circle():
     angle = begin[:, np.newaxis] + speed[:, np.newaxis] * np.arange(20)
     points = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     train, valid = (
-        Sequences(part[:, :8], part[:, 8:], 40, seed=0)
-        for part in (points[:160], points[160:])
+        Windows(part, 8, 12, 40, seed=0) for part in (points[:160], points[160:])
     )
     model = Forecaster(2, 24, seed=0)
     trainer = Trainer(model, Adam(model.params, lr=0.01), clip_norm=1, progress=False)
     last = ((points[160:, 8:] - points[160:, 7:8]) ** 2).mean()
     history = trainer.fit(train, valid, epochs=60)
     assert history[-1]["valid_loss"] < 0.02 * last
-    x, lengths, y = valid[0]
-    frames = model.predict(x, len(y), lengths)
+    x, _, y = valid[0]
+    frames = model.predict(x, len(y))
     wrong = np.abs(frames - y).mean(axis=(1, 2))
     assert all(a < b + 0.05 for a, b in pairwise(wrong))  # it goes astray slowly
-
-
-def test_batches_of_sequences_have_their_frames_time_first():
-    x = [np.full((n, I), n) for n in (2, 5, 3)]
-    y = [np.full((K, I), n) + np.arange(K)[:, np.newaxis] for n in (2, 5, 3)]
-    data = Sequences(x, [frames.astype(f32) for frames in y], 2, shuffle=False)
-    _, lengths, frames = data[0]
-    assert lengths.tolist() == [2, 3]
-    assert frames.dtype == f32
-    assert frames[..., 0].tolist() == [[2, 3], [3, 4], [4, 5], [5, 6]]
-    model = Forecaster(I, H)
-    assert model.count(data[0]) == K * 2 * I
 
 
 # ------------------------------------------------------------------------- bad input

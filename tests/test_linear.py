@@ -41,22 +41,6 @@ def test_a_linear_layer_and_its_gradients(inputs, outputs, rows, bias, dtype, is
         assert error(grads["bias"], flat_dy.sum(axis=0)) <= DENSE[dtype]
 
 
-@pytest.mark.parametrize("bias", [True, False])
-def test_gradients_of_a_linear_layer_are_added_to_others(bias):
-    random = np.random.default_rng(0)
-    layer = fastcell.Linear(9, 5, bias, dtype=f64, seed=0)
-    x, dy = random.standard_normal((2, 3, 9)), random.standard_normal((2, 3, 5))
-    parts = [layer.backward(dy[k], x[k])[1] for k in range(2)]
-    sums = None
-    for k in range(2):
-        dx, grads = layer.backward(dy[k], x[k], add_to=sums)
-        assert sums is None or grads is sums
-        assert same_bits(dx, layer.backward(dy[k], x[k])[0])
-        sums = grads
-    for name, total in sums.items():
-        assert error(total, parts[0][name] + parts[1][name]) <= DENSE[f64]
-
-
 def test_the_rows_of_a_linear_layer_do_not_depend_on_each_other(isa):
     random = np.random.default_rng(0)
     layer = fastcell.Linear(33, 77, seed=0)

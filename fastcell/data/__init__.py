@@ -25,6 +25,7 @@ from fastcell.data.text import (
 from fastcell.data.utterances import Utterances
 from fastcell.data.vocabulary import CharVocabulary
 from fastcell.data.wav import read_wav
+from fastcell.data.windows import Windows
 from fastcell.data.words import WordVocabulary
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Sequences",
     "TextStreams",
     "Utterances",
+    "Windows",
     "WordVocabulary",
     "demo_text",
     "frames",

@@ -41,7 +41,7 @@ class Sequences(Sequence["Batch"]):
         least 1. All are of one kind, and have one width I.
     targets : indexable, optional
         Item i is what sequence i is to be mapped to: a class (integer), a value (real),
-        a vector of values (K,), frames (K, I), or an integer tag for each step (T_i,).
+        a vector of values (K,), or an integer tag for each step (T_i,).
     batch_size : int, default 32
         Number of sequences B of a batch; the last one made has those that are left.
     shuffle : bool, default True
@@ -290,8 +290,8 @@ class Epoch(Sequence["Batch"]):
             Zero past the ends.
         lengths : (B,) array of int64
         y : array or None
-            Classes (B,), values (B,), vectors (B, K), frames (K, B, I), or tags (T, B)
-            with -100 past the ends; None without targets.
+            Classes (B,), values (B,), vectors (B, K), or tags (T, B) with -100 past the
+            ends; None without targets.
 
         Raises
         ------

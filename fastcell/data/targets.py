@@ -1,4 +1,4 @@
-"""What sequences are to be mapped to: a class, values, frames, a tag for each step."""
+"""What sequences are to be mapped to: a class, values, or a tag for each step."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Targets:
     """The targets of ragged sequences, and those of a batch of them.
 
     Their kind is that of the first one: an integer is a class, a real number a value, a
-    vector of real numbers several values, a matrix of real numbers the frames that
-    follow, and a vector of integers the tags of the sequence's steps.
+    vector of real numbers several values, and a vector of integers the tags of the
+    sequence's steps.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Targets:
 
     Attributes
     ----------
-    kind : {"class", "value", "vector", "frames", "tags"}
+    kind : {"class", "value", "vector", "tags"}
         What they are.
 
     Raises
@@ -83,7 +83,7 @@ class Targets:
             )
         first = as_array("targets[0]", targets[0])
         self.kind = _kind(first)
-        self._shape = first.shape  # of every vector, or of all frames
+        self._width = first.shape[0] if self.kind == "vector" else 0
         if self.kind in ("class", "value"):
             self._targets = self._numbers()
         else:
@@ -96,17 +96,15 @@ class Targets:
         Returns
         -------
         targets : array
-            Classes and values (B,), vectors (B, K), frames (K, B, I), tags (T, B) with
-            -100 past the ends.
+            Classes and values (B,), vectors (B, K), tags (T, B) with -100 past the
+            ends.
         """
         if self.kind in ("class", "value"):
             return self._targets[indices]
-        if self.kind in ("vector", "frames"):
-            values = np.empty((len(indices), *self._shape), self._dtype)
+        if self.kind == "vector":
+            values = np.empty((len(indices), self._width), self._dtype)
             for row, i in enumerate(indices):
                 values[row] = self._one(int(i))
-            if self.kind == "frames":  # time first
-                return np.ascontiguousarray(values.swapaxes(0, 1))
             return values
         tags = np.full((steps, len(indices)), IGNORED, np.int64)
         for row, i in enumerate(indices):
@@ -151,36 +149,28 @@ class Targets:
                     f"got the shape {target.shape} and dtype {target.dtype}"
                 )
             return target
-        if target.shape != self._shape or target.dtype.kind not in "fiub":
+        if target.shape != (self._width,) or target.dtype.kind not in "fiub":
             raise ValueError(
-                f"targets[{i}] must have {self._size()} of targets[0]; "
+                f"targets[{i}] must have the {self._width} values of targets[0]; "
                 f"got the shape {target.shape} and dtype {target.dtype}"
             )
         with np.errstate(over="ignore"):
             target = target.astype(self._dtype, copy=False)
         if self._check_finite and not np.isfinite(target).all():
-            wrong = target[~np.isfinite(target)][0]
-            raise ValueError(f"targets[{i}] must be finite; got {wrong}")
+            raise ValueError(f"targets[{i}] must be finite; got {target}")
         return target
-
-    def _size(self) -> str:
-        if self.kind == "vector":
-            return f"the {self._shape[0]} values"
-        return f"the shape {self._shape}"
 
 
 def _kind(
     target: NDArray[Any], i: int = 0
-) -> Literal["class", "value", "vector", "frames", "tags"]:
+) -> Literal["class", "value", "vector", "tags"]:
     """Return what a target is by its number of dimensions and its dtype."""
     if target.ndim <= 1 and target.dtype.kind in "iub":
         return "tags" if target.ndim else "class"
     if target.ndim <= 1 and target.dtype.kind == "f":
         return "vector" if target.ndim else "value"
-    if target.ndim == 2 and target.dtype.kind == "f":
-        return "frames"
     raise TypeError(
-        f"targets[{i}] must be a class (integer), a value, a vector of values, frames "
-        f"(K, I) of values, or integer tags of the steps; got the shape {target.shape} "
-        f"and dtype {target.dtype}"
+        f"targets[{i}] must be a class (integer), a value, a vector of values, or "
+        f"integer tags of the steps; got the shape {target.shape} and "
+        f"dtype {target.dtype}"
     )

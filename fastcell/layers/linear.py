@@ -10,7 +10,6 @@ import numpy as np
 from fastcell import _core
 from fastcell._arrays import check_shape, real_array
 from fastcell._numbers import flag, integer
-from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.packs import Packs
 from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
@@ -107,22 +106,12 @@ class Linear(Module):
         x = self._checked(x)
         return self._run(x), x
 
-    def backward(
-        self,
-        dy: Any,
-        saved: np.ndarray,
-        *,
-        add_to: dict[str, np.ndarray] | None = None,
-    ) -> tuple[np.ndarray, dict]:
-        """Return dx = dy W, and the gradients dW = dy^T x and db = sum dy.
-
-        With `add_to`, gradients by name, they are added to those, which are returned.
-        """
+    def backward(self, dy: Any, saved: np.ndarray) -> tuple[np.ndarray, dict]:
+        """Return dx = dy W, and the gradients dW = dy^T x and db = sum dy."""
         dy = real_array("dy", dy, self.dtype)
         check_shape("dy", dy, (*saved.shape[:-1], self.out_features))
         dx = np.empty(saved.shape, self.dtype)
-        shapes = {n: a.shape for n, a in self._parameters.arrays().items()}
-        grads = gradient_arrays(shapes, self.dtype, add_to)
+        grads = {n: np.zeros_like(a) for n, a in self._parameters.arrays().items()}
         self._dense.backward(
             self._packed(True),
             _rows(saved),

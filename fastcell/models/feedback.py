@@ -100,11 +100,15 @@ class Feedback(Module):
         """
         first, steps = saved
         fed: Any = 0
-        dstate = rnn = decoder = None
+        dstate = rnn = None
+        decoder: dict[str, np.ndarray] = {}
         while True:
             read, dropped, made = steps.pop()
             dframe = dframes[len(steps)] + fed
-            dh, decoder = self.decoder.backward(dframe, made, add_to=decoder)
+            dh, grads = self.decoder.backward(dframe, made)
+            decoder = {
+                name: grad + decoder.get(name, 0) for name, grad in grads.items()
+            }
             if dropped is not None:
                 dh, _ = self.dropout.backward(dh, dropped)
             if read is None:

@@ -41,9 +41,9 @@ class Forecaster(ScoredModel):
     one that the model has made before, and gradients flow through all of it: their
     sampling-based loss. Scored are the frames :math:`\hat x_{T+1} \dots \hat x_{T+K}`.
 
-    A batch is ``(x, lengths, y)``, as `fastcell.data.Sequences` makes it of sequences
-    whose targets are the frames (K, I) that follow: x (T, B, I); the frames (B,) given
-    of each, at least 1, or None where all are full; and y (K, B, I).
+    A batch is ``(x, lengths, y)``, as `fastcell.data.Windows` makes it: x (T, B, I);
+    the frames (B,) given of each sequence, at least 1, or None where all are T; and the
+    frames y (K, B, I) that follow.
 
     Parameters
     ----------
