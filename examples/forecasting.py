@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate")
+    parser.add_argument("--rate", type=float, default=3e-3, help="learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="default: all cores")
     parser.add_argument("--save", type=Path, default=Path("forecasting.safetensors"))

@@ -12,10 +12,10 @@ parts of the training data.
 dance: salsa_xyz_30fps.npz, places of 21 joints of two dancers, 30 frames a second, from
 https://github.com/papagina/Auto_Conditioned_RNN_motion (train_data_bvh/salsa). From 1 s
 follows 1 s; of takes 13 to 15, the test, there is a window each second. Joints are
-taken relative to the hip, and the hip to its place in the last frame given, in which
-the dancer is turned ahead. Windows are learned mirrored, too. The error is the mean
-distance of the joints from where they are seen from the hip. No published figure is
-known. With --plot a dance goes on for 5 s, in an animation.
+taken relative to the hip, the hip relative to its place in the last frame given, and
+the dancer of that frame is turned ahead. Windows are learned mirrored, too. The error
+is the mean distance of the joints, as seen from the hip. No published figure is known.
+With --plot a dance goes on for 5 s, in an animation.
 
 cmu: cmu_expmap_5actions.npz, angles of 39 joints as exponential maps, made of CMU's
 motion capture in https://github.com/chaneyddtt/
@@ -34,42 +34,47 @@ from pathlib import Path
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences
+from fastcell.data import Windows
 from fastcell.models import Forecaster
 from fastcell.optim import Adam, cosine
 from fastcell.train import Trainer
 
-RATE = {"dance": 30, "cmu": 25}  # frames a second, as many as are forecast
-GIVEN = {"dance": 30, "cmu": 50}
-TOLD = {  # milliseconds, and the frames
+GIVEN, AHEAD = {"dance": 30, "cmu": 50}, {"dance": 30, "cmu": 25}  # frames
+TOLD = {  # the frames whose errors are told, by milliseconds
     "dance": {100: 2, 333: 9, 667: 19, 1000: 29},
     "cmu": {80: 1, 160: 3, 320: 7, 400: 9, 1000: 24},
 }
 
-# Windows (N, T, I) to learn, those of each test, and the error of each frame of a test.
+# Recordings (L, I) to learn, the windows (N, T, I) of each test, what the values are
+# divided by, and a function that returns the error of each frame.
 Errors = Callable[[np.ndarray, np.ndarray], np.ndarray]
-Recordings = tuple[np.ndarray, dict[str, np.ndarray], Errors]
+Data = tuple[list[np.ndarray], dict[str, np.ndarray], np.ndarray, Errors]
 
 
-def windows(frames: np.ndarray, length: int, stride: int) -> np.ndarray:
+def windows(frames: np.ndarray, length: int, stride: int = 1) -> np.ndarray:
     """Return the parts (N, length, ...) of a recording, so many frames apart."""
     parts = np.lib.stride_tricks.sliding_window_view(frames, length, axis=0)
     return np.moveaxis(parts[::stride], -1, 1)
 
 
-def read_dance(path: Path) -> Recordings:
-    """Return places of joints, in dm; errors are in mm."""
-    with np.load(path / "salsa_xyz_30fps.npz") as file:
+def read_dance(folder: Path) -> Data:
+    """Read places in mm; what is to be learned are windows, too."""
+    with np.load(folder / "salsa_xyz_30fps.npz") as file:
         names = file["joint_names"].tolist()
-        frames = file["xyz_mm"].astype(np.float32) / 100
+        frames = file["xyz_mm"].astype(np.float32)
         takes = np.split(frames, file["length"].cumsum()[:-1])
-        is_test = file["take"] >= 13
+        tested = file["take"] >= 13
     right, left = names.index("rThigh"), names.index("lThigh")
     other = {"r": "l", "l": "r"}
-    mirrored = [names.index(other.get(n[0], n[0]) + n[1:]) for n in names]
+    mirror = [names.index(other.get(n[0], n[0]) + n[1:]) for n in names]
 
-    def posed(take: np.ndarray, stride: int) -> np.ndarray:
-        x = windows(take, 60, stride)
+    def posed(test: bool, stride: int) -> np.ndarray:
+        x = [
+            windows(t, 60, stride)
+            for t, k in zip(takes, tested, strict=True)
+            if k == test
+        ]
+        x = np.concatenate(x)
         hip = x[:, :, :1]
         x = np.concatenate([hip - hip[:, 29:30], x[:, :, 1:] - hip], axis=2)
         ground = x[..., 0] + 1j * x[..., 2]
@@ -78,19 +83,14 @@ def read_dance(path: Path) -> Recordings:
         x[..., 0], x[..., 2] = ground.real, ground.imag
         return x
 
-    pairs = list(zip(takes, is_test, strict=True))
-    learned = np.concatenate([posed(take, 6) for take, test in pairs if not test])
-    test = np.concatenate([posed(take, 30) for take, test in pairs if test])
-    learned = np.concatenate(
-        [learned, learned[:, :, mirrored] * np.float32([-1, 1, 1])]
-    )
-
     def errors(made: np.ndarray, true: np.ndarray) -> np.ndarray:
-        apart = 100 * (made - true).reshape(*made.shape[:2], -1, 3)
-        return np.linalg.norm(apart[:, :, 1:], axis=3).mean(axis=(0, 2))
+        apart = (made - true).reshape(*made.shape[:2], -1, 3)[:, :, 1:]
+        return np.linalg.norm(apart, axis=3).mean(axis=(0, 2))
 
-    flat = [part.reshape(*part.shape[:2], -1) for part in (learned, test)]
-    return flat[0], {"dance": flat[1]}, errors
+    x, test = posed(False, 6), posed(True, 30)
+    x = np.concatenate([x, x[:, :, mirror] * np.float32([-1, 1, 1])])
+    x, test = (part.reshape(len(part), 60, -1) for part in (x, test))
+    return list(x), {"dance": test}, np.full(x.shape[2], 100, np.float32), errors
 
 
 def euler(maps: np.ndarray) -> np.ndarray:
@@ -107,54 +107,53 @@ def euler(maps: np.ndarray) -> np.ndarray:
     return np.stack([first, second, third], axis=-1).reshape(maps.shape)
 
 
-def read_cmu(path: Path) -> Recordings:
-    """Return exponential maps, in quarters of a radian; errors are of Euler angles."""
-    with np.load(path / "cmu_expmap_5actions.npz") as file:
-        frames = 4 * file["frames"]
+def read_cmu(folder: Path) -> Data:
+    """Read exponential maps."""
+    with np.load(folder / "cmu_expmap_5actions.npz") as file:
+        frames = file["frames"]
         frames[:, :6] = 0  # where the body is and how it is turned: not scored
         recordings = np.split(frames, file["length"].cumsum()[:-1])
         rows = list(zip(recordings, file["action"], file["is_test"], strict=True))
-    learned, tests = [], {}
+    learned = [frames[k::2] for frames, _, test in rows if not test for k in (0, 1)]
+    tests = {}
     for frames, action, test in rows:
         if test:
             random = np.random.RandomState(1234567890)
             starts = random.randint(0, len(frames[::2]) - 75, 8)
-            tests[str(action)] = windows(frames[::2], 75, 1)[starts]
-        else:
-            learned += [windows(frames[k::2], 75, 3) for k in (0, 1)]
+            tests[str(action)] = windows(frames[::2], 75)[starts]
+    spread = np.concatenate(learned).std(axis=0)
 
     def errors(made: np.ndarray, true: np.ndarray) -> np.ndarray:
-        made, true = euler(made / 4), euler(true / 4)
+        made, true = euler(made), euler(true)
         moved = true.std(axis=1, keepdims=True) > 1e-4
         return np.linalg.norm((made - true) * moved, axis=2).mean(axis=0)
 
-    return np.concatenate(learned), tests, errors
+    return learned, tests, np.where(spread > 1e-4, spread, 1), errors
 
 
-def draw_dance(path: Path, folder: Path, window: np.ndarray, model: Forecaster) -> None:
-    """Let a dancer go on for 5 s, beside what was danced."""
+def draw_dance(path: Path, danced: np.ndarray, made: np.ndarray, folder: Path) -> None:
+    """Draw dancers (L, I), beside each other, in an animation."""
     from matplotlib import animation, collections, pyplot
 
     with np.load(folder / "salsa_xyz_30fps.npz") as file:
         parent = file["parent"][1:]
-    made = model.predict(window[:30, np.newaxis], 150)[:, 0]
+    figure, axes = pyplot.subplots(1, 2, figsize=(8, 4), sharex=True, sharey=True)
+    axes[0].set(xlim=(-2000, 2000), ylim=(-1200, 1200), title="danced")
+    lines = [axis.add_collection(collections.LineCollection([])) for axis in axes]
     bones = []
-    for frames in (window, np.concatenate([window[:30], made])):
+    for frames in (danced, made):
         joints = frames.reshape(len(frames), -1, 3).copy()
         joints[:, 1:] += joints[:, :1]
         seen = joints[..., :2] + joints[..., 2:] * np.float32([0.4, 0.2])  # from aside
         bones.append(np.stack([seen[:, 1:], seen[:, parent]], axis=2))
-    figure, axes = pyplot.subplots(1, 2, figsize=(8, 4), sharex=True, sharey=True)
-    axes[0].set(xlim=(-20, 20), ylim=(-12, 12), title="danced")
-    lines = [axis.add_collection(collections.LineCollection([])) for axis in axes]
 
     def show(t: int) -> None:
         axes[1].set_title("given" if t < 30 else "forecast")
         for line, frames in zip(lines, bones, strict=True):
             line.set_segments(frames[min(t, len(frames) - 1)])
 
-    moving = animation.FuncAnimation(figure, show, range(0, len(bones[1]), 2))
-    moving.save(path, animation.PillowWriter(fps=15))
+    moving = animation.FuncAnimation(figure, show, range(0, len(made), 3))
+    moving.save(path, animation.PillowWriter(fps=10), dpi=70)
 
 
 def draw_errors(path: Path, found: dict[str, list[np.ndarray]]) -> None:
@@ -162,10 +161,10 @@ def draw_errors(path: Path, found: dict[str, list[np.ndarray]]) -> None:
     from matplotlib import pyplot
 
     figure, axis = pyplot.subplots(layout="constrained")
-    for k, (action, (ours, zero)) in enumerate(found.items()):
+    for k, (action, (ours, still)) in enumerate(found.items()):
         times = 40 * (1 + np.arange(len(ours)))
         axis.plot(times, ours, f"C{k}", label=action)
-        axis.plot(times, zero, f"C{k}:")
+        axis.plot(times, still, f"C{k}:")
     axis.set(xlabel="ms", ylabel="error")
     axis.legend()
     figure.savefig(path)
@@ -188,14 +187,13 @@ def main() -> None:
     if args.threads:
         fastcell.set_num_threads(args.threads)
 
-    name = args.name
-    read = read_dance if name == "dance" else read_cmu
-    learned, tests, errors = read(args.folder)
-    data = Sequences(
-        learned[:, : GIVEN[name]], learned[:, GIVEN[name] :], 64, seed=args.seed
-    )
+    given, ahead, told = GIVEN[args.name], AHEAD[args.name], TOLD[args.name]
+    read = {"dance": read_dance, "cmu": read_cmu}[args.name]
+    learned, tests, spread, errors = read(args.folder)
+    scaled = [frames / spread for frames in learned]
+    data = Windows(scaled, given, ahead, 64, stride=3, seed=args.seed)
     model = Forecaster(
-        learned.shape[2],
+        data.input_size,
         args.hidden,
         cell=args.cell,
         dropout=args.dropout,
@@ -209,23 +207,26 @@ def main() -> None:
         schedule=cosine(args.epochs * len(data)),
     ).fit(data, epochs=args.epochs)
 
-    unit, digits = ("mm", 0) if name == "dance" else ("Euler angles", 2)
-    print(f"errors at {', '.join(map(str, TOLD[name]))} ms, {unit}")
+    def forecast(x: np.ndarray, horizon: int) -> np.ndarray:
+        made = model.predict((x[:, :given] / spread).swapaxes(0, 1), horizon)
+        return spread * made.swapaxes(0, 1)
+
+    unit, digits = ("mm", 0) if args.name == "dance" else ("Euler angles", 2)
+    print(f"errors at {', '.join(map(str, told))} ms, {unit}")
     found = {}
     for test, x in tests.items():
-        given, true = x[:, : GIVEN[name]], x[:, GIVEN[name] :]
-        made = model.predict(given.swapaxes(0, 1), RATE[name]).swapaxes(0, 1)
-        zero = np.broadcast_to(given[:, -1:], true.shape)
-        found[test] = [errors(frames, true) for frames in (made, zero)]
-        ours, still = (
-            " ".join(f"{error[k]:.{digits}f}" for k in TOLD[name].values())
-            for error in found[test]
-        )
-        print(f"{test}: {ours} (zero velocity {still})")
+        true = x[:, given:]
+        still = np.broadcast_to(x[:, given - 1 : given], true.shape)
+        found[test] = [errors(frames, true) for frames in (forecast(x, ahead), still)]
+        rows = [[f"{e[k]:.{digits}f}" for k in told.values()] for e in found[test]]
+        print(f"{test}: {' '.join(rows[0])} (zero velocity {' '.join(rows[1])})")
     fastcell.save(model, args.save)
-    print(f"saved: {args.save}")
-    if args.plot and name == "dance":
-        draw_dance(args.plot, args.folder, tests["dance"][20], model)
+    np.save(args.save.with_suffix(".spread.npy"), spread)
+    print(f"saved: {args.save}, {args.save.with_suffix('.spread.npy')}")
+    if args.plot and args.name == "dance":
+        x = tests["dance"][len(tests["dance"]) // 2 :][:1]
+        made = np.concatenate([x[0, :given], forecast(x, 5 * ahead)[0]])
+        draw_dance(args.plot, x[0], made, args.folder)
     elif args.plot:
         draw_errors(args.plot, found)
 
