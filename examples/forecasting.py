@@ -73,9 +73,6 @@ def draw(
     path: Path, given: np.ndarray, after: np.ndarray, forecasts: np.ndarray
 ) -> None:
     """Draw the last variable of six windows, and what was forecast."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(2, 3, figsize=(12, 5), layout="constrained")
@@ -98,8 +95,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
     parser.add_argument("--hidden", type=int, default=64)
-    parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--rate", type=float, default=3e-3, help="learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="default: all cores")
     parser.add_argument("--save", type=Path, default=Path("forecasting.safetensors"))
@@ -124,12 +119,11 @@ def main() -> None:
         args.hidden,
         AHEAD * count,
         cell=args.cell,
-        dropout=args.dropout,
         seed=args.seed,
     )
     Trainer(
         model,
-        Adam(model.params, lr=args.rate),
+        Adam(model.params, lr=3e-3),
         clip_norm=1.0,
         schedule=cosine(args.epochs * len(train_data)),
     ).fit(train_data, valid_data, epochs=args.epochs, best=args.save)
