@@ -15,7 +15,7 @@ follows 1 s; of takes 13 to 15, the test, there is a window each second. Joints 
 taken relative to the hip, the hip relative to its place in the last frame given, and
 the dancer of that frame is turned ahead. Windows are learned mirrored, too. The error
 is the mean distance of the joints, as seen from the hip. No published figure is known.
-With --plot a dance goes on for 5 s, in an animation.
+With --plot some windows are drawn in an animation.
 
 cmu: cmu_expmap_5actions.npz, angles of 39 joints as exponential maps, made of CMU's
 motion capture in https://github.com/chaneyddtt/
@@ -45,8 +45,8 @@ TOLD = {  # the frames whose errors are told, by milliseconds
     "cmu": {80: 1, 160: 3, 320: 7, 400: 9, 1000: 24},
 }
 
-# Recordings (L, I) to learn, the windows (N, T, I) of each test, what the values are
-# divided by, and a function that returns the error of each frame.
+# Recordings (L, I) to learn, the windows (N, T, I) of each test, by how much the values
+# (I,) of a frame spread, and a function that returns the error of each frame.
 Errors = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Data = tuple[list[np.ndarray], dict[str, np.ndarray], np.ndarray, Errors]
 
@@ -132,28 +132,32 @@ def read_cmu(folder: Path) -> Data:
 
 
 def draw_dance(path: Path, danced: np.ndarray, made: np.ndarray, folder: Path) -> None:
-    """Draw dancers (L, I), beside each other, in an animation."""
+    """Draw dancers (N, T, I) in an animation, and in grey how they danced."""
     from matplotlib import animation, collections, pyplot
 
     with np.load(folder / "salsa_xyz_30fps.npz") as file:
         parent = file["parent"][1:]
-    figure, axes = pyplot.subplots(1, 2, figsize=(8, 4), sharex=True, sharey=True)
-    axes[0].set(xlim=(-2000, 2000), ylim=(-1200, 1200), title="danced")
-    lines = [axis.add_collection(collections.LineCollection([])) for axis in axes]
-    bones = []
-    for frames in (danced, made):
-        joints = frames.reshape(len(frames), -1, 3).copy()
-        joints[:, 1:] += joints[:, :1]
+    figure, axes = pyplot.subplots(1, len(made), figsize=(3 * len(made), 3.5))
+    drawn = []
+    for frames, color in ((danced, "lightgrey"), (made, "C0")):
+        joints = frames.reshape(*frames.shape[:2], -1, 3).copy()
+        joints[:, :, 1:] += joints[:, :, :1]
         seen = joints[..., :2] + joints[..., 2:] * np.float32([0.4, 0.2])  # from aside
-        bones.append(np.stack([seen[:, 1:], seen[:, parent]], axis=2))
+        bones = np.stack([seen[:, :, 1:], seen[:, :, parent]], axis=3)
+        for axis, window in zip(axes, bones, strict=True):
+            lines = collections.LineCollection([], colors=color)
+            drawn.append((axis.add_collection(lines), window))
+    for axis in axes:
+        axis.set(xlim=(-1000, 1000), ylim=(-1200, 1200), aspect="equal")
+        axis.set_axis_off()
 
     def show(t: int) -> None:
-        axes[1].set_title("given" if t < 30 else "forecast")
-        for line, frames in zip(lines, bones, strict=True):
-            line.set_segments(frames[min(t, len(frames) - 1)])
+        figure.suptitle("given" if t < 30 else "forecast")
+        for lines, window in drawn:
+            lines.set_segments(window[t])
 
-    moving = animation.FuncAnimation(figure, show, range(0, len(made), 3))
-    moving.save(path, animation.PillowWriter(fps=10), dpi=70)
+    moving = animation.FuncAnimation(figure, show, range(0, made.shape[1], 2))
+    moving.save(path, animation.PillowWriter(fps=15), dpi=70)
 
 
 def draw_errors(path: Path, found: dict[str, list[np.ndarray]]) -> None:
@@ -175,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="where the recordings are")
     parser.add_argument("--name", choices=["dance", "cmu"], default="dance")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--dropout", type=float, default=0.3)
@@ -190,7 +194,8 @@ def main() -> None:
     given, ahead, told = GIVEN[args.name], AHEAD[args.name], TOLD[args.name]
     read = {"dance": read_dance, "cmu": read_cmu}[args.name]
     learned, tests, spread, errors = read(args.folder)
-    scaled = [frames / spread for frames in learned]
+    centre = np.concatenate(learned).mean(axis=0)
+    scaled = [(frames - centre) / spread for frames in learned]
     data = Windows(scaled, given, ahead, 64, stride=3, seed=args.seed)
     model = Forecaster(
         data.input_size,
@@ -207,9 +212,9 @@ def main() -> None:
         schedule=cosine(args.epochs * len(data)),
     ).fit(data, epochs=args.epochs)
 
-    def forecast(x: np.ndarray, horizon: int) -> np.ndarray:
-        made = model.predict((x[:, :given] / spread).swapaxes(0, 1), horizon)
-        return spread * made.swapaxes(0, 1)
+    def forecast(x: np.ndarray) -> np.ndarray:
+        scaled = ((x[:, :given] - centre) / spread).swapaxes(0, 1)
+        return model.predict(scaled, ahead).swapaxes(0, 1) * spread + centre
 
     unit, digits = ("mm", 0) if args.name == "dance" else ("Euler angles", 2)
     print(f"errors at {', '.join(map(str, told))} ms, {unit}")
@@ -217,16 +222,19 @@ def main() -> None:
     for test, x in tests.items():
         true = x[:, given:]
         still = np.broadcast_to(x[:, given - 1 : given], true.shape)
-        found[test] = [errors(frames, true) for frames in (forecast(x, ahead), still)]
+        found[test] = [errors(frames, true) for frames in (forecast(x), still)]
         rows = [[f"{e[k]:.{digits}f}" for k in told.values()] for e in found[test]]
         print(f"{test}: {' '.join(rows[0])} (zero velocity {' '.join(rows[1])})")
     fastcell.save(model, args.save)
-    np.save(args.save.with_suffix(".spread.npy"), spread)
-    print(f"saved: {args.save}, {args.save.with_suffix('.spread.npy')}")
+    scale = args.save.with_suffix(".scale.npz")
+    np.savez(scale, centre=centre, spread=spread)
+    print(f"saved: {args.save}, {scale}")
     if args.plot and args.name == "dance":
-        x = tests["dance"][len(tests["dance"]) // 2 :][:1]
-        made = np.concatenate([x[0, :given], forecast(x, 5 * ahead)[0]])
-        draw_dance(args.plot, x[0], made, args.folder)
+        x = tests["dance"]
+        order = x.std(axis=1).sum(axis=1).argsort()  # from still to lively
+        x = x[order[:: max(len(x) // 4, 1)][:4]]
+        made = np.concatenate([x[:, :given], forecast(x)], axis=1)
+        draw_dance(args.plot, x, made, args.folder)
     elif args.plot:
         draw_errors(args.plot, found)
 
