@@ -118,6 +118,8 @@ def read_cmu(folder: Path) -> Data:
     tests = {}
     for frames, action, test in rows:
         if test:
+            if len(frames) < 152:
+                raise SystemExit(f"{action} must have 152 frames; got {len(frames)}")
             random = np.random.RandomState(1234567890)
             starts = random.randint(0, len(frames[::2]) - 75, 8)
             tests[str(action)] = windows(frames[::2], 75)[starts]

@@ -163,14 +163,17 @@ def test_a_table_that_is_short_or_has_gaps_is_refused(tmp_path):
     run("forecasting", tmp_path, error="HUFL of hour 77 is not finite")
 
 
-def test_poses_that_are_not_finite_are_refused(tmp_path):
+def test_recordings_that_are_short_or_not_finite_are_refused(tmp_path):
     actions_in(tmp_path)
     path = tmp_path / "cmu_expmap_5actions.npz"
     with np.load(path) as file:
         arrays = dict(file)
-    arrays["frames"][17, 30] = np.nan
+    length = arrays["length"]
+    np.savez(path, **{**arrays, "length": np.where(arrays["is_test"], 140, length)})
+    run("motion", tmp_path, "--name", "cmu", error="walking must have 152 frames")
+    arrays["frames"][18, 30] = np.nan
     np.savez(path, **arrays)
-    run("motion", tmp_path, "--name", "cmu", error="finite")
+    run("motion", tmp_path, "--name", "cmu", error="must be finite")
 
 
 @pytest.mark.parametrize("name", ["motion", "forecasting"])
