@@ -274,6 +274,23 @@ def test_it_learns_to_go_on_with_a_circle():
     assert all(a < b + 0.05 for a, b in pairwise(wrong))  # it goes astray slowly
 
 
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path):
+    path = tmp_path / "run.checkpoint"
+    points = np.random.default_rng(0).standard_normal((30, I))
+
+    def run(resumed=False, **length):
+        model = model_of(num_layers=2, dropout=0.3, dtype=f32)
+        trainer = Trainer(model, Adam(model.params, lr=0.01), progress=False)
+        if resumed:
+            trainer.resume(path)
+        trainer.fit(Windows([points], T, K, 4, seed=2), **length)
+        return model.state_dict()
+
+    run(steps=8, checkpoint=path)  # in the middle of the second epoch of 6 batches
+    whole, resumed = run(epochs=3), run(resumed=True, epochs=3)
+    assert all(same_bits(whole[name], resumed[name]) for name in whole)
+
+
 # ------------------------------------------------------------------------- bad input
 
 
