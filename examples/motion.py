@@ -45,10 +45,10 @@ TOLD = {  # the frames whose errors are told, by milliseconds
     "cmu": {80: 1, 160: 3, 320: 7, 400: 9, 1000: 24},
 }
 
-# Recordings (L, I) to learn, the windows (N, T, I) of each test, by how much the values
-# (I,) of a frame spread, and a function that returns the error of each frame.
+# Windows (N, T, I) to learn, those of each test, by how much the values (I,) of a frame
+# spread, and a function that returns the error of each frame.
 Errors = Callable[[np.ndarray, np.ndarray], np.ndarray]
-Data = tuple[list[np.ndarray], dict[str, np.ndarray], np.ndarray, Errors]
+Data = tuple[np.ndarray, dict[str, np.ndarray], np.ndarray, Errors]
 
 
 def windows(frames: np.ndarray, length: int, stride: int = 1) -> np.ndarray:
@@ -58,7 +58,7 @@ def windows(frames: np.ndarray, length: int, stride: int = 1) -> np.ndarray:
 
 
 def read_dance(folder: Path) -> Data:
-    """Read places in mm; what is to be learned are windows, too."""
+    """Read places in mm."""
     with np.load(folder / "salsa_xyz_30fps.npz") as file:
         names = file["joint_names"].tolist()
         frames = file["xyz_mm"].astype(np.float32)
@@ -90,7 +90,7 @@ def read_dance(folder: Path) -> Data:
     x, test = posed(False, 6), posed(True, 30)
     x = np.concatenate([x, x[:, :, mirror] * np.float32([-1, 1, 1])])
     x, test = (part.reshape(len(part), 60, -1) for part in (x, test))
-    return list(x), {"dance": test}, np.full(x.shape[2], 100, np.float32), errors
+    return x, {"dance": test}, np.full(x.shape[2], 100, np.float32), errors
 
 
 def euler(maps: np.ndarray) -> np.ndarray:
@@ -108,14 +108,13 @@ def euler(maps: np.ndarray) -> np.ndarray:
 
 
 def read_cmu(folder: Path) -> Data:
-    """Read exponential maps."""
+    """Read angles as exponential maps."""
     with np.load(folder / "cmu_expmap_5actions.npz") as file:
         frames = file["frames"]
         frames[:, :6] = 0  # where the body is and how it is turned: not scored
         recordings = np.split(frames, file["length"].cumsum()[:-1])
         rows = list(zip(recordings, file["action"], file["is_test"], strict=True))
-    learned = [frames[k::2] for frames, _, test in rows if not test for k in (0, 1)]
-    tests = {}
+    learned, tests = [], {}
     for frames, action, test in rows:
         if test:
             if len(frames) < 152:
@@ -123,7 +122,12 @@ def read_cmu(folder: Path) -> Data:
             random = np.random.RandomState(1234567890)
             starts = random.randint(0, len(frames[::2]) - 75, 8)
             tests[str(action)] = windows(frames[::2], 75)[starts]
-    spread = np.concatenate(learned).std(axis=0)
+            continue
+        for k in (0, 1):  # as many windows of each recording, however long it is
+            parts = windows(frames[k::2], 75)
+            learned.append(parts[np.linspace(0, len(parts) - 1, 60).astype(int)])
+    learned = np.concatenate(learned)
+    spread = learned.std(axis=(0, 1))
 
     def errors(made: np.ndarray, true: np.ndarray) -> np.ndarray:
         made, true = euler(made), euler(true)
@@ -196,9 +200,8 @@ def main() -> None:
     given, ahead, told = GIVEN[args.name], AHEAD[args.name], TOLD[args.name]
     read = {"dance": read_dance, "cmu": read_cmu}[args.name]
     learned, tests, spread, errors = read(args.folder)
-    centre = np.concatenate(learned).mean(axis=0)
-    scaled = [(frames - centre) / spread for frames in learned]
-    data = Windows(scaled, given, ahead, 64, stride=3, seed=args.seed)
+    centre = learned.mean(axis=(0, 1))
+    data = Windows((learned - centre) / spread, given, ahead, 64, seed=args.seed)
     model = Forecaster(
         data.input_size,
         args.hidden,

@@ -96,7 +96,7 @@ def test_dance(tmp_path):
 def test_actions(tmp_path):
     actions_in(tmp_path)
     saved = tmp_path / "model.safetensors"
-    options = "--epochs", 100, "--hidden", 32, "--dropout", 0, "--save", saved
+    options = "--epochs", 20, "--hidden", 32, "--dropout", 0, "--save", saved
     printed = run("motion", tmp_path, "--name", "cmu", *options)
     for action in ("walking", "running"):
         ours, still = errors(printed, action)
