@@ -8,6 +8,7 @@ import pytest
 from fastcell.models import (
     LanguageModel,
     FrameModel,
+    Forecaster,
     SequenceClassifier,
     SequenceRegressor,
     SequenceTagger,
@@ -47,6 +48,10 @@ def tags():
     y = random().integers(0, K, (T, B))
     y[np.arange(T)[:, np.newaxis] >= LENGTHS] = -100
     return y
+
+
+def frames():
+    return random().standard_normal((K, B, E), np.float32)
 
 
 def values():
@@ -106,6 +111,14 @@ CASES = {
         f"language model, {name}": (model, windows()[0])
         for name, model in LANGUAGE_MODELS.items()
     },
+    "forecaster": (
+        Forecaster(E, H, 2, seed=0),
+        (features(), LENGTHS, frames()),
+    ),
+    "forecaster without residual": (
+        Forecaster(E, H, cell="gru", residual=False, loss="mae", seed=0),
+        (features(), None, frames()),
+    ),
 }
 
 

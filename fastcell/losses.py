@@ -23,7 +23,7 @@ from fastcell.threads import get_num_threads
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["binary_cross_entropy", "cross_entropy", "ctc", "mse"]
+__all__ = ["binary_cross_entropy", "cross_entropy", "ctc", "mae", "mse"]
 
 # Elements that are worked on at a time: 64 KiB of float32, so that the passes over
 # them find them in the cache.
@@ -293,6 +293,59 @@ def mse(
     >>> loss, dpredictions
     (2.0, array([ 0., -2.]))
     """
+    flat, wanted, scale = _values(predictions, targets, reduction)
+    gradient = np.empty(flat.shape, flat.dtype)
+    total = 0.0
+    for start in range(0, flat.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        with np.errstate(over="ignore", invalid="ignore"):
+            difference = flat[block] - wanted[block]
+            total += float(np.square(difference, dtype=np.float64).sum())
+            np.multiply(difference, 2.0 * scale, out=gradient[block])
+    return total * scale, gradient.reshape(np.shape(predictions))
+
+
+def mae(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> tuple[float, NDArray[np.floating]]:
+    r"""Mean absolute error.
+
+    With a prediction :math:`y`, its target :math:`t` and the number of elements
+    :math:`n` (1 with ``reduction="sum"``), each element adds
+
+    .. math::
+
+        loss = |y - t| / n, \qquad dpredictions = \mathrm{sign}(y - t) / n
+
+    where the sign of 0 is 0. Of no element at all the loss is 0.0. Parameters, results
+    and errors are those of `mse`; the loss is in the predictions' unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.losses import mae
+    >>> mae(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    (1.0, array([ 0. , -0.5]))
+    """
+    flat, wanted, scale = _values(predictions, targets, reduction)
+    gradient = np.empty(flat.shape, flat.dtype)
+    total = 0.0
+    for start in range(0, flat.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        with np.errstate(over="ignore", invalid="ignore"):
+            difference = flat[block] - wanted[block]
+            total += float(np.abs(difference).sum(dtype=np.float64))
+            np.multiply(np.sign(difference), scale, out=gradient[block])
+    return total * scale, gradient.reshape(np.shape(predictions))
+
+
+def _values(
+    predictions: ArrayLike, targets: ArrayLike, reduction: str
+) -> tuple[NDArray[np.floating], NDArray[np.floating], float]:
+    """Return both as vectors, checked, and the factor of each element."""
     predictions = _float_array("predictions", predictions)
     targets = as_array("targets", targets)
     if targets.dtype != predictions.dtype:
@@ -302,18 +355,8 @@ def mse(
         )
     check_shape("targets", targets, predictions.shape)
     _check_reduction(reduction)
-
     scale = _scale(predictions, reduction)
-    flat, wanted = predictions.reshape(-1), targets.reshape(-1)
-    gradient = np.empty(flat.shape, flat.dtype)
-    total = 0.0
-    for start in range(0, flat.size, _BLOCK):
-        block = slice(start, start + _BLOCK)
-        with np.errstate(over="ignore", invalid="ignore"):
-            difference = flat[block] - wanted[block]
-            total += float(np.square(difference, dtype=np.float64).sum())
-            np.multiply(difference, 2.0 * scale, out=gradient[block])
-    return total * scale, gradient.reshape(predictions.shape)
+    return predictions.reshape(-1), targets.reshape(-1), scale
 
 
 def _float_array(name: str, value: ArrayLike) -> NDArray[np.floating]:

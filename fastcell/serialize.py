@@ -47,6 +47,7 @@ MODEL_CLASSES = {
     "Pooling": "fastcell.layers:Pooling",
     "FeedForward": "fastcell.models:FeedForward",
     "FrameModel": "fastcell.models:FrameModel",
+    "Forecaster": "fastcell.models:Forecaster",
     "SequenceClassifier": "fastcell.models:SequenceClassifier",
     "SequenceRegressor": "fastcell.models:SequenceRegressor",
     "SequenceTagger": "fastcell.models:SequenceTagger",

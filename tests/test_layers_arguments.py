@@ -10,6 +10,7 @@ import oracle
 import pytest
 from oracle import by_name, joined, problem, same_bits, split
 from refusals import refuses
+from tolerances import GRADIENT_FLOAT32, error
 
 import fastcell
 from fastcell.cells import REGISTRY
@@ -191,6 +192,37 @@ def test_backward_refuses_a_wrong_dstate():
         (H0[:, :2], H0),
     )
     refuses(TypeError, ["dstate", "(h, c)"], layer.backward, y, saved, H0)
+
+
+@by_name
+def test_gradients_are_added_to_those_of_another_call(cell):
+    made = problem(cell)
+    y, _, saved = made.layer.forward(made.x)
+    dx, dstate, one = made.layer.backward(y, saved)
+    sums = {name: np.full_like(grad, 2) for name, grad in one.items()}
+    _, _, saved = made.layer.forward(made.x)
+    again, dstate_again, grads = made.layer.backward(y, saved, add_to=sums)
+    assert grads is sums
+    assert same_bits(again, dx)
+    assert all(map(same_bits, split(dstate_again), split(dstate)))
+    for name, grad in one.items():
+        assert error(sums[name], grad + 2) <= GRADIENT_FLOAT32
+
+
+def test_backward_refuses_sums_that_do_not_fit():
+    layer = fastcell.GRU(2, 4)
+    y, _, saved = layer.forward(X)
+    good = {name: np.zeros_like(a) for name, a in layer.state_dict().items()}
+    name = "weight_hh_l0"
+    for wrong, kind, words in [
+        ({}, ValueError, ["add_to", name]),
+        ({**good, "decoder": good[name]}, ValueError, ["add_to", "decoder"]),
+        ({**good, name: good[name][:3]}, ValueError, ["add_to", name, "(12, 4)"]),
+        ({**good, name: good[name].astype(float)}, TypeError, ["add_to", "float64"]),
+        ({**good, name: good[name].T.copy().T}, ValueError, ["add_to", "contiguous"]),
+    ]:
+        refuses(kind, words, layer.backward, y, saved, add_to=wrong)
+    layer.backward(y, saved, add_to=good)
 
 
 @by_name

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fastcell.losses import binary_cross_entropy, cross_entropy, mse
+from fastcell.losses import binary_cross_entropy, cross_entropy, mae, mse
 
 # Relative to the largest element. float64: the twin rounds as often as the function.
 # float32: a few roundings of 6e-8 in logits of up to 10.
@@ -386,9 +386,41 @@ class TestMse:
             mse(predictions, targets)
 
     def test_unknown_reduction_is_named(self):
-        for loss in (mse, binary_cross_entropy):
+        for loss in (mae, mse, binary_cross_entropy):
             with pytest.raises(ValueError, match=r"reduction.*'none'"):
                 loss([1.0], np.array([1.0]), reduction="none")
+
+
+class TestMae:
+    @pytest.mark.parametrize("dtype", DTYPES)
+    @pytest.mark.parametrize("shape", [(), (1,), (7, 3, 5), (0, 2), (20011,)])
+    @pytest.mark.parametrize("reduction", ["mean", "sum"])
+    def test_value_and_gradient_are_the_formula(self, rng, dtype, shape, reduction):
+        predictions = rng.standard_normal(shape).astype(dtype)
+        targets = rng.standard_normal(shape).astype(dtype)
+        loss, dpredictions = mae(predictions, targets, reduction=reduction)
+        difference = predictions.astype(np.float64) - targets.astype(np.float64)
+        count = max(1, difference.size) if reduction == "mean" else 1
+        assert type(loss) is float
+        assert_near(loss, math.fsum(np.abs(difference).ravel()) / count, dtype)
+        assert dpredictions.shape == shape
+        assert dpredictions.dtype == dtype
+        assert_near(dpredictions, np.sign(difference) / count, dtype)
+
+    def test_equal_values_have_no_gradient(self):
+        assert mae(np.array([2.0]), np.array([2.0]))[1].tolist() == [0.0]
+
+    @pytest.mark.parametrize(
+        "predictions, targets, error, message",
+        [
+            ([1, 2], [1, 2], TypeError, "predictions.*int64"),
+            ([1.0, 2.0], [1, 2], TypeError, "targets.*float64.*int64"),
+            ([1.0, 2.0], [1.0], ValueError, r"targets.*\(2,\).*\(1,\)"),
+        ],
+    )
+    def test_bad_argument_is_named(self, predictions, targets, error, message):
+        with pytest.raises(error, match=message):
+            mae(predictions, targets)
 
 
 def test_cross_entropy_of_two_classes_is_the_binary_one(rng):
@@ -439,7 +471,7 @@ class TestAgainstTorch:
         assert_near(loss, expected.item(), np.float64)
         assert_near(dlogits, x.grad.numpy(), np.float64)
 
-    @pytest.mark.parametrize("name", ["binary_cross_entropy", "mse"])
+    @pytest.mark.parametrize("name", ["binary_cross_entropy", "mae", "mse"])
     @pytest.mark.parametrize("reduction", ["mean", "sum"])
     def test_elementwise(self, rng, name, reduction):
         torch = pytest.importorskip("torch")
@@ -448,6 +480,7 @@ class TestAgainstTorch:
                 binary_cross_entropy,
                 torch.nn.functional.binary_cross_entropy_with_logits,
             ),
+            "mae": (mae, torch.nn.functional.l1_loss),
             "mse": (mse, torch.nn.functional.mse_loss),
         }[name]
         x, targets = 3 * rng.standard_normal((5, 7)), rng.random((5, 7))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 TWINS = {
     "LanguageModel": "language_model.LanguageModelTwin",
     "FrameModel": "frames.FrameTwin",
+    "Forecaster": "forecaster.ForecasterTwin",
     "SequenceClassifier": "sequences.ClassifierTwin",
     "SequenceRegressor": "sequences.RegressorTwin",
     "SequenceTagger": "sequences.TaggerTwin",

@@ -28,6 +28,8 @@ from fastcell.data.utterances import Utterances
 from fastcell.data.vocabulary import CharVocabulary
 from fastcell.data.wav import read_wav
 from fastcell.data.words import WordVocabulary, iter_words
+from fastcell.data.windows import Windows
+from fastcell.data.words import WordVocabulary
 
 __all__ = [
     "BytePairVocabulary",
@@ -38,6 +40,7 @@ __all__ = [
     "TextStreams",
     "TokenFile",
     "Utterances",
+    "Windows",
     "WordVocabulary",
     "demo_text",
     "encode_file",

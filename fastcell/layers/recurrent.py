@@ -15,6 +15,7 @@ from fastcell import _core
 from fastcell._arrays import check_shape, real_array, rows_of
 from fastcell._numbers import flag, integer, real
 from fastcell.layers.batches import Layout, flags_of, lengths_of, sequence_of
+from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.packs import Packs
 from fastcell.layers.saved import Saved, SpareMemory
 from fastcell.layers.segments import Segments, cut
@@ -242,7 +243,12 @@ class Recurrent(Module):
         return y, state, Saved(self._stack, call, memory, layout, version)
 
     def backward(
-        self, dy: Any, saved: Saved, dstate: Any = None
+        self,
+        dy: Any,
+        saved: Saved,
+        dstate: Any = None,
+        *,
+        add_to: dict[str, np.ndarray] | None = None,
     ) -> tuple[np.ndarray, Any, dict[str, np.ndarray]]:
         """Return the gradients of the input, the initial state and the parameters.
 
@@ -254,13 +260,16 @@ class Recurrent(Module):
             From `forward`; used up.
         dstate : array or tuple of two, optional
             Gradient of the final state. Default: zeros.
+        add_to : dict of str to ndarray, optional
+            Gradients that those of the parameters are added to, such as the `grads` of
+            the step after, where steps are run one by one. Default: zeros.
 
         Returns
         -------
         dx : ndarray, shape as x
         dstate : ndarray or tuple of two, shaped as the state
         grads : dict of str to ndarray
-            Keyed like `state_dict()`.
+            Keyed like `state_dict()`; `add_to` itself, if it is given.
 
         Raises
         ------
@@ -300,7 +309,7 @@ class Recurrent(Module):
             else layout.empty((T, B, self.input_size), self.dtype)
         )
         dstate_in = self._states.empty(B)
-        grads = {n: np.zeros(s, self.dtype) for n, s in self._shapes.items()}
+        grads = gradient_arrays(self._shapes, self.dtype, add_to)
         dy = rows_of(layout.to_core(dy))
         dx_core = dx if indexed else layout.to_core(dx)
         by_pass = self._by_pass(grads)

@@ -5,6 +5,7 @@ from fastcell.models.captioner import Captioner
 from fastcell.models.classifier import SequenceClassifier
 from fastcell.models.feed_forward import FeedForward
 from fastcell.models.frame_model import FrameModel
+from fastcell.models.forecaster import Forecaster
 from fastcell.models.language_model import LanguageModel
 from fastcell.models.regressor import SequenceRegressor
 from fastcell.models.seq2seq import Seq2Seq
@@ -15,6 +16,7 @@ __all__ = [
     "Captioner",
     "FeedForward",
     "FrameModel",
+    "Forecaster",
     "LanguageModel",
     "Model",
     "Seq2Seq",

@@ -97,7 +97,7 @@ class Classification:
 
 
 class Regression:
-    """Values, and their mean squared error.
+    """Values, and their mean squared or mean absolute error.
 
     Parameters
     ----------
@@ -105,21 +105,28 @@ class Regression:
         Values K of a target.
     dtype : dtype
         Of the model.
+    error : {"mse", "mae"}, default "mse"
+        The loss.
 
     Attributes
     ----------
     outputs : int
         K.
+    error : str
+        The name of the loss.
 
     Raises
     ------
     TypeError, ValueError
-        If `output_size` is not an integer from 1.
+        If `output_size` is not an integer from 1, or there is no such loss.
     """
 
-    def __init__(self, output_size: int, dtype: np.dtype) -> None:
+    def __init__(self, output_size: int, dtype: np.dtype, error: str = "mse") -> None:
         self.outputs = integer("output_size", output_size, minimum=1)
         self.dtype = np.dtype(dtype)
+        if error not in ("mse", "mae"):
+            raise ValueError(f"loss must be mse or mae; got {error!r}")
+        self.error = error
 
     def targets(self, y: Any, shape: tuple[int, ...]) -> np.ndarray:
         """Return the values of a batch, shape + (K,), in the dtype of the model.
@@ -150,10 +157,10 @@ class Regression:
         return values
 
     def loss(self, values: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the mean squared error, and its gradient."""
-        from fastcell.losses import mse
+        """Return the mean error, and its gradient."""
+        from fastcell import losses
 
-        return mse(values, targets)
+        return getattr(losses, self.error)(values, targets)
 
     def count(self, targets: np.ndarray) -> int:
         """Return the number of values."""

@@ -1,0 +1,51 @@
+"""The twin of the model that continues a sequence of frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from twins.base import Twin, over, recurrent, tensor
+
+
+class ForecasterTwin(Twin):
+    """Of `Forecaster`: it reads all frames given, then what it says, one by one."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.rnn = recurrent(model.children()["rnn"])
+        self.dropout = torch.nn.Dropout(model.encoder.dropout)
+        self.decoder = torch.nn.Linear(model.encoder.output_size, model.frame_size)
+        self.residual = model.residual
+        self.error = {"mse": functional.mse_loss, "mae": functional.l1_loss}[
+            model.task.error
+        ]
+
+    def frames(self, x: Any, lengths: Any, horizon: int) -> torch.Tensor:
+        """Return the frames that follow, (K, B, I)."""
+        x = tensor(x)
+        _, state = over(self.rnn, x, lengths)
+        h = (state[0] if isinstance(state, tuple) else state)[-1]
+        if lengths is None:
+            frame = x[-1]
+        else:
+            frame = x[tensor(lengths) - 1, torch.arange(x.shape[1])]
+        made = []
+        for k in range(horizon):
+            if k:
+                y, state = self.rnn(frame[None], state)
+                h = y[0]
+            change = self.decoder(self.dropout(h))
+            frame = frame + change if self.residual else change
+            made.append(frame)
+        return torch.stack(made)
+
+    def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, None]:
+        """Return the mean error of a value of the frames that follow."""
+        x, lengths, y = batch
+        made = self.frames(x, lengths, len(y))
+        y = tensor(np.asarray(y, np.float32)).reshape(made.shape)
+        return self.error(made, y), None

@@ -1,0 +1,236 @@
+"""Windows of recordings: some frames that are given, and those that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from fastcell._arrays import as_array
+from fastcell._numbers import flag, integer
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+    Batch = tuple[NDArray[Any], None, NDArray[Any]]
+
+
+class Windows(Sequence["Batch"]):
+    """All windows of recordings, in batches ``(x, None, y)``, time first.
+
+    A window is `given` frames, x, and the `ahead` frames after them, y: what a
+    `fastcell.models.Forecaster` reads, and is to say. The None stands for the lengths,
+    which are all the same. Windows of one recording may overlap; none goes from one to
+    another. A batch is made when it is asked for, so overlaps take no memory.
+
+    It is a sequence of the batches of epoch 0. Those of epoch n are ``epoch(n)``, which
+    `fastcell.train.Trainer` asks for.
+
+    Parameters
+    ----------
+    recordings : sequence of arrays
+        Each (L, I), real numbers; or an array (N, L, I) of recordings of one length. A
+        recording that is shorter than a window is left out.
+    given, ahead : int
+        Frames T and K, at least 1 each.
+    batch_size : int, default 32
+        Windows B of a batch; the last one made has those that are left.
+    stride : int, default 1
+        Frames from the beginning of a window to that of the next.
+    shuffle : bool, default True
+        Take the windows in another order in each epoch.
+    seed : int, default 0
+        Of the shuffling.
+    dtype : dtype, optional
+        float32 or float64; float32, the default of models, if not given.
+
+    Attributes
+    ----------
+    count : int
+        The number of windows.
+    input_size : int
+        Values I of a frame.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If no recording is long enough, one has another number of values or one that is
+        not finite, or a number is out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.data import Windows
+    >>> recordings = [np.arange(6.0)[:, np.newaxis], 10 + np.arange(5.0)[:, np.newaxis]]
+    >>> data = Windows(recordings, given=3, ahead=2, batch_size=2, shuffle=False)
+    >>> data
+    <Windows of 2 batches: 3 windows of 3 frames and 2 ahead, batch_size=2>
+    >>> x, _, y = data[0]
+    >>> x.shape, y.shape
+    ((3, 2, 1), (2, 2, 1))
+    >>> y[..., 0]
+    array([[3., 4.],
+           [4., 5.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        recordings: Any,
+        given: int,
+        ahead: int,
+        batch_size: int = 32,
+        *,
+        stride: int = 1,
+        shuffle: bool = True,
+        seed: int = 0,
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        self.given = integer("given", given, minimum=1)
+        self.ahead = integer("ahead", ahead, minimum=1)
+        self.batch_size = integer("batch_size", batch_size, minimum=1)
+        self.stride = integer("stride", stride, minimum=1)
+        self.shuffle = flag("shuffle", shuffle)
+        self.seed = integer("seed", seed, minimum=0)
+        self.dtype = np.dtype(np.float32 if dtype is None else dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype must be float32 or float64; got {self.dtype}")
+        checked = _checked(recordings, self.dtype)
+        self.input_size = checked[0].shape[1]
+        length = self.given + self.ahead
+        begin, starts = 0, []
+        for frames in checked:
+            last = begin + len(frames) - length
+            starts.append(np.arange(begin, last + 1, self.stride))
+            begin += len(frames)
+        self._starts = np.concatenate(starts)
+        self.count = len(self._starts)
+        if self.count == 0:
+            longest = max(map(len, checked))
+            raise ValueError(
+                f"recordings must hold one of at least {length} frames, {self.given} "
+                f"given and {self.ahead} ahead; the longest has {longest}"
+            )
+        self._frames = np.concatenate(checked)
+        self._last: tuple[int, WindowEpoch] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return -(-self.count // self.batch_size)
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Batch]: ...
+
+    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
+        """Return a batch of epoch 0, or a list of them: see `WindowEpoch`."""
+        return self.epoch(0)[index]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go through the batches of epoch 0."""
+        return iter(self.epoch(0))
+
+    def epoch(self, n: int) -> WindowEpoch:
+        """Return the batches of epoch n, from 0, as a sequence."""
+        n = integer("n", n, minimum=0) if self.shuffle else 0
+        last = self._last
+        if last is None or last[0] != n:  # a trainer asks once a step
+            starts = self._starts
+            if self.shuffle:
+                starts = np.random.default_rng((self.seed, n)).permutation(starts)
+            last = self._last = n, WindowEpoch(self, starts)
+        return last[1]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Windows of {len(self)} batches: {self.count} windows of {self.given} "
+            f"frames and {self.ahead} ahead, batch_size={self.batch_size}>"
+        )
+
+    def _batch(self, starts: NDArray[np.int64]) -> Batch:
+        steps = np.arange(self.given + self.ahead)[:, np.newaxis] + starts
+        frames = self._frames[steps]
+        return frames[: self.given], None, frames[self.given :]
+
+
+class WindowEpoch(Sequence["Batch"]):
+    """The batches of one epoch of `Windows`."""
+
+    def __init__(self, data: Windows, starts: NDArray[np.int64]) -> None:
+        self._data, self._starts = data, starts
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self._data)
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Batch]: ...
+
+    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
+        """Return a batch, or a list of batches.
+
+        Returns
+        -------
+        x : (T, B, I) array of float32 or float64
+            The frames given.
+        lengths : None
+        y : (K, B, I) array
+            Those that follow.
+
+        Raises
+        ------
+        IndexError
+            If there is no such batch.
+        TypeError
+            If `index` is neither an integer nor a slice.
+        """
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        position = integer("index", index)
+        if not -len(self) <= position < len(self):
+            raise IndexError(
+                f"index must be from 0 to {len(self) - 1}, as there are {len(self)} "
+                f"batches; got {position}"
+            )
+        begin = position % len(self) * self._data.batch_size
+        return self._data._batch(self._starts[begin : begin + self._data.batch_size])
+
+
+def _checked(recordings: Any, dtype: np.dtype) -> list[NDArray[Any]]:
+    """Return recordings as arrays (L, I) of this dtype, finite."""
+    if not (hasattr(recordings, "__len__") and hasattr(recordings, "__getitem__")):
+        raise TypeError(
+            f"recordings must be a list of arrays; got {type(recordings).__name__}"
+        )
+    if len(recordings) == 0:
+        raise ValueError("recordings must hold at least one; got none")
+    checked: list[NDArray[Any]] = []
+    for i in range(len(recordings)):
+        frames = as_array(f"recordings[{i}]", recordings[i])
+        if frames.ndim != 2 or frames.dtype.kind not in "fiub":
+            raise TypeError(
+                f"recordings[{i}] must be real numbers (L, I); "
+                f"got the shape {frames.shape} and dtype {frames.dtype}"
+            )
+        width = checked[0].shape[1] if checked else max(frames.shape[1], 1)
+        if frames.shape[1] != width:
+            raise ValueError(
+                f"recordings[{i}] must have the shape (L, {width}); got {frames.shape}"
+            )
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused next
+            frames = frames.astype(dtype, copy=False)
+        if not np.isfinite(frames).all():
+            t, value = (int(k) for k in np.argwhere(~np.isfinite(frames))[0])
+            raise ValueError(
+                f"recordings[{i}] must be finite in {dtype}; got {frames[t, value]} "
+                f"in frame {t}, value {value}"
+            )
+        checked.append(frames)
+    return checked

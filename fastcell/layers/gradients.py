@@ -1,0 +1,42 @@
+"""Where the gradients of a layer's parameters go: new arrays, or a sum so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fastcell._arrays import check_shape, real_array
+
+
+def gradient_arrays(
+    shapes: Mapping[str, tuple[int, ...]],
+    dtype: np.dtype,
+    add_to: dict[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Return arrays that gradients can be added to: zeros, or `add_to` itself.
+
+    Raises
+    ------
+    TypeError
+        If `add_to` has an array of another dtype.
+    ValueError
+        If it has other names, or an array of another shape or that is not contiguous.
+
+    Examples
+    --------
+    >>> gradient_arrays({"bias": (2,)}, np.dtype(np.float32))
+    {'bias': array([0., 0.], dtype=float32)}
+    """
+    if add_to is None:
+        return {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
+    if set(add_to) != set(shapes):
+        raise ValueError(
+            f"add_to must hold {', '.join(shapes)}; got {', '.join(map(str, add_to))}"
+        )
+    for name, shape in shapes.items():
+        label = f"add_to[{name!r}]"
+        array = check_shape(label, real_array(label, add_to[name], dtype), shape)
+        if not (array.flags.c_contiguous and array.flags.writeable):
+            raise ValueError(f"{label} must be contiguous and writable")
+    return add_to

@@ -1,0 +1,118 @@
+"""Streaming: frames come in one by one, and a forecast can be had at any time."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastcell._numbers import integer
+
+if TYPE_CHECKING:
+    from fastcell.models.forecaster import Forecaster
+
+
+class ForecastSession:
+    """The streams of a `Forecaster`; made by its `session`.
+
+    It begins with nothing read, and has the recurrent weights that the model had when
+    it was made. A forecast has the bits that `Forecaster.predict` has of the same
+    frames. A session belongs to one thread at a time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.models import Forecaster
+    >>> model = Forecaster(3, 8, seed=0)
+    >>> x = np.random.default_rng(0).standard_normal((5, 1, 3), np.float32)
+    >>> session = model.session()
+    >>> for frame in x:
+    ...     following = session.step(frame)  # the frame expected next, (B, I)
+    >>> bool((session.forecast(7) == model.predict(x, 7)).all())
+    True
+    """
+
+    def __init__(self, model: Forecaster, batch_size: int) -> None:
+        self._checked = model.encoder.checked_step
+        self._next = model.feedback.next_frame
+        self._rnn = model.feedback.rnn.session(batch_size)
+        self._expected = np.zeros((batch_size, model.frame_size), model.encoder.dtype)
+        self._begun = np.zeros(batch_size, bool)
+
+    def step(self, x: Any) -> np.ndarray:
+        """Read one more frame, and return the one that is expected next.
+
+        Parameters
+        ----------
+        x : array, shape (B, I), or (I,) of one stream
+
+        Returns
+        -------
+        ndarray, shape (B, I)
+
+        Raises
+        ------
+        TypeError
+            If the dtype is wrong.
+        ValueError
+            If the shape is, or a value is not finite.
+        """
+        x = self._checked(x, len(self._begun))
+        self._expected = self._next(self._rnn.step(x), x)
+        self._begun[:] = True
+        return self._expected.copy()
+
+    def forecast(self, horizon: int) -> np.ndarray:
+        """Return the frames to come; the session stays where it is.
+
+        Parameters
+        ----------
+        horizon : int
+            How many K, at least 1.
+
+        Returns
+        -------
+        ndarray, shape (K, B, I)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `horizon` is no integer from 1, or a stream has read no frame.
+        """
+        horizon = integer("horizon", horizon, minimum=1)
+        if not self._begun.all():
+            row = int(self._begun.argmin())
+            raise ValueError(
+                f"each stream must have read a frame; stream {row} has not"
+            )
+        return continued(self._rnn.fork(), self._next, self._expected, horizon)
+
+    def reset(self, rows: Any = None) -> None:
+        """Begin anew: all streams, or `rows` (indices or a mask)."""
+        self._rnn.reset(rows)
+        self._begun[slice(None) if rows is None else rows] = False
+
+    def fork(self) -> ForecastSession:
+        """Return a session that has read the same, with the same weights."""
+        other = copy.copy(self)
+        other._rnn = self._rnn.fork()
+        other._begun = self._begun.copy()
+        return other
+
+
+def continued(rnn: Any, following: Any, frame: np.ndarray, horizon: int) -> np.ndarray:
+    """Return `frame` (B, I) and those after it, K in all, each made of the one before.
+
+    Parameters
+    ----------
+    rnn : Session
+        Of the recurrent layers; it is stepped on.
+    following : callable
+        From the units and a frame to the frame after it.
+    """
+    frames = np.empty((horizon, *frame.shape), frame.dtype)
+    frames[0] = frame
+    for k in range(1, horizon):
+        frames[k] = following(rnn.step(frames[k - 1]), frames[k - 1])
+    return frames

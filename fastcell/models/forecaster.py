@@ -1,0 +1,287 @@
+"""A forecaster of sequences of values: it reads some frames, and goes on by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell._arrays import as_array
+from fastcell._numbers import flag, integer
+from fastcell.layers import Dropout, Linear
+from fastcell.models.base import ScoredModel
+from fastcell.models.encoder import Encoder
+from fastcell.models.feedback import Feedback, top_of
+from fastcell.models.forecast_session import ForecastSession, continued
+from fastcell.models.parts import (
+    SavedOnce,
+    check_batch,
+    check_seed,
+    part_seeds,
+    prefixed,
+)
+from fastcell.models.tasks import Regression
+from fastcell.module import Module
+
+
+class Forecaster(ScoredModel):
+    r"""Continue a sequence of frames, such as the poses of a dancer.
+
+    Recurrent layers read the frames :math:`x_1 \dots x_T`. Then they read what they say
+    themselves, for as long as is asked:
+
+    .. math::
+        h_t &= \mathrm{cell}(x_t, h_{t-1}), \quad
+        \hat x_{t+1} = x_t + W \, \mathrm{dropout}(h_t) + b & t \le T \\
+        h_t &= \mathrm{cell}(\hat x_t, h_{t-1}), \quad
+        \hat x_{t+1} = \hat x_t + W \, \mathrm{dropout}(h_t) + b & t > T
+
+    (Martinez et al. 2017, arXiv:1705.02445: the residual decoder, and the same weights
+    for reading and going on). Training does what inference does, each frame made of the
+    one that the model has made before, and gradients flow through all of it: their
+    sampling-based loss. Scored are the frames :math:`\hat x_{T+1} \dots \hat x_{T+K}`.
+
+    A batch is ``(x, lengths, y)``, as `fastcell.data.Windows` makes it: x (T, B, I);
+    the frames (B,) given of each sequence, at least 1, or None where all are T; and the
+    frames y (K, B, I) that follow.
+
+    Parameters
+    ----------
+    frame_size : int
+        Values I of a frame.
+    hidden_size : int
+        Units of each recurrent layer.
+    num_layers : int, default 1
+        Recurrent layers, one upon the other.
+    cell : str, default "lstm"
+        The cell of the recurrent layers: "lstm", "gru", "rnn" (with tanh), or another
+        name of `fastcell.cells.REGISTRY`.
+    residual : bool, default True
+        Whether the difference to the frame before is predicted, as above; else the
+        frame itself.
+    dropout : float, default 0.0
+        Probability of dropping a value between the recurrent layers and before W, in
+        training; in [0, 1).
+    loss : {"mse", "mae"}, default "mse"
+        The mean squared or the mean absolute error of a value.
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Seed of the initial weights and of dropout.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If an argument is out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcell.models import Forecaster
+    >>> model = Forecaster(3, 8, cell="gru", seed=0)
+    >>> x = np.zeros((5, 2, 3), np.float32)  # 5 frames of 2 sequences
+    >>> model.predict(x, 4).shape
+    (4, 2, 3)
+    >>> loss, saved = model.loss((x, None, np.ones((4, 2, 3))))
+    >>> sorted(model.backward(saved))[:2]
+    ['decoder.bias', 'decoder.weight']
+    """
+
+    def __init__(
+        self,
+        frame_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        residual: bool = True,
+        dropout: float = 0.0,
+        *,
+        loss: str = "mse",
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        self.frame_size = integer("frame_size", frame_size, minimum=1)
+        self.residual = flag("residual", residual)
+        self.seed = check_seed(seed)
+        seeds = part_seeds(self.seed, 3)
+        self.encoder = Encoder(
+            self.frame_size,
+            hidden_size,
+            num_layers,
+            cell,
+            dropout=dropout,
+            dtype=dtype,
+            seed=seeds[0],
+        )
+        self.task = Regression(self.frame_size, self.encoder.dtype, loss)
+        self.feedback = Feedback(
+            self.encoder.children()["rnn"],
+            Dropout(self.encoder.dropout, seed=seeds[1]),
+            Linear(
+                self.encoder.output_size,
+                self.frame_size,
+                dtype=self.encoder.dtype,
+                seed=seeds[2],
+            ),
+            self.residual,
+        )
+
+    # ------------------------------------------------------------------ the module
+
+    def children(self) -> dict[str, Module]:
+        """Return the layers by the names that their parameters go under."""
+        return self.feedback.children()
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain values that JSON can hold."""
+        return {
+            "frame_size": self.frame_size,
+            "hidden_size": self.encoder.hidden_size,
+            "num_layers": self.encoder.num_layers,
+            "cell": self.encoder.cell,
+            "residual": self.residual,
+            "dropout": self.encoder.dropout,
+            "loss": self.task.error,
+            "dtype": self.encoder.dtype.name,
+            "seed": self.seed,
+        }
+
+    # -------------------------------------------------------------------- training
+
+    def loss(self, batch: Any, state: Any = None) -> tuple[float, SavedOnce]:
+        """Return the mean error of the values of the frames to come, for training.
+
+        Parameters
+        ----------
+        batch : tuple
+            ``(x, lengths, y)``, see the class; x of the model's dtype, all finite.
+        state
+            Not used: batches do not continue one another.
+
+        Returns
+        -------
+        loss : float
+        saved
+            What `backward` needs, used up by it; ``saved.state`` is None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a part of the batch is not as said.
+        """
+        x, lengths, y = self._checked(batch)
+        h, read, encoded = self.feedback.rnn.forward(x, lengths=lengths)
+        frames, made = self.feedback.forward(_last(x, lengths), read, len(y))
+        loss, dframes = self.task.loss(frames, y)
+        return loss, SavedOnce(None, dframes, made, encoded, np.zeros_like(h))
+
+    def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
+        """Return the gradient of the loss, keyed like `state_dict()`.
+
+        Raises
+        ------
+        ValueError
+            If `saved` has been used up before.
+        """
+        dframes, made, encoded, dh = saved.take()
+        dstate, rnn, grads = self.feedback.backward(dframes, made)
+        _, _, rnn = self.feedback.rnn.backward(dh, encoded, dstate, add_to=rnn)
+        return {**prefixed("rnn", rnn), **grads}
+
+    def assess(
+        self, batch: Any, state: Any = None
+    ) -> tuple[float, None, dict[str, tuple[float, int]]]:
+        """Return the loss, None, and the sum of the absolute errors under "mae".
+
+        Parameters and errors are those of `loss`.
+        """
+        x, lengths, y = self._checked(batch)
+        frames = self._continued(x, lengths, len(y))
+        return self.task.loss(frames, y)[0], None, self.task.assess(frames, y)
+
+    def count(self, batch: Any) -> int:
+        """Return the number of values over which `loss` is the mean."""
+        return self.task.count(self._checked(batch)[2])
+
+    # ------------------------------------------------------------------ prediction
+
+    def predict(self, x: Any, horizon: int, lengths: Any = None) -> np.ndarray:
+        """Return the frames that follow.
+
+        Parameters
+        ----------
+        x : array, shape (T, B, I)
+            The frames given, of the model's dtype, finite.
+        horizon : int
+            How many frames K to make, at least 1; it may be more than was learned.
+        lengths : array of int, shape (B,), optional
+            Frames given of each sequence, 1 to T; all T if not given.
+
+        Returns
+        -------
+        ndarray, shape (K, B, I)
+            A sequence's forecast does not depend, to the bit, on the others of the
+            batch.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is wrong, or `horizon` no integer.
+        ValueError
+            If a shape is, or a value is not finite or out of range.
+        """
+        horizon = integer("horizon", horizon, minimum=1)
+        return self._continued(*self._given(x, lengths), horizon)
+
+    def session(self, batch_size: int = 1) -> ForecastSession:
+        """Return a `fastcell.models.forecast_session.ForecastSession`: frame by frame.
+
+        Parameters
+        ----------
+        batch_size : int, default 1
+            Streams that are stepped together.
+        """
+        return ForecastSession(self, batch_size)
+
+    # ------------------------------------------------------------------------ inside
+
+    def _continued(
+        self, x: np.ndarray, lengths: np.ndarray | None, horizon: int
+    ) -> np.ndarray:
+        """Return the frames that follow, without dropout."""
+        rnn, following = self.feedback.rnn, self.feedback.next_frame
+        _, state = rnn(x, lengths=lengths)
+        first = following(top_of(state), _last(x, lengths))
+        session = rnn.session(x.shape[1])
+        session.state = state
+        return continued(session, following, first, horizon)
+
+    def _given(self, x: Any, lengths: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        x, lengths = self.encoder.checked(x, lengths)
+        if len(x) == 0:
+            raise ValueError(f"x must have at least one frame; got the shape {x.shape}")
+        if lengths is not None and (lengths < 1).any():
+            raise ValueError(
+                f"lengths must be at least 1; got 0 in row {int(lengths.argmin())}"
+            )
+        return x, lengths
+
+    def _checked(self, batch: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        x, lengths, y = check_batch(batch, "(x, lengths, y)")
+        x, lengths = self._given(x, lengths)
+        y = as_array("y", y)
+        if y.ndim not in (2, 3) or len(y) == 0:
+            raise ValueError(
+                f"y must have the shape (K, {x.shape[1]}, {self.frame_size}) with K at "
+                f"least 1; got {y.shape}"
+            )
+        return x, lengths, self.task.targets(y, (len(y), x.shape[1]))
+
+
+def _last(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+    """Return the last frame given of each sequence, (B, I)."""
+    if lengths is None:
+        return np.ascontiguousarray(x[-1])
+    return x[lengths - 1, np.arange(x.shape[1])]
