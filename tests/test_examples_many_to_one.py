@@ -1,36 +1,13 @@
 """The examples of one answer to a sequence run on data made here, and learn them."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from examples_run import run
 
 import fastcell
 from fastcell.data import WordVocabulary
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
-TIME_LIMIT = 120.0  # seconds, on a busy machine
-
-
-def run(name, *arguments, error=None):
-    """Run an example; return what it prints, or check that it ends with an error."""
-    process = subprocess.run(
-        [sys.executable, EXAMPLES / f"{name}.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT,
-        env={**os.environ, "FASTCELL_NUM_THREADS": "1"},
-    )
-    if error is not None:
-        assert process.returncode != 0
-        assert error in process.stderr.splitlines()[-1]
-        return None
-    assert process.returncode == 0, process.stderr
-    return process.stdout
 
 
 def accuracies(printed):
