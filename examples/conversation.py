@@ -12,10 +12,9 @@ What stands in the table is delexicalised: "Prezzo serves Italian food" is learn
 the table gives. A bidirectional GRU reads the last turns and what the user says now;
 another GRU with attention writes the reply word by word.
 
-Scores of the test replies: the perplexity of a token; BLEU, by sacrebleu (pip install
-sacrebleu); whether a reply has the slots, such as [name], that the true one has:
-accuracy is the share of replies with exactly those, F1 counts slot by slot. Published
-BLEU of delexicalised replies: 21.2 (NDM, Wen et al.), 25.3 (TSCP, Lei et al. 2018,
+Scores of the test replies: perplexity; BLEU, by sacrebleu (pip install sacrebleu); slot
+accuracy, the share of replies that have exactly the slots of the true one, and F1, slot
+by slot. Published BLEU: 21.2 (NDM, Wen et al.), 25.3 (TSCP, Lei et al. 2018,
 doi:10.18653/v1/P18-1133), which search the table before they reply.
 """
 
@@ -25,6 +24,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ SLOTS = ["name", "address", "phone", "postcode", "food", "area", "pricerange"]
 MARKS = {f"[{slot}]" for slot in SLOTS}
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
 BOS, EOS = 2, 3
-USER, SYSTEM = ("usr", "transcript"), ("sys", "sent")
+TURN = ("usr", "transcript"), ("sys", "sent")
 WORD = r"\w+"
 Tokens = Callable[[str], list[str]]
 
@@ -82,15 +82,13 @@ def exchanges(dialogues: Iterable[dict], tokens: Tokens, turns: int) -> Iterator
     for dialogue in dialogues:
         said: list[list[str]] = []
         for turn in dialogue.get("dial", []):
-            try:
-                user, reply = (tokens(turn[a][b]) for a, b in (USER, SYSTEM))
-            except (AttributeError, KeyError, TypeError):
-                raise ValueError(
-                    f"turns must have usr.transcript and sys.sent; got {turn!r:.60}"
-                ) from None
-            said.append(["<user>", *user])
-            yield [word for part in said[-turns:] for word in part], reply
-            said.append(["<system>", *reply])
+            user, reply = (turn.get(who, {}).get(what) for who, what in TURN)
+            if not (isinstance(user, str) and isinstance(reply, str)):
+                got = f"got {turn!r:.60}"
+                raise ValueError(f"turns must have usr.transcript and sys.sent; {got}")
+            said.append(["<user>", *tokens(user)])
+            yield [word for part in said[-turns:] for word in part], tokens(reply)
+            said.append(["<system>", *tokens(reply)])
 
 
 def bleu(replies: list[list[str]], references: list[list[str]]) -> float:
@@ -131,10 +129,11 @@ def main() -> None:
 
     tokens = delexicaliser(load(args.folder / "CamRestDB.json"))
     dialogues = load(args.folder / "CamRest676.json")
-    fifths = np.split(
-        np.array(dialogues, object), np.array([3, 4]) * len(dialogues) // 5
-    )
-    parts = [list(exchanges(part, tokens, args.turns)) for part in fifths]
+    borders = [len(dialogues) * k // 5 for k in (0, 3, 4, 5)]
+    parts = [
+        list(exchanges(dialogues[a:b], tokens, args.turns))
+        for a, b in pairwise(borders)
+    ]
     if not all(parts):
         raise ValueError("CamRest676.json must have a turn in each part of 3:1:1")
     train, valid, test = parts
@@ -170,9 +169,8 @@ def main() -> None:
     print(f"slot accuracy: {accuracy:.2%} of the replies")
     print(f"slot F1: {f1:.2%}")
     print(f"BLEU: {bleu(replies, references):.2f} of {len(test)} test replies")
-    words = args.save.with_suffix(".words.json")
-    words.write_text(vocabulary.to_json(), encoding="utf-8")
-    print(f"saved: {args.save}, {words}")
+    args.save.with_suffix(".words.json").write_text(vocabulary.to_json())
+    print(f"saved: {args.save}, and the words beside it")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ a list ("apple,milk", task 8), the list is one class.
 An LSTM reads the question, so that it knows what to look for, and then the story, the
 newest statement first: of statements that contradict one another the first one read is
 the one that holds. The maximum of each unit over all words is what the scores of the
-answers are made of. Beside the accuracies stand those of the LSTM of Weston et al.,
-which reads the story as it is told, and then the question.
+answers are made of. The published LSTM reads the story as told, then the question.
 """
 
 import argparse
@@ -107,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="where the tasks are")
     parser.add_argument("--tasks", help="numbers such as 1,4,6; default: all there are")
-    parser.add_argument("--epochs", type=int, default=120)
+    parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
     parser.add_argument("--hidden", type=int, default=64, help="units")
     parser.add_argument("--dropout", type=float, default=0.2)

@@ -74,20 +74,10 @@ def learn(
     )
     # Small at first, so that the few steps that a rare word gets outweigh its start.
     model.params["embedding.weight"][...] *= 0.1
-    trainer = Trainer(
-        model,
-        Adam(model.params, lr=3e-3),
-        clip_norm=5.0,
-        schedule=cosine(args.epochs * len(train_data)),
-    )
-    trainer.fit(
-        train_data,
-        valid_data,
-        epochs=args.epochs,
-        best=args.save,
-        monitor="valid_accuracy",
-        mode="max",
-    )
+    schedule = cosine(args.epochs * len(train_data))
+    trainer = Trainer(model, Adam(model.params, lr=3e-3), 5.0, schedule)
+    best = {"best": args.save, "monitor": "valid_accuracy", "mode": "max"}
+    trainer.fit(train_data, valid_data, epochs=args.epochs, **best)
     model.load_state_dict(fastcell.load(args.save).state_dict())
     return trainer, vocabulary
 
