@@ -144,7 +144,7 @@ def test_conversation(tmp_path, random):
     text = saved.with_suffix(".words.json").read_text(encoding="utf-8")
     vocabulary = WordVocabulary.from_json(text)
     assert {"[name]", "[phone]", "<user>", "<system>"} <= {*vocabulary.words}
-    ids = vocabulary.encode("<user> the name please")[:, np.newaxis]
+    ids = vocabulary.encode("<3> <user> the name please")[:, np.newaxis]
     reply = vocabulary.decode(model.predict(ids)[0])
     assert reply == ["[name]", "is", "nice", "!"]
 
@@ -174,14 +174,37 @@ def test_conversation_tells_what_is_wrong_with_a_file(
 
 
 def test_conversation_takes_the_values_of_the_table_for_slots():
-    tokens = load("conversation").delexicaliser(
-        [*TABLE, {"name": "ask", "postcode": "C.B 2, 1 A.B", "area": "centre"}]
+    other = {"name": "ask", "postcode": "C.B 2, 1 A.B", "area": "centre", "food": None}
+    restaurants = load("conversation").Restaurants([*TABLE, other])
+    tokens, named = restaurants.read("Pizza Hut, C.B.2 1A.B, don't task West westers")
+    assert tokens == (
+        ["[name]", ",", "[postcode]", ",", "don't", "task", "[area]", "westers"]
     )
-    assert tokens("Pizza Hut, C.B.2 1A.B, don't task West westerners") == [
-        *("[name]", ",", "[postcode]", ",", "don't", "task", "[area]", "westerners")
+    assert named == {"name": "pizzahut", "postcode": "cb21ab", "area": "west"}
+    tokens, _ = restaurants.read("12 low road: 01223-302330?")
+    assert tokens == ["[address]", ":", "[phone]", "?"]
+    assert restaurants.read("huts")[1] == {}
+    assert restaurants.number({}) == "<4>"
+    assert restaurants.number({"area": "west"}) == "<1>"
+    assert restaurants.number({"area": "west", "food": "indian"}) == "<0>"
+
+
+def test_conversation_reads_the_last_turns():
+    conversation = load("conversation")
+    said = ["Indian?", "No.", "West?", "Pizza Hut", "Bye", "Bye"]
+    turns = [
+        {"usr": {"transcript": user}, "sys": {"sent": system}}
+        for user, system in zip(said[::2], said[1::2], strict=True)
     ]
-    assert tokens("12 low road: 01223-302330?") == ["[address]", ":", "[phone]", "?"]
-    assert tokens("pizza hut pizza") == ["[name]", "pizza"]
+    restaurants = conversation.Restaurants(TABLE)
+    pairs = list(conversation.exchanges([{"dial": turns}] * 2, restaurants, 3))
+    assert pairs[:3] == pairs[3:]
+    assert [" ".join(source) for source, _ in pairs[:3]] == [
+        "<1> <user> [food] ?",
+        "<0> <user> [food] ? <system> no . <user> [area] ?",
+        "<0> <user> [area] ? <system> [name] <user> bye",
+    ]
+    assert [" ".join(reply) for _, reply in pairs[:3]] == ["no .", "[name]", "bye"]
 
 
 # -------------------------------------------------------------------------- activity
