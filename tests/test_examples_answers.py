@@ -237,7 +237,7 @@ def test_activity(tmp_path, random):
     printed = run("activity", tmp_path, *options)
     assert len(re.findall(r"^split \d: [\d.]+% of 30 clips", printed, re.M)) == 2
     assert number(printed, "accuracy") > 90
-    assert "  clip of jump: jump, with probability " in printed
+    assert "  clip of wave: wave, with probability " in printed
     model = fastcell.load(saved)
     assert model.classes == ["wave", "jump", "stand"]
     activity = load("activity")
