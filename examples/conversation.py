@@ -59,17 +59,11 @@ class Restaurants:
 
     def __init__(self, table: list[dict[str, str]]) -> None:
         rows = [
-            {
-                slot: WORD.findall(str(row[slot]).lower())
-                for slot in SLOTS
-                if row.get(slot)
-            }
+            {slot: WORD.findall(str(row.get(slot) or "").lower()) for slot in SLOTS}
             for row in table
         ]
         self.rows = [{slot: "".join(row[slot]) for slot in row} for row in rows]
-        pairs = [
-            (row[slot], slot) for slot in SLOTS[::-1] for row in rows if slot in row
-        ]
+        pairs = [(row[slot], slot) for slot in SLOTS[::-1] for row in rows if row[slot]]
         self.slots = {"".join(words): slot for words, slot in pairs}
         pairs.sort(key=lambda pair: -len("".join(pair[0])))
         values = "|".join(r"\W*".join(words) for words, _ in pairs)

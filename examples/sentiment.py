@@ -41,9 +41,8 @@ def read(path: Path) -> tuple[list[list[str]], list[int]]:
             raise ValueError(
                 f"{path.name}, line {place} must be a class and words; got {line!r}"
             )
-    if len(set(labels)) < 2:
-        got = f"got {labels[0]} only" if labels else "got none"
-        raise ValueError(f"{path.name} must have two classes at least; {got}")
+    if not labels:
+        raise ValueError(f"{path.name} must have a sentence; got none")
     return sentences, labels
 
 
@@ -57,6 +56,8 @@ def learn(
 ) -> tuple[Trainer, WordVocabulary]:
     """Return the trainer of a model, with the weights of its best epoch, and words."""
     sentences, labels = train
+    if len(set(labels)) < 2:
+        raise ValueError(f"train must be of two classes at least; got {labels[0]} only")
     vocabulary = WordVocabulary(sentences, min_count=2)
     train_data, valid_data = (
         batches(part, vocabulary, args.seed) for part in (train, valid)
