@@ -79,10 +79,14 @@ CASES = {
             ),
             (ids(), LENGTHS, one_class_each()),
         )
-        for pooling in ("last", "mean", "max")
+        for pooling in ("last", "mean", "max", "attention")
     },
     "classifier of features": (
         SequenceClassifier(E, H, K, cell="gru", seed=0),
+        (features(), None, one_class_each()),
+    ),
+    "attention over steps that are all there": (
+        SequenceClassifier(E, H, K, cell="gru", pooling="attention", seed=0),
         (features(), None, one_class_each()),
     ),
     "regressor": (

@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
     parser.add_argument("--hidden", type=int, default=128, help="units")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="default: all cores")
     parser.add_argument("--save", type=Path, default=Path("digits.safetensors"))
     args = parser.parse_args()
@@ -49,10 +50,10 @@ def main() -> None:
     with np.load(args.folder / "mnist.npz", allow_pickle=False) as arrays:
         x, test = (arrays[f"x_{s}"] / np.float32(255) for s in ("train", "test"))
         y, test_y = (arrays[f"y_{s}"].astype(int) for s in ("train", "test"))
-    train_data = Sequences(x, y, 64, seed=0)
+    train_data = Sequences(x, y, 64, seed=args.seed)
     test_data = Sequences(test, test_y, 256, shuffle=False)
     model = SequenceClassifier(
-        x.shape[2], args.hidden, 10, cell=args.cell, classes=range(10), seed=0
+        x.shape[2], args.hidden, 10, cell=args.cell, classes=range(10), seed=args.seed
     )
     steps = args.epochs * len(train_data)
     trainer = Trainer(

@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
     parser.add_argument("--hidden", type=int, default=64, help="units a direction")
     parser.add_argument("--dropout", type=float, default=0.3)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="default: all cores")
     parser.add_argument("--save", type=Path, default=Path("dna.safetensors"))
     args = parser.parse_args()
@@ -88,9 +89,9 @@ def main() -> None:
             bidirectional=True,
             dropout=args.dropout,
             classes=CLASSES,
-            seed=k,
+            seed=args.seed + k,
         )
-        data = Sequences(x[fold != k], y[fold != k], 32, seed=k)
+        data = Sequences(x[fold != k], y[fold != k], 32, seed=args.seed + k)
         steps = args.epochs * len(data)
         Trainer(
             model,

@@ -42,6 +42,7 @@ def main() -> None:
         "--pooling", choices=["last", "mean", "max", "attention"], default="mean"
     )
     parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="default: all cores")
     parser.add_argument("--save", type=Path, default=Path("speaker.safetensors"))
     args = parser.parse_args()
@@ -53,7 +54,7 @@ def main() -> None:
         read(path, part) for part in ("train", "test")
     )
     names, numbers = np.unique(speakers, return_inverse=True)
-    train_data = Sequences(utterances, numbers, 16, seed=0)
+    train_data = Sequences(utterances, numbers, 16, seed=args.seed)
     test_data = Sequences(
         test, np.searchsorted(names, test_speakers), 64, shuffle=False
     )
@@ -66,7 +67,7 @@ def main() -> None:
         pooling=args.pooling,
         dropout=args.dropout,
         classes=names,
-        seed=0,
+        seed=args.seed,
     )
     trainer = Trainer(model, Adam(model.params, lr=3e-3), clip_norm=5.0)
     trainer.fit(train_data, epochs=args.epochs)

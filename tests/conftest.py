@@ -15,7 +15,7 @@ from fake_model import FakeModel
 import fastcell
 from fastcell import _core, serialize
 
-pytest.register_assert_rewrite("last_step", "refusals", "trainers")
+pytest.register_assert_rewrite("examples_run", "last_step", "refusals", "trainers")
 
 # Programs that the tests start in this folder import the installed fastcell, as the
 # tests do, and not the sources beside them, which may not be compiled.

@@ -1,36 +1,13 @@
 """The examples of one answer to a sequence run on data made here, and learn them."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from examples_run import run
 
 import fastcell
 from fastcell.data import WordVocabulary
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
-TIME_LIMIT = 120.0  # seconds, on a busy machine
-
-
-def run(name, *arguments, error=None):
-    """Run an example; return what it prints, or check that it ends with an error."""
-    process = subprocess.run(
-        [sys.executable, EXAMPLES / f"{name}.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT,
-        env={**os.environ, "FASTCELL_NUM_THREADS": "1"},
-    )
-    if error is not None:
-        assert process.returncode != 0
-        assert error in process.stderr.splitlines()[-1]
-        return None
-    assert process.returncode == 0, process.stderr
-    return process.stdout
 
 
 def accuracies(printed):
@@ -70,6 +47,57 @@ def test_sentiment(tmp_path, random, dev):
     assert set(vocabulary.words) > {*words, "good", "bad"}
     ids = vocabulary.encode("the good film")[:, np.newaxis]
     assert model.predict(ids).tolist() == [1]
+
+
+def test_sentiment_of_mr_by_folds(tmp_path, random):
+    words = np.array(["film", "the", "a", "plot", "actor"])
+    lines = []
+    for label in np.arange(200) % 2:
+        chosen = random.choice(words, random.integers(2, 9))
+        chosen[random.integers(len(chosen))] = ("bad", "good")[label]
+        lines.append(f"{label} {' '.join(chosen)}")
+    (tmp_path / "rt-polarity.txt").write_text("\n".join(lines), encoding="utf-8")
+    saved = tmp_path / "model.safetensors"
+    options = ("--name", "mr", "--folds", 4, "--epochs", 15, "--hidden", 12)
+    printed = run("sentiment", tmp_path, *options, "--save", saved)
+    assert len(re.findall(r"^fold \d of 4: ", printed, re.MULTILINE)) == 4
+    assert accuracies(printed)[0] > 0.95
+    assert "of 200 sentences" in printed
+    assert fastcell.load(saved).num_classes == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "sst.binary.train.txt must have a sentence; got none"),
+        ("1 a good film\n1 good\n", "must be of two classes at least; got 1 only"),
+        ("1 a good film\ngood\n", "line 2 must be a class and words; got 'good'"),
+        ("1 a good film\n0\n", "line 2 must be a class and words; got '0'"),
+    ],
+)
+def test_sentiment_tells_what_is_wrong_with_a_file(tmp_path, text, error):
+    for part in ("train", "test"):
+        (tmp_path / f"sst.binary.{part}.txt").write_text(text)
+    run("sentiment", tmp_path, "--save", tmp_path / "model", error=error)
+
+
+def test_a_seed_changes_what_is_learned(tmp_path, random):
+    x = random.standard_normal((120, 12)).astype(np.float32)
+    length, y = np.full(20, 6, np.int32), (np.arange(20) % 9 + 1).astype(np.int32)
+    arrays = {
+        f"{name}_{part}": array
+        for part in ("train", "test")
+        for name, array in (("x", x), ("len", length), ("y", y))
+    }
+    np.savez(tmp_path / "japanese_vowels.npz", **arrays)
+    weights = []
+    for seed in (0, 0, 1):
+        saved = tmp_path / "model.safetensors"
+        options = ("--epochs", 1, "--hidden", 4, "--save", saved, "--seed", seed)
+        run("speaker", tmp_path, *options)
+        weights.append(fastcell.load(saved).params["decoder.weight"].copy())
+    assert (weights[0] == weights[1]).all()
+    assert (weights[0] != weights[2]).any()
 
 
 def test_speaker(tmp_path, random):
@@ -129,5 +157,7 @@ def test_dna(tmp_path, random):
 
 @pytest.mark.parametrize("name", ["sentiment", "speaker", "digits", "dna"])
 def test_help_and_a_folder_without_data(name, tmp_path):
-    assert "--epochs" in run(name, "--help")
+    shown = run(name, "--help")
+    assert "--epochs" in shown
+    assert "--seed" in shown
     run(name, tmp_path, error="No such file")

@@ -36,30 +36,50 @@ class SequenceTwin(Twin):
         return y, torch.cat(list(final[-directions:]), dim=-1)
 
 
+class AttentionPool(torch.nn.Module):
+    """The mean of the steps, weighted by what each of them scores."""
+
+    def __init__(self, input_size: int, attention_size: int) -> None:
+        super().__init__()
+        self.hidden = torch.nn.Linear(input_size, attention_size)
+        self.score = torch.nn.Linear(attention_size, 1, bias=False)
+
+    def forward(self, y: torch.Tensor, past: torch.Tensor | None) -> torch.Tensor:
+        """Return (B, D) of steps (T, B, D), without those that are past the ends."""
+        scores = self.score(torch.tanh(self.hidden(y)))
+        if past is not None:
+            scores = scores.masked_fill(past, -torch.inf)
+        return (scores.softmax(0) * y).sum(0)
+
+
 class PooledTwin(SequenceTwin):
     """One vector read out of a sequence."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self.pooling = model.pooling
-        if self.pooling not in ("last", "mean", "max"):
-            raise ValueError(f"pooling must be last, mean or max; got {self.pooling!r}")
+        self.kind = model.pooling
+        if self.kind == "attention":
+            hidden = model.children()["pooling"].children()["hidden"]
+            self.pooling = AttentionPool(hidden.in_features, hidden.out_features)
 
     def scores(self, x: Any, lengths: Any) -> torch.Tensor:
         """Return the scores of a batch, (B, K)."""
         y, final = self.encode(x, lengths)
-        if self.pooling == "last":
-            read = final
-        elif lengths is None:
-            read = y.mean(0) if self.pooling == "mean" else y.max(0).values
-        else:
-            n = tensor(lengths)
-            if self.pooling == "mean":
-                read = y.sum(0) / n.clamp(min=1)[:, None]
-            else:
-                past = (torch.arange(len(y))[:, None] >= n)[..., None]
-                read = y.masked_fill(past, -torch.inf).max(0).values
+        read = final if self.kind == "last" else self.pooled(y, lengths)
         return self.decoder(self.dropout(read))
+
+    def pooled(self, y: torch.Tensor, lengths: Any) -> torch.Tensor:
+        """Return the mean, the maximum, or what attention makes of the steps."""
+        if self.kind == "mean":
+            if lengths is None:
+                return y.mean(0)
+            return y.sum(0) / tensor(lengths).clamp(min=1)[:, None]
+        past = None
+        if lengths is not None:
+            past = (torch.arange(len(y))[:, None] >= tensor(lengths))[..., None]
+        if self.kind == "attention":
+            return self.pooling(y, past)
+        return (y if past is None else y.masked_fill(past, -torch.inf)).max(0).values
 
 
 class ClassifierTwin(PooledTwin):
