@@ -10,9 +10,12 @@ if TYPE_CHECKING:
 
 #: The twin of a model by the name of its class.
 TWINS = {
+    "Captioner": "captioner.CaptionerTwin",
+    "Seq2Seq": "seq2seq.Seq2SeqTwin",
     "SequenceClassifier": "sequences.ClassifierTwin",
     "SequenceRegressor": "sequences.RegressorTwin",
     "SequenceTagger": "sequences.TaggerTwin",
+    "SpeechRecognizer": "speech.SpeechTwin",
 }
 
 
