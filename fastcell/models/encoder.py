@@ -41,6 +41,8 @@ class Encoder(Module):
         float32 or float64.
     seed : int, optional
         Of the initial weights and of dropout.
+    rnn_seed : int, optional
+        Of the recurrent layers alone, in place of one made from `seed`.
 
     Attributes
     ----------
@@ -65,6 +67,7 @@ class Encoder(Module):
         embedding_dim: int | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
+        rnn_seed: int | None = None,
     ) -> None:
         kind = cell_named(cell)
         self.input_size = integer("input_size", input_size, minimum=1)
@@ -95,7 +98,7 @@ class Encoder(Module):
             dropout=self.dropout if self.num_layers > 1 else 0.0,
             bidirectional=self.bidirectional,
             dtype=self.dtype,
-            seed=seeds[2],
+            seed=seeds[2] if rnn_seed is None else rnn_seed,
         )
         named["rnn"] = rnn
         self.output_size = rnn.output_size * (2 if self.bidirectional else 1)
