@@ -12,12 +12,19 @@ from fastcell.models import (
     SequenceClassifier,
     SequenceRegressor,
     SequenceTagger,
+    Captioner,
+    Seq2Seq,
+    SequenceClassifier,
+    SequenceRegressor,
+    SequenceTagger,
+    SpeechRecognizer,
 )
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
 
 T, B, V, E, H, K = 7, 5, 11, 4, 6, 3
+BOS, EOS = 2, 3
 LENGTHS = np.array([4, 7, 1, 6, 7])
 
 
@@ -69,6 +76,41 @@ def frames(lengths, size=E):
     y = (features() > 0)[..., :size].astype(np.float32)
     return np.concatenate([np.zeros_like(y[:1]), y[:-1]]), lengths, y
 
+
+def translations(ragged=True):
+    source, target = ids(), random().integers(4, V, (T + 1, B))
+    target[0] = BOS
+    if not ragged:
+        target[-1] = EOS
+        return source, None, target, None
+    ends = LENGTHS[::-1] + 1
+    target[ends - 1, np.arange(B)] = EOS
+    return source, LENGTHS, target, ends
+
+
+def captions(ragged=True):
+    _, _, words, ends = translations(ragged)
+    return words, ends, random().standard_normal((B, E), np.float32)
+
+
+def utterances(ragged=True):
+    labels = random().integers(1, K + 1, (B, 3))
+    if not ragged:
+        labels[:, 1] = labels[:, 0]  # a blank between them
+        return features(), None, labels, None
+    return features(), LENGTHS, labels, np.array([1, 3, 0, 2, 3])
+
+
+#: Of `Seq2Seq`: attention, input feeding, both ways.
+DECODERS = [
+    (None, False, True),
+    ("additive", False, True),
+    ("additive", True, True),
+    ("general", False, True),
+    ("general", True, False),
+    ("dot", False, False),
+    ("dot", True, False),
+]
 
 #: A model without dropout, and a batch of it.
 CASES = {
@@ -123,6 +165,27 @@ CASES = {
         Forecaster(E, H, cell="gru", residual=False, loss="mae", seed=0),
         (features(), None, frames()),
     ),
+        f"seq2seq, {attention}, fed {feeding}, both ways {both}, {cell}": (
+            Seq2Seq(V, V + 1, E, H, 2, cell, both, attention, feeding, seed=0),
+            translations(ragged),
+        )
+        for attention, feeding, both in DECODERS
+        for cell, ragged in (("gru", True), ("lstm", False))
+    },
+    **{
+        f"captioner, {cell}": (
+            Captioner(E, V, E + 1, H, 2, cell, seed=0),
+            captions(ragged),
+        )
+        for cell, ragged in (("lstm", True), ("gru", True), ("rnn", False))
+    },
+    **{
+        f"speech, {'ragged' if ragged else 'full'}": (
+            SpeechRecognizer(E, H, K, 2, bidirectional=ragged, seed=0),
+            utterances(ragged),
+        )
+        for ragged in (True, False)
+    },
 }
 
 

@@ -60,18 +60,6 @@ def bleu(answers: list[str], references: list[list[str]]) -> list[float]:
     return [score.bp * math.exp(sum(logs[:n]) / n) for n in range(1, 5)]
 
 
-class Best:
-    """A callback that keeps the weights of the best epoch."""
-
-    loss = math.inf
-
-    def __call__(self, trainer: Trainer, record: dict) -> None:
-        """Look at a record of the history."""
-        if record["valid_loss"] < self.loss:
-            self.loss = record["valid_loss"]
-            self.weights = trainer.model.state_dict()
-
-
 def main() -> None:
     """Train, choose, describe, save."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -84,6 +72,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--beam", type=int, default=3)
     parser.add_argument("--threads", type=int, help="default: all cores")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
     parser.add_argument("--save", type=Path, default=Path("captions.safetensors"))
     args = parser.parse_args()
     if args.threads:
@@ -100,7 +89,8 @@ def main() -> None:
     def captions(part: int, **options: bool) -> Sequences:
         pairs = [(c, i) for i in np.flatnonzero(split == part) for c in said[i]]
         ids = [np.array([BOS, *words.encode(c), EOS]) for c, _ in pairs]
-        return Sequences(ids, features[[i for _, i in pairs]], 64, **options)
+        images = features[[i for _, i in pairs]]
+        return Sequences(ids, images, 64, seed=args.seed, **options)
 
     model = Captioner(
         features.shape[1],
@@ -111,13 +101,12 @@ def main() -> None:
         dropout=args.dropout,
         bos=BOS,
         eos=EOS,
-        seed=0,
+        seed=args.seed,
     )
-    best = Best()
-    trainer = Trainer(model, Adam(model.params, lr=args.lr), 5.0, callbacks=[best])
-    trainer.fit(captions(0), captions(1, shuffle=False), epochs=args.epochs)
-    model.load_state_dict(best.weights)
-    fastcell.save(model, args.save)
+    trainer = Trainer(model, Adam(model.params, lr=args.lr), 5.0)
+    valid = captions(1, shuffle=False)
+    trainer.fit(captions(0), valid, epochs=args.epochs, best=args.save)
+    model.load_state_dict(fastcell.load(args.save).state_dict())
     args.save.with_suffix(".words.json").write_text(words.to_json())
     print(f"saved: {args.save}, and the vocabulary beside it")
 

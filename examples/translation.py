@@ -1,155 +1,194 @@
 """Translation: German sentences to English ones, by an encoder, a decoder, attention.
 
     python examples/translation.py FOLDER
+    python examples/translation.py FOLDER --pairs fra-eng.tsv.xz
 
-FOLDER holds Multi30k (Elliott et al. 2016, arXiv:1605.00459), the files of
-data/task1/tok of https://github.com/multi30k/dataset, plain or as .gz:
-train.lc.norm.tok.de, train.lc.norm.tok.en and so on, val and test_2016_flickr. Line i
-of two languages is a pair. Any other pairs of languages do, in files of these names
-(--source, --target).
+FOLDER holds Multi30k (Elliott et al. 2016, arXiv:1605.00459): the files of
+data/task1/tok of https://github.com/multi30k/dataset, train.lc.norm.tok.de and so on,
+val and test_2016_flickr, plain or as .gz. Other languages: --source en --target fr.
+Or it holds a file of pairs, apart by a tab, such as those of https://tatoeba.org from
+http://www.manythings.org/anki: those of at most ten words are split at random, all
+translations of one sentence kept together, and each of them is right.
 
 A bidirectional GRU reads the sentence; another GRU writes the translation word by word
 and looks back at what the encoder gave for each word (Luong et al. 2015,
 arXiv:1508.04025). Words seen once in training are learned as the unknown word; where
 the model writes that word, the source word that it looked at most stands in its place.
-
-The score is BLEU of the tokenized text, by sacrebleu (pip install sacrebleu).
+The weights kept are those of the epoch with the lowest validation loss. The score is
+BLEU of the tokenized text, by sacrebleu (pip install sacrebleu). Published for such a
+model of Multi30k, de-en: 33.5 (model card msarmi9/multi30k).
 """
 
 import argparse
 import gzip
+import lzma
+import re
 import time
+from collections import defaultdict
+from importlib import import_module
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import fastcell
-from fastcell.data import SequencePairs, WordVocabulary
+from fastcell.data import SequencePairs, Sequences, WordVocabulary
 from fastcell.models import Seq2Seq
-from fastcell.optim import Adam
-from fastcell.optim.schedules import cosine
+from fastcell.optim import Adam, cosine
 from fastcell.train import Trainer
 
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
 UNK, BOS, EOS = 1, 2, 3
+OPTIONS = {
+    "source": ("de", "language to translate"),
+    "target": ("en", "language to translate to"),
+    "pairs": ("", "a file of pairs in the folder, to be read in their place"),
+    "epochs": (5, "passes over the training pairs"),
+    "limit": (1_000_000, "training sentences at most"),
+    "hidden": (256, "units of a direction"),
+    "embedding": (256, "features of a word"),
+    "dropout": (0.3, "share of values dropped in training"),
+    "batch": (64, "pairs of a step"),
+    "lr": (2e-3, "learning rate"),
+    "beam": (5, "sentences that the search keeps"),
+    "penalty": (1.0, "power of its length penalty"),
+    "threads": (0, "0 takes all cores"),
+    "seed": (0, "of weights, dropout, order and split"),
+}
+Part = list[tuple[list[str], list[list[str]]]]  # a sentence and its translations
 
 
-def read(folder: Path, split: str, language: str, limit: int | None) -> list[list[str]]:
-    """Return the sentences of a file as words."""
-    path = folder / f"{split}.lc.norm.tok.{language}"
-    text = (
-        path.read_bytes()
-        if path.exists()
-        else gzip.decompress(path.with_name(path.name + ".gz").read_bytes())
-    ).decode("utf-8")
-    return [line.split() for line in text.splitlines()[:limit]]
+def lines(path: Path) -> list[str]:
+    """Return the lines of a file, which may be packed."""
+    packed = {".gz": gzip.decompress, ".xz": lzma.decompress}
+    if not path.exists():
+        path = path.with_name(path.name + ".gz")
+    return packed.get(path.suffix, bytes)(path.read_bytes()).decode().splitlines()
 
 
-def translate(
-    model: Seq2Seq, data: SequencePairs, sources: list[list[str]], words: WordVocabulary
-) -> list[str]:
-    """Translate all sentences of the data by beam search."""
-    answers = [""] * len(sources)
-    epoch = data.epoch(0)
-    for k, (source, lengths, _, _) in enumerate(epoch):
-        found, weights = model.predict(
-            source, lengths, 5, 60, length_penalty=1.0, return_attention=True
+def parallel(folder: Path, source: str, target: str) -> list[Part]:
+    """Return the parts of Multi30k: files of two languages, line by line."""
+    parts = []
+    for split in ("train", "val", "test_2016_flickr"):
+        sides = (lines(folder / f"{split}.lc.norm.tok.{n}") for n in (source, target))
+        pairs = zip(*sides, strict=True)
+        parts.append([(said.split(), [meant.split()]) for said, meant in pairs])
+    return parts
+
+
+def short_pairs(path: Path, seed: int) -> list[Part]:
+    """Return nine tenths of the short pairs of a file, a twentieth, and another one."""
+    found = defaultdict(list)
+    for line in lines(path):
+        said, meant = (
+            re.findall(r"\w+'?|[^\w\s]", s) for s in line.lower().split("\t")
         )
-        for i, ids, looked in zip(epoch.indices(k), found, weights, strict=True):
-            said = [
-                sources[i][looked[t].argmax()] if token == UNK else words.words[token]
-                for t, token in enumerate(ids)
-            ]
-            answers[i] = " ".join(said)
-    return answers
+        if max(len(said), len(meant)) <= 10:
+            found[tuple(said)].append(meant)
+    rows = [(list(said), meant) for said, meant in found.items()]
+    order = np.random.default_rng(seed).permutation(len(rows))
+    n = len(rows) // 20
+    return [[rows[i] for i in part] for part in np.split(order, [-2 * n, -n])]
 
 
-def bleu(answers: list[str], references: list[str]) -> float:
-    """Return the BLEU of tokenized translations (Papineni et al. 2002)."""
+def need(module: str, use: str) -> Any:
+    """Return a module of a package that fastcell does without."""
     try:
-        import sacrebleu
+        return import_module(module)
     except ImportError:
-        raise SystemExit("BLEU needs sacrebleu: pip install sacrebleu") from None
-    score = sacrebleu.corpus_bleu(
-        answers, [references], tokenize="none", force=True, lowercase=False
-    )
-    return score.score
+        package = module.partition(".")[0]
+        raise SystemExit(f"{use} needs {package}: pip install {package}") from None
+
+
+def bleu(answers: list[str], references: list[list[str]]) -> float:
+    """Return the BLEU of tokenized translations (Papineni et al. 2002)."""
+    columns = list(zip_longest(*references))
+    score = need("sacrebleu", "BLEU").corpus_bleu
+    return score(answers, columns, tokenize="none", force=True).score
+
+
+def draw(path: Path, shown: list[tuple[list[str], list[str], np.ndarray]]) -> None:
+    """Draw what each word of some translations looked at."""
+    figure = need("matplotlib.figure", "--plot").Figure((5 * len(shown), 5))
+    for k, (said, answer, weights) in enumerate(shown):
+        axes = figure.add_subplot(1, len(shown), k + 1)
+        axes.imshow(weights, cmap="gray_r", vmin=0, vmax=1)
+        axes.set_xticks(range(len(said)), said, rotation=90)
+        axes.set_yticks(range(len(answer) + 1), [*answer, "(end)"])
+    figure.savefig(path, bbox_inches="tight")
 
 
 def main() -> None:
-    """Train, translate, score, save."""
+    """Train, choose, translate, score, save."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="where the sentences are")
-    parser.add_argument("--source", default="de", help="language to translate")
-    parser.add_argument("--target", default="en", help="language to translate to")
-    parser.add_argument("--epochs", type=int, default=8)
+    for name, (value, text) in OPTIONS.items():
+        text += f" (default: {value})" if value else ""
+        parser.add_argument(f"--{name}", type=type(value), default=value, help=text)
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="gru")
-    parser.add_argument("--hidden", type=int, default=256, help="units a direction")
-    parser.add_argument("--embedding", type=int, default=256)
-    parser.add_argument("--attention", default="additive", help="or general")
-    parser.add_argument("--input-feeding", action="store_true")
-    parser.add_argument("--dropout", type=float, default=0.3)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--limit", type=int, help="take so many training pairs only")
-    parser.add_argument("--threads", type=int, help="default: all cores")
+    parser.add_argument("--plot", type=Path, help="file for a picture of the attention")
     parser.add_argument("--save", type=Path, default=Path("translation.safetensors"))
     args = parser.parse_args()
     if args.threads:
         fastcell.set_num_threads(args.threads)
-    bleu(["a b c d"], ["a b c d"])  # a missing package shows now
+    need("sacrebleu", "BLEU")  # before the training
+    if args.plot:
+        need("matplotlib", "--plot")
 
-    languages = args.source, args.target
-    train, valid, test = (
-        [read(args.folder, split, language, limit) for language in languages]
-        for split, limit in (
-            ("train", args.limit),
-            ("val", None),
-            ("test_2016_flickr", None),
-        )
-    )
-    vocabularies = [WordVocabulary(side, 2, None, SPECIALS) for side in train]
+    if args.pairs:
+        parts = short_pairs(args.folder / args.pairs, args.seed)
+    else:
+        parts = parallel(args.folder, args.source, args.target)
+    del parts[0][args.limit :]
+    train, valid = ([(s, t) for s, ts in part for t in ts] for part in parts[:2])
+    sources = WordVocabulary([said for said, _ in train], 2, None, SPECIALS)
+    targets = WordVocabulary([meant for _, meant in train], 2, None, SPECIALS)
 
-    def pairs(sides: list[list[list[str]]], **options: bool) -> SequencePairs:
-        sources, targets = (
-            [vocabulary.encode(words) for words in side]
-            for vocabulary, side in zip(vocabularies, sides, strict=True)
-        )
-        marked = [np.array([BOS, *ids, EOS]) for ids in targets]
-        return SequencePairs(sources, marked, args.batch, **options)
+    def batches(pairs: list[tuple[list[str], list[str]]]) -> SequencePairs:
+        said = [sources.encode(words) for words, _ in pairs]
+        meant = [np.array([BOS, *targets.encode(words), EOS]) for _, words in pairs]
+        return SequencePairs(said, meant, args.batch, seed=args.seed)
 
-    train_data = pairs(train)
-    model = Seq2Seq(
-        *map(len, vocabularies),
-        args.embedding,
-        args.hidden,
-        cell=args.cell,
-        attention=args.attention,
-        input_feeding=args.input_feeding,
-        dropout=args.dropout,
-        bos=BOS,
-        eos=EOS,
-        seed=0,
-    )
-    print(
-        f"{len(train[0])} pairs; words: {len(vocabularies[0])}, {len(vocabularies[1])}"
-    )
+    sizes = len(sources), len(targets), args.embedding, args.hidden
+    options = {"dropout": args.dropout, "bos": BOS, "eos": EOS, "seed": args.seed}
+    model = Seq2Seq(*sizes, cell=args.cell, **options)
+    train_data = batches(train)
+    print(f"pairs: {len(train)}, of {sizes[0]} and {sizes[1]} words")
     schedule = cosine(max(1, args.epochs * len(train_data)), 0.05)
     trainer = Trainer(model, Adam(model.params, lr=args.lr), 1.0, schedule)
-    trainer.fit(train_data, pairs(valid, shuffle=False), epochs=args.epochs)
-    fastcell.save(model, args.save)
-    for language, vocabulary in zip(languages, vocabularies, strict=True):
-        args.save.with_suffix(f".{language}.json").write_text(vocabulary.to_json())
-    print(f"saved: {args.save}, and the vocabularies beside it")
+    trainer.fit(train_data, batches(valid), epochs=args.epochs, best=args.save)
+    model.load_state_dict(fastcell.load(args.save).state_dict())
+    for side, vocabulary in (("source", sources), ("target", targets)):
+        file = args.save.with_suffix(f".{side}.json")
+        file.write_text(vocabulary.to_json(), encoding="utf-8")
 
-    started = time.perf_counter()
-    answers = translate(model, pairs(test, shuffle=False), test[0], vocabularies[1])
-    seconds = time.perf_counter() - started
-    references = [" ".join(words) for words in test[1]]
-    for i in range(0, len(answers), max(1, len(answers) // 5)):
-        print(f"\n  {' '.join(test[0][i])}\n> {answers[i]}\n= {references[i]}")
-    print(f"\nBLEU: {bleu(answers, references):.2f} of {len(answers)} test sentences")
-    print(f"{len(answers) / seconds:.0f} sentences a second, with a beam of 5")
+    said = [words for words, _ in parts[2]]
+    ids, looked, start = [], [], time.perf_counter()
+    encoded = [sources.encode(words) for words in said]
+    for x, lengths, _ in Sequences(encoded, None, 50, shuffle=False, bucket=False):
+        how = args.beam, 60, args.penalty
+        found, weights = model.predict(x, lengths, *how, return_attention=True)
+        ids, looked = ids + found, looked + weights
+    seconds = time.perf_counter() - start
+    answers = [
+        [
+            s[w.argmax()] if i == UNK else targets.words[i]
+            for i, w in zip(*row, strict=False)
+        ]
+        for s, *row in zip(said, ids, looked, strict=True)
+    ]
+    texts = [" ".join(answer) for answer in answers]
+    references = [[" ".join(meant) for meant in all_of] for _, all_of in parts[2]]
+    shown = range(0, len(said), max(1, len(said) // 5))
+    for i in shown:
+        print(f"\n  {' '.join(said[i])}\n> {texts[i]}\n= {references[i][0]}")
+    print(f"\nBLEU: {bleu(texts, references):.2f} of {len(said)} test sentences")
+    print(f"speed: {len(said) / seconds:.0f} sentences a second, beam {args.beam}")
+    print(f"saved: {args.save}, and the vocabularies beside it")
+    if args.plot:
+        draw(args.plot, [(said[i], answers[i], looked[i]) for i in shown])
+        print(f"drawn: {args.plot}")
 
 
 if __name__ == "__main__":

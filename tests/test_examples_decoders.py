@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import fastcell
 from fastcell.data import WordVocabulary
@@ -17,8 +19,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 TIME_LIMIT = 120.0  # seconds, on a busy machine
 
 
-def run(name, options, folder):
-    """Run an example in a folder; return what it printed."""
+def run(name, options, folder, error=None):
+    """Run an example in a folder; return what it printed, or check its error."""
     process = subprocess.run(
         [sys.executable, EXAMPLES / name, *options.split()],
         capture_output=True,
@@ -26,6 +28,10 @@ def run(name, options, folder):
         timeout=TIME_LIMIT,
         cwd=folder,
     )
+    if error is not None:
+        assert process.returncode != 0
+        assert error in process.stderr.splitlines()[-1]
+        return None
     assert process.returncode == 0, process.stderr
     return process.stdout
 
@@ -61,9 +67,9 @@ def test_translation_learns_a_little_language(tmp_path):
     model = fastcell.load(tmp_path / "translation.safetensors")
     words = [
         WordVocabulary.from_json(
-            (tmp_path / f"translation.{language}.json").read_text()
+            (tmp_path / f"translation.{side}.json").read_text(encoding="utf-8")
         )
-        for language in ("xx", "yy")
+        for side in ("source", "target")
     ]
     assert (
         [len(v) for v in words] == [model.source_vocab, model.target_vocab] == [14, 14]
@@ -71,6 +77,55 @@ def test_translation_learns_a_little_language(tmp_path):
     source = words[0].encode("w1 w2 w3 w4 w5")[:, np.newaxis]
     answer = words[1].decode(model.predict(source)[0])
     assert answer == ["ü5", "ü4", "ü3", "ü2", "ü1"]
+
+
+def test_translation_of_pairs_keeps_a_sentence_in_one_part(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    lines = []
+    for _ in range(500):
+        ids = random.integers(0, 6, random.integers(2, 6))
+        said = " ".join(f"w{i}" for i in ids).capitalize()
+        for ending in (".", "\u202f!"):  # two translations of most of the sentences
+            if ending == "." or random.random() < 0.8:
+                lines.append(f"{said}.\t{' '.join(f'Ü{i}' for i in ids)}{ending}")
+    lines.append(f"{'w1 ' * 11}\t{'Ü1 ' * 11}")  # too long
+    text = "\n".join(lines) + "\n"
+    (tmp_path / "pairs.tsv.xz").write_bytes(lzma.compress(text.encode()))
+
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import translation
+
+    parts = translation.short_pairs(tmp_path / "pairs.tsv.xz", 0)
+    said = [{tuple(words) for words, _ in part} for part in parts]
+    assert said[0].isdisjoint(said[1] | said[2])
+    assert said[1].isdisjoint(said[2])
+    assert len(said[1]) == len(said[2]) == sum(map(len, said)) // 20
+    rows = [
+        (words, meant) for part in parts for words, all_of in part for meant in all_of
+    ]
+    assert len(rows) == len(lines) - 1
+    assert all(words[-1] == "." and meant[-1] in ".!" for words, meant in rows)
+    other = translation.short_pairs(tmp_path / "pairs.tsv.xz", 1)
+    assert {tuple(words) for words, _ in other[2]} != said[2]
+
+    shown = run(
+        "translation.py",
+        ". --pairs pairs.tsv.xz --epochs 12 --hidden 32 --embedding 16 --batch 20 "
+        "--dropout 0 --lr 0.01 --threads 1 --seed 3",
+        tmp_path,
+    )
+    found = re.search(r"^BLEU: ([\d.]+) of \d+ test", shown, re.M)
+    assert float(found[1]) > 60, shown
+
+
+def test_translation_draws_its_attention(tmp_path):
+    pytest.importorskip("matplotlib")
+    write_language(tmp_path, np.random.default_rng(0))
+    options = ". --source xx --target yy --epochs 1 --hidden 8 --embedding 4 --limit 99"
+    run("translation.py", f"{options} --threads 1 --plot seen.png", tmp_path)
+    picture = (tmp_path / "seen.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 5000
 
 
 def test_captions_name_what_a_vector_holds(tmp_path):
@@ -92,7 +147,8 @@ def test_captions_name_what_a_vector_holds(tmp_path):
     (tmp_path / "captions.tsv").write_text("\n".join(lines) + "\n")
     shown = run(
         "captions.py",
-        ". --epochs 12 --hidden 48 --embedding 16 --dropout 0 --lr 0.01 --threads 1",
+        ". --seed 1 --epochs 12 --hidden 48 --embedding 16 --dropout 0 --lr 0.01 "
+        "--threads 1",
         tmp_path,
     )
     found = re.search(r"BLEU-1\.\.4: ([\d.]+) / .* / ([\d.]+) of 30 test", shown)
@@ -108,6 +164,8 @@ def test_examples_say_what_they_need(tmp_path):
         shown = run(f"{name}.py", "--help", tmp_path)
         assert "folder" in shown
         assert "--threads" in shown
+        assert "--seed" in shown
+        run(f"{name}.py", "nowhere", tmp_path, error="No such file")
         process = subprocess.run(
             [
                 sys.executable,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from refusals import refuses
 from tolerances import FORWARD, error
 
 from fastcell.models import Seq2Seq
-from fastcell.models.beam_search import beam_search, length_penalty_of
+from fastcell.models.beam_search import beam_search, largest_of, length_penalty_of
 from fastcell.models.sampling import token_probabilities
 from fastcell.models.search import find_answers
 
@@ -136,6 +137,31 @@ def test_a_batch_of_beams_is_the_plain_search_of_each(beam, power):
         ranked = [h.score for h in hypotheses]
         assert ranked == sorted(ranked, reverse=True)
         assert 1 <= len(hypotheses) <= beam
+
+
+def test_beams_over_a_larger_vocabulary_are_the_plain_search_of_each():
+    step, start, scores = table_of(5, 90, seed=7)
+    found = beam_search(
+        step, start, 5, beam_size=4, max_length=40, patient=True, **MARKS
+    )
+    for sequence, hypotheses in enumerate(found):
+        score, said = plain_beam(scores, sequence, 4, 40, 0.0)
+        assert hypotheses[0].tokens == said
+        assert hypotheses[0].score == pytest.approx(score, rel=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 2, 6, 7, 100])
+def test_largest_values_come_in_their_order_and_the_first_of_equal_ones(k):
+    random = np.random.default_rng(0)
+    scores = random.integers(0, 20, (30, 100)).astype(float)
+    scores[:10, 3:] = -np.inf  # fewer than k that are possible
+    given = scores.copy()
+    values, places = largest_of(scores, k)
+    order = np.argsort(-scores, axis=-1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(values, np.take_along_axis(scores, order, -1))
+    possible = values > -np.inf
+    np.testing.assert_array_equal(places[possible], order[possible])
+    np.testing.assert_array_equal(scores, given)
 
 
 @pytest.mark.parametrize("power", POWERS)
@@ -277,6 +303,50 @@ def test_draws_repeat_with_their_seed_and_follow_the_scores():
     np.testing.assert_allclose(shares, expected, atol=5 * 0.5 / 4000**0.5)
 
 
+def chances(scores, max_length, temperature):
+    """The probability of every answer of a table's first sequence."""
+    found = {}
+
+    def extend(said, chance, before, last):
+        if len(said) == max_length:
+            found[said] = chance
+            return
+        p = token_probabilities(scores[0, before, last], temperature)
+        for token in range(len(p)):
+            if token == EOS:
+                found[said] = chance * p[token]
+            else:
+                extend((*said, token), chance * p[token], last, token)
+
+    extend((), 1.0, 0, BOS)
+    return found
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_drawn_answers_come_as_often_as_their_tokens_say(temperature):
+    step, _, scores = table_of(1, 4, seed=8)
+    n = 20_000
+    start = Table(np.zeros(n, int), np.zeros(n, int), np.zeros(n, int))
+    drawn = find_answers(
+        step, start, n, max_length=3, temperature=temperature, seed=0, **MARKS
+    )
+    counts = Counter(map(tuple, drawn))
+    expected = chances(scores, 3, temperature)
+    assert sum(expected.values()) == pytest.approx(1)
+    assert set(counts) <= set(expected)
+    for answer, p in expected.items():
+        # Five standard deviations, and one for those that are hardly there.
+        assert abs(counts[answer] - n * p) < 5 * (n * p * (1 - p)) ** 0.5 + 1
+
+
+def test_a_low_temperature_takes_the_most_likely_tokens():
+    step, start, _ = table_of(50, 7, seed=4)
+    greedy = find_answers(step, start, 50, max_length=8, **MARKS)
+    assert greedy == find_answers(
+        step, start, 50, max_length=8, temperature=1e-4, seed=0, **MARKS
+    )
+
+
 def test_search_refuses():
     step, start, _ = table_of(2, 5)
 
@@ -288,6 +358,11 @@ def test_search_refuses():
     refuses(ValueError, ["max_length", ">= 1"], search, max_length=0)
     refuses(ValueError, ["length_penalty", ">= 0"], search, length_penalty=-0.5)
     refuses(ValueError, ["temperature", ">= 0"], search, temperature=-1)
+    refuses(TypeError, ["max_length", "integer"], search, max_length=2.5)
+    for name in ("length_penalty", "temperature"):
+        for value in (np.nan, np.inf):
+            refuses(ValueError, [name, "finite"], search, **{name: value})
+        refuses(TypeError, [name, "high"], search, **{name: "high"})
     refuses(ValueError, ["seed", ">= 0"], search, seed=-1)
     refuses(
         ValueError,
@@ -347,6 +422,20 @@ def test_a_model_s_beam_finds_the_best_of_all_answers(options):
             assert tuple(answer) == best
         else:  # cut: likelier as it is than any that has ended
             assert _cut(model, alone, answer) < complete[best]
+
+
+def test_a_model_draws_answers_as_often_as_its_loss_says():
+    model = model_of({"attention": "additive", "input_feeding": True})
+    model.load_state_dict({n: w / 3 for n, w in model.state_dict().items()})
+    source, lengths = sources_of()
+    n, alone = 20_000, source[: lengths[1], 1:2]
+    drawn = model.predict(np.tile(alone, n), temperature=1.0, seed=0, max_length=20)
+    counts = Counter(map(tuple, drawn))
+    for answer in itertools.chain.from_iterable(
+        itertools.product([0, 1, 2, 4], repeat=k) for k in range(3)
+    ):
+        p = np.exp(-loss_of(model, alone, answer))
+        assert abs(counts[answer] - n * p) < 5 * (n * p * (1 - p)) ** 0.5 + 1
 
 
 def _cut(model, source, answer):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -306,6 +308,32 @@ def test_sampling_replaces_its_share():
     assert abs(mixed[1:].mean() - 0.25) < 5 * math.sqrt(0.25 * 0.75 / 40_000)
 
 
+@pytest.mark.parametrize("probability", [0.3, 1.0])
+def test_sampled_inputs_come_as_often_as_all_ways_to_them_say(probability):
+    from fastcell.models.sampling import token_probabilities
+    from fastcell.models.scheduled_sampling import sampled_inputs
+
+    n, V = 20_000, 3
+    scores = np.random.default_rng(1).standard_normal((V, V, V)) * 2
+
+    def step(tokens, last):  # after two tokens, the state is the one before
+        return scores[last, tokens], tokens
+
+    true = [2, 1, 0, 1]
+    inputs = np.tile(np.array(true)[:, np.newaxis], n)
+    random = np.random.default_rng(0)
+    mixed = sampled_inputs(step, np.zeros(n, int), inputs, probability, random)
+    counts = Counter(map(tuple, mixed.T.tolist()))
+    for row in itertools.product(range(V), repeat=len(true)):
+        p, last = float(row[0] == true[0]), 0
+        for t in range(1, len(true)):
+            drawn = token_probabilities(scores[last, row[t - 1]])[row[t]]
+            p *= probability * drawn + (1 - probability) * (row[t] == true[t])
+            last = row[t - 1]
+        # Five standard deviations, and one for those that are hardly there.
+        assert abs(counts[row] - n * p) < 5 * (n * p * (1 - p)) ** 0.5 + 1
+
+
 # --------------------------------------------------------------------------- learning
 
 
@@ -444,4 +472,6 @@ def test_bad_sampling_is_named():
     refuses(
         ValueError, ["sampling", "<= 1", "1.5"], model.loss, batch_of(), sampling=1.5
     )
+    for value in (-0.1, np.nan):
+        refuses(ValueError, ["sampling"], model.loss, batch_of(), sampling=value)
     refuses(TypeError, ["sampling"], model.loss, batch_of(), sampling="half")

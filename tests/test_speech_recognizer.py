@@ -260,7 +260,7 @@ ONE = np.ones((2, 1), int)
         ((X[:0], None, ONE, None), ValueError, "x.*one frame"),
         ((X[:, :0], None, ONE[:0], None), ValueError, "x.*one frame"),
         ((NAN, None, ONE, None), ValueError, "x.*finite.*step 3 of row 1"),
-        ((X, [6, 7], ONE, None), ValueError, "lengths.*7 in row 1"),
+        ((X, [6, 7], ONE, None), ValueError, "lengths.*7 for row 1"),
         ((X, None, ONE[:1], None), ValueError, "labels.*B = 2"),
         ((X, None, 4 * ONE, None), ValueError, "labels.*0 to 3.*got 4"),
         ((X, None, 0 * ONE, None), ValueError, "labels.*blank.*got 0"),

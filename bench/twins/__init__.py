@@ -13,9 +13,12 @@ TWINS = {
     "LanguageModel": "language_model.LanguageModelTwin",
     "FrameModel": "frames.FrameTwin",
     "Forecaster": "forecaster.ForecasterTwin",
+    "Captioner": "captioner.CaptionerTwin",
+    "Seq2Seq": "seq2seq.Seq2SeqTwin",
     "SequenceClassifier": "sequences.ClassifierTwin",
     "SequenceRegressor": "sequences.RegressorTwin",
     "SequenceTagger": "sequences.TaggerTwin",
+    "SpeechRecognizer": "speech.SpeechTwin",
 }
 
 

@@ -27,9 +27,8 @@ from fastcell.data.token_files import TokenFile, encode_file, write_tokens
 from fastcell.data.utterances import Utterances
 from fastcell.data.vocabulary import CharVocabulary
 from fastcell.data.wav import read_wav
-from fastcell.data.words import WordVocabulary, iter_words
 from fastcell.data.windows import Windows
-from fastcell.data.words import WordVocabulary
+from fastcell.data.words import WordVocabulary, iter_words
 
 __all__ = [
     "BytePairVocabulary",

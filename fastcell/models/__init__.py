@@ -4,8 +4,8 @@ from fastcell.models.base import Model
 from fastcell.models.captioner import Captioner
 from fastcell.models.classifier import SequenceClassifier
 from fastcell.models.feed_forward import FeedForward
-from fastcell.models.frame_model import FrameModel
 from fastcell.models.forecaster import Forecaster
+from fastcell.models.frame_model import FrameModel
 from fastcell.models.language_model import LanguageModel
 from fastcell.models.regressor import SequenceRegressor
 from fastcell.models.seq2seq import Seq2Seq
@@ -15,8 +15,8 @@ from fastcell.models.tagger import SequenceTagger
 __all__ = [
     "Captioner",
     "FeedForward",
-    "FrameModel",
     "Forecaster",
+    "FrameModel",
     "LanguageModel",
     "Model",
     "Seq2Seq",

@@ -38,6 +38,33 @@ def length_penalty_of(length: int | np.ndarray, power: float) -> Any:
     return ((5 + length) / 6) ** power
 
 
+def largest_of(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k largest values of each row and their places, the largest first.
+
+    Of equal values the first ones. The few that a beam takes of a large vocabulary are
+    found by a pass over the row each, many times faster than by `numpy.argpartition`.
+
+    Examples
+    --------
+    >>> values, places = largest_of(np.array([[3.0, 9.0, 5.0, 9.0]]), 3)
+    >>> values.tolist(), places.tolist()
+    ([[9.0, 9.0, 5.0]], [[1, 3, 2]])
+    """
+    if 16 * k > scores.shape[-1]:
+        places = np.argsort(-scores, axis=-1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, places, axis=-1), places
+    rows = np.arange(len(scores))
+    values = np.empty((len(scores), k), scores.dtype)
+    places = np.empty((len(scores), k), np.int64)
+    left = scores if k == 1 else scores.copy()
+    for j in range(k):
+        places[:, j] = at = left.argmax(axis=-1)
+        values[:, j] = left[rows, at]
+        if j + 1 < k:
+            left[rows, at] = -np.inf  # of nothing but these the first comes again
+    return values, places
+
+
 def beam_search(
     step: Step,
     start: Any,
@@ -184,14 +211,9 @@ class _Search:
                 "the largest of the scores must be finite in each row; got "
                 f"{largest[~np.isfinite(largest)][0]}: are the model's weights finite?"
             )
-        if k == 1:
-            top = scores.argmax(axis=-1)[..., np.newaxis]
-        elif k == V:
-            top = np.broadcast_to(np.arange(V), scores.shape)
-        else:
-            top = np.argpartition(scores, V - k, axis=-1)[..., V - k :]
+        chosen, top = largest_of(scores.reshape(-1, V), k)
         norm = np.exp(scores - largest).sum(axis=-1, keepdims=True, dtype=np.float64)
-        chosen = np.take_along_axis(scores, top, axis=-1).astype(np.float64)
+        chosen = chosen.reshape(n, before, k).astype(np.float64)
         chosen += self._totals[..., np.newaxis] - largest - np.log(norm)
         flat = chosen.reshape(n, before * k)
         order = np.argsort(-flat, axis=-1, kind="stable")[:, : self._beam]

@@ -10,10 +10,7 @@ from fastcell._arrays import as_array
 from fastcell._numbers import integer, real
 from fastcell.layers import Linear
 from fastcell.models.attentive_decoder import AttentiveDecoder
-from fastcell.models.base import ScoredModel
-from fastcell.models.decoding_state import DecodingState
 from fastcell.models.parts import (
-    IGNORED,
     SavedOnce,
     cell_named,
     check_batch,
@@ -24,13 +21,13 @@ from fastcell.models.parts import (
     set_precision,
 )
 from fastcell.models.reader import Reader
-from fastcell.models.search import find_answers
 from fastcell.models.teacher_forcing import check_marks, teacher_forced
 from fastcell.models.token_output import TokenOutput
+from fastcell.models.token_writer import TokenWriter
 from fastcell.module import Module, check_dtype
 
 
-class Captioner(ScoredModel):
+class Captioner(TokenWriter):
     r"""Describe an image, given as a vector: one to many.
 
     The vector :math:`v` sets the first state of a recurrent layer, which then says
@@ -228,12 +225,7 @@ class Captioner(ScoredModel):
         """Return the loss, None, and how many words were the most likely ones."""
         images, inputs, labels, lengths = self._checked(batch)
         vectors, _ = self._decoder(inputs, self._first(images), lengths=lengths)
-        loss, right, counted = self._output.assess(vectors, labels)
-        return loss, None, {"accuracy": (float(right), counted)}
-
-    def count(self, batch: Any) -> int:
-        """Return the number of words, the ends counted and not the beginnings."""
-        return int(np.count_nonzero(self._checked(batch)[2] != IGNORED))
+        return self._assessed(vectors, labels)
 
     # ------------------------------------------------------------------ prediction
 
@@ -266,12 +258,9 @@ class Captioner(ScoredModel):
             If a feature is not finite, or an argument is wrong.
         """
         images = self._features(images)
-        return find_answers(
-            self._step,
-            self._decoder.start(self._first(images)),
+        return self._answers(
+            (self._first(images),),
             len(images),
-            bos=self.bos,
-            eos=self.eos,
             beam_size=beam_size,
             max_length=max_length,
             length_penalty=length_penalty,
@@ -290,12 +279,6 @@ class Captioner(ScoredModel):
         L = self.num_layers
         parts = [np.stack(layers[i : i + L]) for i in range(0, len(layers), L)]
         return parts[0] if len(parts) == 1 else tuple(parts)
-
-    def _step(
-        self, tokens: np.ndarray, before: DecodingState
-    ) -> tuple[np.ndarray, DecodingState]:
-        vectors, after = self._decoder.step(tokens, before)
-        return self._output(vectors), after
 
     def _checked(self, batch: Any) -> tuple[Any, ...]:
         captions, lengths, images = check_batch(batch, "(captions, lengths, images)")

@@ -51,6 +51,8 @@ class Encoder(Module):
     precision : {"float32", "bf16"}, optional
         Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
         and what an optimizer keeps are float32 in either case.
+    rnn_seed : int, optional
+        Of the recurrent layers alone, in place of one made from `seed`.
 
     Attributes
     ----------
@@ -76,6 +78,7 @@ class Encoder(Module):
         dtype: Any = np.float32,
         seed: int | None = None,
         precision: str | None = None,
+        rnn_seed: int | None = None,
     ) -> None:
         kind = cell_named(cell)
         self.input_size = integer("input_size", input_size, minimum=1)
@@ -106,7 +109,7 @@ class Encoder(Module):
             dropout=self.dropout if self.num_layers > 1 else 0.0,
             bidirectional=self.bidirectional,
             dtype=self.dtype,
-            seed=seeds[2],
+            seed=seeds[2] if rnn_seed is None else rnn_seed,
         )
         named["rnn"] = rnn
         self.output_size = rnn.output_size * (2 if self.bidirectional else 1)

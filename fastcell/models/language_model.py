@@ -22,8 +22,8 @@ from fastcell.models.parts import (
     check_seed,
     part_seeds,
     precision_of,
-    set_precision,
     prefixed,
+    set_precision,
 )
 from fastcell.models.sampled_softmax import SampledSoftmax
 from fastcell.models.softmax_loss import softmax_assess, softmax_loss

@@ -9,11 +9,8 @@ import numpy as np
 from fastcell._numbers import flag, integer, real
 from fastcell.layers.attention import KINDS
 from fastcell.models.attentive_decoder import AttentiveDecoder
-from fastcell.models.base import ScoredModel
 from fastcell.models.bridge import Bridge
-from fastcell.models.decoding_state import DecodingState
 from fastcell.models.parts import (
-    IGNORED,
     SavedOnce,
     cell_named,
     check_batch,
@@ -25,13 +22,13 @@ from fastcell.models.parts import (
 )
 from fastcell.models.reader import Reader
 from fastcell.models.scheduled_sampling import sampled_inputs
-from fastcell.models.search import find_answers
 from fastcell.models.teacher_forcing import check_marks, padded_ids, teacher_forced
 from fastcell.models.token_output import TokenOutput
+from fastcell.models.token_writer import TokenWriter
 from fastcell.module import Module, check_dtype
 
 
-class Seq2Seq(ScoredModel):
+class Seq2Seq(TokenWriter):
     r"""Read a sequence of tokens and write another: many to many, not in step.
 
     An encoder reads the source; its final states start a decoder, which writes the
@@ -305,21 +302,7 @@ class Seq2Seq(ScoredModel):
         vectors, _ = self._decoder(
             inputs, *self._encode(source, source_lengths), lengths
         )
-        loss, right, counted = self._output.assess(vectors, labels)
-        return loss, None, {"accuracy": (float(right), counted)}
-
-    def count(self, batch: Any) -> int:
-        """Return the number of target tokens, the ends counted and not the beginnings.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastcell.models import Seq2Seq
-        >>> target = np.array([[2, 2], [7, 3], [3, 0]])
-        >>> Seq2Seq(5, 8, 1, 1).count((np.ones((1, 2), int), None, target, [3, 2]))
-        3
-        """
-        return int(np.count_nonzero(self._checked(batch)[3] != IGNORED))
+        return self._assessed(vectors, labels)
 
     # ------------------------------------------------------------------ prediction
 
@@ -372,12 +355,9 @@ class Seq2Seq(ScoredModel):
         ids, counts = padded_ids("source", source, lengths, self.source_vocab, 1)
         if flag("return_attention", return_attention) and self.attention is None:
             raise ValueError("return_attention must be False without attention")
-        answers = find_answers(
-            self._step,
-            self._decoder.start(*self._encode(ids, counts)),
+        answers = self._answers(
+            self._encode(ids, counts),
             ids.shape[1],
-            bos=self.bos,
-            eos=self.eos,
             beam_size=beam_size,
             max_length=max_length,
             length_penalty=length_penalty,
@@ -426,12 +406,6 @@ class Seq2Seq(ScoredModel):
         """Return what the decoder starts from, as inference: state, memory, lengths."""
         memory, final = self._encoder(source, lengths=lengths)
         return self._bridge(final), memory, lengths
-
-    def _step(
-        self, tokens: np.ndarray, before: DecodingState
-    ) -> tuple[np.ndarray, DecodingState]:
-        vectors, after = self._decoder.step(tokens, before)
-        return self._output(vectors), after
 
     def _checked(self, batch: Any) -> tuple[Any, ...]:
         source, source_lengths, target, target_lengths = check_batch(

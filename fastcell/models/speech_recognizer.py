@@ -7,29 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import all_finite, real_array
-from fastcell._ctc import checked_labels, checked_lengths, run_ctc
-from fastcell._numbers import flag, integer, real
+from fastcell._ctc import checked_labels, run_ctc
+from fastcell._numbers import integer
 from fastcell.layers import Dropout, Linear, Sequential
-from fastcell.models.base import Model
+from fastcell.models.base import ScoredModel
 from fastcell.models.ctc_decoding import greedy, prefix_beam_search
 from fastcell.models.edit_distance import count_errors
+from fastcell.models.encoder import Encoder
 from fastcell.models.parts import (
     SavedOnce,
     by_part,
-    cell_named,
     check_batch,
     check_seed,
     part_seeds,
     precision_of,
     set_precision,
 )
-from fastcell.module import check_dtype
 
 BLANK = 0
 
 
-class SpeechRecognizer(Model):
+class SpeechRecognizer(ScoredModel):
     r"""Label sequences that are shorter than their input, at places not known.
 
     Recurrent layers score the labels and a blank at every step; the loss is that of
@@ -80,8 +78,10 @@ class SpeechRecognizer(Model):
     ----------
     vocabulary : tuple of str or None
         The names of the labels.
+    encoder : Encoder
+        The recurrent layers.
     network : Sequential
-        The layers.
+        All layers.
 
     Raises
     ------
@@ -120,43 +120,41 @@ class SpeechRecognizer(Model):
         vocabulary: Iterable[str] | None = None,
         precision: str | None = None,
     ) -> None:
-        kind = cell_named(cell)
         self.vocabulary = _names(vocabulary)
         if num_labels is None:
             if self.vocabulary is None:
                 raise ValueError("num_labels must be given without a vocabulary")
             num_labels = len(self.vocabulary)
-        self.input_size = integer("input_size", input_size, minimum=1)
-        self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
         self.num_labels = integer("num_labels", num_labels, minimum=1)
-        self.num_layers = integer("num_layers", num_layers, minimum=1)
-        self.cell = cell
-        self.dropout = real("dropout", dropout, minimum=0, below=1)
-        self.bidirectional = flag("bidirectional", bidirectional)
-        self.dtype = check_dtype(dtype)
-        self.seed = check_seed(seed)
         if self.vocabulary is not None and len(self.vocabulary) != self.num_labels:
             raise ValueError(
                 f"vocabulary must hold num_labels names, {self.num_labels}; "
                 f"got {len(self.vocabulary)}"
             )
+        self.seed = check_seed(seed)
         seeds = part_seeds(self.seed, 3)
-        rnn = kind.layer(
-            self.input_size,
-            self.hidden_size,
-            num_layers=self.num_layers,
-            dropout=self.dropout if self.num_layers > 1 else 0.0,
-            bidirectional=self.bidirectional,
-            dtype=self.dtype,
-            seed=seeds[0],
+        self.encoder = Encoder(
+            input_size,
+            hidden_size,
+            num_layers,
+            cell,
+            bidirectional,
+            dropout,
+            dtype=dtype,
+            rnn_seed=seeds[0],
         )
-        width = rnn.output_size * (2 if self.bidirectional else 1)
-        decoder = Linear(width, self.num_labels + 1, dtype=self.dtype, seed=seeds[1])
-        named = {"rnn": rnn, "rnn_dropout": Dropout(self.dropout, seed=seeds[2])}
-        if not self.dropout:
-            del named["rnn_dropout"]
-        self._children = {**named, "decoder": decoder}
-        self.network = Sequential(list(self._children.values()))
+        named = self.encoder.children()
+        self.dropout = self.encoder.dropout
+        if self.dropout:
+            named["rnn_dropout"] = Dropout(self.dropout, seed=seeds[2])
+        named["decoder"] = Linear(
+            self.encoder.output_size,
+            self.num_labels + 1,
+            dtype=self.encoder.dtype,
+            seed=seeds[1],
+        )
+        self._children = named
+        self.network = Sequential(list(named.values()))
         set_precision(self, precision)
 
     # ------------------------------------------------------------------ the module
@@ -167,15 +165,11 @@ class SpeechRecognizer(Model):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values that JSON can hold."""
+        config = self.encoder.config()
+        del config["embedding_dim"]
         return {
-            "input_size": self.input_size,
-            "hidden_size": self.hidden_size,
+            **config,
             "num_labels": self.num_labels,
-            "num_layers": self.num_layers,
-            "cell": self.cell,
-            "dropout": self.dropout,
-            "bidirectional": self.bidirectional,
-            "dtype": self.dtype.name,
             "seed": self.seed,
             **precision_of(self),
             "vocabulary": None if self.vocabulary is None else list(self.vocabulary),
@@ -228,15 +222,6 @@ class SpeechRecognizer(Model):
         _, _, grads = self.network.backward(dlogits, network)
         return by_part(self._children, grads)
 
-    def evaluate(self, batch: Any, state: Any = None) -> tuple[float, None]:
-        """Return the loss of a batch without dropout, and None for the state.
-
-        Parameters and errors are those of `loss`.
-        """
-        x, lengths, labels, label_lengths = self._checked(batch, state)
-        logits, _ = self.network(x, lengths=lengths)
-        return self._ctc(logits, lengths, labels, label_lengths, False)[0], None
-
     def assess(
         self, batch: Any, state: Any = None
     ) -> tuple[float, None, dict[str, tuple[float, int]]]:
@@ -246,7 +231,7 @@ class SpeechRecognizer(Model):
         the number of labels wanted; above 1 if too many are found.
         """
         x, lengths, labels, label_lengths = self._checked(batch, state)
-        logits, _ = self.network(x, lengths=lengths)
+        logits = self._infer(x, lengths)
         loss, _ = self._ctc(logits, lengths, labels, label_lengths, False)
         wanted = [
             row[:n].tolist() for row, n in zip(labels, label_lengths, strict=True)
@@ -269,8 +254,7 @@ class SpeechRecognizer(Model):
         ndarray, shape (T, B, num_labels + 1)
             Those past the lengths mean nothing.
         """
-        x, lengths = self._checked_input(x, lengths)
-        return self.network(x, lengths=lengths)[0]
+        return self._infer(*self._checked_input(x, lengths))
 
     def predict(
         self, x: Any, lengths: Any = None, beam_size: int = 1
@@ -301,7 +285,7 @@ class SpeechRecognizer(Model):
         """
         beam_size = integer("beam_size", beam_size, minimum=1)
         x, lengths = self._checked_input(x, lengths)
-        logits, _ = self.network(x, lengths=lengths)
+        logits = self._infer(x, lengths)
         if beam_size == 1:
             return greedy(logits, lengths, BLANK)
         found = prefix_beam_search(logits, lengths, beam_size, BLANK)
@@ -343,7 +327,10 @@ class SpeechRecognizer(Model):
         """Return the number of rows, over which `loss` is the mean."""
         return int(np.shape(batch[0])[1])
 
-    # ---------------------------------------------------------------------- checks
+    # ---------------------------------------------------------------------- inside
+
+    def _infer(self, x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        return self.network(x, lengths=lengths)[0]
 
     def _ctc(
         self, logits: np.ndarray, lengths: Any, labels: Any, label_lengths: Any, d: bool
@@ -352,22 +339,11 @@ class SpeechRecognizer(Model):
         return run_ctc(*given, checked=True)
 
     def _checked_input(self, x: Any, lengths: Any) -> tuple[np.ndarray, np.ndarray]:
-        x = real_array("x", x, self.dtype)
-        if x.ndim != 3 or x.shape[2] != self.input_size:
-            raise ValueError(
-                f"x must have the shape (T, B, {self.input_size}); got {x.shape}"
-            )
+        x, lengths = self.encoder.checked(x, lengths)
         if x.shape[0] == 0 or x.shape[1] == 0:
             raise ValueError(f"x must hold at least one frame; got {x.shape}")
-        lengths = checked_lengths("lengths", lengths, x.shape[1], x.shape[0])
-        if not all_finite(x):
-            counted = np.arange(len(x))[:, np.newaxis] < lengths
-            wrong = ~np.isfinite(x).all(axis=2) & counted
-            if wrong.any():
-                t, row = (int(i) for i in np.argwhere(wrong)[0])
-                raise ValueError(
-                    f"x must be finite; got NaN or infinity at step {t} of row {row}"
-                )
+        if lengths is None:
+            lengths = np.full(x.shape[1], len(x), np.int64)
         return x, lengths
 
     def _checked(self, batch: Any, state: Any) -> tuple:
