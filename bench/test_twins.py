@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 
 from fastcell.models import (
-    LanguageModel,
-    FrameModel,
-    Forecaster,
-    SequenceClassifier,
-    SequenceRegressor,
-    SequenceTagger,
     Captioner,
+    Forecaster,
+    FrameModel,
+    LanguageModel,
     Seq2Seq,
     SequenceClassifier,
     SequenceRegressor,
@@ -57,7 +54,7 @@ def tags():
     return y
 
 
-def frames():
+def continuations():
     return random().standard_normal((K, B, E), np.float32)
 
 
@@ -71,6 +68,8 @@ def windows():
     targets = tokens[1:].copy()
     targets[T + 2, 1] = -100
     return [(tokens[at : at + T], targets[at : at + T]) for at in (0, T)]
+
+
 def frames(lengths, size=E):
     """Return frames, and those that follow them: bits of which each is a number."""
     y = (features() > 0)[..., :size].astype(np.float32)
@@ -159,12 +158,13 @@ CASES = {
     },
     "forecaster": (
         Forecaster(E, H, 2, seed=0),
-        (features(), LENGTHS, frames()),
+        (features(), LENGTHS, continuations()),
     ),
     "forecaster without residual": (
         Forecaster(E, H, cell="gru", residual=False, loss="mae", seed=0),
-        (features(), None, frames()),
+        (features(), None, continuations()),
     ),
+    **{
         f"seq2seq, {attention}, fed {feeding}, both ways {both}, {cell}": (
             Seq2Seq(V, V + 1, E, H, 2, cell, both, attention, feeding, seed=0),
             translations(ragged),
@@ -267,6 +267,8 @@ def test_an_estimated_loss_has_no_twin():
 
     with pytest.raises(ValueError, match="sampled_softmax must be None; got 2"):
         twin_of(LanguageModel(V, E, H, sampled_softmax=2))
+
+
 def test_a_twin_of_frames_hands_its_state_on():
     from twins import twin_of
 
