@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from fastcell.data.batches import Batches, Epochs
 from fastcell.data.sequences import Epoch, Sequences
 
 
-class SequencePairs(Sequence[Any]):
+class SequencePairs(Epochs[Any]):
     """Sources and their targets in batches for `fastcell.models.Seq2Seq`.
 
     A batch is ``(source, source_lengths, target, target_lengths)``: integer ids (S, B)
@@ -59,6 +59,7 @@ class SequencePairs(Sequence[Any]):
         options = {"shuffle": shuffle, "seed": seed, "bucket": bucket}
         self._sources = _ids("sources", sources, batch_size, options)
         self._targets = _ids("targets", targets, batch_size, {"shuffle": False})
+        self.shuffle = self._sources.shuffle
         if len(sources) != len(targets):
             raise ValueError(
                 f"targets must be as many as sources, {len(sources)}; "
@@ -69,20 +70,11 @@ class SequencePairs(Sequence[Any]):
         """Return the number of batches of an epoch."""
         return len(self._sources)
 
-    def __getitem__(self, index: Any) -> Any:
-        """Return a batch of epoch 0, or a list of batches for a slice."""
-        return self.epoch(0)[index]
-
-    def __iter__(self) -> Iterator[Any]:
-        """Go through the batches of epoch 0."""
-        return iter(self.epoch(0))
-
-    def epoch(self, n: int) -> PairsEpoch:
-        """Return the batches of epoch n, as a sequence."""
+    def _make_epoch(self, n: int) -> PairsEpoch:
         return PairsEpoch(self._sources.epoch(n), self._targets)
 
 
-class PairsEpoch(Sequence[Any]):
+class PairsEpoch(Batches[Any]):
     """The batches of one epoch of `SequencePairs`."""
 
     def __init__(self, sources: Epoch, targets: Sequences) -> None:
@@ -93,12 +85,9 @@ class PairsEpoch(Sequence[Any]):
         """Return the number of batches."""
         return len(self._sources)
 
-    def __getitem__(self, index: Any) -> Any:
-        """Return a batch, or a list of batches for a slice."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        source, source_lengths, _ = self._sources[index]
-        target, target_lengths, _ = self._targets._batch(self.indices(index))
+    def _batch_at(self, place: int) -> Any:
+        source, source_lengths, _ = self._sources[place]
+        target, target_lengths, _ = self._targets._batch(self.indices(place))
         return source, source_lengths, target, target_lengths
 
     def indices(self, index: int) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastcell._arrays import all_finite, as_array, fill_rows, in_range
 from fastcell._numbers import flag, integer
+from fastcell.data.batches import Batches, Epochs
 from fastcell.data.targets import Targets
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _BUCKET_PARTS = 4
 _LARGEST_ID = np.iinfo(np.int32).max
 
 
-class Sequences(Sequence["Batch"]):
+class Sequences(Epochs["Batch"]):
     """Ragged sequences in batches ``(x, lengths, y)``, time first.
 
     A batch is made when it is asked for; nothing but the lengths and the targets that
@@ -131,39 +131,10 @@ class Sequences(Sequence["Batch"]):
             if targets is None
             else Targets(targets, self.lengths, self.dtype, self.check_finite)
         )
-        self._last: tuple[int, Epoch] | None = None
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
         return -(-len(self.lengths) // self.batch_size)
-
-    @overload
-    def __getitem__(self, index: int) -> Batch: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Batch]: ...
-
-    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
-        """Return a batch of epoch 0, or a list of them: see `Epoch`."""
-        return self.epoch(0)[index]
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Go through the batches of epoch 0."""
-        return iter(self.epoch(0))
-
-    def epoch(self, n: int) -> Epoch:
-        """Return the batches of epoch n, as a sequence.
-
-        Parameters
-        ----------
-        n : int
-            From 0.
-        """
-        n = integer("n", n, minimum=0) if self.shuffle else 0
-        last = self._last
-        if last is None or last[0] != n:  # a trainer asks once a step
-            last = self._last = n, Epoch(self, *self._order(n))
-        return last[1]
 
     def __repr__(self) -> str:
         what = "ids" if self.input_size is None else f"{self.input_size} features"
@@ -172,8 +143,7 @@ class Sequences(Sequence["Batch"]):
             f"{what}, batch_size={self.batch_size}>"
         )
 
-    def _order(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the sequences in their order, and where in it each batch begins."""
+    def _make_epoch(self, n: int) -> Epoch:
         count, num_batches = len(self.lengths), len(self)
         random = np.random.default_rng((self.seed, n))
         order = random.permutation(count) if self.shuffle else np.arange(count)
@@ -186,7 +156,7 @@ class Sequences(Sequence["Batch"]):
                 bucket[:] = bucket[np.argsort(self.lengths[bucket], kind="stable")]
             if self.shuffle:
                 starts = random.permutation(starts)
-        return order, starts
+        return Epoch(self, order, starts)
 
     def _batch(self, indices: NDArray[np.int64]) -> Batch:
         lengths = self.lengths[indices]
@@ -280,8 +250,17 @@ class Sequences(Sequence["Batch"]):
         return sequence
 
 
-class Epoch(Sequence["Batch"]):
-    """The batches of one epoch of `Sequences`.
+class Epoch(Batches["Batch"]):
+    """The batches of one epoch of `Sequences`: tuples of three.
+
+    x : (T, B, I) array of float32 or float64, or (T, B) array of int32
+        Zero past the ends.
+    lengths : (B,) array of int64
+    y : array or None
+        Classes (B,), values (B,), vectors (B, K), tags (T, B) with -100 past the ends,
+        or frames (T, B, K) with zeros there; None without targets.
+
+    A sequence that is not as `Sequences` says is a ValueError when it is come to.
 
     Examples
     --------
@@ -301,46 +280,12 @@ class Epoch(Sequence["Batch"]):
         """Return the number of batches."""
         return len(self._starts)
 
-    @overload
-    def __getitem__(self, index: int) -> Batch: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Batch]: ...
-
-    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
-        """Return a batch, or a list of batches.
-
-        Returns
-        -------
-        x : (T, B, I) array of float32 or float64, or (T, B) array of int32
-            Zero past the ends.
-        lengths : (B,) array of int64
-        y : array or None
-            Classes (B,), values (B,), vectors (B, K), tags (T, B) with -100 past the
-            ends, or frames (T, B, K) with zeros there; None without targets.
-
-        Raises
-        ------
-        IndexError
-            If there is no such batch.
-        TypeError
-            If `index` is neither an integer nor a slice.
-        ValueError
-            If a sequence is not as `Sequences` says.
-        """
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._data._batch(self.indices(index))
+    def _batch_at(self, place: int) -> Batch:
+        return self._data._batch(self.indices(place))
 
     def indices(self, index: int) -> NDArray[np.int64]:
         """Return which sequences a batch holds: their places among all."""
-        position = integer("index", index)
-        if not -len(self) <= position < len(self):
-            raise IndexError(
-                f"index must be from 0 to {len(self) - 1}, as there are {len(self)} "
-                f"batches; got {position}"
-            )
-        start = int(self._starts[position])
+        start = int(self._starts[self._place(index)])
         return self._order[start : start + self._data.batch_size].copy()
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastcell._arrays import as_array, check_ids
 from fastcell._numbers import integer
+from fastcell.data.batches import Batches
 from fastcell.data.token_files import TokenFile, stretches
 
 if TYPE_CHECKING:
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 18  # tokens read from the disk at a time: a megabyte
 
 
-class TextStreams(Sequence["Window"]):
+class TextStreams(Batches["Window"]):
     """A text as `batch_size` streams side by side, cut into windows of `seq_len` steps.
 
     Row b of a window goes on where row b of the window before ended, so the state of a
     recurrent layer can be carried from each window to the next (truncated
     backpropagation through time). Stream b begins at token ``b * num_steps``.
 
-    It is a sequence of windows. ``for inputs, targets in streams`` is one epoch;
-    ``streams[position:]`` is what remains of it after `position` windows, which is all
-    that has to be saved to resume in the middle. Windows are views: they cost nothing.
+    It is a sequence of windows: pairs of (T, B) arrays of int32, read-only, the inputs
+    and, as targets, the inputs of one step later. ``for inputs, targets in streams`` is
+    one epoch; ``streams[position:]`` is what remains of it after `position` windows,
+    which is all that has to be saved to resume in the middle. Windows are views: they
+    cost nothing.
 
     Tokens on the disk stay there: of a `fastcell.data.TokenFile`, or an array that
     `numpy.memmap` or ``numpy.load(path, mmap_mode="r")`` made, about a megabyte is in
@@ -80,6 +82,8 @@ class TextStreams(Sequence["Window"]):
            [4, 9]], dtype=int32)
     """
 
+    _items = "windows"
+
     def __init__(self, tokens: ArrayLike, batch_size: int, seq_len: int) -> None:
         self.batch_size = integer("batch_size", batch_size, minimum=1)
         self.seq_len = integer("seq_len", seq_len, minimum=1)
@@ -121,36 +125,8 @@ class TextStreams(Sequence["Window"]):
         """Return the number of windows of an epoch."""
         return (self.num_steps + self.seq_len - 1) // self.seq_len
 
-    @overload
-    def __getitem__(self, index: int) -> Window: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Window]: ...
-
-    def __getitem__(self, index: int | slice) -> Window | list[Window]:
-        """Return a window, or a list of windows.
-
-        Returns
-        -------
-        inputs, targets : (T, B) arrays of int32
-            The targets are the inputs of one step later. Read-only.
-
-        Raises
-        ------
-        IndexError
-            If there is no such window.
-        TypeError
-            If `index` is neither an integer nor a slice.
-        """
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        position = integer("index", index)
-        if not -len(self) <= position < len(self):
-            raise IndexError(
-                f"index must be from 0 to {len(self) - 1}, as there are {len(self)} "
-                f"windows; got {position}"
-            )
-        block, place = divmod(position % len(self), self._windows)
+    def _batch_at(self, place: int) -> Window:
+        block, place = divmod(place, self._windows)
         rows = self._rows(block)
         start = place * self.seq_len
         end = min(start + self.seq_len, len(rows) - 1)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastcell._arrays import as_array
 from fastcell._numbers import integer, real
+from fastcell.data.batches import Batches
 
 # Recordings of so many batches are sorted by their length together.
 _POOL = 8
@@ -160,7 +161,7 @@ class Utterances(Sequence):
         return x, lengths, labels, label_lengths
 
 
-class _Batches(Sequence):
+class _Batches(Batches[Any]):
     """Batches that are made when they are taken."""
 
     def __init__(
@@ -173,10 +174,8 @@ class _Batches(Sequence):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        rows = self.rows[index]
+    def _batch_at(self, place: int) -> Any:
+        rows = self.rows[place]
         if self.epoch is None or not self.data.noise:
             return self.data.batch(rows)
         # Recordings of an epoch are different, so the first one tells the batch.

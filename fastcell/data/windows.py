@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastcell._arrays import as_array
 from fastcell._numbers import flag, integer
+from fastcell.data.batches import Batches, Epochs
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Batch = tuple[NDArray[Any], None, NDArray[Any]]
 
 
-class Windows(Sequence["Batch"]):
+class Windows(Epochs["Batch"]):
     """All windows of recordings, in batches ``(x, None, y)``, time first.
 
     A window is `given` frames, x, and the `ahead` frames after them, y: what a
@@ -114,36 +114,10 @@ class Windows(Sequence["Batch"]):
                 f"given and {self.ahead} ahead; the longest has {longest}"
             )
         self._frames = np.concatenate(checked)
-        self._last: tuple[int, WindowEpoch] | None = None
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
         return -(-self.count // self.batch_size)
-
-    @overload
-    def __getitem__(self, index: int) -> Batch: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Batch]: ...
-
-    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
-        """Return a batch of epoch 0, or a list of them: see `WindowEpoch`."""
-        return self.epoch(0)[index]
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Go through the batches of epoch 0."""
-        return iter(self.epoch(0))
-
-    def epoch(self, n: int) -> WindowEpoch:
-        """Return the batches of epoch n, from 0, as a sequence."""
-        n = integer("n", n, minimum=0) if self.shuffle else 0
-        last = self._last
-        if last is None or last[0] != n:  # a trainer asks once a step
-            starts = self._starts
-            if self.shuffle:
-                starts = np.random.default_rng((self.seed, n)).permutation(starts)
-            last = self._last = n, WindowEpoch(self, starts)
-        return last[1]
 
     def __repr__(self) -> str:
         return (
@@ -151,14 +125,27 @@ class Windows(Sequence["Batch"]):
             f"frames and {self.ahead} ahead, batch_size={self.batch_size}>"
         )
 
+    def _make_epoch(self, n: int) -> WindowEpoch:
+        starts = self._starts
+        if self.shuffle:
+            starts = np.random.default_rng((self.seed, n)).permutation(starts)
+        return WindowEpoch(self, starts)
+
     def _batch(self, starts: NDArray[np.int64]) -> Batch:
         steps = np.arange(self.given + self.ahead)[:, np.newaxis] + starts
         frames = self._frames[steps]
         return frames[: self.given], None, frames[self.given :]
 
 
-class WindowEpoch(Sequence["Batch"]):
-    """The batches of one epoch of `Windows`."""
+class WindowEpoch(Batches["Batch"]):
+    """The batches of one epoch of `Windows`: tuples of three.
+
+    x : (T, B, I) array of float32 or float64
+        The frames given.
+    lengths : None
+    y : (K, B, I) array
+        Those that follow.
+    """
 
     def __init__(self, data: Windows, starts: NDArray[np.int64]) -> None:
         self._data, self._starts = data, starts
@@ -167,39 +154,8 @@ class WindowEpoch(Sequence["Batch"]):
         """Return the number of batches."""
         return len(self._data)
 
-    @overload
-    def __getitem__(self, index: int) -> Batch: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Batch]: ...
-
-    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
-        """Return a batch, or a list of batches.
-
-        Returns
-        -------
-        x : (T, B, I) array of float32 or float64
-            The frames given.
-        lengths : None
-        y : (K, B, I) array
-            Those that follow.
-
-        Raises
-        ------
-        IndexError
-            If there is no such batch.
-        TypeError
-            If `index` is neither an integer nor a slice.
-        """
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        position = integer("index", index)
-        if not -len(self) <= position < len(self):
-            raise IndexError(
-                f"index must be from 0 to {len(self) - 1}, as there are {len(self)} "
-                f"batches; got {position}"
-            )
-        begin = position % len(self) * self._data.batch_size
+    def _batch_at(self, place: int) -> Batch:
+        begin = place * self._data.batch_size
         return self._data._batch(self._starts[begin : begin + self._data.batch_size])
 
 
