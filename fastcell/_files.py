@@ -51,7 +51,8 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
         As `write_atomically` does. If anything is raised inside, the temporary file is
         removed, and `path` as before.
     """
-    with contextlib.ExitStack() as opened:
+    # Outermost, as closing the file may fail once more.
+    with _named_if_nameless(path), contextlib.ExitStack() as opened:
         with named_errors(path):
             target = os.path.realpath(os.fsdecode(path))
             mode = None
@@ -64,8 +65,7 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
             temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(6).hex()}.tmp")
             file = opened.enter_context(open(temporary, "xb"))
         try:
-            with _named_if_nameless(path):
-                yield file
+            yield file
             with named_errors(path):
                 if mode is not None:
                     os.chmod(temporary, stat.S_IMODE(mode))

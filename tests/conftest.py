@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,21 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def run_python_with_peak(run_python: Callable[..., Any]) -> Callable[..., Any]:
+    """Do what `run_python` does; ``peak()`` is the program's own peak memory in MiB.
+
+    ``ru_maxrss`` is not: a new program takes it over from the one that started it.
+    """
+    peak = r"""
+import re
+def peak():
+    with open("/proc/self/status") as file:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1]) / 1024
+"""
+    return lambda program, **variables: run_python(peak + program, **variables)
 
 
 @pytest.fixture

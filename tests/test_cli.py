@@ -129,6 +129,7 @@ def test_train_takes_every_option(folder, run):
         "cell": "gru",
         "dropout": 0.2,
         "tie_weights": True,
+        "sampled_softmax": None,
         "dtype": "float32",
         "seed": 3,
     }

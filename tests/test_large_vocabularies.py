@@ -129,12 +129,8 @@ def test_many_blocks_change_no_evaluation(monkeypatch):
 
 
 MEMORY = """
-import resource, sys
 import numpy as np
 from fastcell.models import LanguageModel
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 T, B, V = 64, 16, 20_000
 model = LanguageModel(V, 16, 16, tie_weights=True, seed=0)
@@ -153,8 +149,8 @@ print(before, after, peak())
 """
 
 
-def test_memory_does_not_hold_the_scores(run_python):
-    done = run_python(MEMORY, FASTCELL_NUM_THREADS="1")
+def test_memory_does_not_hold_the_scores(run_python_with_peak):
+    done = run_python_with_peak(MEMORY, FASTCELL_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     before, after, predicted = map(float, done.stdout.split())
     scores = 64 * 16 * 20_000 * 4 / 2**20  # MiB: 78

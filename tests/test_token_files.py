@@ -325,15 +325,12 @@ def test_a_run_from_the_disk_is_resumed_bit_by_bit(tokens, ids, tmp_path, monkey
 # ----------------------------------------------------------------------- memory
 
 LARGE = """
-import os, resource, sys
+import os, sys
 import numpy as np
 from fastcell.data import CharVocabulary, TextStreams, encode_file, iter_text
 from fastcell.models import LanguageModel
 from fastcell.optim import SGD
 from fastcell.train import Trainer
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 folder = sys.argv[1]
 text, ids = os.path.join(folder, "text"), os.path.join(folder, "ids")
@@ -357,9 +354,9 @@ print(size / 2**20, before, peak())
 """
 
 
-def test_a_text_of_100_megabytes_takes_few_of_memory(tmp_path, run_python):
+def test_a_text_of_100_megabytes_takes_few_of_memory(tmp_path, run_python_with_peak):
     program = f"import sys; sys.argv[1:] = [{str(tmp_path)!r}]\n{LARGE}"
-    done = run_python(program, FASTCELL_NUM_THREADS="1")
+    done = run_python_with_peak(program, FASTCELL_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     size, before, after = map(float, done.stdout.split())
     assert size > 99
