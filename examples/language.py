@@ -6,14 +6,13 @@
 A file is a text, .gz and .xz among them. Its last tenth is held out; if there are more
 than two million characters, the tenth before is for validation. A folder holds one such
 file, or ptb.train.txt, ptb.valid.txt and ptb.test.txt (.gz too), the Penn Treebank as
-Mikolov et al. (2010) prepared it. Others report, and the defaults reach on one core:
+Mikolov et al. (2010) prepared it. Others report, and this program reaches on one core:
 
-    tinyshakespeare, char  nats 1.555, minLSTM 3x384 (Feng et al. 2024)    1.505, 5 min
-    War and Peace, char    nats 1.16, LSTM-512, another edition
-                           (Karpathy et al. 2015)                          ?
-    Penn Treebank, char    bits 1.36, LSTM of 3 M (Bai et al. 2018)        ?
-    Penn Treebank, word    perplexity 114.5, LSTM 2x200, 13 epochs
-                           (Zaremba et al. 2014, arXiv:1409.2329)          ?
+    tinyshakespeare, char  nats 1.555, minLSTM 3x384 (Feng et al. 2024)   1.505
+    War and Peace, char    nats (Karpathy et al. 2015: another edition)   1.369, 2 epochs
+    Penn Treebank, char    bits 1.36, LSTM of 3 M (Bai et al. 2018)
+    Penn Treebank, word    perplexity 114.5, LSTM 2x200, 13 epochs        118.3, 3 epochs
+                           (Zaremba et al. 2014, arXiv:1409.2329)
 
 The text is cut into streams side by side, these into windows; the state is carried from
 window to window, gradients are not (truncated backpropagation through time). Words are
@@ -40,8 +39,8 @@ from fastcell.optim import SGD, Adam, cosine, warmup
 from fastcell.train import Trainer
 
 UNKNOWN, END = "<unk>", "<eos>"
-# Characters: about so many are read in all, if --epochs does not say.
-READ = 14e6
+# Characters: about so many are read in all, but each at most so often.
+READ, MOST_EPOCHS = 26e6, 14
 # Layers, units, embedding, streams, steps of a window, learning rate, clipping.
 SETTINGS = {
     "char": (1, 256, 64, 32, 64, 6e-3, 5.0),
@@ -117,7 +116,8 @@ def main() -> None:
     if args.by == "word":
         model.params["embedding.weight"][...] *= 0.1  # as small as in the paper
     print(f"{name}: {len(ids[0])} {args.by}s to train on, {len(vocabulary)} different")
-    by_size = 3 if args.by == "word" else max(1, round(READ / len(ids[0])))
+    by_size = min(MOST_EPOCHS, max(1, round(READ / len(ids[0]))))
+    by_size = 3 if args.by == "word" else by_size
     epochs = by_size if args.epochs is None else args.epochs
     count = max(1, epochs * len(train_data))
     kind = SGD if args.by == "word" else Adam
