@@ -16,9 +16,9 @@ weights are those of the epoch that does best on the validation part. Published,
 models of about 20,000 parameters (Chung et al. 2014, arXiv:1412.3555: LSTM of 36, GRU
 of 46, tanh of 100 units):
 
-                  tanh     GRU    LSTM
-    jsb           9.10    8.54    8.67
-    nottingham    3.13    3.23    3.20
+                  tanh     GRU    LSTM    here: tanh     GRU    LSTM
+    jsb           9.10    8.54    8.67          8.73    8.53    8.50
+    nottingham    3.13    3.23    3.20                  3.87
     musedata      6.23    5.99    6.23
     piano_midi    9.03    8.82    9.03
 
