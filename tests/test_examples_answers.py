@@ -184,6 +184,7 @@ def test_conversation_takes_the_values_of_the_table_for_slots():
     tokens, _ = restaurants.read("12 low road: 01223-302330?")
     assert tokens == ["[address]", ":", "[phone]", "?"]
     assert restaurants.read("huts")[1] == {}
+    assert restaurants.read("Western")[1] == {"area": "west"}
     assert restaurants.number({}) == "<4>"
     assert restaurants.number({"area": "west"}) == "<1>"
     assert restaurants.number({"area": "west", "food": "indian"}) == "<0>"
