@@ -156,6 +156,10 @@ CASES = {
         f"language model, {name}": (model, windows()[0])
         for name, model in LANGUAGE_MODELS.items()
     },
+    "language model of whole sequences": (
+        LANGUAGE_MODELS["LSTM"],
+        (ids(), LENGTHS, tags()),
+    ),
     "forecaster": (
         Forecaster(E, H, 2, seed=0),
         (features(), LENGTHS, continuations()),
