@@ -96,8 +96,10 @@ class TestWords:
             ({"specials": ("<unk>", 2)}, TypeError, ["specials[1]", "2"]),
             ({"specials": ("<unk>", "<unk>")}, ValueError, ["specials", "'<unk>'"]),
             ({"specials": ("<pad>",)}, ValueError, ["unknown", "<unk>"]),
+            ({"tokens": []}, ValueError, ["tokens", "at least one word", "none"]),
+            ({"tokens": [[], []]}, ValueError, ["at least one word", "none"]),
             (
-                {"tokens": [], "specials": (), "unknown": None},
+                {"min_count": 9, "specials": (), "unknown": None},
                 ValueError,
                 ["at least one word"],
             ),

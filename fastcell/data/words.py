@@ -51,7 +51,7 @@ class WordVocabulary:
         If a token is not a string, or another argument is of the wrong type.
     ValueError
         If a special word comes twice, `unknown` is none of them, `max_size` has no room
-        for them, or no word is left.
+        for them, or there is no word, or none is left.
 
     Examples
     --------
@@ -79,6 +79,8 @@ class WordVocabulary:
         if max_size is not None:
             max_size = integer("max_size", max_size, minimum=max(1, len(specials)))
         counts = Counter(_flat(tokens))
+        if not counts:
+            raise ValueError("tokens must hold at least one word; got none")
         for special in specials:
             counts.pop(special, None)
         kept = sorted((-n, word) for word, n in counts.items() if n >= min_count)
