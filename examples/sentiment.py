@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="where the sentences are")
     parser.add_argument("--name", default="sst.binary", help="what files begin with")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, help="default: 4; with trec, 8")
     parser.add_argument("--folds", type=int, default=10, help="of mr")
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
     parser.add_argument("--hidden", type=int, default=100, help="units a direction")
@@ -124,7 +124,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         fastcell.set_num_threads(args.threads)
-
+    if args.epochs is None:
+        args.epochs = 8 if args.name == "trec" else 4
     if args.name == "mr":
         vocabulary = cross_validate(read(args.folder / "rt-polarity.txt"), args)
     else:
