@@ -81,9 +81,8 @@ def short_pairs(path: Path, seed: int) -> list[Part]:
     """Return nine tenths of the short pairs of a file, a twentieth, and another one."""
     found = defaultdict(list)
     for line in lines(path):
-        said, meant = (
-            re.findall(r"\w+'?|[^\w\s]", s) for s in line.lower().split("\t")
-        )
+        sides = line.lower().replace("\u2019", "'").split("\t")
+        said, meant = (re.findall(r"\w+'?|[^\w\s]", side) for side in sides)
         if max(len(said), len(meant)) <= 10:
             found[tuple(said)].append(meant)
     rows = [(list(said), meant) for said, meant in found.items()]
