@@ -77,6 +77,7 @@ class Process:
                 stderr=errors,
                 pass_fds=(theirs_in, theirs_out),
                 cwd=folder / engine,
+                env=os.environ | _threads(command),
             )
         os.close(theirs_in)
         os.close(theirs_out)
@@ -109,6 +110,12 @@ class Process:
         self._process.wait()
         self._in.close()
         self._out.close()
+
+
+def _threads(command: Sequence[str]) -> dict[str, str]:
+    """Return what tells the BLAS libraries of both sides how many threads to run."""
+    count = command[list(command).index("--threads") + 1]
+    return dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), count)
 
 
 def side_by_side(commands: dict[str, Sequence[str]], folder: Path) -> dict[str, Side]:
