@@ -175,6 +175,8 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(threads)
+        # For twins/: not there of itself where PYTHONSAFEPATH is set.
+        sys.path.insert(0, str(Path(__file__).parent))
         trainer = twin_trainer()
     else:
         trainer = TimedTrainer
