@@ -89,17 +89,14 @@ def run(row: Application, data: Path, seed: int) -> None:
 
 def time_row(row: Application, data: Path, threads: int, seconds: float | None) -> None:
     """Time both engines in turns, and keep the ratio and the wall clock."""
-    steps = _read().get(row.name, {}).get("steps")
-    if steps is None:  # not run before: how long it is has to be seen
-        seconds = None
     commands = {engine: command(row, data, threads, 0) for engine in ENGINES}
     with TemporaryDirectory() as folder:
-        sides, timing = in_turns(commands, Path(folder), seconds, steps)
+        sides, timing = in_turns(commands, Path(folder), seconds)
     results = _read()
     kept = results.setdefault(row.name, {})
     kept.setdefault("timings", {})[str(threads)] = asdict(timing)
     kept["machine"] = machine()
-    if timing.whole:
+    if timing.wall_clock is not None:
         kept["steps"] = sides["fastcell"].steps
     _write(results)
     print(f"{row.name}, {threads} threads: {timing.ratio:.2f} times", flush=True)

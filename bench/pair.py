@@ -41,13 +41,14 @@ class Side:
 class Timing:
     """Both sides of one run."""
 
-    #: Median over the turns of the seconds a step takes.
-    seconds_a_step: dict[str, float]
-    #: Seconds of all steps of a run; from the mean step where the run was cut short.
-    wall_clock: dict[str, float]
+    #: Median and mean over the turns of the seconds a step takes.
+    median_step: dict[str, float]
+    mean_step: dict[str, float]
+    #: Seconds of all steps of the run; None where it was cut short.
+    wall_clock: dict[str, float] | None
+    #: Of the medians.
     ratio: float
     turns: int
-    whole: bool
 
 
 class Failure(Exception):
@@ -140,7 +141,6 @@ def in_turns(
     commands: dict[str, Sequence[str]],
     folder: Path,
     seconds: float | None = None,
-    steps_of_run: int | None = None,
 ) -> tuple[dict[str, Side], Timing]:
     """Run both in turns.
 
@@ -152,8 +152,6 @@ def in_turns(
         An empty one, for their output.
     seconds : float, optional
         End both after so many seconds of training by PyTorch.
-    steps_of_run : int, optional
-        Steps of a whole run, needed if `seconds` is given.
 
     Raises
     ------
@@ -178,10 +176,10 @@ def in_turns(
         own.stop()
         peer.stop()
     sides = {process.engine: process.side for process in (own, peer)}
-    return sides, _timing(sides, not any(more.values()), steps_of_run)
+    return sides, _timing(sides, not any(more.values()))
 
 
-def _timing(sides: dict[str, Side], whole: bool, steps_of_run: int | None) -> Timing:
+def _timing(sides: dict[str, Side], whole: bool) -> Timing:
     # The first turn is one step, which sets up memory on both sides.
     pairs = [
         (own, peer)
@@ -190,22 +188,14 @@ def _timing(sides: dict[str, Side], whole: bool, steps_of_run: int | None) -> Ti
     ][1:]
     if not pairs:
         raise Failure("there must be two turns to time; got fewer steps")
-    medians = {
-        engine: statistics.median(pair[k][1] / pair[k][0] for pair in pairs)
-        for k, engine in enumerate(ENGINES)
-    }
-    if whole:
-        wall = {engine: sides[engine].seconds for engine in ENGINES}
-    elif steps_of_run is None:
-        raise Failure("steps_of_run must be known to cut a run short")
-    else:
-        steps = sum(pair[0][0] for pair in pairs)
-        wall = {
-            engine: sum(pair[k][1] for pair in pairs) / steps * steps_of_run
-            for k, engine in enumerate(ENGINES)
-        }
-    own, peer = (medians[engine] for engine in ENGINES)
-    return Timing(medians, wall, peer / own, len(pairs), whole)
+    steps = sum(own[0] for own, _ in pairs)
+    median, mean = {}, {}
+    for k, engine in enumerate(ENGINES):
+        median[engine] = statistics.median(pair[k][1] / pair[k][0] for pair in pairs)
+        mean[engine] = sum(pair[k][1] for pair in pairs) / steps
+    wall = {engine: sides[engine].seconds for engine in ENGINES} if whole else None
+    own, peer = (median[engine] for engine in ENGINES)
+    return Timing(median, mean, wall, peer / own, len(pairs))
 
 
 def metrics(printed: str, patterns: dict[str, str]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from application_rows import APPLICATIONS, Application
 from measure import geometric_mean
 
 _ENGINES = {"fastcell": "fastcell", "torch": "PyTorch"}
+_NAMES = list(_ENGINES.values())
 
 _INTRODUCTION = """\
 # What the examples reach
@@ -34,10 +35,10 @@ models, and often of more training; their papers are named in each example.
 _SPEED = """\
 ## How fast
 
-Seconds of training a whole run, on the same number of threads; validation and decoding
-are left out. Both engines took turns of about half a second, with nothing beside
-them. The ratio is that of the medians over the turns of the seconds a step takes. About
-(~): the run was cut short, and the seconds are its mean step times the number of steps.
+Training on the same number of threads; validation and decoding are left out. Both
+engines took turns of about half a second, with nothing beside them. The milliseconds
+are medians over the turns, the ratio is theirs; the seconds are of a whole run, and
+about (~) where it was cut short: then they are the mean step times the number of steps.
 """
 
 
@@ -113,27 +114,35 @@ def _speed(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
     lines, ratios = [], []
     for row, kept in rows:
         for threads, timing in kept.get("timings", {}).items():
-            about = "" if timing["whole"] else "~"
-            wall = timing["wall_clock"]
             ratios.append(timing["ratio"])
+            medians = (f"{1e3 * timing['median_step'][e]:.2f}" for e in _ENGINES)
             lines.append(
                 (
                     f"{row.application}, {row.data}",
                     row.model,
                     threads,
-                    str(kept["steps"]),
-                    *(f"{about}{wall[engine]:.1f}" for engine in ("fastcell", "torch")),
+                    *medians,
+                    *_wall_clock(timing, kept.get("steps")),
                     f"{timing['ratio']:.2f}",
                 )
             )
     if not lines:
         return []
-    head = ("row", "model", "threads", "steps", "fastcell, s", "PyTorch, s", "times")
+    times = [f"{what}, {name}" for what in ("ms a step", "s") for name in _NAMES]
     mean = geometric_mean(ratios)
     return [
-        _table(head, lines),
+        _table(("row", "model", "threads", *times, "times"), lines),
         f"The geometric mean is {mean:.2f} times, the smallest {min(ratios):.2f}.\n",
     ]
+
+
+def _wall_clock(timing: dict[str, Any], steps: int | None) -> Iterable[str]:
+    """Return the seconds of a run of each engine, as far as they are known."""
+    if timing["wall_clock"] is not None:
+        return [f"{timing['wall_clock'][engine]:.1f}" for engine in _ENGINES]
+    if steps is None:
+        return ["" for _ in _ENGINES]
+    return [f"~{timing['mean_step'][engine] * steps:.0f}" for engine in _ENGINES]
 
 
 def _pictures(
