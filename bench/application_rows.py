@@ -180,7 +180,7 @@ ROWS = [
         ("{data}/flickr8k_1000",),
         "LSTM-256 from 1,280 features",
         "BLEU-4",
-        r"^BLEU-1\.\.4: .*\b([\d.]+) of",
+        r"^BLEU-1..4: .*[ /]([\d.]+) of",
         14,
         True,
         "16.0 on 6,000 pictures (Karpathy and Fei-Fei 2015)",

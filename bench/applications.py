@@ -83,7 +83,7 @@ def run(row: Application, data: Path, seed: int) -> None:
             kept["parameters"] = side.runs[0]["parameters"]
             kept.setdefault("curves", {})[engine] = _curve(side.runs[0]["history"])
             if engine == "fastcell":
-                kept["printed"] = side.printed.splitlines()[-60:]
+                kept["printed"] = _without_folders(side.printed).splitlines()[-60:]
     _write(results)
 
 
@@ -109,6 +109,11 @@ def command(row: Application, data: Path, threads: int, seed: int) -> list[str]:
         *(a.format(data=data.resolve()) for a in row.arguments),
         *("--threads", str(threads), "--seed", str(seed)),
     ]
+
+
+def _without_folders(printed: str) -> str:
+    """Return it without where on this machine the pictures are."""
+    return printed.replace(f"{PICTURES.resolve()}/", "")
 
 
 def _curve(history: list[dict[str, Any]]) -> dict[str, list[Any]]:

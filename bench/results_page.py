@@ -88,8 +88,8 @@ def _quality(row: Application, kept: dict[str, Any]) -> Sequence[str]:
     )
 
 
-def _misses(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
-    """Return the lines on rows that do not reach their aim, or not PyTorch's figure."""
+def _misses(rows: Sequence[tuple[Application, dict[str, Any]]]) -> list[str]:
+    """Return the lines on rows that miss their aim, or PyTorch's figure, or are new."""
     lines = []
     for row, kept in rows:
         if "fastcell" not in kept:
@@ -101,12 +101,16 @@ def _misses(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
         if sign * round(mean, row.digits) < sign * row.aim:
             what.append("misses its aim")
         if max(sign * v for v in own) < min(sign * v for v in peer):
-            what.append("is worse than PyTorch with every seed")
+            seeds = "every seed" if len(own) > 1 else "its one seed"
+            what.append(f"is worse than PyTorch with {seeds}")
         if what:
             note = f": {row.note}" if row.note else ""
             lines.append(
                 f"- {row.application}, {row.data}, {', and '.join(what)}{note}"
             )
+    waiting = [f"{r.application}, {r.data}" for r, k in rows if "fastcell" not in k]
+    if waiting:
+        lines.append(f"- Timed below, but not yet run here: {'; '.join(waiting)}.")
     return [*lines, ""] if lines else []
 
 

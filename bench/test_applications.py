@@ -131,14 +131,16 @@ def test_the_page_holds_the_figures_and_says_what_is_missed(tmp_path: Path):
     results = {
         "sst": kept([82.0, 84.0], [83.0], wall_clock),
         "trec": kept([80.0], [81.0, 82.0]),
+        "mr": {"timings": kept([], [])["timings"]},
     }
     results_page.write(json.loads(json.dumps(results)), tmp_path)
     page = (tmp_path / "results.md").read_text()
     assert "| at least 82 | 83.0 (82.0 to 84.0) | 83.0 | 2 |" in page
     assert "12 k parameters" in page
     missed = [line for line in page.splitlines() if line.startswith("- ")]
-    assert len(missed) == 1
-    assert "misses its aim, and is worse than PyTorch with every seed" in missed[0]
+    assert len(missed) == 2
+    assert "misses its aim, and is worse than PyTorch with its one seed" in missed[0]
+    assert "not yet run here: sentiment, MR, 10-fold." in missed[1]
     assert "| 1 | 100.00 | 250.00 | 4.0 | 10.0 | 2.50 |" in page
     assert "| 1 | 100.00 | 250.00 | ~4 | ~12 | 2.50 |" in page
     assert "The geometric mean is 2.50 times" in page
