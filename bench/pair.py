@@ -30,11 +30,20 @@ class Side:
     """What one engine did."""
 
     printed: str = ""
-    seconds: float = 0.0
-    steps: int = 0
+    #: Of each training: the parameters of its model, and its history.
     runs: list[dict[str, Any]] = field(default_factory=list)
     #: Steps and seconds of each turn.
     turns: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Steps of training in all turns."""
+        return sum(steps for steps, _ in self.turns)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training in all turns."""
+        return sum(seconds for _, seconds in self.turns)
 
 
 @dataclass
@@ -100,8 +109,7 @@ class Process:
             return True
         if self._process.wait() != 0:
             raise Failure(f"{self.engine}: {self._errors.read_text()[-2000:]}")
-        for name, value in json.loads(self._result.read_text()).items():
-            setattr(self.side, name, value)
+        self.side.runs = json.loads(self._result.read_text())
         self.side.printed = self._printed.read_text()
         return False
 

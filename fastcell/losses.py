@@ -21,6 +21,8 @@ from fastcell._numbers import integer, real
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "ctc", "mae", "mse"]
@@ -293,16 +295,7 @@ def mse(
     >>> loss, dpredictions
     (2.0, array([ 0., -2.]))
     """
-    flat, wanted, scale = _values(predictions, targets, reduction)
-    gradient = np.empty(flat.shape, flat.dtype)
-    total = 0.0
-    for start in range(0, flat.size, _BLOCK):
-        block = slice(start, start + _BLOCK)
-        with np.errstate(over="ignore", invalid="ignore"):
-            difference = flat[block] - wanted[block]
-            total += float(np.square(difference, dtype=np.float64).sum())
-            np.multiply(difference, 2.0 * scale, out=gradient[block])
-    return total * scale, gradient.reshape(np.shape(predictions))
+    return _of_differences(predictions, targets, reduction, _square)
 
 
 def mae(
@@ -330,15 +323,36 @@ def mae(
     >>> mae(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     (1.0, array([ 0. , -0.5]))
     """
+    return _of_differences(predictions, targets, reduction, _absolute)
+
+
+def _square(difference: NDArray, scale: float, gradient: NDArray) -> float:
+    np.multiply(difference, 2.0 * scale, out=gradient)
+    return float(np.square(difference, dtype=np.float64).sum())
+
+
+def _absolute(difference: NDArray, scale: float, gradient: NDArray) -> float:
+    np.multiply(np.sign(difference), scale, out=gradient)
+    return float(np.abs(difference).sum(dtype=np.float64))
+
+
+def _of_differences(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    reduction: str,
+    rule: Callable[[NDArray, float, NDArray], float],
+) -> tuple[float, NDArray[np.floating]]:
+    """Return a loss that is a sum over differences, block by block, and its gradient.
+
+    `rule` returns the sum of a block and writes its gradient.
+    """
     flat, wanted, scale = _values(predictions, targets, reduction)
     gradient = np.empty(flat.shape, flat.dtype)
     total = 0.0
     for start in range(0, flat.size, _BLOCK):
         block = slice(start, start + _BLOCK)
         with np.errstate(over="ignore", invalid="ignore"):
-            difference = flat[block] - wanted[block]
-            total += float(np.abs(difference).sum(dtype=np.float64))
-            np.multiply(np.sign(difference), scale, out=gradient[block])
+            total += rule(flat[block] - wanted[block], scale, gradient[block])
     return total * scale, gradient.reshape(np.shape(predictions))
 
 

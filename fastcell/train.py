@@ -128,7 +128,6 @@ class Trainer:
         self._position = Position()
         self._resumed: dict[str, Any] | None = None
         self._stopped = False
-        self._counted: int | None = None  # targets of the batch, if its loss told
 
     @property
     def step(self) -> int:
@@ -324,12 +323,8 @@ class Trainer:
         batch = _of_epoch(train_data, position.epoch)[position.window]
         if self.schedule is not None:
             self.optimizer.lr = position.base_lr * self.schedule(position.step)
-        self._counted = None
-        loss, state = self._update(batch, position.state)
+        loss, state, num_targets = self._update(batch, position.state)
 
-        num_targets = self._counted
-        if num_targets is None:
-            num_targets = self.model.count(batch)
         position.step += 1
         position.window += 1
         position.state = state
@@ -344,13 +339,17 @@ class Trainer:
         position.seconds += seconds
         bar.step(loss, self.model.metrics(loss), num_targets, seconds)
 
-    def _update(self, batch: Any, state: Any) -> tuple[float, Any]:
-        """Change the weights by one batch; return its loss and the state after it."""
+    def _update(self, batch: Any, state: Any) -> tuple[float, Any, int]:
+        """Change the weights by one batch; return its loss, the state after it, and
+        the number of its targets.
+        """
         from fastcell.optim import clip_grad_norm, clip_grad_value, grad_norm
 
         loss, saved = self.model.loss(batch, state)
         self._check_finite("loss", loss)
-        state, self._counted = saved.state, getattr(saved, "count", None)
+        state, num_targets = saved.state, getattr(saved, "count", None)
+        if num_targets is None:
+            num_targets = self.model.count(batch)
         grads = self.model.backward(saved)
         if self.clip_value is not None:
             # Before it is clipped: what is infinite would be hidden by it.
@@ -359,7 +358,7 @@ class Trainer:
         if self.clip_norm is not None:
             self._check_finite("gradient norm", clip_grad_norm(grads, self.clip_norm))
         self.optimizer.step(grads)
-        return loss, state
+        return loss, state, num_targets
 
     def _check_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastcell._arrays import as_array
 from fastcell._numbers import integer, real
-from fastcell.data.batches import Batches
+from fastcell.data.batches import Batches, Epochs
 
 # Recordings of so many batches are sorted by their length together.
 _POOL = 8
 
 
-class Utterances(Sequence):
+class Utterances(Epochs[Any]):
     """Batches of recordings of like length, for `fastcell.models.SpeechRecognizer`.
 
     A batch is ``(x, lengths, labels, label_lengths)``: x (T, B, F), zero past the
@@ -101,7 +101,6 @@ class Utterances(Sequence):
         lengths = np.array([len(frames) for frames in self.features])
         self._by_length = np.argsort(lengths, kind="stable")
         self._lengths = lengths
-        self._epoch: tuple[int, _Batches] | None = None
 
     @staticmethod
     def _checked_labels(i: int, row: Sequence[int]) -> np.ndarray:
@@ -124,20 +123,20 @@ class Utterances(Sequence):
     def __getitem__(self, index: Any) -> Any:
         return self._batches(self._by_length, None)[index]
 
-    def epoch(self, n: int) -> Sequence[Any]:
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._batches(self._by_length, None))
+
+    def _make_epoch(self, n: int) -> _Batches:
         """Return the batches of epoch n, as many as there are in all, drawn anew."""
-        n = integer("n", n, minimum=0)
-        if self._epoch is None or self._epoch[0] != n:
-            random = np.random.default_rng((self.seed, n))
-            order = random.permutation(len(self.features))
-            size = _POOL * self.batch_size
-            for start in range(0, len(order), size):
-                pool = order[start : start + size]
-                pool[:] = pool[np.argsort(self._lengths[pool], kind="stable")]
-            batches = self._batches(order, n)
-            random.shuffle(batches.rows)
-            self._epoch = n, batches
-        return self._epoch[1]
+        random = np.random.default_rng((self.seed, n))
+        order = random.permutation(len(self.features))
+        size = _POOL * self.batch_size
+        for start in range(0, len(order), size):
+            pool = order[start : start + size]
+            pool[:] = pool[np.argsort(self._lengths[pool], kind="stable")]
+        batches = self._batches(order, n)
+        random.shuffle(batches.rows)
+        return batches
 
     def _batches(self, order: np.ndarray, epoch: int | None) -> _Batches:
         starts = range(0, len(order), self.batch_size)

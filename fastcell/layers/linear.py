@@ -10,6 +10,7 @@ import numpy as np
 from fastcell import _core
 from fastcell._arrays import check_shape, real_array
 from fastcell._numbers import flag, integer
+from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.packs import Packs
 from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
@@ -106,16 +107,28 @@ class Linear(Module):
         x = self._checked(x)
         return self._run(x), x
 
-    def backward(self, dy: Any, saved: np.ndarray) -> tuple[np.ndarray, dict]:
-        """Return dx = dy W, and the gradients dW = dy^T x and db = sum dy."""
+    def backward(
+        self,
+        dy: Any,
+        saved: np.ndarray,
+        *,
+        add_to: dict[str, np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, dict]:
+        """Return dx = dy W, and the gradients dW = dy^T x and db = sum dy.
+
+        With `add_to`, gradients by name, they are added to those, which are returned.
+        """
         dx = np.empty(saved.shape, self.dtype)
-        grads = self.zero_gradients()
+        grads = gradient_arrays(self._shapes(), self.dtype, add_to)
         self.add_backward(dy, saved, dx, grads)
         return dx, grads
 
     def zero_gradients(self) -> dict[str, np.ndarray]:
         """Return zeros in the shapes of the parameters."""
-        return {n: np.zeros_like(a) for n, a in self._parameters.arrays().items()}
+        return gradient_arrays(self._shapes(), self.dtype)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: a.shape for name, a in self._parameters.arrays().items()}
 
     def add_backward(
         self, dy: Any, saved: np.ndarray, dx: np.ndarray, grads: dict[str, np.ndarray]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from fastcell.models.parts import set_precision
 from fastcell.models.sequence import SequenceModel
 from fastcell.models.tasks import Classification
 
@@ -103,18 +102,18 @@ class SequenceClassifier(SequenceModel):
         self.num_classes = self.task.outputs
         self.classes = self.task.classes
         self._build(
-            input_size,
-            hidden_size,
-            num_layers,
-            cell,
-            bidirectional,
-            dropout,
-            embedding_dim,
-            dtype,
-            seed,
-            pooling,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            cell=cell,
+            bidirectional=bidirectional,
+            pooling=pooling,
+            dropout=dropout,
+            embedding_dim=embedding_dim,
+            dtype=dtype,
+            seed=seed,
+            precision=precision,
         )
-        set_precision(self, precision)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values that JSON can hold."""

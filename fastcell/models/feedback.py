@@ -100,15 +100,11 @@ class Feedback(Module):
         """
         first, steps = saved
         fed: Any = 0
-        dstate = rnn = None
-        decoder: dict[str, np.ndarray] = {}
+        dstate = rnn = decoder = None
         while True:
             read, dropped, made = steps.pop()
             dframe = dframes[len(steps)] + fed
-            dh, grads = self.decoder.backward(dframe, made)
-            decoder = {
-                name: grad + decoder.get(name, 0) for name, grad in grads.items()
-            }
+            dh, decoder = self.decoder.backward(dframe, made, add_to=decoder)
             if dropped is not None:
                 dh, _ = self.dropout.backward(dh, dropped)
             if read is None:

@@ -97,6 +97,7 @@ class FrameModel(SequenceModel):
     """
 
     task: Head  # type: ignore[assignment]
+    _carries_state = True
 
     def __init__(
         self,
@@ -133,15 +134,13 @@ class FrameModel(SequenceModel):
                 f"model; got {input_size}"
             )
         self._build(
-            self.input_size,
-            hidden_size,
-            num_layers,
-            cell,
-            False,
-            dropout,
-            None,
-            dtype,
-            seed,
+            input_size=self.input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            cell=cell,
+            dropout=dropout,
+            dtype=dtype,
+            seed=seed,
         )
 
     def _make_readout(self, seed: int | None) -> Module:
@@ -216,14 +215,7 @@ class FrameModel(SequenceModel):
             If a shape is, or a value is not finite, or is neither 0 nor 1 where the
             head is "bernoulli".
         """
-        x, lengths, targets = self._checked(batch)
-        h, after, encoded = self.encoder.forward(x, state, lengths=lengths)
-        r, read = self._readout.forward(h, lengths)
-        r, dropped = self._dropout.forward(r) if self._dropout.p else (r, None)
-        outputs, decoded = self.decoder.forward(r)
-        loss, doutputs = self.task.loss(outputs, targets)
-        after = None if lengths is not None else after
-        return loss, SavedOnce(after, doutputs, encoded, read, dropped, decoded)
+        return super().loss(batch, state)
 
     def assess(
         self, batch: Any, state: Any = None
@@ -260,7 +252,7 @@ class FrameModel(SequenceModel):
 
     def count(self, batch: Any) -> int:
         """Return the number of frames that count."""
-        return len(self._checked(batch)[2])
+        return self.task.count(self._checked(batch)[2])
 
     def session(self, batch_size: int = 1) -> FrameSession:  # type: ignore[override]
         """Return a `fastcell.models.frame_session.FrameSession`: a step at a time.
@@ -333,7 +325,7 @@ class FrameModel(SequenceModel):
         x, lengths, targets = self._checked(batch)
         h, after = self.encoder(x, state, lengths=lengths)
         outputs = self.decoder(self._readout(h, lengths))
-        after = None if lengths is not None else after
+        after = self._carried(after, lengths)
         return outputs, targets, after, (*x.shape[:2], lengths)
 
     def _targets(self, y: Any, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:

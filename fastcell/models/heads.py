@@ -41,6 +41,10 @@ class Head(ABC):
         self.dtype = dtype
         self.wanted = f"finite in {dtype}"
 
+    def count(self, targets: np.ndarray) -> int:
+        """Return the number of frames (N, G)."""
+        return len(targets)
+
     def targets(
         self, y: Any, shape: tuple[int, int], lengths: np.ndarray | None
     ) -> np.ndarray:

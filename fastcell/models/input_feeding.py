@@ -64,11 +64,10 @@ def feeding_backward(
     kept_ids, dropped, keys, vectors, steps = saved
     E, M = reader.embedding.embedding_dim, attention.memory_size
     sums = attention.gradient_sums(keys)
-    grads = {
-        f"{name}.{key}": np.zeros_like(array)
-        for name, part in (("rnn", reader.rnn), ("combine", combine))
-        for key, array in part.params.arrays().items()
-    }
+    rnn_grads, combine_grads = (
+        {name: np.zeros_like(array) for name, array in part.params.arrays().items()}
+        for part in (reader.rnn, combine)
+    )
     dembedded = np.empty((*kept_ids.shape, E), dvectors.dtype)
     dfeed: Any = 0
     dstate = None
@@ -77,23 +76,25 @@ def feeding_backward(
         t = len(steps)
         vector = vectors[t]
         dvector = (dvectors[t] + dfeed) * (1 - vector * vector)
-        djoined, combine_grads = combine.backward(dvector, kept)
+        djoined, _ = combine.backward(dvector, kept, add_to=combine_grads)
         dh = attention.backward_step(djoined[:, :M], attended, sums)
         dh += djoined[:, M:]
-        dx, dstate, rnn_grads = reader.rnn.backward(dh[np.newaxis], read, dstate)
+        dx, dstate, _ = reader.rnn.backward(
+            dh[np.newaxis], read, dstate, add_to=rnn_grads
+        )
         dembedded[t] = dx[0, :, :E]
         dfeed = dx[0, :, E:]
-        _add(grads, prefixed("rnn", rnn_grads))
-        _add(grads, prefixed("combine", combine_grads))
     if dropped is not None:
         dembedded, _ = reader.dropout.backward(dembedded, dropped)
     _, embedding_grads = reader.embedding.backward(dembedded, kept_ids)
     dmemory, attention_grads = attention.finish(sums)
-    grads |= prefixed("embedding", embedding_grads)
-    grads |= prefixed("attention", attention_grads)
-    return dmemory, dstate, grads
-
-
-def _add(sums: dict[str, np.ndarray], grads: dict[str, np.ndarray]) -> None:
-    for name, grad in grads.items():
-        sums[name] += grad
+    return (
+        dmemory,
+        dstate,
+        {
+            **prefixed("rnn", rnn_grads),
+            **prefixed("combine", combine_grads),
+            **prefixed("embedding", embedding_grads),
+            **prefixed("attention", attention_grads),
+        },
+    )

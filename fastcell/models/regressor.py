@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from fastcell.models.parts import set_precision
 from fastcell.models.sequence import SequenceModel
 from fastcell.models.tasks import Regression
 from fastcell.module import check_dtype
@@ -77,18 +76,18 @@ class SequenceRegressor(SequenceModel):
         self.task = Regression(output_size, check_dtype(dtype))
         self.output_size = self.task.outputs
         self._build(
-            input_size,
-            hidden_size,
-            num_layers,
-            cell,
-            bidirectional,
-            dropout,
-            embedding_dim,
-            dtype,
-            seed,
-            pooling,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            cell=cell,
+            bidirectional=bidirectional,
+            pooling=pooling,
+            dropout=dropout,
+            embedding_dim=embedding_dim,
+            dtype=dtype,
+            seed=seed,
+            precision=precision,
         )
-        set_precision(self, precision)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain values that JSON can hold."""

@@ -9,7 +9,13 @@ import numpy as np
 from fastcell.layers import Dropout, Linear, Pooling
 from fastcell.models.base import ScoredModel
 from fastcell.models.encoder import Encoder
-from fastcell.models.parts import SavedOnce, check_seed, part_seeds, prefixed
+from fastcell.models.parts import (
+    SavedOnce,
+    check_seed,
+    part_seeds,
+    prefixed,
+    set_precision,
+)
 from fastcell.models.streaming import ModelSession
 from fastcell.models.tasks import Classification, Regression
 from fastcell.module import Module
@@ -25,37 +31,25 @@ class SequenceModel(ScoredModel):
     Batches are ``(x, lengths, y)`` and do not continue one another: `state` is not
     used, and the state after a batch is None.
 
-    A subclass sets `task`, and calls `_build`.
+    A subclass sets `task`, and calls `_build`. With `_carries_state`, batches without
+    lengths do continue one another.
     """
 
     task: Classification | Regression
+    _carries_state = False
 
     def _build(
         self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        cell: str,
-        bidirectional: bool,
-        dropout: float,
-        embedding_dim: int | None,
-        dtype: Any,
+        *,
         seed: int | None,
         pooling: str | None = None,
+        precision: str | None = None,
+        **encoder: Any,
     ) -> None:
+        """Make the parts; `encoder` are arguments of `Encoder`."""
         self.seed = check_seed(seed)
         seeds = part_seeds(self.seed, 4)
-        self.encoder = Encoder(
-            input_size,
-            hidden_size,
-            num_layers,
-            cell,
-            bidirectional,
-            dropout,
-            embedding_dim=embedding_dim,
-            dtype=dtype,
-            seed=seeds[0],
-        )
+        self.encoder = Encoder(**encoder, seed=seeds[0])
         self.pooling = pooling
         self._readout = self._make_readout(seeds[1])
         self._dropout = Dropout(self.encoder.dropout, seed=seeds[2])
@@ -65,6 +59,7 @@ class SequenceModel(ScoredModel):
             dtype=self.encoder.dtype,
             seed=seeds[3],
         )
+        set_precision(self, precision)
 
     def _make_readout(self, seed: int | None) -> Module:
         """Return what makes the vectors that the scores are made of."""
@@ -141,12 +136,14 @@ class SequenceModel(ScoredModel):
             If a part of the batch is not as said.
         """
         x, lengths, targets = self._checked(batch)
-        h, _, encoded = self.encoder.forward(x, lengths=lengths)
+        before = state if self._carries_state else None
+        h, after, encoded = self.encoder.forward(x, before, lengths=lengths)
         r, read = self._readout.forward(h, lengths)
         r, dropped = self._dropout.forward(r) if self._dropout.p else (r, None)
         scores, decoded = self.decoder.forward(r)
         loss, dscores = self.task.loss(scores, targets)
-        saved = SavedOnce(None, dscores, encoded, read, dropped, decoded)
+        after = self._carried(after, lengths)
+        saved = SavedOnce(after, dscores, encoded, read, dropped, decoded)
         saved.count = self.task.count(targets)
         return loss, saved
 
@@ -206,6 +203,10 @@ class SequenceModel(ScoredModel):
         return ModelSession(self, batch_size)
 
     # ------------------------------------------------------------------------ inside
+
+    def _carried(self, state: Any, lengths: np.ndarray | None) -> Any:
+        """Return the state for the next batch: none of sequences that have ended."""
+        return state if self._carries_state and lengths is None else None
 
     def _infer(self, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         """Return the scores that the targets stand beside, without dropout."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastcell.layers.pooling import existing_steps
-from fastcell.models.parts import IGNORED, set_precision
+from fastcell.models.parts import IGNORED
 from fastcell.models.sequence import SequenceModel
 from fastcell.models.tasks import Classification
 from fastcell.module import Module
@@ -90,17 +90,17 @@ class SequenceTagger(SequenceModel):
         self.num_classes = self.task.outputs
         self.classes = self.task.classes
         self._build(
-            input_size,
-            hidden_size,
-            num_layers,
-            cell,
-            bidirectional,
-            dropout,
-            embedding_dim,
-            dtype,
-            seed,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            cell=cell,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            embedding_dim=embedding_dim,
+            dtype=dtype,
+            seed=seed,
+            precision=precision,
         )
-        set_precision(self, precision)
 
     def _make_readout(self, seed: int | None) -> Module:
         return EachStep()
