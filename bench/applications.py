@@ -9,8 +9,8 @@ weights (worker.py, twins/). Both are scored by the same code.
     python bench/applications.py time DATA sst trec                  how fast
     python bench/applications.py write                               docs/results.md
 
-`run` runs both sides at the same time, one thread each, and times nothing. `time` runs
-them in turns, nothing else beside them, and takes the ratio of the medians of the turns
+`run` runs two sides at a time, one thread each, and times nothing. `time` runs both in
+turns, nothing else beside them, and takes the ratio of the medians of the turns
 (pair.py). Results are kept in docs/results.json, each as soon as it is there, and
 `write` makes docs/results.md of them.
 """
@@ -21,19 +21,23 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import results_page
 from application_rows import APPLICATIONS, Application
-from pair import ENGINES, Failure, in_turns, metrics, side_by_side
+from pair import ENGINES, Failure, Side, alone, in_turns, metrics
 from report import machine
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results.json"
 PICTURES = ROOT / "docs" / "pictures"
+_AT_A_TIME = 2
+_keeping = Lock()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,45 +50,77 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command == "write":
         results_page.write(_read(), ROOT / "docs")
         return 0
-    failed = 0
-    for name in arguments.rows or APPLICATIONS:
-        row = APPLICATIONS[name]
-        try:
-            if arguments.command == "run":
-                for seed in arguments.seeds:
-                    run(row, arguments.data, seed)
-            else:
+    rows = [APPLICATIONS[name] for name in arguments.rows or APPLICATIONS]
+    if arguments.command == "run":
+        failures = run(rows, arguments.data, arguments.seeds, arguments.missing)
+    else:
+        failures = []
+        for row in rows:
+            try:
                 time_row(row, arguments.data, arguments.threads, arguments.seconds)
-        except Failure as failure:
-            print(f"{name}: {failure}", file=sys.stderr)
-            failed += 1
-    return 1 if failed else 0
+            except Failure as failure:
+                failures.append(f"{row.name}: {failure}")
+    print("\n".join(failures), end="\n" * bool(failures), file=sys.stderr)
+    return 1 if failures else 0
 
 
-def run(row: Application, data: Path, seed: int) -> None:
-    """Train and score by both engines, without timing, and keep the figures."""
+def run(
+    rows: Sequence[Application], data: Path, seeds: Sequence[int], missing: bool = False
+) -> list[str]:
+    """Train and score by both engines, two at a time, and keep the figures.
+
+    Returns
+    -------
+    list of str
+        What has failed.
+    """
     PICTURES.mkdir(exist_ok=True)
-    commands = {}
-    for engine in ENGINES:
-        commands[engine] = command(row, data, 1, seed)
-        if row.picture and engine == "fastcell" and seed == 0:
-            picture = PICTURES / f"{row.name}{row.picture}"
-            commands[engine] += ["--plot", str(picture.resolve())]
-    with TemporaryDirectory() as folder:
-        sides = side_by_side(commands, Path(folder))
-    results = _read()
-    kept = results.setdefault(row.name, {})
-    for engine, side in sides.items():
-        value = metrics(side.printed, {row.metric: row.pattern})[row.metric]
+    held = _read() if missing else {}
+    waiting = [
+        (row, seed, engine)
+        for seed in seeds
+        for row in rows
+        for engine in ENGINES
+        if str(seed) not in held.get(row.name, {}).get(engine, {})
+    ]
+
+    def one(row: Application, seed: int, engine: str) -> str | None:
+        what = f"{row.name}, seed {seed}, {engine}"
+        try:
+            with TemporaryDirectory() as folder:
+                side = alone(engine, _drawn(row, data, seed, engine), Path(folder))
+            value = metrics(side.printed, {row.metric: row.pattern})[row.metric]
+        except Failure as failure:
+            return f"{what}: {failure}"
+        _keep(row, seed, engine, side, value)
+        print(f"{what}: {value}", flush=True)
+        return None
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        done = list(pool.map(one, *zip(*waiting, strict=True))) if waiting else []
+    return [failure for failure in done if failure]
+
+
+def _drawn(row: Application, data: Path, seed: int, engine: str) -> list[str]:
+    """Return the command of a run; the one for the page draws its picture."""
+    picture = PICTURES / f"{row.name}{row.picture}"
+    draws = row.picture and engine == "fastcell" and seed == 0
+    plot = ["--plot", str(picture.resolve())] if draws else []
+    return command(row, data, 1, seed) + plot
+
+
+def _keep(row: Application, seed: int, engine: str, side: Side, value: float) -> None:
+    with _keeping:
+        results = _read()
+        kept = results.setdefault(row.name, {})
         kept.setdefault(engine, {})[str(seed)] = value
-        print(f"{row.name}, seed {seed}, {engine}: {value}", flush=True)
         kept.setdefault("steps", side.steps)
         if seed == 0:
             kept["parameters"] = side.runs[0]["parameters"]
             kept.setdefault("curves", {})[engine] = _curve(side.runs[0]["history"])
             if engine == "fastcell":
                 kept["printed"] = _without_folders(side.printed).splitlines()[-60:]
-    _write(results)
+        _write(results)
 
 
 def time_row(row: Application, data: Path, threads: int, seconds: float | None) -> None:
@@ -146,6 +182,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
                 type=lambda text: [int(seed) for seed in text.split(",")],
                 default=[0, 1, 2],
                 metavar="N,N",
+            )
+            one.add_argument(
+                "--missing", action="store_true", help="only what is not held yet"
             )
         else:
             one.add_argument("--threads", type=int, default=1)

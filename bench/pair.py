@@ -1,4 +1,4 @@
-"""Run an example by fastcell and by PyTorch: in turns, to time both, or side by side.
+"""Run an example by fastcell and by PyTorch: in turns, to time both, or one alone.
 
 In turns, only one of the two processes works at a time. A turn is so many steps of
 training, the same for both, about half a second of PyTorch's; so whatever slows the
@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -127,22 +126,20 @@ def _threads(command: Sequence[str]) -> dict[str, str]:
     return dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), count)
 
 
-def side_by_side(commands: dict[str, Sequence[str]], folder: Path) -> dict[str, Side]:
-    """Run both to their ends at the same time, without timing.
+def alone(engine: str, command: Sequence[str], folder: Path) -> Side:
+    """Run one side to its end, without timing.
 
     Raises
     ------
     Failure
-        If one ends with an error.
+        If it ends with an error.
     """
-    processes = [Process(engine, c, folder) for engine, c in commands.items()]
+    process = Process(engine, command, folder)
     try:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda process: process.turn(_ALL_STEPS), processes))
+        process.turn(_ALL_STEPS)
     finally:
-        for process in processes:
-            process.stop()
-    return {process.engine: process.side for process in processes}
+        process.stop()
+    return process.side
 
 
 def in_turns(

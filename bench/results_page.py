@@ -62,7 +62,7 @@ def write(results: dict[str, Any], folder: Path) -> None:
                 "PyTorch",
                 "seeds",
             ),
-            [_quality(row, kept) for row, kept in rows if "fastcell" in kept],
+            [_quality(row, kept) for row, kept in rows if _both(kept)],
         ),
         *_misses(rows),
         _SPEED,
@@ -88,11 +88,16 @@ def _quality(row: Application, kept: dict[str, Any]) -> Sequence[str]:
     )
 
 
+def _both(kept: dict[str, Any]) -> bool:
+    """Return whether it has been run by both engines."""
+    return all(engine in kept for engine in _ENGINES)
+
+
 def _misses(rows: Sequence[tuple[Application, dict[str, Any]]]) -> list[str]:
     """Return the lines on rows that miss their aim, or PyTorch's figure, or are new."""
     lines = []
     for row, kept in rows:
-        if "fastcell" not in kept:
+        if not _both(kept):
             continue
         own, peer = (list(kept[engine].values()) for engine in ("fastcell", "torch"))
         sign = 1 if row.more else -1
@@ -108,7 +113,7 @@ def _misses(rows: Sequence[tuple[Application, dict[str, Any]]]) -> list[str]:
             lines.append(
                 f"- {row.application}, {row.data}, {', and '.join(what)}{note}"
             )
-    waiting = [f"{r.application}, {r.data}" for r, k in rows if "fastcell" not in k]
+    waiting = [f"{r.application}, {r.data}" for r, k in rows if not _both(k)]
     if waiting:
         lines.append(f"- Timed below, but not yet run here: {'; '.join(waiting)}.")
     return [*lines, ""] if lines else []
@@ -153,7 +158,11 @@ def _pictures(
     rows: Sequence[tuple[Application, dict[str, Any]]], folder: Path
 ) -> list[str]:
     folder.mkdir(exist_ok=True)
-    drawn = [(row, kept["curves"]) for row, kept in rows if "curves" in kept]
+    drawn = [
+        (row, kept["curves"])
+        for row, kept in rows
+        if all(engine in kept.get("curves", {}) for engine in _ENGINES)
+    ]
     lines = ["## Pictures", ""]
     if drawn:
         draw_curves(drawn, folder / "curves.svg")
@@ -196,7 +205,7 @@ def draw_curves(
                     )
         panel.set_title(f"{row.application}, {row.data}", fontsize=8)
         panel.tick_params(labelsize=7)
-    for panel in panels:
+    for panel in panels[len(drawn) :]:
         panel.axis("off")
     figure.axes[0].legend(fontsize=6)
     figure.savefig(path, metadata={"Date": None})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import applications
 import pytest
 import results_page
 from application_rows import APPLICATIONS
-from pair import ENGINES, Failure, in_turns, metrics, side_by_side
+from pair import ENGINES, Failure, alone, in_turns, metrics
 
 EXAMPLE = """
 import sys
@@ -84,26 +86,51 @@ def test_a_run_cut_short_has_no_wall_clock(commands, folder):
 
 
 @pytest.mark.peers
-def test_side_by_side_gives_the_figures_of_both(commands, folder):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_side_alone_gives_its_figures(engine, commands, folder):
     pytest.importorskip("torch")
-    for command in commands.values():
-        command[-1] = "0.5"
-    sides = side_by_side(commands, folder)
-    for side in sides.values():
-        assert metrics(side.printed, PATTERNS)["accuracy"] > 80
-        assert side.runs[0]["parameters"] == 4 * 8 * (1 + 8 + 2) + 2 * 8 + 2
+    commands[engine][-1] = "0.5"
+    side = alone(engine, commands[engine], folder)
+    assert metrics(side.printed, PATTERNS)["accuracy"] > 80
+    assert side.runs[0]["parameters"] == 4 * 8 * (1 + 8 + 2) + 2 * 8 + 2
 
 
 def test_an_example_that_fails_is_an_error(commands, folder):
     command = [*commands["fastcell"][:1], "--break", *commands["fastcell"][1:]]
     with pytest.raises(Failure, match="broken"):
-        side_by_side({"fastcell": command}, folder)
+        alone("fastcell", command, folder)
 
 
 def test_a_figure_that_is_not_printed_is_an_error():
     assert metrics("a: 1\na: 2.5\n", {"a": r"^a: ([\d.]+)"}) == {"a": 2.5}
     with pytest.raises(Failure, match="must be printed"):
         metrics("nothing", {"a": r"^a: ([\d.]+)"})
+
+
+@pytest.mark.peers
+def test_run_keeps_each_side_and_leaves_out_what_is_held(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    example = tmp_path / "examples" / "own.py"
+    example.parent.mkdir()
+    example.write_text(
+        EXAMPLE.replace("sys.argv[-3]", '"2"').replace("sys.argv[-1]", "0")
+    )
+    for name in ("ROOT", "RESULTS", "PICTURES"):
+        place = tmp_path / {"ROOT": ".", "RESULTS": "r.json", "PICTURES": "p"}[name]
+        monkeypatch.setattr(applications, name, place)
+    row = replace(APPLICATIONS["sst"], name="own", example="own", arguments=())
+    assert applications.run([row], tmp_path, [0]) == []
+    results = json.loads((tmp_path / "r.json").read_text())["own"]
+    assert results["steps"] == 20
+    assert all(results[e]["0"] > 50 for e in ENGINES)
+    assert all(len(results["curves"][e]["step"]) == 2 for e in ENGINES)
+    example.write_text("raise ValueError('broken')")
+    assert applications.run([row], tmp_path, [0], missing=True) == []
+    failures = applications.run([row], tmp_path, [0, 1], missing=True)
+    assert [f.partition(": ")[0] for f in failures] == [
+        f"own, seed 1, {engine}" for engine in ENGINES
+    ]
+    assert all("broken" in failure for failure in failures)
 
 
 def kept(own, peer, wall_clock=None):
