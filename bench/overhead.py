@@ -32,9 +32,11 @@ from typing import Any
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences, TextStreams, Utterances
+from fastcell.data import SequencePairs, Sequences, TextStreams, Utterances
 from fastcell.models import (
+    Captioner,
     LanguageModel,
+    Seq2Seq,
     SequenceClassifier,
     SequenceTagger,
     SpeechRecognizer,
@@ -65,10 +67,7 @@ def language() -> tuple[Trainer, Any]:
 def sentiment() -> tuple[Trainer, Any]:
     """examples/sentiment.py: two LSTMs of 100 units over sentences of 2 to 52 words."""
     random = np.random.default_rng(0)
-    lengths = np.clip(random.normal(19.3, 9.3, 6920).round().astype(int), 2, 52)
-    # Words by Zipf's law.
-    words = np.minimum(random.zipf(1.3, lengths.sum()), 7141)
-    sentences = np.split(words, np.cumsum(lengths)[:-1])
+    sentences = _sentences(random, 6920, 19.3, 9.3, (2, 52), 7142)
     data = Sequences(sentences, random.integers(0, 2, 6920), 32, seed=0)
     model = SequenceClassifier(
         7142,
@@ -125,6 +124,25 @@ def chorales() -> tuple[Trainer, Any]:
     return _trainer(model, data, 1.0), data
 
 
+def translation() -> tuple[Trainer, Any]:
+    """examples/translation.py: GRUs of 256 units with attention, 7,000 words a side."""
+    random = np.random.default_rng(0)
+    sides = [_sentences(random, 2560, 12.4, 4.2, (5, 35), 7000) for _ in range(2)]
+    data = SequencePairs(sides[0], [_marked(words) for words in sides[1]], 64, seed=0)
+    model = Seq2Seq(7000, 7000, 256, 256, cell="gru", dropout=0.3, bos=2, eos=3, seed=0)
+    return _trainer(model, data, 1.0), data
+
+
+def captions() -> tuple[Trainer, Any]:
+    """examples/captions.py: an LSTM of 256 units from 1,280 features, 1,500 words."""
+    random = np.random.default_rng(0)
+    said = [_marked(w) for w in _sentences(random, 2560, 11, 3.6, (4, 30), 1500)]
+    pictures = random.random((2560, 1280), np.float32)
+    data = Sequences(said, pictures, 64, seed=0)
+    model = Captioner(1280, 1500, 256, 256, dropout=0.5, bos=2, eos=3, seed=0)
+    return _trainer(model, data, 5.0), data
+
+
 def tiny() -> tuple[Trainer, Any]:
     """Nearly nothing but overhead: an RNN of 2 units over 3 steps."""
     random = np.random.default_rng(0)
@@ -137,8 +155,30 @@ def tiny() -> tuple[Trainer, Any]:
 
 MODELS: dict[str, Callable[[], tuple[Trainer, Any]]] = {
     f.__name__: f
-    for f in (language, sentiment, speaker, speech, digits, chorales, tiny)
+    for f in (
+        *(language, sentiment, speaker, speech, digits, chorales),
+        *(translation, captions, tiny),
+    )
 }
+
+
+def _sentences(
+    random: np.random.Generator,
+    count: int,
+    mean: float,
+    spread: float,
+    bounds: tuple[int, int],
+    words: int,
+) -> list[np.ndarray]:
+    """Return sentences of words that are as frequent as Zipf's law says."""
+    lengths = random.normal(mean, spread, count).round().astype(int).clip(*bounds)
+    ids = np.minimum(random.zipf(1.3, lengths.sum()) + 3, words - 1)
+    return np.split(ids, np.cumsum(lengths)[:-1])
+
+
+def _marked(words: np.ndarray) -> np.ndarray:
+    """Return a sentence between the marks of its beginning and its end."""
+    return np.array([2, *words, 3])
 
 
 def _trainer(model: Any, data: Any, clip_norm: float, optimizer: Any = None) -> Trainer:

@@ -184,6 +184,27 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_ctc_scratch_size(const fc_ctc *, int, size_t *)
     fc_status fc_ctc_loss(const fc_ctc *, double *, void *, void *, int)
 
+    ctypedef struct fc_attention:
+        fc_dtype dtype
+        Py_ssize_t batch
+        Py_ssize_t queries
+        Py_ssize_t steps
+        const int64_t *lengths
+
+    ctypedef struct fc_additive:
+        Py_ssize_t n
+        const void *query
+        const void *memory
+        const void *v
+
+    fc_status fc_additive_scores(const fc_attention *, const fc_additive *, void *, int)
+    fc_status fc_additive_scratch_size(const fc_attention *, Py_ssize_t, size_t *)
+    fc_status fc_additive_backward(const fc_attention *, const fc_additive *,
+                                   const void *, void *, void *, void *, void *, int)
+    fc_status fc_attention_weights(const fc_attention *, void *, int)
+    fc_status fc_attention_weights_backward(const fc_attention *, const void *, void *,
+                                            int)
+
     fc_status fc_sum_steps(fc_dtype, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int64_t *,
                            const void *, void *)
     fc_status fc_max_steps(fc_dtype, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int64_t *,

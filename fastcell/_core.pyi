@@ -264,6 +264,31 @@ def spread_steps(
     dh: _Reals,
 ) -> None: ...
 def add_rows(ids: npt.NDArray[np.int64], x: _Reals, table: _Reals) -> None: ...
+def additive_scores(
+    query: _Reals,
+    memory: _Reals,
+    v: _Reals,
+    lengths: _Lengths | None,
+    scores: _Reals,
+    threads: int,
+) -> None: ...
+def additive_scores_backward(
+    dscores: _Reals,
+    query: _Reals,
+    memory: _Reals,
+    v: _Reals,
+    lengths: _Lengths | None,
+    dquery: _Reals,
+    dmemory: _Reals,
+    dv: _Reals,
+    threads: int,
+) -> None: ...
+def attention_weights(
+    scores: _Reals, lengths: _Lengths | None, threads: int
+) -> None: ...
+def attention_weights_backward(
+    weights: _Reals, dweights: _Reals, lengths: _Lengths | None, threads: int
+) -> None: ...
 def fill_rows(
     x: npt.NDArray[Any], sequences: list[Any], lengths: _Lengths
 ) -> bool: ...

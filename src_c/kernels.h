@@ -118,6 +118,14 @@ typedef struct fc_kernels {
     void (*multiply)(void *to, const void *a, const void *b, ptrdiff_t n);
     double (*cross_entropy)(const void *logits, ptrdiff_t n, ptrdiff_t target,
                             double smoothing, double scale, void *dlogits);
+    /* See attention.h: of one query, and of the weights of one. */
+    void (*additive_scores)(const void *q, const void *memory, const void *v,
+                            ptrdiff_t rows, ptrdiff_t n, void *scores);
+    void (*additive_backward)(const void *dscores, const void *q, const void *memory,
+                              const void *v, ptrdiff_t rows, ptrdiff_t n, void *dq,
+                              void *dmemory, void *dv);
+    void (*softmax)(void *x, ptrdiff_t n);
+    void (*softmax_backward)(void *dy, const void *y, ptrdiff_t n);
     void (*update[FC_UPDATES])(const void *rule, const struct fc_parameter *);
     double (*sum_of_squares)(const void *x, ptrdiff_t n);
     void (*elementary)(int function, const void *x, void *y, ptrdiff_t n);

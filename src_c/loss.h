@@ -10,26 +10,23 @@
 
 #include "math/elementary.h"
 
-static double cross_entropy(const void *logits, ptrdiff_t n, ptrdiff_t target,
-                            double smoothing, double scale, void *dlogits) {
-    const real *x = logits;
-    real *dx = dlogits;
+/* The largest of n > 0 numbers, or a NaN. */
+static real largest_of(const real *x, ptrdiff_t n) {
     real largest = x[0];
-    double mean = 0, sum = 0;
     for (ptrdiff_t i = 1; i < n; i++)
         largest = x[i] < largest ? largest : x[i];
-    if (smoothing > 0) {
-        for (ptrdiff_t i = 0; i < n; i++)
-            mean += (double)x[i] - largest;
-        mean /= (double)n;
-    }
-    double loss = -(1 - smoothing) * ((double)x[target] - largest) - smoothing * mean;
+    return largest;
+}
+
+/* e_i = exp(x_i - largest), and their sum; e may be x. */
+static double exponentials(const real *x, ptrdiff_t n, real largest, real *e) {
+    double sum = 0;
     ptrdiff_t i = 0;
     vreal sums = vzero();
     for (; i + V <= n; i += V) {
-        vreal e = vexp(vload(x + i) - vset1(largest));
-        sums = sums + e;
-        vstore(dx + i, e);
+        vreal ei = vexp(vload(x + i) - vset1(largest));
+        sums = sums + ei;
+        vstore(e + i, ei);
     }
     if (i < n) {
         real lane[V];
@@ -37,11 +34,26 @@ static double cross_entropy(const void *logits, ptrdiff_t n, ptrdiff_t target,
             lane[j] = i + j < n ? x[i + j] - largest : (real)FC_EXP_MIN;
         vstore(lane, vexp(vload(lane)));
         for (ptrdiff_t j = 0; i + j < n; j++) {
-            dx[i + j] = lane[j];
+            e[i + j] = lane[j];
             sum += lane[j];
         }
     }
-    sum += vsum(sums);
+    return sum + vsum(sums);
+}
+
+static double cross_entropy(const void *logits, ptrdiff_t n, ptrdiff_t target,
+                            double smoothing, double scale, void *dlogits) {
+    const real *x = logits;
+    real *dx = dlogits;
+    real largest = largest_of(x, n);
+    double mean = 0;
+    if (smoothing > 0) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            mean += (double)x[i] - largest;
+        mean /= (double)n;
+    }
+    double loss = -(1 - smoothing) * ((double)x[target] - largest) - smoothing * mean;
+    double sum = exponentials(x, n, largest, dx);
     real factor = (real)(scale / sum), shift = (real)(scale * smoothing / (double)n);
     for (ptrdiff_t j = 0; j < n; j++)
         dx[j] = dx[j] * factor - shift;

@@ -6,18 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from fastcell import _core
 from fastcell._arrays import check_shape, real_array
 from fastcell._numbers import integer
 from fastcell.layers.attention_keys import AttentionSaved, GradientSums, Keys
-from fastcell.layers.attention_scores import (
-    additive_scores,
-    additive_scores_backward,
-    masked_softmax,
-    masked_softmax_backward,
-)
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.linear import Linear
 from fastcell.module import Module, check_dtype
+from fastcell.threads import get_num_threads
 
 KINDS = ("additive", "dot", "general")
 
@@ -175,17 +171,15 @@ class Attention(Module):
         lengths = lengths_of(memory_lengths, S, B)
         # Batch first, for the products of each sequence.
         rows = np.ascontiguousarray(memory.swapaxes(0, 1))
-        mask = None
-        if lengths is not None and (lengths < S).any():
-            mask = np.arange(S) < lengths[:, np.newaxis]
-            if np.shares_memory(rows, memory):  # with one sequence nothing was copied
-                rows = rows.copy()
-            rows[~mask] = 0
+        if lengths is not None and (lengths == S).all():
+            lengths = None
+        if lengths is not None and np.shares_memory(rows, memory):
+            rows = rows.copy()  # with one sequence nothing was copied
+        keys = Keys(rows, rows, lengths, None)
+        keys.clear_past(rows)
         if "memory" in self._parts:
-            projected, saved = self._parts["memory"].forward(rows)
-        else:
-            projected, saved = rows, None
-        return Keys(rows, projected, mask, saved)
+            keys.projected, keys.saved = self._parts["memory"].forward(rows)
+        return keys
 
     def __call__(
         self, query: Any, memory: Any, memory_lengths: Any = None
@@ -286,23 +280,29 @@ class Attention(Module):
         if dweights is not None:
             dw += self._gradient("dweights", dweights, saved, S)
         sums.drows += np.matmul(weights.swapaxes(1, 2), dcontext)
-        dscores = masked_softmax_backward(dw, weights)
+        lengths, threads = sums.keys.lengths, get_num_threads()
+        _core.attention_weights_backward(weights, dw, lengths, threads)
         projected = sums.keys.projected
         if self.kind == "additive":
-            v = self._parts["score"].params.arrays()["weight"]
-            dprojected = additive_scores_backward(
-                dscores,
+            dprojected = np.empty_like(saved.projected)
+            _core.additive_scores_backward(
+                dw,
                 saved.projected,
                 projected,
-                v[0],
+                self._v(),
+                lengths,
+                dprojected,
                 sums.dprojected,
                 sums.grads["score.weight"][0],
+                threads,
             )
-            dquery, grads = self._parts["query"].backward(dprojected, saved.query)
-            sums.grads["query.weight"] += grads["weight"]
+            dquery = np.empty_like(saved.query)
+            self._parts["query"].add_backward(
+                dprojected, saved.query, dquery, {"weight": sums.grads["query.weight"]}
+            )
         else:
-            dquery = np.matmul(dscores, projected)
-            sums.dprojected += np.matmul(dscores.swapaxes(1, 2), saved.query)
+            dquery = np.matmul(dw, projected)
+            sums.dprojected += np.matmul(dw.swapaxes(1, 2), saved.query)
         return _to_caller(dquery, saved.shape)
 
     def finish(self, sums: GradientSums) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -313,8 +313,7 @@ class Attention(Module):
             drows += through
             for name, grad in grads.items():
                 sums.grads[f"memory.{name}"] += grad
-        if keys.mask is not None:
-            drows[~keys.mask] = 0  # rows of zeros were looked at in place of these
+        keys.clear_past(drows)  # rows of zeros were looked at in place of these
         return np.ascontiguousarray(drows.swapaxes(0, 1)), sums.grads
 
     # ------------------------------------------------------------- preparation
@@ -347,15 +346,22 @@ class Attention(Module):
         self, query: np.ndarray, keys: Keys
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return context and weights, batch first, and the projected query."""
+        lengths, threads = keys.lengths, get_num_threads()
         if self.kind == "additive":
             projected = self._parts["query"](query)
-            v = self._parts["score"].params.arrays()["weight"][0]
-            scores = additive_scores(projected, keys.projected, v)
+            shape = (*query.shape[:2], keys.rows.shape[1])
+            weights = np.empty(shape, self.dtype)
+            _core.additive_scores(
+                projected, keys.projected, self._v(), lengths, weights, threads
+            )
         else:
             projected = query
-            scores = np.matmul(query, keys.projected.swapaxes(1, 2))
-        weights = masked_softmax(scores, keys.mask)
+            weights = np.matmul(query, keys.projected.swapaxes(1, 2))
+        _core.attention_weights(weights, lengths, threads)
         return np.matmul(weights, keys.rows), weights, projected
+
+    def _v(self) -> np.ndarray:
+        return self._parts["score"].params.arrays()["weight"][0]
 
 
 def _batch_first(array: np.ndarray) -> np.ndarray:

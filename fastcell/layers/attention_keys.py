@@ -16,18 +16,18 @@ class Keys:
         The memory, batch first, and 0 past the lengths.
     projected : ndarray, shape (B, S, A)
         What the score reads; `rows` itself for "dot".
-    mask : ndarray of bool, shape (B, S), or None
-        Which rows there are; None for all.
+    lengths : ndarray of int64, shape (B,), or None
+        How many rows there are; None for all.
     """
 
-    __slots__ = ("mask", "projected", "rows", "saved")
+    __slots__ = ("lengths", "projected", "rows", "saved")
 
     def __init__(
-        self, rows: np.ndarray, projected: np.ndarray, mask: Any, saved: Any
+        self, rows: np.ndarray, projected: np.ndarray, lengths: Any, saved: Any
     ) -> None:
         self.rows = rows
         self.projected = projected
-        self.mask = mask
+        self.lengths = lengths
         self.saved = saved
 
     def select(self, sequences: Any) -> Keys:
@@ -37,9 +37,14 @@ class Keys:
         return Keys(
             rows,
             rows if shared else self.projected[sequences],
-            None if self.mask is None else self.mask[sequences],
+            None if self.lengths is None else self.lengths[sequences],
             None,
         )
+
+    def clear_past(self, rows: np.ndarray) -> None:
+        """Set what stands past the lengths of a (B, S, n) to 0."""
+        if self.lengths is not None:
+            rows[np.arange(rows.shape[1]) >= self.lengths[:, np.newaxis]] = 0
 
 
 class AttentionSaved:

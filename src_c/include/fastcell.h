@@ -298,6 +298,42 @@ FC_API fc_status fc_ctc_scratch_size(const fc_ctc *problem, int threads, size_t 
 FC_API fc_status fc_ctc_loss(const fc_ctc *problem, double *loss, void *dlogits,
                              void *scratch, int threads);
 
+/* ---- attention ------------------------------------------------------------------ */
+
+/* For each of `batch` sequences, `queries` look up a memory of `steps` rows.  Scores
+ * and weights are (batch, queries, steps); those of rows past the lengths are 0. */
+typedef struct fc_attention {
+    fc_dtype dtype; /* FC_F32 or FC_F64 */
+    ptrdiff_t batch, queries, steps;
+    const int64_t *lengths; /* (batch): rows of each memory; NULL: all */
+} fc_attention;
+
+/* The additive score, sum over i of v_i tanh(query_i + memory_i): what it reads. */
+typedef struct fc_additive {
+    ptrdiff_t n;
+    const void *query;  /* (batch, queries, n) */
+    const void *memory; /* (batch, steps, n) */
+    const void *v;      /* (n) */
+} fc_additive;
+
+FC_API fc_status fc_additive_scores(const fc_attention *sizes, const fc_additive *score,
+                                    void *scores, int threads);
+FC_API fc_status fc_additive_scratch_size(const fc_attention *sizes, ptrdiff_t n,
+                                          size_t *bytes);
+/* dquery, and the gradients that are added to dmemory and dv, where calls share them.
+ * No bit depends on the threads. */
+FC_API fc_status fc_additive_backward(const fc_attention *sizes,
+                                      const fc_additive *score, const void *dscores,
+                                      void *dquery, void *dmemory, void *dv,
+                                      void *scratch, int threads);
+/* Scores to weights, the softmax over the rows of the memory, in place. */
+FC_API fc_status fc_attention_weights(const fc_attention *sizes, void *scores,
+                                      int threads);
+/* The gradient of the weights to that of the scores, in place. */
+FC_API fc_status fc_attention_weights_backward(const fc_attention *sizes,
+                                               const void *weights, void *dweights,
+                                               int threads);
+
 /* ---- steps and rows ------------------------------------------------------------- */
 
 /* h is (steps, rows, n); lengths (rows), 0 to steps, or NULL for all steps.  A row of

@@ -1,6 +1,7 @@
 /* The body compiled once per instruction set and real type: fills one kernel table. */
 #include "../kernels.h"
 
+#include "../attention.h"
 #include "../cells/registry.h"
 #if !defined(FC_OPERANDS_INT8)
 #include "../gradient.h"
@@ -109,6 +110,10 @@ const fc_kernels FC_PASTE(FC_ISA, FC_KIND) = {
     .maximum = maximum,
     .multiply = multiply,
     .cross_entropy = cross_entropy,
+    .additive_scores = additive_scores,
+    .additive_backward = additive_backward,
+    .softmax = softmax,
+    .softmax_backward = softmax_backward,
     .update = {[FC_SGD] = sgd,
                [FC_RMSPROP] = rmsprop,
                [FC_ADAGRAD] = adagrad,
