@@ -1,6 +1,6 @@
 # The C core, as src_c/include/fastcell.h declares it.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 cdef extern from "fastcell.h" nogil:
     ctypedef enum fc_status:
@@ -213,6 +213,9 @@ cdef extern from "fastcell.h" nogil:
                               const int64_t *, const int32_t *, const void *, void *)
     fc_status fc_add_rows(fc_dtype, Py_ssize_t, Py_ssize_t, const int64_t *,
                           const void *, Py_ssize_t, void *)
+
+    fc_status fc_dropout(fc_dtype, Py_ssize_t, double, uint64_t, const void *, void *,
+                         int)
 
     ctypedef struct fc_parameter:
         Py_ssize_t n

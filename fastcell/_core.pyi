@@ -289,6 +289,9 @@ def attention_weights(
 def attention_weights_backward(
     weights: _Reals, dweights: _Reals, lengths: _Lengths | None, threads: int
 ) -> None: ...
+def dropout(
+    p: float, key: int, x: _Reals | None, y: _Reals, threads: int
+) -> None: ...
 def fill_rows(
     x: npt.NDArray[Any], sequences: list[Any], lengths: _Lengths
 ) -> bool: ...

@@ -84,6 +84,15 @@ def add_rows(ids, x, table):
         check(fc_add_rows(arrays.dtype, rows, n, ip, xp, count, tp))
 
 
+def dropout(double p, uint64_t key, x, y, int threads):
+    """y = x with a share p of the numbers dropped, chosen by `key`; x None: of ones."""
+    cdef Arrays arrays = Arrays(y)
+    cdef void *yp = arrays.written(y)
+    cdef const void *xp = arrays.read(x)
+    with nogil:
+        check(fc_dropout(arrays.dtype, arrays.size, p, key, xp, yp, threads))
+
+
 def fill_rows(x, list sequences, lengths):
     """x[t, b] = sequences[b][t]: x (T, B, ...), sequences (T_b, ...), lengths (B,) int64.
 

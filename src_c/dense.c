@@ -70,8 +70,14 @@ fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_ki
     bool forward = kind == FC_PACK_FORWARD;
     fc_arena arena = fc_arena_at(packed);
     fc_panels panels = layout(k, in, out, kind, &arena);
-    memset(packed, 0, fc_arena_bytes(&arena));
     ptrdiff_t columns = forward ? out : in;
+    ptrdiff_t whole = columns / k->lanes / panels.width * panels.width; /* are filled */
+    size_t vector_bytes = (size_t)(panels.depth * k->lanes) * k->real_size;
+    memset((char *)panels.data + (size_t)whole * vector_bytes, 0,
+           (size_t)(panels.vectors - whole) * vector_bytes);
+    if (forward)
+        memset((void *)panels.bias, 0,
+               (size_t)(panels.vectors * k->lanes) * k->real_size);
     for (ptrdiff_t vector = 0; vector < panels.vectors; vector++) {
         ptrdiff_t first = vector * k->lanes;
         ptrdiff_t here = columns - first < k->lanes ? columns - first : k->lanes;

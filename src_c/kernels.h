@@ -17,7 +17,8 @@
 enum { FC_EXP, FC_SIGMOID, FC_TANH };
 /* What is done to each number of a parameter. */
 enum { FC_SGD, FC_RMSPROP, FC_ADAGRAD, FC_ADAM, FC_SCALE, FC_CLIP, FC_UPDATES };
-enum { FC_MAX_ROWS = 8 }; /* of a tile, in every instruction set */
+enum { FC_MAX_ROWS = 8 };        /* of a tile, in every instruction set */
+enum { FC_DROPOUT_BLOCK = 128 }; /* numbers of a block of random ones */
 
 struct fc_cell;
 struct fc_parameter;
@@ -124,6 +125,9 @@ typedef struct fc_kernels {
     void (*additive_backward)(const void *dscores, const void *q, const void *memory,
                               const void *v, ptrdiff_t rows, ptrdiff_t n, void *dq,
                               void *dmemory, void *dv);
+    /* See dropout.h. */
+    void (*dropout)(uint64_t key, uint64_t block, uint32_t least, double factor,
+                    const void *x, void *y, ptrdiff_t n);
     void (*softmax)(void *x, ptrdiff_t n);
     void (*softmax_backward)(void *dy, const void *y, ptrdiff_t n);
     void (*update[FC_UPDATES])(const void *rule, const struct fc_parameter *);

@@ -37,9 +37,9 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/layers/recurrent.py",
-        "factor = 1 / (1 - self.dropout) if self.dropout < 1 else 0.0",
-        "factor = 1.0",
-        "dropout between layers does not scale",
+        "_core.dropout(self.dropout, key, None, masks, get_num_threads())",
+        "_core.dropout(self.dropout, 0, None, masks, get_num_threads())",
+        "dropout between layers is the same each time",
     ),
     (
         "fastcell/layers/sequential.py",

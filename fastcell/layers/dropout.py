@@ -1,15 +1,34 @@
-"""Dropout (Srivastava et al., JMLR 15, 2014)."""
+"""Dropout (Srivastava et al., JMLR 15, 2014).
+
+Which values are dropped follows from a key alone, drawn for each call (Threefry2x32-20,
+Salmon et al. 2011): backward makes the same choice again, and nothing is kept for it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastcell import _core
 from fastcell._arrays import as_array, check_shape, real_array
 from fastcell._numbers import integer, real
 from fastcell.module import Module
 from fastcell.parameters import Parameters
+from fastcell.threads import get_num_threads
+
+
+class Dropped(NamedTuple):
+    """What backward needs of one call: of what values, and the key of the choice."""
+
+    key: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def drawn_key(random: np.random.Generator) -> int:
+    """Return the key of a choice, by one draw."""
+    return int(random.integers(1 << 64, dtype=np.uint64, endpoint=False))
 
 
 class Dropout(Module):
@@ -50,8 +69,8 @@ class Dropout(Module):
         """Return x: inference drops nothing."""
         return x
 
-    def forward(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return x with values dropped, and the factors that did it.
+    def forward(self, x: Any) -> tuple[np.ndarray, Dropped]:
+        """Return x with values dropped, and what `backward` needs.
 
         Parameters
         ----------
@@ -65,14 +84,19 @@ class Dropout(Module):
         x = as_array("x", x)
         if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise TypeError(f"x must be float32 or float64; got {x.dtype}")
-        kept = self._random.random(x.shape, np.float32) >= self.p
-        factors = kept * x.dtype.type(1 / (1 - self.p) if self.p < 1 else 0)
-        return x * factors, factors
+        saved = Dropped(drawn_key(self._random), x.shape, x.dtype)
+        return self._dropped(x, saved), saved
 
-    def backward(self, dy: Any, saved: np.ndarray) -> tuple[np.ndarray, dict]:
+    def backward(self, dy: Any, saved: Dropped) -> tuple[np.ndarray, dict]:
         """Return the gradient of x, and no gradients of parameters."""
         dy = check_shape("dy", real_array("dy", dy, saved.dtype), saved.shape)
-        return dy * saved, {}
+        return self._dropped(dy, saved), {}
+
+    def _dropped(self, x: np.ndarray, saved: Dropped) -> np.ndarray:
+        y = np.empty(x.shape, x.dtype)
+        x = np.ascontiguousarray(x)
+        _core.dropout(self.p, saved.key, x, y, get_num_threads())
+        return y
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""

@@ -15,6 +15,7 @@ from fastcell import _core
 from fastcell._arrays import check_shape, real_array, rows_of
 from fastcell._numbers import flag, integer, real
 from fastcell.layers.batches import Layout, flags_of, lengths_of, sequence_of
+from fastcell.layers.dropout import drawn_key
 from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.packs import Packs
 from fastcell.layers.saved import Saved, SpareMemory
@@ -417,9 +418,10 @@ class Recurrent(Module):
             return None
         width = self._directions * self.output_size
         shape = (self.num_layers - 1, T, B, width)
-        kept = self._random.random(shape, np.float32) >= self.dropout
-        factor = 1 / (1 - self.dropout) if self.dropout < 1 else 0.0
-        return np.multiply(kept, factor, dtype=self.dtype)
+        masks = np.empty(shape, self.dtype)
+        key = drawn_key(self._random)
+        _core.dropout(self.dropout, key, None, masks, get_num_threads())
+        return masks
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.config().items())

@@ -358,6 +358,13 @@ FC_API fc_status fc_add_rows(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
                              const int64_t *ids, const void *x, ptrdiff_t count,
                              void *table);
 
+/* y = x / (1 - p) for a share 1 - p of the numbers, chosen by `key` and their places,
+ * and 0 for the others; the same choice under every instruction set, so that backward,
+ * which is dx = dropout(dy) with the same key, needs no mask.  x may be y; NULL: ones.
+ * Salmon et al. 2011: Threefry2x32-20. */
+FC_API fc_status fc_dropout(fc_dtype dtype, ptrdiff_t n, double p, uint64_t key,
+                            const void *x, void *y, int threads);
+
 /* ---- optimizers ----------------------------------------------------------------- */
 
 /* A parameter of a model: n numbers p, which a step changes, their gradient g, and what

@@ -6,6 +6,7 @@
 #if !defined(FC_OPERANDS_INT8)
 #include "../gradient.h"
 #endif
+#include "../dropout.h"
 #include "../loss.h"
 #include "../math/elementary.h"
 #include "../optimizer.h"
@@ -112,6 +113,7 @@ const fc_kernels FC_PASTE(FC_ISA, FC_KIND) = {
     .cross_entropy = cross_entropy,
     .additive_scores = additive_scores,
     .additive_backward = additive_backward,
+    .dropout = dropout,
     .softmax = softmax,
     .softmax_backward = softmax_backward,
     .update = {[FC_SGD] = sgd,
