@@ -127,6 +127,8 @@ def made_in_bf16():
         models.SpeechRecognizer(I, H, num_labels=2, precision="bf16", seed=0),
         models.Seq2Seq(9, 8, 5, H, precision="bf16", seed=0),
         models.Captioner(5, 9, 5, H, precision="bf16", seed=0),
+        models.FrameModel(I, H, precision="bf16", seed=0),
+        models.Forecaster(I, H, precision="bf16", seed=0),
     ]
 
 

@@ -18,6 +18,7 @@ from fastcell.models.parts import (
     check_batch,
     check_seed,
     part_seeds,
+    precision_of,
     prefixed,
 )
 from fastcell.models.tasks import Regression
@@ -68,6 +69,9 @@ class Forecaster(ScoredModel):
         float32 or float64.
     seed : int, optional
         Seed of the initial weights and of dropout.
+    precision : {"float32", "bf16"}, optional
+        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
+        and what an optimizer keeps are float32 in either case.
 
     Raises
     ------
@@ -101,6 +105,7 @@ class Forecaster(ScoredModel):
         loss: str = "mse",
         dtype: Any = np.float32,
         seed: int | None = None,
+        precision: str | None = None,
     ) -> None:
         self.frame_size = integer("frame_size", frame_size, minimum=1)
         self.residual = flag("residual", residual)
@@ -114,6 +119,7 @@ class Forecaster(ScoredModel):
             dropout=dropout,
             dtype=dtype,
             seed=seeds[0],
+            precision=precision,
         )
         self.task = Regression(self.frame_size, self.encoder.dtype, loss)
         self.feedback = Feedback(
@@ -146,6 +152,7 @@ class Forecaster(ScoredModel):
             "loss": self.task.error,
             "dtype": self.encoder.dtype.name,
             "seed": self.seed,
+            **precision_of(self),
         }
 
     # -------------------------------------------------------------------- training

@@ -71,6 +71,9 @@ class FrameModel(SequenceModel):
         float32 or float64.
     seed : int, optional
         Of the initial weights and of dropout.
+    precision : {"float32", "bf16"}, optional
+        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
+        and what an optimizer keeps are float32 in either case.
 
     Attributes
     ----------
@@ -115,6 +118,7 @@ class FrameModel(SequenceModel):
         input_size: int | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
+        precision: str | None = None,
     ) -> None:
         self.frame_size = integer("frame_size", frame_size, minimum=1)
         dtype = check_dtype(dtype)
@@ -141,6 +145,7 @@ class FrameModel(SequenceModel):
             dropout=dropout,
             dtype=dtype,
             seed=seed,
+            precision=precision,
         )
 
     def _make_readout(self, seed: int | None) -> Module:
