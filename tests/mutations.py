@@ -50,6 +50,10 @@ TESTS = (
     "test_optim_state.py",
     "test_clipping.py",
     "test_pooling.py",
+    "test_attention.py",
+    "test_frame_heads.py",
+    "test_frame_model.py",
+    "test_forecaster.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400

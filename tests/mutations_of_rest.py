@@ -235,4 +235,71 @@ MUTATIONS = [  # -- functions
         "True",
         "a container does not notice that its layers share",
     ),
+    # -- attention, dropout, models of frames
+    (
+        "src_c/attention.h",
+        "vreal g = dscore * vi * (vset1(1) - h * h);",
+        "vreal g = dscore * vi * (vset1(1) - h);",
+        "attention: the slope of tanh is another",
+    ),
+    (
+        "src_c/attention.c",
+        "        j.k->add(dv, j.dv + (size_t)b * row, score->n);\n",
+        "        j.k->add(dv, j.dv, score->n);\n",
+        "attention: dv is that of the first sequence",
+    ),
+    (
+        "src_c/attention.c",
+        "    if (rows)\n        j->k->softmax(values, rows);\n    clear_past(j, values, rows);\n",
+        "    if (rows)\n        j->k->softmax(values, rows);\n",
+        "attention: rows past the lengths keep their scores",
+    ),
+    (
+        "src_c/attention.c",
+        "    ptrdiff_t last = a->batch * (part + 1) / parts;\n",
+        "    ptrdiff_t last = a->batch / parts * (part + 1);\n",
+        "attention: threads leave out the last sequences",
+    ),
+    (
+        "fastcell/layers/attention.py",
+        "sums.drows += np.matmul(weights.swapaxes(1, 2), dcontext)",
+        "sums.drows += 0",
+        "attention: the context is not in the gradient of the memory",
+    ),
+    (
+        "src_c/dropout.c",
+        "j->k->dropout(j->key, (uint64_t)block,",
+        "j->k->dropout(j->key, 0,",
+        "dropout: each thread begins with the same numbers",
+    ),
+    (
+        "fastcell/layers/dropout.py",
+        "return self._dropped(dy, saved), {}",
+        "return dy, {}",
+        "dropout: the gradient of what is dropped stays",
+    ),
+    (
+        "fastcell/models/heads.py",
+        "return loss * self.frame_size, doutputs",
+        "return loss * self.frame_size, doutputs / self.frame_size",
+        "frames: the gradient is that of an element",
+    ),
+    (
+        "fastcell/models/mixture_head.py",
+        "narrow * (1 - w * z) * (of.exp / of.scales),",
+        "narrow * (1 - w * z),",
+        "frames: the least scale of a mixture is not in its gradient",
+    ),
+    (
+        "fastcell/models/feedback.py",
+        "fed = dx[0] + dframe if self.residual else dx[0]",
+        "fed = dx[0]",
+        "a forecast is not in the gradient of the one before",
+    ),
+    (
+        "fastcell/models/feedback.py",
+        "        top_of(dstate)[...] += dh\n",
+        "",
+        "the first forecast is not in the gradient of the state",
+    ),
 ]
