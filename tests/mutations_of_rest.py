@@ -250,8 +250,8 @@ MUTATIONS = [  # -- functions
     ),
     (
         "src_c/attention.c",
-        "    if (rows)\n        j->k->softmax(values, rows);\n    clear_past(j, values, rows);\n",
-        "    if (rows)\n        j->k->softmax(values, rows);\n",
+        "j->k->softmax(values, rows);\n    clear_past(j, values, rows);\n",
+        "j->k->softmax(values, rows);\n",
         "attention: rows past the lengths keep their scores",
     ),
     (
