@@ -39,6 +39,9 @@ _NLL = "nats a frame", r"^nll: ([\d.]+) nats a frame of \d+ test"
 _NATS = "nats a picture", r"^nats: ([\d.]+) a picture of \d+ test"
 _BLEU = "BLEU", r"^BLEU: ([\d.]+)"
 _CHUNG = "(Chung et al. 2014)"
+_NOTTINGHAM = """the validation part is as far off as the test part, so what is missing
+  are units, not examples. Batches of 2 without dropout at a rate of 0.005 come to 3.90;
+  200 units are the next row. The published figure was not read again"""
 
 ROWS = [
     Application(
@@ -236,15 +239,32 @@ ROWS = [
             False,
             f"{published} {_CHUNG}",
             digits=2,
+            note=note,
         )
-        for name, title, cell, model, aim, published in (
-            ("jsb", "JSB chorales", "lstm", "LSTM-36", 8.67, "8.67"),
-            ("jsb", "JSB chorales", "gru", "GRU-46", 8.54, "8.54"),
-            ("jsb", "JSB chorales", "rnn", "RNN-100", 9.10, "9.10"),
-            ("nottingham", "Nottingham", "gru", "GRU-46", 3.23, "3.23"),
-            ("musedata", "MuseData", "gru", "GRU-46", 5.99, "5.99"),
-            ("piano-midi", "Piano-midi.de", "gru", "GRU-46", 8.82, "8.82"),
+        for name, title, cell, model, aim, published, note in (
+            ("jsb", "JSB chorales", "lstm", "LSTM-36", 8.67, "8.67", ""),
+            ("jsb", "JSB chorales", "gru", "GRU-46", 8.54, "8.54", ""),
+            ("jsb", "JSB chorales", "rnn", "RNN-100", 9.10, "9.10", ""),
+            ("nottingham", "Nottingham", "gru", "GRU-46", 3.23, "3.23", _NOTTINGHAM),
+            ("musedata", "MuseData", "gru", "GRU-46", 5.99, "5.99", ""),
+            ("piano-midi", "Piano-midi.de", "gru", "GRU-46", 8.82, "8.82", ""),
         )
+    ),
+    Application(
+        "nottingham-200",
+        "music",
+        "Nottingham",
+        "music",
+        (
+            *("{data}/music", "--name", "nottingham", "--cell", "gru"),
+            *("--hidden", "200", "--dropout", "0.2", "--lr", "0.005"),
+        ),
+        "GRU-200",
+        *_NLL,
+        3.46,
+        False,
+        "3.46 GRU, 3.29 LSTM, 1 M parameters (Bai et al. 2018)",
+        digits=2,
     ),
     Application(
         "dance",

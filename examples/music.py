@@ -22,6 +22,10 @@ of 46, tanh of 100 units):
     musedata      6.23    5.99    6.23
     piano_midi    9.03    8.82    9.03
 
+On nottingham a GRU of 200 units (--cell gru --hidden 200 --dropout 0.2 --lr 0.005) has
+3.35; Bai et al. 2018 (arXiv:1803.01271) have 3.46, and 3.29 by an LSTM, with a million
+parameters.
+
 At the end the model writes a piece of its own, as a MIDI file.
 """
 
