@@ -11,6 +11,7 @@ from fastcell.models.base import ScoredModel
 from fastcell.models.encoder import Encoder
 from fastcell.models.parts import (
     SavedOnce,
+    check_batch,
     check_seed,
     part_seeds,
     prefixed,
@@ -226,13 +227,9 @@ class SequenceModel(ScoredModel):
     def _checked(
         self, batch: Any, check: Any = None
     ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        if not isinstance(batch, (tuple, list)) or len(batch) != 3:
-            got = type(batch).__name__
-            if isinstance(batch, (tuple, list)):
-                got += f" of {len(batch)}"
-            raise TypeError(f"batch must be (x, lengths, y); got a {got}")
-        x, lengths = (check or self.encoder.checked)(batch[0], batch[1])
-        return x, lengths, self._targets(batch[2], x, lengths)
+        x, lengths, y = check_batch(batch, "(x, lengths, y)")
+        x, lengths = (check or self.encoder.checked)(x, lengths)
+        return x, lengths, self._targets(y, x, lengths)
 
     def _targets(self, y: Any, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         return self.task.targets(y, x.shape[1:2])
