@@ -78,11 +78,11 @@ def test_fit_equals_the_loop_written_out(clip):
 
 
 def test_training_learns_which_walks_go_up():
-    data, valid = sequences(200), sequences(50, seed=1)
+    data, valid = sequences(200), sequences(400, seed=1)
     trainer = trainer_of(lr=0.02)
     history = trainer.fit(data, valid, epochs=15)
     assert history[0]["valid_accuracy"] < history[-1]["valid_accuracy"]
-    assert history[-1]["valid_accuracy"] > 0.85
+    assert history[-1]["valid_accuracy"] > 0.75  # by eight seeds 0.81 to 0.89
 
 
 def test_records_have_the_scores_of_the_validation():
