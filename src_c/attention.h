@@ -12,28 +12,7 @@
 #ifndef FC_ATTENTION_KERNELS_H
 #define FC_ATTENTION_KERNELS_H
 
-#include <string.h>
-
 #include "loss.h"
-
-/* Features i to i + V, or those that there are, and zeros. */
-FC_INLINE vreal vload_some(const real *x, ptrdiff_t there) {
-    if (there >= V)
-        return vload(x);
-    real lane[V] = {0};
-    memcpy(lane, x, (size_t)there * sizeof(real));
-    return vload(lane);
-}
-
-FC_INLINE void vstore_some(real *x, vreal y, ptrdiff_t there) {
-    if (there >= V) {
-        vstore(x, y);
-        return;
-    }
-    real lane[V];
-    vstore(lane, y);
-    memcpy(x, lane, (size_t)there * sizeof(real));
-}
 
 static void additive_scores(const void *q_, const void *m_, const void *v_,
                             ptrdiff_t rows, ptrdiff_t n, void *scores) {
@@ -41,8 +20,8 @@ static void additive_scores(const void *q_, const void *m_, const void *v_,
     for (ptrdiff_t s = 0; s < rows; s++, m += n) {
         vreal sum = vzero();
         for (ptrdiff_t i = 0; i < n; i += V) { /* past the end: 0 tanh(0) */
-            vreal h = vtanh(vload_some(q + i, n - i) + vload_some(m + i, n - i));
-            sum = vfma(vload_some(v + i, n - i), h, sum);
+            vreal h = vtanh(vload_part(q + i, n - i) + vload_part(m + i, n - i));
+            sum = vfma(vload_part(v + i, n - i), h, sum);
         }
         ((real *)scores)[s] = vsum(sum);
     }
@@ -55,19 +34,19 @@ static void additive_backward(const void *ds_, const void *q_, const void *m_,
     real *dm = dm_, *dv = dv_;
     for (ptrdiff_t i = 0; i < n; i += V) {
         ptrdiff_t there = n - i;
-        vreal qi = vload_some(q + i, there), vi = vload_some(v + i, there);
-        vreal sum = vzero(), sum_h = vload_some(dv + i, there);
+        vreal qi = vload_part(q + i, there), vi = vload_part(v + i, there);
+        vreal sum = vzero(), sum_h = vload_part(dv + i, there);
         for (ptrdiff_t s = 0; s < rows; s++) {
-            vreal h = vtanh(qi + vload_some(m + s * n + i, there));
+            vreal h = vtanh(qi + vload_part(m + s * n + i, there));
             vreal dscore = vset1(ds[s]);
             sum_h = vfma(dscore, h, sum_h);
             vreal g = dscore * vi * (vset1(1) - h * h);
             sum = sum + g;
             real *to = dm + s * n + i;
-            vstore_some(to, vload_some(to, there) + g, there);
+            vstore_part(to, vload_part(to, there) + g, there);
         }
-        vstore_some((real *)dq + i, sum, there);
-        vstore_some(dv + i, sum_h, there);
+        vstore_part((real *)dq + i, sum, there);
+        vstore_part(dv + i, sum_h, there);
     }
 }
 
@@ -84,7 +63,7 @@ static void softmax_backward(void *dy_, const void *y_, ptrdiff_t n) {
     const real *y = y_;
     vreal sums = vzero();
     for (ptrdiff_t i = 0; i < n; i += V)
-        sums = vfma(vload_some(y + i, n - i), vload_some(dy + i, n - i), sums);
+        sums = vfma(vload_part(y + i, n - i), vload_part(dy + i, n - i), sums);
     real sum = vsum(sums);
     for (ptrdiff_t i = 0; i < n; i++)
         dy[i] = y[i] * (dy[i] - sum);

@@ -25,22 +25,14 @@ static size_t weight_gradient_scratch(ptrdiff_t depth) {
            (vectors * V + FC_GRADIENT_UNITS) * FC_GRADIENT_DEPTH * sizeof(real);
 }
 
-/* V columns of a row, zeros where it ends before. */
-FC_INLINE vreal load_part(const real *from, ptrdiff_t exist) {
-    if (exist >= V)
-        return vload(from);
-    real lane[V] = {0};
-    memcpy(lane, from, (size_t)exist * sizeof(real));
-    return vload(lane);
-}
-
 /* The operands of V columns of row `row` and, where a group is two, the next. */
 FC_INLINE vreal load_group(const real *first, const real *second, ptrdiff_t exist) {
 #if defined(FC_OPERANDS_BF16)
-    return vpair(load_part(first, exist), second ? load_part(second, exist) : vzero());
+    return vpair(vload_part(first, exist),
+                 second ? vload_part(second, exist) : vzero());
 #else
     (void)second;
-    return load_part(first, exist);
+    return vload_part(first, exist);
 #endif
 }
 

@@ -51,15 +51,9 @@ static vreal apply(int function, vreal x) {
 }
 
 static void elementary(int function, const void *x, void *y, ptrdiff_t n) {
-    ptrdiff_t i = 0;
-    for (; i + V <= n; i += V)
-        vstore((real *)y + i, apply(function, vload((const real *)x + i)));
-    if (i < n) { /* the tail takes the same arithmetic */
-        real lane[V] = {0};
-        memcpy(lane, (const real *)x + i, (size_t)(n - i) * sizeof(real));
-        vstore(lane, apply(function, vload(lane)));
-        memcpy((real *)y + i, lane, (size_t)(n - i) * sizeof(real));
-    }
+    for (ptrdiff_t i = 0; i < n; i += V) /* the tail takes the same arithmetic */
+        vstore_part((real *)y + i,
+                    apply(function, vload_part((const real *)x + i, n - i)), n - i);
 }
 
 /* The table's name: what the products multiply, and how. */

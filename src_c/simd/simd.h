@@ -7,6 +7,7 @@
  *     FC_REGISTERS            vector registers a tile may use
  *     + - * /                 on vreal, by the compiler's vector extension
  *     vload vstore vset1      unaligned
+ *     vload_part vstore_part  of V numbers or fewer
  *     vfma(a, b, c)           a * b + c; fused wherever the set has it
  *     vmin_keep_nan(x, hi)    x where x <= hi or x is NaN, else hi
  *     vmax_keep_nan(x, lo)    x where x >= lo or x is NaN, else lo
@@ -26,6 +27,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if FC_REAL_BITS == 32
 typedef float real;
@@ -50,6 +52,25 @@ typedef double real;
 #endif
 
 FC_INLINE vreal vzero(void) { return vset1(0); }
+
+/* V numbers, or those that there are, and zeros. */
+FC_INLINE vreal vload_part(const real *from, ptrdiff_t there) {
+    if (there >= V)
+        return vload(from);
+    real lane[V] = {0};
+    memcpy(lane, from, (size_t)there * sizeof(real));
+    return vload(lane);
+}
+
+FC_INLINE void vstore_part(real *to, vreal x, ptrdiff_t there) {
+    if (there >= V) {
+        vstore(to, x);
+        return;
+    }
+    real lane[V];
+    vstore(lane, x);
+    memcpy(to, lane, (size_t)there * sizeof(real));
+}
 
 FC_INLINE real vsum(vreal x) {
     real lane[V], sum = 0;
