@@ -39,9 +39,11 @@ _NLL = "nats a frame", r"^nll: ([\d.]+) nats a frame of \d+ test"
 _NATS = "nats a picture", r"^nats: ([\d.]+) a picture of \d+ test"
 _BLEU = "BLEU", r"^BLEU: ([\d.]+)"
 _CHUNG = "(Chung et al. 2014)"
-_NOTTINGHAM = """the validation part is as far off as the test part, so what is missing
-  are units, not examples. Batches of 2 without dropout at a rate of 0.005 come to 3.90;
-  200 units are the next row. The published figure was not read again"""
+_NOTTINGHAM = (
+    "the validation part is as far off as the test part, so what is missing are units, "
+    "not examples. Batches of 2 without dropout at a rate of 0.005 come to 3.90; 200 "
+    "units are a row of their own. The published figure was not read again."
+)
 
 ROWS = [
     Application(

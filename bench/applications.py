@@ -23,6 +23,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -131,7 +132,7 @@ def time_row(row: Application, data: Path, threads: int, seconds: float | None) 
     results = _read()
     kept = results.setdefault(row.name, {})
     kept.setdefault("timings", {})[str(threads)] = asdict(timing)
-    kept["machine"] = machine()
+    kept["machine"] = {**machine(), "torch": version("torch")}
     if timing.wall_clock is not None:
         kept["steps"] = sides["fastcell"].steps
     _write(results)

@@ -107,7 +107,8 @@ def _misses(rows: Sequence[tuple[Application, dict[str, Any]]]) -> list[str]:
             what.append("misses its aim")
         if max(sign * v for v in own) < min(sign * v for v in peer):
             seeds = "every seed" if len(own) > 1 else "its one seed"
-            what.append(f"is worse than PyTorch with {seeds}")
+            by = sign * (statistics.mean(peer) - mean)
+            what.append(f"is worse than PyTorch with {seeds}, by {by:.{row.digits}g}")
         if what:
             note = f": {row.note}" if row.note else ""
             lines.append(
@@ -121,7 +122,10 @@ def _misses(rows: Sequence[tuple[Application, dict[str, Any]]]) -> list[str]:
 
 def _speed(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
     lines, ratios = [], []
+    machines = set()
     for row, kept in rows:
+        if "machine" in kept:
+            machines.add(_machine(kept["machine"]))
         for threads, timing in kept.get("timings", {}).items():
             ratios.append(timing["ratio"])
             medians = (f"{1e3 * timing['median_step'][e]:.2f}" for e in _ENGINES)
@@ -140,9 +144,18 @@ def _speed(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
     times = [f"{what}, {name}" for what in ("ms a step", "s") for name in _NAMES]
     mean = geometric_mean(ratios)
     return [
+        f"{'; '.join(sorted(machines))}.\n" if machines else "",
         _table(("row", "model", "threads", *times, "times"), lines),
         f"The geometric mean is {mean:.2f} times, the smallest {min(ratios):.2f}.\n",
     ]
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    peer = f", PyTorch {machine['torch']}" if "torch" in machine else ""
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {' '.join(machine['flags'])}; "
+        f"Python {machine['python']}{peer}"
+    )
 
 
 def _wall_clock(timing: dict[str, Any], steps: int | None) -> Iterable[str]:

@@ -142,6 +142,7 @@ def kept(own, peer, wall_clock=None):
         "steps": 40,
         "curves": dict.fromkeys(ENGINES, curve),
         "printed": ["accuracy: 82.0%"],
+        "machine": {"cpu": "Z80", "cores": 1, "flags": ["bcd"], "python": "3.1"},
         "timings": {
             "1": {
                 "ratio": 2.5,
@@ -164,9 +165,12 @@ def test_the_page_holds_the_figures_and_says_what_is_missed(tmp_path: Path):
     page = (tmp_path / "results.md").read_text()
     assert "| at least 82 | 83.0 (82.0 to 84.0) | 83.0 | 2 |" in page
     assert "12 k parameters" in page
+    assert "\nZ80, 1 cores, bcd; Python 3.1.\n" in page
     missed = [line for line in page.splitlines() if line.startswith("- ")]
     assert len(missed) == 2
-    assert "misses its aim, and is worse than PyTorch with its one seed" in missed[0]
+    assert (
+        "misses its aim, and is worse than PyTorch with its one seed, by 2" in missed[0]
+    )
     assert "not yet run here: sentiment, MR, 10-fold." in missed[1]
     assert "| 1 | 100.00 | 250.00 | 4.0 | 10.0 | 2.50 |" in page
     assert "| 1 | 100.00 | 250.00 | ~4 | ~12 | 2.50 |" in page
