@@ -42,6 +42,14 @@ def test_dropout_of_what_is_not_contiguous():
     assert same_bits(turned, straight)
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0)])
+def test_dropout_of_one_number_and_of_no_number(shape):
+    layer, x = fastcell.Dropout(0.5, seed=0), np.ones(shape, f32)
+    y, saved = layer.forward(x)
+    assert y.shape == shape
+    assert same_bits(layer.backward(x, saved)[0], y)
+
+
 def test_dropout_of_none_or_all():
     x = np.ones(1000, f32)
     assert same_bits(fastcell.Dropout(0).forward(x)[0], x)
