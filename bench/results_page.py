@@ -216,7 +216,7 @@ def draw_curves(
                         color=colour,
                         label=f"{_ENGINES[engine]}, {kind[:5]}",
                     )
-        panel.set_title(f"{row.application}, {row.data}", fontsize=8)
+        panel.set_title(f"{row.data}: {row.model}", fontsize=7)
         panel.tick_params(labelsize=7)
     for panel in panels[len(drawn) :]:
         panel.axis("off")

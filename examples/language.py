@@ -9,8 +9,8 @@ file, or ptb.train.txt, ptb.valid.txt and ptb.test.txt (.gz too), the Penn Treeb
 Mikolov et al. (2010) prepared it. Others report, and this program reaches on one core:
 
     tinyshakespeare, char  nats 1.555, minLSTM 3x384 (Feng et al. 2024)  1.505
-    War and Peace, char    nats (Karpathy et al. 2015: another edition)  1.369, 2 epochs
-    Penn Treebank, char    bits 1.36, LSTM of 3 M (Bai et al. 2018)
+    War and Peace, char    nats (Karpathy et al. 2015: another edition)  1.245
+    Penn Treebank, char    bits 1.36, LSTM of 3 M (Bai et al. 2018)      1.477, 346 k
     Penn Treebank, word    perplexity 114.5, LSTM 2x200, 13 epochs       118.3, 3 epochs
                            (Zaremba et al. 2014, arXiv:1409.2329)
 

@@ -20,7 +20,7 @@ of 46, tanh of 100 units):
     jsb           9.10    8.54    8.67          8.73    8.52    8.49
     nottingham    3.13    3.23    3.20                  3.88
     musedata      6.23    5.99    6.23                  7.51
-    piano_midi    9.03    8.82    9.03                  PIANO
+    piano_midi    9.03    8.82    9.03                  7.67
 
 On nottingham a GRU of 200 units (--cell gru --hidden 200 --dropout 0.2 --lr 0.005) has
 3.35; Bai et al. 2018 (arXiv:1803.01271) have 3.46, and 3.29 by an LSTM, with a million
