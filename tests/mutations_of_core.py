@@ -270,10 +270,10 @@ MUTATIONS = [
         "weight gradients stop after the first block of units",
     ),
     (
-        "src_c/gradient.h",
-        "memcpy(lane, from, (size_t)exist * sizeof(real));",
-        "memcpy(lane, from, (size_t)(exist - 1) * sizeof(real));",
-        "weight gradients load a lane less than there are columns",
+        "src_c/simd/simd.h",
+        "memcpy(lane, from, (size_t)there * sizeof(real));",
+        "memcpy(lane, from, (size_t)(there - 1) * sizeof(real));",
+        "a part of a vector is loaded without its last lane",
     ),
     (
         "src_c/gradient.h",
