@@ -29,8 +29,8 @@ _QUALITY = """\
 
 The mean over the seeds of the first weights, of the order of batches and of dropout,
 and in parentheses the smallest and the largest; how many seeds, by fastcell and by
-PyTorch, says the last column: three where a run takes less than three minutes, else
-one. The published figures are of other models, and often of more training; their papers
+PyTorch, says the last column: three where either run takes less than three minutes,
+else one of PyTorch. The published figures are of other models, and often of more training; their papers
 are named in each example.
 """
 
