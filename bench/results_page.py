@@ -28,10 +28,10 @@ _QUALITY = """\
 ## How well
 
 The mean over the seeds of the first weights, of the order of batches and of dropout,
-and in parentheses the smallest and the largest; how many seeds, by fastcell and by
-PyTorch, says the last column: three where either run takes less than three minutes,
-else one of PyTorch. The published figures are of other models, and often of more training; their papers
-are named in each example.
+and in parentheses the smallest and the largest. The last column counts the seeds, by
+fastcell and by PyTorch: three where both take less than three minutes, elsewhere one
+(of fastcell, where it is quick, three as well). The published figures are of other
+models, and often of more training; their papers are named in each example.
 """
 
 _SPEED = """\
