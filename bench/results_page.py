@@ -30,8 +30,8 @@ _QUALITY = """\
 The mean over the seeds of the first weights, of the order of batches and of dropout,
 and in parentheses the smallest and the largest. The last column counts the seeds, by
 fastcell and by PyTorch: three where both take less than three minutes, elsewhere one
-(of fastcell, where it is quick, three as well). The published figures are of other
-models, and often of more training; their papers are named in each example.
+(in music three of fastcell, which is quick). The published figures are of other models,
+and often of more training; their papers are named in each example.
 """
 
 _SPEED = """\
