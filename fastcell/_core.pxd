@@ -10,6 +10,7 @@ cdef extern from "fastcell.h" nogil:
         FC_BAD_INDEX
         FC_TOO_LARGE
         FC_NO_ISA
+        FC_INTERRUPTED
 
     ctypedef enum fc_dtype:
         FC_F32
@@ -122,6 +123,7 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_isa_select(const char *name)
     int fc_wants_blas()
     int fc_lanes(fc_dtype dtype)
+    void fc_set_stop(int (*stop)(void *) noexcept nogil, void *context)
     int fc_cell_index(const char *name)
     const char *fc_cell_name(int cell)
     int fc_cell_gates(int cell)

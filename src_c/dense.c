@@ -6,8 +6,9 @@
 #include "blas.h"
 #include "dispatch.h"
 #include "pool.h"
+#include "watch.h"
 
-enum { ROWS_OF_A_PART = 16, BLOCK = 128 };
+enum { ROWS_OF_A_PART = 16, BLOCK = 128, WORK_OF_A_LOGIT = 64 };
 
 typedef struct linear {
     const fc_kernels *k;
@@ -17,6 +18,7 @@ typedef struct linear {
     char *y, *dx, *dw, *db, *scratch;
     size_t scratch_bytes;
     const fc_blas *blas;
+    fc_watch *watch;
 } linear;
 
 static fc_status check(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, ptrdiff_t rows) {
@@ -110,6 +112,8 @@ static void product_rows(const linear *l, const char *a, char *out, ptrdiff_t fi
         }
         fc_product product = {
             .a = a_rows, .out = out_rows, .rows = rows, .columns = columns};
+        if (fc_stops(l->watch, (int64_t)(2 * rows) * l->in * l->out))
+            return;
         l->k->product(&l->panels, &product);
         first += rows;
     }
@@ -137,8 +141,11 @@ fc_status fc_linear_forward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
         .k = fc_kernels_of(dtype), .in = in, .out = out, .rows = rows, .x = x, .y = y};
     fc_arena arena = fc_arena_at((void *)packed);
     l.panels = layout(l.k, in, out, FC_PACK_FORWARD, &arena);
+    fc_watch watch;
+    fc_watch_begin(&watch);
+    l.watch = &watch;
     fc_run_brief_parts(run_forward, &l, useful_parts(rows, threads));
-    return FC_OK;
+    return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }
 
 static size_t part_scratch(const fc_kernels *k, ptrdiff_t in) {
@@ -188,6 +195,7 @@ static void run_backward(void *context, int part, int parts) {
         .last_unit = last < l->out ? last : l->out,
         .out = l->dw,
         .bias = l->db,
+        .watch = l->watch,
     };
     g.scratch = l->scratch + (size_t)l->rows * sizeof(void *);
     g.scratch = (char *)fc_arena_at(g.scratch).base + (size_t)part * l->scratch_bytes;
@@ -220,8 +228,11 @@ fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
     for (ptrdiff_t row = 0; row < rows; row++)
         x_rows[row] = (const char *)x + (size_t)(row * in) * l.k->real_size;
     l.scratch = (char *)x_rows;
+    fc_watch watch;
+    fc_watch_begin(&watch);
+    l.watch = &watch;
     fc_run_brief_parts(run_backward, &l, useful_parts(rows, threads));
-    return FC_OK;
+    return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }
 
 typedef struct loss_job {
@@ -232,6 +243,7 @@ typedef struct loss_job {
     int64_t ignore_index;
     double smoothing, scale, *loss;
     char *dlogits;
+    fc_watch *watch;
 } loss_job;
 
 static void run_loss(void *context, int part, int parts) {
@@ -239,6 +251,8 @@ static void run_loss(void *context, int part, int parts) {
     size_t row_bytes = (size_t)job->n * job->k->real_size;
     for (ptrdiff_t row = job->rows * part / parts; row < job->rows * (part + 1) / parts;
          row++) {
+        if (fc_stops(job->watch, WORK_OF_A_LOGIT * job->n))
+            return;
         if (job->targets[row] == job->ignore_index) {
             job->loss[row] = 0;
             memset(job->dlogits + (size_t)row * row_bytes, 0, row_bytes);
@@ -264,10 +278,12 @@ fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
     for (ptrdiff_t row = 0; row < rows; row++)
         if (targets[row] != ignore_index && (targets[row] < 0 || targets[row] >= n))
             return FC_BAD_INDEX;
-    loss_job job = {fc_kernels_of(dtype), rows,      n,     logits, targets,
-                    ignore_index,         smoothing, scale, loss,   dlogits};
+    fc_watch watch;
+    fc_watch_begin(&watch);
+    loss_job job = {fc_kernels_of(dtype), rows,  n,    logits,  targets, ignore_index,
+                    smoothing,            scale, loss, dlogits, &watch};
     fc_run_brief_parts(run_loss, &job, useful_parts(rows, threads));
-    return FC_OK;
+    return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }
 
 static fc_status elementary(int function, fc_dtype dtype, ptrdiff_t n, const void *x,
