@@ -79,10 +79,10 @@ static void run_segment(const cut *c, ptrdiff_t i, bool backward) {
                         c->h + reals(c, (i + 1) * p->h_count),
                         p->has_c ? c->c + reals(c, (i + 1) * p->c_count) : NULL};
     CHECK_OK(fc_saved_size(&c->stack, &part, &bytes));
-    void *saved = take(bytes, 7);
+    void *saved = take(bytes, 0);
     CHECK_OK(fc_scratch_size(&c->stack, &part, backward, &bytes));
     CHECK_OK(fc_scratch_size(&c->stack, &part, 2, &more));
-    void *scratch = take(bytes > more ? bytes : more, 29);
+    void *scratch = take(bytes > more ? bytes : more, 0);
     CHECK_OK(fc_forward(&c->stack, c->packed, &part, &output, backward ? saved : NULL,
                         scratch));
     if (backward) {
@@ -153,7 +153,7 @@ static void run_cut(const problem *p, fc_dtype dtype, ptrdiff_t length, int thre
                          .threads = threads,
                          .recompute = recompute};
     CHECK_OK(fc_carry_size(&c.stack, &c.whole, &bytes));
-    c.carry = take(bytes, 3);
+    c.carry = take(bytes, 0);
     for (int i = 0; i < p->passes; i++)
         c.gradients[i] = (fc_gradients){
             clear_reals(dtype, p->w_ih[i]), clear_reals(dtype, p->w_hh[i]),
