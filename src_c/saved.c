@@ -126,7 +126,7 @@ fc_status fc_saved_open(fc_saved *saved, void *memory, const fc_stack *stack,
     if (status)
         return status;
     const unsigned told = FC_KEEP | FC_KEEP_RECOMPUTE | FC_KEEP_INDEX;
-    if (sizes->steps != batch->steps || sizes->total < 0 ||
+    if (sizes->steps != batch->steps || sizes->total < 0 || sizes->keep >= 64 ||
         sizes->total > batch->steps * batch->rows ||
         sizes->x_rows != (batch->index ? batch->x_rows : 0) ||
         (sizes->keep & told) != (fc_what_to_keep(batch) & told))
