@@ -26,6 +26,14 @@ class Module:
 
     There is no hidden state between calls: what backward needs is `saved`, which
     forward returns and backward uses up.
+
+    Modules can be copied and pickled. A deep copy (`copy.deepcopy`), and what comes out
+    of a pickle, is a module of its own: configuration, parameters, precision and the
+    state of random generators are those of the original, and results have its bits;
+    what is shared inside, such as tied weights, is shared inside the copy. Packed
+    weights are not copied but made again. A shallow copy (`copy.copy`) shares the
+    parameters, the parts and the random generator with the original, so both have a
+    change of the weights; of a layer without parts, it has a precision of its own.
     """
 
     _parameters: Parameters | UnsuffixedParameters | None = None
@@ -35,6 +43,13 @@ class Module:
     def children(self) -> dict[str, Module]:
         """Return the parts by name; none for a leaf."""
         return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(state.get("dtype"), np.dtype):
+            # NumPy has one object for it; a copy of that passes for another dtype where
+            # calls compare the fastest way.
+            self.dtype = np.dtype(state["dtype"].type)
 
     @property
     def params(self) -> Parameters | UnsuffixedParameters | ParameterGroup:

@@ -105,6 +105,7 @@ class Recurrent(Module):
             self._directions,
         )
         self._packs = Packs(self._parameters)
+        self._parameters.changed()  # sessions ask for the weights again
 
     # -------------------------------------------------------------- parameters
 
@@ -333,7 +334,7 @@ class Recurrent(Module):
     def session(self, batch_size: int = 1) -> Any:
         """Return a `fastcell.session.Session`: the layer one step at a time.
 
-        The session keeps the weights as they are now.
+        Each of its steps has the weights that the layer has then.
 
         Parameters
         ----------
@@ -344,6 +345,8 @@ class Recurrent(Module):
         ------
         ValueError
             If the layer is bidirectional: its second direction begins at the end.
+        MemoryError
+            If there is no memory for so many streams.
 
         Examples
         --------

@@ -78,6 +78,12 @@ class SavedOnce:
         self.count: int | None = None
         self._kept: tuple[Any, ...] | None = kept
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            "saved can be neither copied nor pickled: it serves one backward; run the "
+            "loss again, with the copy"
+        )
+
     def take(self) -> tuple[Any, ...]:
         """Hand over the saved values, once: backward makes the gradients in them.
 
