@@ -329,6 +329,14 @@ def writable(array: np.ndarray) -> np.ndarray:
         return copy
 
 
+def writable_values(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of an object from a pickle with arrays that `writable` made."""
+    return {
+        key: writable(value) if isinstance(value, np.ndarray) else value
+        for key, value in state.items()
+    }
+
+
 def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     """Compare bits, for which NaN equals itself and 0 differs from -0."""
     unsigned = np.dtype(f"u{a.itemsize}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._numbers import integer
+from fastcell.parameters import writable_values
 
 if TYPE_CHECKING:
     from fastcell.models.forecaster import Forecaster
@@ -95,6 +96,9 @@ class ForecastSession:
     def refresh(self) -> None:
         """Take the weights of now, as a step does by itself; the state stays."""
         self._rnn.refresh()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(writable_values(state))
 
     def __copy__(self) -> ForecastSession:
         return self.fork()
