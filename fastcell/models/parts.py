@@ -50,13 +50,9 @@ def set_precision(model: Module, precision: Any) -> None:
         model.to(precision)
 
 
-def precision_of(model: Module) -> dict[str, str]:
+def precision_of(model: Module) -> dict[str, Any]:
     """Return what a configuration says of the precision: nothing if it is the usual."""
-    if getattr(model, "precision", None) == "bf16" or any(
-        map(precision_of, model.children().values())
-    ):
-        return {"precision": "bf16"}
-    return {}
+    return model._precision_config()
 
 
 class SavedOnce:
