@@ -113,6 +113,14 @@ def test_who_gets_an_array_with_the_model_can_write_to_it(way):
     assert not same([other(X)[0]], [before])
 
 
+@pytest.mark.parametrize("name", ["GRU, int8", "Linear", "LSTM, both ways"])
+def test_a_pickle_holds_no_packed_weights_and_no_spare_memory(name):
+    module = MODULES[name]()
+    size = len(pickle.dumps(module))
+    results(module)
+    assert len(pickle.dumps(module)) == size
+
+
 def test_a_copy_that_nobody_reaches_into_is_not_compared():
     layer = copy.deepcopy(fastcell.GRU(I, H, seed=0))
     layer(X)
