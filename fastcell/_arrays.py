@@ -74,6 +74,31 @@ def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndar
     return array
 
 
+def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return `out`, if results of this shape and dtype can be written to it.
+
+    Raises
+    ------
+    TypeError
+        If it is no array.
+    ValueError
+        If it is of another shape or dtype, not C-contiguous, or read-only.
+    """
+    wanted = f"out must be a contiguous, writable {dtype} array of shape {shape}; got"
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{wanted} {type(out).__name__}")
+    flags = out.flags
+    if (
+        out.shape != shape
+        or out.dtype != dtype
+        or not (flags.c_contiguous and flags.writeable)
+    ):
+        kind = "" if flags.writeable else "read-only "
+        kind += "" if flags.c_contiguous else "non-contiguous "
+        raise ValueError(f"{wanted} {kind}{out.dtype} {out.shape}")
+    return out
+
+
 def rows_of(array: np.ndarray) -> np.ndarray:
     """Return `array`, or a copy if its last axis is not contiguous in memory."""
     if array.flags.c_contiguous:

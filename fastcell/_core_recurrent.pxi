@@ -60,6 +60,17 @@ cdef class Stack:
         self.stack.directions = directions
         check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
 
+    def __reduce__(self):
+        return Stack, (
+            fc_cell_name(self.stack.cell).decode(),
+            {kind: name for name, kind in _PRECISIONS.items()}[self.stack.dtype],
+            self.stack.input_size,
+            self.stack.hidden_size,
+            self.stack.proj_size,
+            self.stack.layers,
+            self.stack.directions,
+        )
+
     cdef Py_ssize_t out(self):
         return self.stack.proj_size if self.stack.proj_size else self.stack.hidden_size
 

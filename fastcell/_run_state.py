@@ -93,10 +93,10 @@ def take_up(trainer: Trainer, tree: dict[str, Any], name: str) -> Run:
         model, its_model = trainer.model, tree["model"]
         _check_same("model", type(model).__name__, its_model["class"])
         mine, its = model.config(), its_model["config"]
-        for key in mine:
+        for key in {**mine, **its}:
             # The seed chose weights that the checkpoint replaces.
             if key != "seed":
-                _check_same(key, mine[key], its.get(key))
+                _check_same(key, mine.get(key), its.get(key))
         _check_same("clip_norm", trainer.clip_norm, tree["clip_norm"])
         _check_same("clip_value", trainer.clip_value, tree.get("clip_value"))
         position = Position(**tree["position"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from fastcell.parameters import (
     check_like,
 )
 
+PRECISIONS = ("float32", "float64", "bf16", "int8")
+ONE_FOR_ALL = ("float32", "bf16", "bfloat16")  # of these, constructors and `to` know
+
 
 class Module:
     """The base of layers and models.
@@ -26,15 +30,31 @@ class Module:
 
     There is no hidden state between calls: what backward needs is `saved`, which
     forward returns and backward uses up.
+
+    Modules can be copied and pickled. A deep copy (`copy.deepcopy`), and what comes out
+    of a pickle, is a module of its own: configuration, parameters, precision and the
+    state of random generators are those of the original, and results have its bits;
+    what is shared inside, such as tied weights, is shared inside the copy. Packed
+    weights are not copied but made again. A shallow copy (`copy.copy`) shares the
+    parameters, the parts and the random generator with the original, so both have a
+    change of the weights; of a layer without parts, it has a precision of its own.
     """
 
     _parameters: Parameters | UnsuffixedParameters | None = None
     _random: np.random.Generator | None = None
     _group: ParameterGroup | None = None
+    _takes_precision = True  # the constructor, what may be one for the whole
 
     def children(self) -> dict[str, Module]:
         """Return the parts by name; none for a leaf."""
         return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(state.get("dtype"), np.dtype):
+            # NumPy has one object for it; a copy of that passes for another dtype where
+            # calls compare the fastest way.
+            self.dtype = np.dtype(state["dtype"].type)
 
     @property
     def params(self) -> Parameters | UnsuffixedParameters | ParameterGroup:
@@ -116,7 +136,7 @@ class Module:
         ValueError
             If the precision is unknown.
         TypeError
-            If a recurrent layer is of dtype float64.
+            If a recurrent layer is of dtype float64. In both cases nothing is changed.
 
         Examples
         --------
@@ -130,7 +150,7 @@ class Module:
             raise ValueError(
                 f"precision must be 'float32' or 'bf16'; got {precision!r}"
             )
-        self._set_precision(names[precision])
+        self._set_precisions(names[precision])
         return self
 
     def quantize(self, precision: str = "int8") -> Self:
@@ -148,7 +168,8 @@ class Module:
         Returns
         -------
         Module
-            A copy with the weights of now. It does not train.
+            A deep copy, with the weights of now and all else that the module has. It
+            does not train.
 
         Raises
         ------
@@ -168,14 +189,58 @@ class Module:
         """
         if precision != "int8":
             raise ValueError(f"precision must be 'int8'; got {precision!r}")
-        other = type(self).from_config(self.config())
-        other.load_state_dict(self.state_dict())
-        other._set_precision("int8")
+        other = copy.deepcopy(self)
+        other._set_precisions("int8")
         return other
 
-    def _set_precision(self, precision: str) -> None:
-        for child in self.children().values():
-            child._set_precision(precision)
+    def _with_precision(self) -> dict[str, Module]:
+        """Return the recurrent layers inside, by name: they have `precision`."""
+        if hasattr(self, "_set_precision"):
+            return {"": self}
+        return {
+            f"{name}.{inner}".rstrip("."): layer
+            for name, child in self.children().items()
+            for inner, layer in child._with_precision().items()
+        }
+
+    def _set_precisions(self, precision: Any) -> None:
+        """Set the precision of all recurrent layers, or of each by its name.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is unknown, or not for a layer's dtype. Nothing is changed then.
+        """
+        layers = self._with_precision()
+        if not isinstance(precision, Mapping):
+            precision = dict.fromkeys(layers or [""], precision)
+            layers = layers or {"": None}
+        for name, value in precision.items():
+            if not isinstance(value, str) or value not in PRECISIONS:
+                raise ValueError(
+                    f"precision must be one of {', '.join(PRECISIONS)}; got {value!r}"
+                )
+            if name not in layers:
+                raise ValueError(
+                    f"precision must name recurrent layers, "
+                    f"{', '.join(map(repr, layers))}; got {name!r}"
+                )
+            if layers[name] is not None:
+                layers[name]._check_precision(value)
+        for name, value in precision.items():
+            if layers[name] is not None:
+                layers[name]._set_precision(value)
+
+    def _precision_config(self) -> dict[str, Any]:
+        """Return what a configuration says of the precision: nothing if as usual.
+
+        That of all recurrent layers, or where they differ of each by its name.
+        """
+        found = {n: la.precision for n, la in self._with_precision().items()}
+        different = set(found.values())
+        if different <= {"float32", "float64"}:
+            return {}
+        return {"precision": different.pop() if len(different) == 1 else found}
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
@@ -184,7 +249,13 @@ class Module:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Module:
         """Make a module from what `config` returned."""
-        return cls(**config)
+        precision = config.get("precision")
+        if cls._takes_precision and (precision is None or precision in ONE_FOR_ALL):
+            return cls(**config)
+        module = cls(**{k: v for k, v in config.items() if k != "precision"})
+        if precision is not None:
+            module._set_precisions(precision)
+        return module
 
     def rng_state(self) -> dict[str, Any]:
         """Return the state of every random generator, by name, for JSON."""

@@ -54,6 +54,8 @@ TESTS = (
     "test_frame_heads.py",
     "test_frame_model.py",
     "test_forecaster.py",
+    "test_copies.py",
+    "test_open_files.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400

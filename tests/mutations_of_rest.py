@@ -19,8 +19,8 @@ MUTATIONS = [  # -- functions
     # -- Python
     (
         "fastcell/parameters.py",
-        "if not _same_bits(array, copy):",
-        "if not np.array_equal(array, copy) and False:",
+        "copy is None or not _same_bits(array, copy)",
+        "copy is None",
         "edits of parameters are not noticed",
     ),
     (
@@ -231,8 +231,8 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/parameters.py",
-        "self._shares == Parameters._shares",
-        "True",
+        "self._shares == Parameters._shares\n            and",
+        "True and",
         "a container does not notice that its layers share",
     ),
     # -- attention, dropout, models of frames
@@ -301,5 +301,71 @@ MUTATIONS = [  # -- functions
         "        top_of(dstate)[...] += dh\n",
         "",
         "the first forecast is not in the gradient of the state",
+    ),
+    (
+        "fastcell/layers/packs.py",
+        'return {**self.__dict__, "_packs": {}}',
+        "return self.__dict__",
+        "a copy has the packed weights of the original",
+    ),
+    (
+        "fastcell/parameters.py",
+        "self._copies.update(dict.fromkeys(self._arrays))",
+        "pass",
+        "a copy does not know who else got its arrays",
+    ),
+    (
+        "fastcell/parameters.py",
+        "if type(array) is np.ndarray and array.flags.writeable:",
+        "if True:",
+        "arrays of a pickle stay read-only",
+    ),
+    (
+        "fastcell/parameters.py",
+        "if source is not None and source() is array:",
+        "if False:",
+        "tied weights from a read-only pickle are tied no more",
+    ),
+    (
+        "fastcell/_core_stream.pxi",
+        "self.changes.count != self.version or",
+        "False or",
+        "a session goes on with old weights",
+    ),
+    (
+        "fastcell/_core_stream.pxi",
+        "or PyDict_Size(self.handed_out) != 0",
+        "or False",
+        "a session does not see what is written into an array that was handed out",
+    ),
+    (
+        "fastcell/session.py",
+        "self._make(rows)\n        self.set(h, c)",
+        "self._make(rows)",
+        "a copied session begins anew",
+    ),
+    (
+        "fastcell/stream_pool.py",
+        "self._streams.set_some(np.flatnonzero(self._live), h, c)",
+        "pass",
+        "the streams of a copied pool begin anew",
+    ),
+    (
+        "fastcell/optim/base.py",
+        "name: array.copy() for name, array in kept.items()",
+        "name: array for name, array in kept.items()",
+        "a shallow copy of an optimizer shares its moments",
+    ),
+    (
+        "fastcell/module.py",
+        'return {"precision": different.pop() if len(different) == 1 else found}',
+        "return {}",
+        "a configuration has no precision",
+    ),
+    (
+        "fastcell/_open_files.py",
+        "left = left[count:]",
+        "break",
+        "an open file that takes few bytes at once gets no more",
     ),
 ]

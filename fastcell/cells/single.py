@@ -65,6 +65,16 @@ class RecurrentCell(Module):
         grads = {name.removesuffix("_l0"): grad for name, grad in grads.items()}
         return dx[0], self._states(dstate, lambda part: part[0]), grads
 
+    _takes_precision = False
+
+    @property
+    def precision(self) -> str:
+        """Of the recurrent products; see `fastcell.module.Module.to`."""
+        return self._layer.precision
+
+    def _check_precision(self, precision: str) -> None:
+        self._layer._check_precision(precision)
+
     def _set_precision(self, precision: str) -> None:
         self._layer._set_precision(precision)
 

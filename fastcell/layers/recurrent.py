@@ -36,6 +36,7 @@ class Recurrent(Module):
 
     gates: tuple[str, ...] = ()
     states: tuple[str, ...] = ("h",)
+    _takes_precision = False
 
     def __init__(
         self,
@@ -90,10 +91,7 @@ class Recurrent(Module):
 
     def _set_precision(self, precision: str) -> None:
         """Compute in `precision` from now on; what was packed or saved is void."""
-        if self.dtype == np.float64 and precision != "float64":
-            raise TypeError(
-                f"a layer of dtype float64 computes in float64; got {precision!r}"
-            )
+        self._check_precision(precision)
         self.precision = precision
         self._stack = _core.Stack(
             self._core_cell,
@@ -105,6 +103,15 @@ class Recurrent(Module):
             self._directions,
         )
         self._packs = Packs(self._parameters)
+        self._parameters.changed()  # sessions ask for the weights again
+
+    def _check_precision(self, precision: str) -> None:
+        double = self.dtype == np.float64
+        if double != (precision == "float64"):
+            raise TypeError(
+                f"precision: a layer of dtype {self.dtype} computes in "
+                f"{'float64' if double else 'float32, bf16 or int8'}; got {precision!r}"
+            )
 
     # -------------------------------------------------------------- parameters
 
@@ -333,7 +340,7 @@ class Recurrent(Module):
     def session(self, batch_size: int = 1) -> Any:
         """Return a `fastcell.session.Session`: the layer one step at a time.
 
-        The session keeps the weights as they are now.
+        Each of its steps has the weights that the layer has then.
 
         Parameters
         ----------
@@ -344,6 +351,8 @@ class Recurrent(Module):
         ------
         ValueError
             If the layer is bidirectional: its second direction begins at the end.
+        MemoryError
+            If there is no memory for so many streams.
 
         Examples
         --------
@@ -439,4 +448,5 @@ class Recurrent(Module):
             "bidirectional": self.bidirectional,
             "dtype": self.dtype.name,
             "seed": self.seed,
+            **self._precision_config(),
         }

@@ -36,6 +36,12 @@ class Saved:
         self._layout = layout
         self._version = version
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            "saved can be neither copied nor pickled: it serves one backward; run "
+            "forward again, with the copy"
+        )
+
     @property
     def nbytes(self) -> int:
         return 0 if self._memory is None else self._memory.nbytes
@@ -50,6 +56,9 @@ class SpareMemory:
 
     def __init__(self) -> None:
         self._spare: list[Any] = []
+
+    def __reduce__(self) -> Any:
+        return SpareMemory, ()
 
     def take(self, size: int, most: int | None = None) -> Any:
         """Return the spare memory, if it has `size` to `most` bytes, or fresh one."""

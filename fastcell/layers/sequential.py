@@ -202,6 +202,9 @@ class Sequential(Module):
 class SequentialSession:
     """All layers of a `Sequential`, one step at a time; made by its `session`.
 
+    Each step has the weights that the layers have then. Copies are as those of
+    `fastcell.session.Session`.
+
     Attributes
     ----------
     state
@@ -243,8 +246,16 @@ class SequentialSession:
         for session in self._sessions:
             session.reset(rows)
 
+    def refresh(self) -> None:
+        """Take the weights of now, as a step does by itself; the state stays."""
+        for session in self._sessions:
+            session.refresh()
+
+    def __copy__(self) -> SequentialSession:
+        return self.fork()
+
     def fork(self) -> SequentialSession:
-        """Return a session with copies of the states and the same weights."""
+        """Return a session of the same layers with copies of the states."""
         other = SequentialSession.__new__(SequentialSession)
         other._model = self._model
         other._parts = [

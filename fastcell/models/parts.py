@@ -50,13 +50,9 @@ def set_precision(model: Module, precision: Any) -> None:
         model.to(precision)
 
 
-def precision_of(model: Module) -> dict[str, str]:
+def precision_of(model: Module) -> dict[str, Any]:
     """Return what a configuration says of the precision: nothing if it is the usual."""
-    if getattr(model, "precision", None) == "bf16" or any(
-        map(precision_of, model.children().values())
-    ):
-        return {"precision": "bf16"}
-    return {}
+    return model._precision_config()
 
 
 class SavedOnce:
@@ -77,6 +73,12 @@ class SavedOnce:
         self.state = state
         self.count: int | None = None
         self._kept: tuple[Any, ...] | None = kept
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            "saved can be neither copied nor pickled: it serves one backward; run the "
+            "loss again, with the copy"
+        )
 
     def take(self) -> tuple[Any, ...]:
         """Hand over the saved values, once: backward makes the gradients in them.

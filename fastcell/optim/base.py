@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from fastcell import _core
 from fastcell._numbers import integer, real
+from fastcell.parameters import writable
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ class Optimizer(ABC):
         ``model.params``, or a dict of C-contiguous arrays of float32 or float64.
     hyperparameters
         One value for each `Hyperparameter` of the class.
+
+    Notes
+    -----
+    An optimizer that is deep-copied or pickled together with its model, as in
+    ``copy.deepcopy((model, optimizer))``, steps the copied model; alone, it has copies
+    of the parameters. A shallow copy (`copy.copy`) steps the same parameters, with
+    moments of its own.
 
     Raises
     ------
@@ -208,7 +216,25 @@ class Optimizer(ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        # Arrays from a pickle may be read-only: those of a dict of the user's as well.
+        if isinstance(self._params, dict):
+            for name, array in self._params.items():
+                self._params[name] = writable(array)
+        for kept in self._slots.values():
+            kept.update({name: writable(array) for name, array in kept.items()})
         self._lists = self._parameter_lists(self._arrays())
+
+    def __copy__(self) -> Self:
+        # A step of the one must not go into the means, or the rate, of the other.
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._hyperparameters = dict(self._hyperparameters)
+        other._slots = {
+            slot: {name: array.copy() for name, array in kept.items()}
+            for slot, kept in self._slots.items()
+        }
+        other._lists = other._parameter_lists(other._arrays())
+        return other
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{k}={v}" for k, v in self._hyperparameters.items())
