@@ -18,7 +18,7 @@ from fastcell.layers.batches import Layout, flags_of, lengths_of, sequence_of
 from fastcell.layers.dropout import drawn_key
 from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.packs import Packs
-from fastcell.layers.saved import Saved, SpareMemory
+from fastcell.layers.saved import Saved, SpareMemory, check_saved, check_version
 from fastcell.layers.segments import Segments, cut
 from fastcell.layers.states import States
 from fastcell.module import Module, check_dtype, check_size
@@ -189,7 +189,9 @@ class Recurrent(Module):
         Parameters
         ----------
         x : array, shape (T, B, I), or (B, T, I) if batch_first, or (T, I)
-            The sequences, of the layer's dtype.
+            The sequences, of the layer's dtype. It is kept and not copied: it must not
+            be written to before `backward`, which refuses an x that has other bits,
+            by a sample of 251 numbers. All other arguments are copied.
         state : array or tuple of two, optional
             Initial h, or (h, c): h (L D, B, P) and c (L D, B, H), without B for an
             unbatched x; P is proj_size or H. Default: zeros.
@@ -275,29 +277,22 @@ class Recurrent(Module):
         Raises
         ------
         ValueError
-            If `saved` was used before or is another layer's, or a parameter has changed
-            since forward, or a shape is wrong.
+            If `saved` was used before, by another thread at the same time too, or is
+            another layer's; or a parameter or x has changed since forward; or a shape
+            is wrong. In the last case `saved` can still be used.
         TypeError
             If a dtype is wrong.
         RuntimeError
             If `saved` was made under another instruction set than is in use now.
         """
-        if not isinstance(saved, Saved):
-            raise TypeError(
-                f"saved must be what forward returned; got {type(saved).__name__}"
-            )
+        check_saved(saved, Saved)
         if saved._stack is not self._stack:
             raise ValueError(
                 "saved was made by another layer's forward, or in another precision"
             )
-        if saved._memory is None:
-            raise ValueError(
-                "saved was used up by an earlier backward; run forward again"
-            )
+        (call, _), layout = saved.look(), saved._layout
         version, packed = self._packed(True)
-        if version != saved._version:
-            raise ValueError("a parameter was changed between forward and backward")
-        call, layout = saved._call, saved._layout
+        check_version(saved._version, version)
         T, B = call.steps, call.rows
         width = self._directions * self.output_size
         dy = real_array("dy", dy, self.dtype)
@@ -314,7 +309,8 @@ class Recurrent(Module):
         dy = rows_of(layout.to_core(dy))
         dx_core = dx if indexed else layout.to_core(dx)
         by_pass = self._by_pass(grads)
-        memory = saved._memory
+        call.check_isa()
+        memory = saved.take()  # by one thread only; nothing above has used it up
         if isinstance(memory, Segments):
             segments, forward = memory, self._packed(False)[1]
             memory = self._spare.take(segments.saved_bytes, segments.peak_bytes)
@@ -327,8 +323,13 @@ class Recurrent(Module):
                 packed, forward, call, dy, dh, dc, dx_core, *dstate_in, by_pass, memory
             )
         self._spare.give(memory)
-        saved.free()
         return dx, self._states.to_caller(dstate_in, layout), grads
+
+    def check_dstate(self, dstate: Any, saved: Saved) -> None:
+        """Raise if `dstate` is not what `backward` takes with this `saved`."""
+        check_saved(saved, Saved)
+        call, _ = saved.look()
+        self._states.to_core("dstate", dstate, saved._layout, call.rows)
 
     def session(self, batch_size: int = 1) -> Any:
         """Return a `fastcell.session.Session`: the layer one step at a time.
@@ -396,7 +397,7 @@ class Recurrent(Module):
             x, self.input_size, self.dtype, self.batch_first
         )
         T, B = rows.shape[:2] if index is None else index.shape
-        h0, c0 = self._states.to_core("state", state, layout, B)
+        h0, c0 = self._states.to_core("state", state, layout, B, copies=bool(masks))
         call = _core.Batch(
             T,
             B,

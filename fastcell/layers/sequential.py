@@ -9,7 +9,20 @@ import numpy as np
 
 from fastcell.layers.embedding import Embedding
 from fastcell.layers.recurrent import Recurrent
+from fastcell.layers.saved import Once, check_saved
 from fastcell.module import Module
+
+
+class SavedLayers(Once):
+    """What the layers of a `Sequential` have saved; ``saved[i]`` is that of layer i."""
+
+    __slots__ = ()
+
+    def __getitem__(self, i: int) -> Any:
+        return self.look()[i]
+
+    def __len__(self) -> int:
+        return len(self._values[0]) if self._values else 0
 
 
 class Sequential(Module):
@@ -92,7 +105,11 @@ class Sequential(Module):
         return (x, self._states_out(after)) if self._recurrent else x
 
     def forward(self, x: Any, state: Any = None, **sequence: Any) -> tuple:
-        """Run the layers for training: y, (state,) saved. Arguments as for a call."""
+        """Run the layers for training: y, (state,) saved. Arguments as for a call.
+
+        x is kept and not copied, if the first layer does so: it must not be written to
+        before `backward`.
+        """
         states = self._states_in("state", state)
         after, saved = [], []
         for i, layer in enumerate(self.layers):
@@ -105,10 +122,10 @@ class Sequential(Module):
                 x, kept = layer.forward(x)
             saved.append(kept)
         if self._recurrent:
-            return x, self._states_out(after), saved
-        return x, saved
+            return x, self._states_out(after), SavedLayers(*saved)
+        return x, SavedLayers(*saved)
 
-    def backward(self, dy: Any, saved: list, dstate: Any = None) -> tuple:
+    def backward(self, dy: Any, saved: SavedLayers, dstate: Any = None) -> tuple:
         """Return dx, (dstate,) and the gradients by name; uses `saved` up.
 
         dx is None where the first layer takes integers.
@@ -116,18 +133,39 @@ class Sequential(Module):
         Raises
         ------
         ValueError
-            If `saved` was used before.
+            If `saved` was used before, by another thread at the same time too; or a
+            parameter or x has changed since forward; or a shape is wrong. In the last
+            case `saved` can still be used.
+        TypeError
+            If a dtype is wrong, or `saved` is not from `forward`.
         """
-        if not saved:
-            raise ValueError(
-                "saved was used up by an earlier backward; run forward again"
-            )
+        check_saved(saved, SavedLayers)
+        if len(saved.look()) != len(self.layers):
+            raise ValueError("saved was made by another model's forward")
+        self.check_dstate(dstate, saved)
         dstates = self._states_in("dstate", dstate)
+        kept = saved.take()  # by one thread only
+        try:
+            return self._backward(dy, kept, dstates)
+        except BaseException:
+            # Layers whose own `saved` is used up by now will say so.
+            saved.put_back(kept)
+            raise
+
+    def check_dstate(self, dstate: Any, saved: SavedLayers) -> None:
+        """Raise if `dstate` is not what `backward` takes with this `saved`."""
+        kept = saved.look()
+        for place, part in zip(
+            self._recurrent, self._states_in("dstate", dstate), strict=True
+        ):
+            self.layers[place].check_dstate(part, kept[place])
+
+    def _backward(self, dy: Any, saved: tuple[Any, ...], dstates: list[Any]) -> tuple:
         before: list[Any] = []
         by_layer: list[dict[str, np.ndarray]] = []
         d = dy
         for i in reversed(range(len(self.layers))):
-            layer, kept = self.layers[i], saved.pop()
+            layer, kept = self.layers[i], saved[i]
             if self._gathers(i):
                 d, grads = None, layer.scatter(d, kept)
             elif _has_state(layer):

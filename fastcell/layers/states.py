@@ -54,9 +54,12 @@ class States:
         return h if state[1] is None else (h, layout.state_to_caller(state[1]))
 
     def to_core(
-        self, name: str, state: Any, layout: Layout, B: int
+        self, name: str, state: Any, layout: Layout, B: int, *, copies: bool = False
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Check a state of the caller's; return h and c as the core wants them."""
+        """Check a state of the caller's; return h and c as the core wants them.
+
+        They are copies, if so told; else they may be the caller's arrays.
+        """
         if state is None:
             return None, None
         if len(self._names) == 1:
@@ -73,5 +76,6 @@ class States:
             array = real_array(label, part, self._dtype)
             rows = () if layout.unbatched else (B,)
             check_shape(label, array, (self._passes, *rows, width))
-            found[i] = np.ascontiguousarray(layout.state_to_core(array))
+            array = layout.state_to_core(array)
+            found[i] = np.array(array, order="C", copy=True if copies else None)
         return found[0], found[1]
