@@ -160,13 +160,13 @@ def in_range(values, Py_ssize_t least, Py_ssize_t most):
 # Of larger arrays so many numbers are looked at. A prime, so that they are of all
 # columns of a matrix; a copy of other data over an array changes nearly all of them.
 cdef enum:
-    MOST_SAMPLED = 251
+    MOST_SAMPLED = 127
 
 
 def fingerprint(x):
     """Return a hash of the bits of an array of 4 or 8 bytes an item, or of a sample.
 
-    The sample is 251 numbers, spread evenly.  x may have any strides.
+    The sample is 127 numbers, spread evenly.  x may have any strides.
     """
     cdef Views views = Views()
     cdef Py_buffer *view = views.get(x, 0, x.dtype.itemsize)
@@ -193,8 +193,8 @@ def fingerprint(x):
         else:
             bits = 0
             memcpy(&bits, at, 4)
-        found ^= bits
         # The rotation: else two changes of the highest bit would cancel each other.
+        found ^= bits
         found = ((found << 27) | (found >> 37)) * <uint64_t> 0x9E3779B97F4A7C15
     return found
 

@@ -70,7 +70,7 @@ class Activation(Module):
         """Return y, and what `backward` needs: both derivatives are functions of y.
 
         y is kept and not copied, and x is not kept: y must not be written to before
-        `backward`, which refuses a y that has other bits, by a sample of 251 numbers.
+        `backward`, which refuses a y that has other bits, by a sample of 127 numbers.
         Parameters and errors are those of a call.
         """
         y = self(x)

@@ -108,7 +108,7 @@ class Linear(Module):
         """Return y, and what `backward` needs.
 
         x is kept and not copied: it must not be written to before `backward`, which
-        refuses an x that has other bits, by a sample of 251 numbers. Parameters and
+        refuses an x that has other bits, by a sample of 127 numbers. Parameters and
         errors are those of a call.
         """
         x = self._checked(x)

@@ -146,7 +146,7 @@ class Pooling(Module):
         """Return what a call returns, and what `backward` needs.
 
         Of "attention", h is kept and may not be copied: it must not be written to
-        before `backward`, which refuses an h that has other bits, by a sample of 251
+        before `backward`, which refuses an h that has other bits, by a sample of 127
         numbers. The lengths are copied. Parameters and errors are those of a call.
         """
         h = real_array("h", h, self.dtype)

@@ -191,7 +191,7 @@ class Recurrent(Module):
         x : array, shape (T, B, I), or (B, T, I) if batch_first, or (T, I)
             The sequences, of the layer's dtype. It is kept and not copied: it must not
             be written to before `backward`, which refuses an x that has other bits,
-            by a sample of 251 numbers. All other arguments are copied.
+            by a sample of 127 numbers. All other arguments are copied.
         state : array or tuple of two, optional
             Initial h, or (h, c): h (L D, B, P) and c (L D, B, H), without B for an
             unbatched x; P is proj_size or H. Default: zeros.
