@@ -22,6 +22,10 @@ class RecurrentCell(Module):
         self._layer = layer
         self._parameters = UnsuffixedParameters(layer.params, "_l0")
 
+    def children(self) -> dict[str, Module]:
+        """Return nothing: the layer inside is the cell itself."""
+        return {}
+
     def __call__(self, x: Any, state: Any = None) -> Any:
         """Return the next state.
 

@@ -336,7 +336,7 @@ class Attention(Module):
         return memory
 
     def _versions(self) -> list[int]:
-        return [part.params.version() for part in self._parts.values()]
+        return [part._parameters.version() for part in self._parts.values()]
 
     def _query(
         self, query: Any, keys: Keys, copies: bool = False
@@ -377,7 +377,7 @@ class Attention(Module):
         return np.matmul(weights, keys.rows), weights, projected
 
     def _v(self) -> np.ndarray:
-        return self._parts["score"].params.arrays()["weight"][0]
+        return self._parts["score"]._parameters.arrays()["weight"][0]
 
 
 def _batch_first(array: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,9 @@ class Sequential(Module):
 
     Parameters
     ----------
-    layers : iterable of Module
-        At least one. Parameters are named "0.weight", "1.weight_ih_l0", and so on.
+    layers : iterable of Module, or mapping of str to Module
+        At least one. Parameters are named "0.weight", "1.weight_ih_l0", and so on; or,
+        of a mapping, by its names: "encoder.weight_ih_l0".
 
     Raises
     ------
@@ -56,9 +57,18 @@ class Sequential(Module):
     >>> y, state = model([[0], [1], [2]])
     >>> y.shape
     (3, 1, 5)
+    >>> model = fastcell.Sequential(
+    ...     {"encoder": fastcell.GRU(3, 4), "head": fastcell.Linear(4, 2)}
+    ... )
+    >>> sorted(model.params)[-2:]
+    ['head.bias', 'head.weight']
     """
 
-    def __init__(self, layers: Iterable[Module]) -> None:
+    def __init__(self, layers: Iterable[Module] | Mapping[str, Module]) -> None:
+        self._names: list[str] | None = None
+        if isinstance(layers, Mapping):
+            self._names = [_checked_name(name) for name in layers]
+            layers = layers.values()
         self.layers = list(layers)
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Module):
@@ -70,8 +80,11 @@ class Sequential(Module):
         self._recurrent = [i for i, la in enumerate(self.layers) if _has_state(la)]
 
     def children(self) -> dict[str, Module]:
-        """Return the layers by their number."""
-        return {str(i): layer for i, layer in enumerate(self.layers)}
+        """Return the layers by their name or number."""
+        return dict(zip(self._prefixes(), self.layers, strict=True))
+
+    def _prefixes(self) -> list[str]:
+        return self._names or [str(i) for i in range(len(self.layers))]
 
     def __call__(self, x: Any, state: Any = None, **sequence: Any) -> Any:
         """Run the layers for inference.
@@ -178,9 +191,10 @@ class Sequential(Module):
             by_layer.append(grads)
         first_name = self.params.aliases  # of arrays that several layers share
         named: dict[str, np.ndarray] = {}
-        for i, grads in enumerate(reversed(by_layer)):
+        for prefix, grads in zip(self._prefixes(), reversed(by_layer), strict=True):
             for name, grad in grads.items():
-                full = first_name.get(f"{i}.{name}", f"{i}.{name}")
+                full = f"{prefix}.{name}"
+                full = first_name.get(full, full)
                 named[full] = named[full] + grad if full in named else grad
         if self._recurrent:
             return d, self._states_out(before[::-1]), named
@@ -197,23 +211,25 @@ class Sequential(Module):
         return SequentialSession(self, batch_size)
 
     def config(self) -> dict[str, Any]:
-        """Return the layers' classes and configurations."""
-        return {
-            "layers": [
-                {"class": type(layer).__name__, "config": layer.config()}
-                for layer in self.layers
-            ]
-        }
+        """Return the layers' classes and configurations, and their names if any."""
+        layers = [
+            {"class": type(layer).__name__, "config": layer.config()}
+            for layer in self.layers
+        ]
+        return {"layers": layers} | ({"names": self._names} if self._names else {})
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Sequential:
         """Make the layers that `config` described."""
         from fastcell.serialize import model_class
 
-        return cls(
+        layers = [
             model_class(layer["class"]).from_config(layer["config"])
             for layer in config["layers"]
-        )
+        ]
+        if "names" not in config:
+            return cls(layers)
+        return cls(dict(zip(config["names"], layers, strict=True)))
 
     def _gathers(self, i: int) -> bool:
         """Is layer i an embedding whose vectors need not be made?"""
@@ -290,6 +306,14 @@ class SequentialSession:
         ]
         other._sessions = [other._parts[i] for i in self._model._recurrent]
         return other
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str) or not name or "." in name:
+        raise ValueError(
+            f"layers must have names that are not empty and have no dot; got {name!r}"
+        )
+    return name
 
 
 def _has_state(layer: Module) -> bool:
