@@ -90,7 +90,7 @@ class Stack:
         packed: _Bytes,
         packed_forward: _Bytes | None,
         call: Batch,
-        dy: _Reals,
+        dy: _Reals | None,
         dh: _Reals | None,
         dc: _Reals | None,
         dx: _Reals | None,

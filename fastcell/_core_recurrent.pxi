@@ -251,8 +251,9 @@ cdef class Stack:
     ):
         """Fill dx, dh0, dc0 and add to the weight gradients; uses `saved` up.
 
-        packed_forward may be None unless the gates are to be recomputed.  segment, of a
-        part of longer sequences: (steps before, steps after, pairs before, carry).
+        dy None: zeros.  packed_forward may be None unless the gates are to be
+        recomputed.  segment, of a part of longer sequences: (steps before, steps after,
+        pairs before, carry).
         """
         cdef fc_segment one_segment
         cdef fc_batch batch
@@ -274,13 +275,16 @@ cdef class Stack:
         weights = outputs.contiguous(packed, 0, 1, size)
         check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
         io.packed_forward = outputs.contiguous(packed_forward, 0, 1, size)
-        view = outputs.rows(
-            dy, 0, self.itemsize, batch.steps, batch.rows,
-            self.stack.directions * self.out(),
-        )
-        io.dy = view.buf
-        io.dy_step = view.strides[0] // self.itemsize
-        io.dy_row = view.strides[1] // self.itemsize
+        io.dy = NULL
+        io.dy_step = io.dy_row = 0
+        if dy is not None:
+            view = outputs.rows(
+                dy, 0, self.itemsize, batch.steps, batch.rows,
+                self.stack.directions * self.out(),
+            )
+            io.dy = view.buf
+            io.dy_step = view.strides[0] // self.itemsize
+            io.dy_row = view.strides[1] // self.itemsize
         io.dh = outputs.contiguous(dh, 0, self.itemsize, states * self.out())
         io.dc = outputs.contiguous(
             dc, 0, self.itemsize, states * self.stack.hidden_size

@@ -246,8 +246,7 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
     if (!fc_kernels_of(stack->dtype)->trains)
         return FC_BAD_ARGUMENT;
     if (!packed || !io || (batch->recompute && !io->packed_forward) || !saved_memory ||
-        !scratch_memory || (fc_reads_x(batch, total) && !batch->x) ||
-        (batch->steps && batch->rows && !io->dy))
+        !scratch_memory || (fc_reads_x(batch, total) && !batch->x))
         return FC_BAD_ARGUMENT;
     const fc_segment *segment = io->segment;
     if (segment &&

@@ -58,14 +58,13 @@ class RecurrentCell(Module):
 
         Parameters
         ----------
-        dstate : array or tuple of two
-            Gradient of the next state.
+        dstate : array or tuple of two, or None
+            Gradient of the next state; None, also for a part of two, for zeros.
         saved : Saved
             From `forward`; used up.
         """
-        dstate = self._states(dstate, lambda part: np.asarray(part)[np.newaxis])
-        first = dstate[0] if isinstance(dstate, tuple) else dstate
-        dx, dstate, grads = self._layer.backward(np.zeros_like(first), saved, dstate)
+        dstate = self._states(dstate, _with_layer)
+        dx, dstate, grads = self._layer.backward(None, saved, dstate)
         grads = {name.removesuffix("_l0"): grad for name, grad in grads.items()}
         return dx[0], self._states(dstate, lambda part: part[0]), grads
 
@@ -94,10 +93,15 @@ class RecurrentCell(Module):
         if x.ndim not in (1, 2):
             raise ValueError(f"x must have the shape (B, I) or (I,); got {x.shape}")
         if state is not None:
-            state = self._states(state, lambda part: np.asarray(part)[np.newaxis])
+            state = self._states(state, _with_layer)
         return x[np.newaxis], state
 
     def _states(self, state: Any, change: Any) -> Any:
         if isinstance(state, (tuple, list)):
             return tuple(change(part) for part in state)
         return change(state)
+
+
+def _with_layer(part: Any) -> np.ndarray | None:
+    """Put a layer axis before a part of a state."""
+    return None if part is None else np.asarray(part)[np.newaxis]

@@ -25,12 +25,16 @@ class Layout:
             return array[:, np.newaxis]
         return array.swapaxes(0, 1) if self.batch_first else array
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Return an array for the caller, of shape (T, B, n) seen from the core."""
+    def shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """Return the caller's shape of what is (T, B, n) seen from the core."""
         T, B, n = shape
         if self.unbatched:
-            return np.empty((T, n), dtype)
-        return np.empty((B, T, n) if self.batch_first else (T, B, n), dtype)
+            return T, n
+        return (B, T, n) if self.batch_first else (T, B, n)
+
+    def empty(self, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
+        """Return an array for the caller, of shape (T, B, n) seen from the core."""
+        return np.empty(self.shape(shape), dtype)
 
     def state_to_core(self, array: np.ndarray) -> np.ndarray:
         return array[:, np.newaxis] if self.unbatched else array

@@ -247,7 +247,7 @@ class Recurrent(Module):
 
     def backward(
         self,
-        dy: Any,
+        dy: Any | None,
         saved: Saved,
         dstate: Any = None,
         *,
@@ -257,12 +257,13 @@ class Recurrent(Module):
 
         Parameters
         ----------
-        dy : array, shape as y
-            Gradient of the outputs.
+        dy : array, shape as y, or None
+            Gradient of the outputs; None for zeros, where only the final state is used.
         saved : Saved
             From `forward`; used up.
         dstate : array or tuple of two, optional
-            Gradient of the final state. Default: zeros.
+            Gradient of the final state. Default: zeros; so is a part of two that is
+            None, as in ``(dh, None)``.
         add_to : dict of str to ndarray, optional
             Gradients that those of the parameters are added to, such as the `grads` of
             the step after, where steps are run one by one. Default: zeros.
@@ -295,9 +296,11 @@ class Recurrent(Module):
         check_version(saved._version, version)
         T, B = call.steps, call.rows
         width = self._directions * self.output_size
-        dy = real_array("dy", dy, self.dtype)
-        check_shape("dy", dy, layout.empty((T, B, width), self.dtype).shape)
-        dh, dc = self._states.to_core("dstate", dstate, layout, B)
+        if dy is not None:
+            dy = real_array("dy", dy, self.dtype)
+            check_shape("dy", dy, layout.shape((T, B, width)))
+            dy = rows_of(layout.to_core(dy))
+        dh, dc = self._dstate(dstate, layout, B)
         indexed = call.index is not None
         dx = (
             np.empty(call.x.shape, self.dtype)
@@ -306,7 +309,6 @@ class Recurrent(Module):
         )
         dstate_in = self._states.empty(B)
         grads = gradient_arrays(self._shapes, self.dtype, add_to)
-        dy = rows_of(layout.to_core(dy))
         dx_core = dx if indexed else layout.to_core(dx)
         by_pass = self._by_pass(grads)
         call.check_isa()
@@ -329,7 +331,10 @@ class Recurrent(Module):
         """Raise if `dstate` is not what `backward` takes with this `saved`."""
         check_saved(saved, Saved)
         call, _ = saved.look()
-        self._states.to_core("dstate", dstate, saved._layout, call.rows)
+        self._dstate(dstate, saved._layout, call.rows)
+
+    def _dstate(self, dstate: Any, layout: Layout, B: int) -> tuple[Any, Any]:
+        return self._states.to_core("dstate", dstate, layout, B, parts_may_be_none=True)
 
     def session(self, batch_size: int = 1) -> Any:
         """Return a `fastcell.session.Session`: the layer one step at a time.

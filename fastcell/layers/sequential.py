@@ -141,7 +141,8 @@ class Sequential(Module):
     def backward(self, dy: Any, saved: SavedLayers, dstate: Any = None) -> tuple:
         """Return dx, (dstate,) and the gradients by name; uses `saved` up.
 
-        dx is None where the first layer takes integers.
+        dx is None where the first layer takes integers. dy may be None for zeros, if
+        there is a recurrent layer: a gradient then comes from `dstate` alone.
 
         Raises
         ------
@@ -186,6 +187,8 @@ class Sequential(Module):
                     d, kept, dstates[len(self._recurrent) - 1 - len(before)]
                 )
                 before.append(initial)
+            elif d is None and self._recurrent and i > self._recurrent[-1]:
+                grads = {n: np.zeros_like(a) for n, a in layer.params.arrays().items()}
             else:
                 d, grads = layer.backward(d, kept)
             by_layer.append(grads)
