@@ -80,6 +80,7 @@ class RecurrentCell(Module):
             "dropout",
             "bidirectional",
             "proj_size",
+            "zero_output_for_mask",
         ):
             config.pop(name, None)
         return config

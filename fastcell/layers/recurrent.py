@@ -50,6 +50,7 @@ class Recurrent(Module):
         proj_size: int,
         dtype: Any,
         seed: int | None,
+        zero_output_for_mask: bool = False,
     ) -> None:
         self.input_size = integer("input_size", input_size, minimum=0)
         self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
@@ -68,6 +69,7 @@ class Recurrent(Module):
                 f"proj_size must be less than hidden_size, {self.hidden_size}; "
                 f"got {self.proj_size}"
             )
+        self.zero_output_for_mask = flag("zero_output_for_mask", zero_output_for_mask)
         self.dtype = check_dtype(dtype)
         self.seed = None if seed is None else integer("seed", seed, minimum=0)
         self.output_size = self.proj_size or self.hidden_size
@@ -199,8 +201,10 @@ class Recurrent(Module):
             Steps of each sequence, 0 to T, in any order. Outputs past them are 0, and
             the final state is that of each sequence's own last step.
         mask : array of bool, shape (T, B), or (B, T) if batch_first, or (T,), optional
-            A step where it is False is skipped: the state stays and y is h, as Keras
-            means it.
+            A step where it is False is skipped: the state stays, as Keras means it.
+            There y is the h that stays, of each direction its own, and its dy counts
+            for the step that h is from; or, with zero_output_for_mask, as of Keras'
+            Bidirectional, y is 0 and its dy is not looked at.
         reset : array of bool, shaped as mask, optional
             Where True the state is set to zero before the step.
         memory_budget : int, optional
@@ -299,7 +303,11 @@ class Recurrent(Module):
         if dy is not None:
             dy = real_array("dy", dy, self.dtype)
             check_shape("dy", dy, layout.shape((T, B, width)))
-            dy = rows_of(layout.to_core(dy))
+            dy = layout.to_core(dy)
+            if self.zero_output_for_mask and call.mask is not None:
+                seen = (call.mask != 0)[..., np.newaxis]
+                dy = np.where(seen, dy, self.dtype.type(0))
+            dy = rows_of(dy)
         dh, dc = self._dstate(dstate, layout, B)
         indexed = call.index is not None
         dx = (
@@ -373,6 +381,8 @@ class Recurrent(Module):
             memory.forward(packed, layout.to_core(y), *state)
         else:
             self._stack.forward(packed, call, layout.to_core(y), *state, memory)
+        if self.zero_output_for_mask and call.mask is not None:
+            layout.to_core(y)[call.mask == 0] = 0
         return y, self._states.to_caller(state, layout)
 
     def _memory_for(self, call: _core.Batch, budget: int | None) -> Any:
@@ -443,6 +453,7 @@ class Recurrent(Module):
             "batch_first": self.batch_first,
             "dropout": self.dropout,
             "bidirectional": self.bidirectional,
+            "zero_output_for_mask": self.zero_output_for_mask,
             "dtype": self.dtype.name,
             "seed": self.seed,
         }
