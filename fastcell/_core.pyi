@@ -85,6 +85,9 @@ class Stack:
     def infer(
         self, packed: _Bytes, x: Any, dtype: np.dtype, threads: int
     ) -> tuple[_Reals, _Reals, _Reals | None] | None: ...
+    def step(
+        self, packed: _Bytes, x: Any, state: Any, dtype: np.dtype, threads: int
+    ) -> Any: ...
     def backward(
         self,
         packed: _Bytes,

@@ -122,6 +122,8 @@ class LSTM(Recurrent):
 class LSTMCell(RecurrentCell):
     """One step of an `LSTM`, as ``torch.nn.LSTMCell``.
 
+    To step through a stream, a session is four times as fast: `LSTM.session`.
+
     Examples
     --------
     >>> import numpy as np

@@ -118,6 +118,8 @@ class RNN(Recurrent):
 class RNNCell(RecurrentCell):
     """One step of an `RNN`, as ``torch.nn.RNNCell``.
 
+    To step through a stream, a session is four times as fast: `RNN.session`.
+
     Examples
     --------
     >>> import numpy as np
