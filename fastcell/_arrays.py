@@ -18,6 +18,10 @@ in_range = _core.in_range
 fill_rows = _core.fill_rows
 
 
+# fingerprint(x): a hash of the bits of x, of all or of a sample of its numbers.
+fingerprint = _core.fingerprint
+
+
 def all_finite(x: np.ndarray) -> bool:
     """Is there neither NaN nor infinity in x?"""
     return _core.are_finite(x) or bool(np.isfinite(x).all())

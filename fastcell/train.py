@@ -113,6 +113,11 @@ class Trainer:
             raise TypeError(
                 f"schedule must be a function of the step; got {schedule!r}"
             )
+        if not optimizer.holds_any(model.params.arrays().values()):
+            raise ValueError(
+                "optimizer must hold parameters of the model; got one that holds none "
+                "of them: make it of model.params"
+            )
         self.callbacks = list(callbacks)
         for callback in self.callbacks:
             if not callable(callback):

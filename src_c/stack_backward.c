@@ -244,9 +244,8 @@ static fc_status check_backward(const fc_stack *stack, const void *packed,
     if (status)
         return status;
     if (!shape.k->trains || !io || (io->segment && stack->directions > 1) ||
-        (batch->steps && batch->rows && !io->dy) ||
-        !fc_rows_are_apart(batch, io->dy_step, io->dy_row,
-                           stack->directions * shape.out) ||
+        (io->dy && !fc_rows_are_apart(batch, io->dy_step, io->dy_row,
+                           stack->directions * shape.out)) ||
         (io->dx && !batch->index &&
          !fc_rows_are_apart(batch, io->dx_step, io->dx_row, shape.in)))
         return FC_BAD_ARGUMENT;

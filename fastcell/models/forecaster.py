@@ -179,10 +179,10 @@ class Forecaster(ScoredModel):
             If a part of the batch is not as said.
         """
         x, lengths, y = self._checked(batch)
-        h, read, encoded = self.feedback.rnn.forward(x, lengths=lengths)
+        _, read, encoded = self.feedback.rnn.forward(x, lengths=lengths)
         frames, made = self.feedback.forward(_last(x, lengths), read, len(y))
         loss, dframes = self.task.loss(frames, y)
-        return loss, SavedOnce(None, dframes, made, encoded, np.zeros_like(h))
+        return loss, SavedOnce(None, dframes, made, encoded)
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.
@@ -192,9 +192,9 @@ class Forecaster(ScoredModel):
         ValueError
             If `saved` has been used up before.
         """
-        dframes, made, encoded, dh = saved.take()
+        dframes, made, encoded = saved.take()
         dstate, rnn, grads = self.feedback.backward(dframes, made)
-        _, _, rnn = self.feedback.rnn.backward(dh, encoded, dstate, add_to=rnn)
+        _, _, rnn = self.feedback.rnn.backward(None, encoded, dstate, add_to=rnn)
         return {**prefixed("rnn", rnn), **grads}
 
     def assess(

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastcell._numbers import integer
 from fastcell.cells import REGISTRY, Cell
+from fastcell.layers.saved import Once
 from fastcell.module import Module
 
 IGNORED = -100  # the target that `losses.cross_entropy` leaves out by default
@@ -72,7 +73,7 @@ class SavedOnce:
     def __init__(self, state: Any, *kept: Any) -> None:
         self.state = state
         self.count: int | None = None
-        self._kept: tuple[Any, ...] | None = kept
+        self._kept = Once(*kept)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(
@@ -86,12 +87,9 @@ class SavedOnce:
         Raises
         ------
         ValueError
-            If they were taken before.
+            If they were taken before, by another thread at the same time too.
         """
-        if self._kept is None:
-            raise ValueError("saved must not be used before; backward uses it up")
-        kept, self._kept = self._kept, None
-        return kept
+        return self._kept.take()
 
 
 def prefixed(name: str, grads: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._numbers import integer, real
+from fastcell.optim.composition import flat, joined
 from fastcell.parameters import writable
 from fastcell.threads import get_num_threads
 
@@ -67,7 +68,11 @@ class Optimizer(ABC):
     Parameters
     ----------
     params : mapping of str to array
-        ``model.params``, or a dict of C-contiguous arrays of float32 or float64.
+        ``model.params``, or a dict of C-contiguous arrays of float32 or float64. Or
+        several modules by name: ``{"policy": policy, "value": value}``, or their
+        params; parameters are then called "policy.weight", and so on. Two params must
+        not be merged, ``{**policy.params, **value.params}``: of arrays that have one
+        name in both, a dict keeps only the last.
     hyperparameters
         One value for each `Hyperparameter` of the class.
 
@@ -96,7 +101,7 @@ class Optimizer(ABC):
                 f"params must be a mapping of names to arrays; "
                 f"got {type(params).__name__}"
             )
-        self._params = params
+        self._params = params = joined(params)
         arrays = self._arrays()
         _check_parameters(arrays)
         self._layout = {name: (a.shape, a.dtype) for name, a in arrays.items()}
@@ -119,7 +124,8 @@ class Optimizer(ABC):
         ----------
         grads : mapping of str to array
             One gradient for each parameter, of its name, shape and dtype. They are not
-            changed. NaN and infinity go into the parameters, as in torch.
+            changed. NaN and infinity go into the parameters, as in torch. Of several
+            modules, also by module: ``{"policy": grads, "value": other_grads}``.
 
         Raises
         ------
@@ -132,7 +138,7 @@ class Optimizer(ABC):
         arrays = self._arrays()
         if not self._take(arrays, grads):
             self._check_layout(arrays)
-            if not self._take(arrays, self._contiguous(grads)):
+            if not self._take(arrays, self._contiguous(flat(grads, self._params))):
                 raise ValueError(
                     "params must stay C-contiguous and writable arrays, as they are "
                     "changed in place"
@@ -147,6 +153,20 @@ class Optimizer(ABC):
                 some.release()
             if hasattr(self._params, "changed"):
                 self._params.changed()
+
+    def holds_any(self, arrays: Iterable[Array]) -> bool:
+        """Is one of these arrays among the parameters?
+
+        Examples
+        --------
+        >>> import fastcell
+        >>> a, b = fastcell.Linear(2, 2), fastcell.Linear(2, 2)
+        >>> optimizer = fastcell.optim.SGD(a.params, lr=1.0)
+        >>> optimizer.holds_any(b.params.arrays().values())
+        False
+        """
+        held = {_address(array) for array in self._arrays().values()}
+        return any(_address(array) in held for array in arrays)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a bit-identical continuation needs.
@@ -327,6 +347,10 @@ def _copy_like(
     return array.copy(order="C")
 
 
+def _address(array: Array) -> int:
+    return array.__array_interface__["data"][0]
+
+
 def _check_parameters(arrays: Mapping[str, Array]) -> None:
     if not arrays:
         raise ValueError("params must hold at least one array; got none")
@@ -346,7 +370,7 @@ def _check_parameters(arrays: Mapping[str, Array]) -> None:
                 f"as it is changed in place"
             )
         if array.size:
-            start = array.__array_interface__["data"][0]
+            start = _address(array)
             ends.append((start, start + array.nbytes, name))
     # One array under two names would take two steps where it is meant to take one.
     ends.sort()

@@ -228,10 +228,10 @@ typedef struct fc_segment {
 FC_API fc_status fc_carry_size(const fc_stack *stack, const fc_batch *batch,
                                size_t *bytes);
 
-/* dy as y; dh, dc: gradients of the final states, or NULL.  dx as x, with its own
- * strides, or NULL; with `index`, (x_rows, I) and contiguous.  Rows of dy or of dx that
- * overlap are FC_BAD_ARGUMENT.  dh0, dc0 or NULL.  Gradients of activations are
- * overwritten; those of weights are added to. */
+/* dy as y, or NULL for zeros; dh, dc: gradients of the final states, or NULL.  dx as x,
+ * with its own strides, or NULL; with `index`, (x_rows, I) and contiguous.  Rows of dy
+ * or of dx that overlap are FC_BAD_ARGUMENT.  dh0, dc0 or NULL.  Gradients of
+ * activations are overwritten; those of weights are added to. */
 typedef struct fc_backward_io {
     const void *dy;
     ptrdiff_t dy_step, dy_row;
