@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences, WordVocabulary
+from fastcell.data import Sequences, WordVocabulary, mean_and_spread
 from fastcell.models import Captioner
 from fastcell.optim import Adam
 from fastcell.train import Trainer
@@ -80,8 +80,9 @@ def main() -> None:
     bleu(["a b c d"], [["a b c d"]])  # a missing package shows now
 
     features, said, split = read(args.folder)
-    features -= features[split == 0].mean(axis=0)
-    features /= features[split == 0].std()
+    centre, spread = mean_and_spread(features[split == 0])
+    spread = np.sqrt(np.mean(spread**2)) or 1  # one of all, which are alike
+    features = ((features - centre) / spread).astype(np.float32)
     words = WordVocabulary(
         [c for i in np.flatnonzero(split == 0) for c in said[i]], 3, None, SPECIALS
     )

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences
+from fastcell.data import Sequences, mean_and_spread
 from fastcell.models import SequenceRegressor
 from fastcell.optim import Adam, cosine
 from fastcell.train import Trainer
@@ -106,9 +106,8 @@ def main() -> None:
     values, names = read(args.folder / "ETTh1.csv")
     if args.variables == "one":
         values, names = values[:, -1:], names[-1:]
-    past = values[: ENDS["train"][1] * MONTH]
-    spread = np.where(past.std(axis=0) > 0, past.std(axis=0), 1)
-    values = ((values - past.mean(axis=0)) / spread).astype(np.float32)
+    centre, spread = mean_and_spread(values[: ENDS["train"][1] * MONTH])
+    values = ((values - centre) / np.where(spread > 0, spread, 1)).astype(np.float32)
     parts = {part: windows(values, part) for part in ENDS}
     train_data, valid_data = (
         differences(*parts[part], args.seed) for part in ("train", "valid")

@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 
 import fastcell
-from fastcell.data import Windows
+from fastcell.data import Windows, mean_and_spread
 from fastcell.models import Forecaster
 from fastcell.optim import Adam, cosine
 from fastcell.train import Trainer
@@ -127,7 +127,7 @@ def read_cmu(folder: Path) -> Data:
             parts = windows(frames[k::2], 75)
             learned.append(parts[np.linspace(0, len(parts) - 1, 60).astype(int)])
     learned = np.concatenate(learned)
-    spread = learned.std(axis=(0, 1))
+    _, spread = mean_and_spread(learned)
 
     def errors(made: np.ndarray, true: np.ndarray) -> np.ndarray:
         made, true = euler(made), euler(true)
@@ -200,7 +200,7 @@ def main() -> None:
     given, ahead, told = GIVEN[args.name], AHEAD[args.name], TOLD[args.name]
     read = {"dance": read_dance, "cmu": read_cmu}[args.name]
     learned, tests, spread, errors = read(args.folder)
-    centre = learned.mean(axis=(0, 1))
+    centre, _ = mean_and_spread(learned)
     data = Windows((learned - centre) / spread, given, ahead, 64, seed=args.seed)
     model = Forecaster(
         data.input_size,
@@ -218,7 +218,7 @@ def main() -> None:
     ).fit(data, epochs=args.epochs)
 
     def forecast(x: np.ndarray) -> np.ndarray:
-        scaled = ((x[:, :given] - centre) / spread).swapaxes(0, 1)
+        scaled = ((x[:, :given] - centre) / spread).astype(np.float32).swapaxes(0, 1)
         return model.predict(scaled, ahead).swapaxes(0, 1) * spread + centre
 
     unit, digits = ("mm", 0) if args.name == "dance" else ("Euler angles", 2)

@@ -302,4 +302,16 @@ MUTATIONS = [  # -- functions
         "",
         "the first forecast is not in the gradient of the state",
     ),
+    (
+        "fastcell/data/scaling.py",
+        "np.where(spread > last_place, spread, 0), centred",
+        "spread, centred",
+        "normalize: the rounding of a constant is a spread",
+    ),
+    (
+        "fastcell/data/scaling.py",
+        "centred = features.astype(np.float64)",
+        "centred = features.copy()",
+        "normalize: float32 is summed in float32",
+    ),
 ]

@@ -5,7 +5,6 @@ from fastcell.data.audio import (
     log_mel,
     mel_filters,
     mfcc,
-    normalize,
     stack_frames,
 )
 from fastcell.data.byte_pairs import BytePairVocabulary
@@ -15,6 +14,7 @@ from fastcell.data.csv_files import (
     read_csv_sequences,
 )
 from fastcell.data.pairs import SequencePairs
+from fastcell.data.scaling import mean_and_spread, normalize
 from fastcell.data.sequences import Sequences
 from fastcell.data.streams import TextStreams
 from fastcell.data.text import (
@@ -48,6 +48,7 @@ __all__ = [
     "iter_text",
     "iter_words",
     "log_mel",
+    "mean_and_spread",
     "mel_filters",
     "mfcc",
     "normalize",
