@@ -314,4 +314,16 @@ MUTATIONS = [  # -- functions
         "centred = features.copy()",
         "normalize: float32 is summed in float32",
     ),
+    (
+        "fastcell/data/csv_rows.py",
+        "        if text not in self._missing and text.strip() not in self._missing:\n",
+        "        if True:\n",
+        "csv: what stands for a missing value is a value",
+    ),
+    (
+        "fastcell/data/csv_rows.py",
+        "whole = not self._is_missing(rows, header, id_place, current)",
+        "whole = True",
+        "csv: rows without an id are a sequence",
+    ),
 ]
