@@ -1,5 +1,6 @@
 """Data for the models: ragged sequences, text, tables and sound, in batches."""
 
+from fastcell.data.arrays import read_npz
 from fastcell.data.audio import (
     frames,
     log_mel,
@@ -53,6 +54,7 @@ __all__ = [
     "mfcc",
     "normalize",
     "read_csv_sequences",
+    "read_npz",
     "read_text",
     "read_wav",
     "split_text",

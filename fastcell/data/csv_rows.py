@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 from array import array
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
-from fastcell._files import named_errors
+from fastcell.data.files import path_name, reading
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -54,7 +55,7 @@ class CsvRows(Iterator["Row"]):
     ) -> None:
         if missing not in ("error", "skip"):
             raise ValueError(f'missing must be "error" or "skip"; got {missing!r}')
-        self.name = os.fsdecode(path)
+        self.name = path_name(path)
         self.skipped = 0
         self.lines = array("q")
         self._path, self._delimiter = path, delimiter
@@ -109,8 +110,8 @@ class CsvRows(Iterator["Row"]):
     def _read(self) -> Iterator[Row]:
         """Yield what the rows of each id say."""
         with (
-            named_errors(self._path),
-            open(self._path, encoding="utf-8-sig", newline="") as file,
+            reading(self._path) as raw,
+            io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file,
         ):
             rows = csv.reader(file, delimiter=self._delimiter, strict=True)
             try:
