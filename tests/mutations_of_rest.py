@@ -334,8 +334,8 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/data/wav.py",
-        '            if length > left:\n                raise ValueError(\n                    f"the file is cut short: it must hold',
-        '            if False:\n                raise ValueError(\n                    f"the file is cut short: it must hold',
+        "else large\n            if length > left:",
+        "else large\n            if False:",
         "wav: samples that are not there are none",
     ),
     (
