@@ -350,4 +350,10 @@ MUTATIONS = [  # -- functions
         "if False:",
         "a text is encoded over itself",
     ),
+    (
+        "fastcell/programs.py",
+        "raise SystemExit(2) from None",
+        "raise",
+        "examples: damaged data end in a traceback",
+    ),
 ]

@@ -55,11 +55,8 @@ def read_npz(path: str | os.PathLike[str], *names: str) -> list[NDArray]:
             if not isinstance(arrays, np.lib.npyio.NpzFile):
                 raise ValueError("it holds one array without a name")
             with arrays:
-                for wanted in names:
-                    if wanted not in arrays.files:
-                        there = ", ".join(map(repr, arrays.files[:20])) or "none"
-                        raise ValueError(f"has no array {wanted!r}, but {there}")
-                return [arrays[wanted] for wanted in names]
+                there = arrays.files
+                found = [arrays[wanted] for wanted in names if wanted in there]
         except OSError as error:
             if error.errno is not None:
                 raise
@@ -68,3 +65,8 @@ def read_npz(path: str | os.PathLike[str], *names: str) -> list[NDArray]:
             raise ValueError(
                 f"{name}: must be a whole .npz file; {one_line(error)}"
             ) from None
+    for wanted in names:
+        if wanted not in there:
+            others = ", ".join(map(repr, there[:20])) or "none"
+            raise ValueError(f"{name}: must have the array {wanted!r}; got {others}")
+    return found
