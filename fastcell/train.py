@@ -242,12 +242,13 @@ class Trainer:
         last_step = min(ends)
 
         position = self._position
+        unit = getattr(self.model, "unit", "targets")
         saved_at = time.monotonic()
         saved = (position.step, len(self.history)) if self._resumed else None
         self._resumed = None
         with (
             Interrupts() as interrupts,
-            Progress(self.progress, position.step, last_step) as bar,
+            Progress(self.progress, position.step, last_step, unit) as bar,
         ):
             try:
                 while True:

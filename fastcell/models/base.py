@@ -44,6 +44,9 @@ class Model(Module, ABC):
     True
     """
 
+    #: What `count` counts, which a display of the speed tells.
+    unit = "targets"
+
     @abstractmethod
     def loss(self, batch: Any, state: Any = None) -> tuple[float, Any]:
         """Run the model on a batch for training.

@@ -93,6 +93,8 @@ class Forecaster(ScoredModel):
     ['decoder.bias', 'decoder.weight']
     """
 
+    unit = "values"
+
     def __init__(
         self,
         frame_size: int,

@@ -99,6 +99,8 @@ class FrameModel(SequenceModel):
     (4, 2)
     """
 
+    unit = "frames"
+
     task: Head  # type: ignore[assignment]
     _carries_state = True
 

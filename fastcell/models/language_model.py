@@ -340,6 +340,11 @@ class LanguageModel(Generating, Model):
         """
         return self.network(_ids("ids", ids), state)
 
+    @property
+    def unit(self) -> str:  # type: ignore[override]
+        """What the targets are: "characters" with a vocabulary of them, or "tokens"."""
+        return "tokens" if self.vocabulary is None else "characters"
+
     def count(self, batch: Any) -> int:
         """Return the number of targets that are not left out.
 

@@ -36,6 +36,8 @@ class SequenceModel(ScoredModel):
     lengths do continue one another.
     """
 
+    unit = "sequences"
+
     task: Classification | Regression
     _carries_state = False
 

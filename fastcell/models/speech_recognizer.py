@@ -105,6 +105,8 @@ class SpeechRecognizer(ScoredModel):
     2
     """
 
+    unit = "recordings"
+
     def __init__(
         self,
         input_size: int,
