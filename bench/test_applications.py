@@ -239,6 +239,7 @@ def kept(own, peer, wall_clock=None):
                 "median_step": {"fastcell": 0.1, "torch": 0.25},
                 "mean_step": {"fastcell": 0.1, "torch": 0.3},
                 "wall_clock": wall_clock,
+                "way": "padded, eager",
             }
         },
     }
@@ -256,16 +257,67 @@ def test_the_page_holds_the_figures_and_says_what_is_missed(tmp_path: Path):
     assert "| at least 82 | 83.0 (82.0 to 84.0) | 83.0 | 2, 1 |" in page
     assert "12 k parameters" in page
     assert "\nZ80, 1 cores, bcd; Python 3.1.\n" in page
-    missed = [line for line in page.splitlines() if line.startswith("- ")]
+    quality = page.partition("### ")[0]
+    missed = [line for line in quality.splitlines() if line.startswith("- ")]
     assert len(missed) == 2
     assert (
         "misses its aim, and is worse than PyTorch with its one seed, by 2" in missed[0]
     )
     assert "not yet run here: sentiment, MR, 10-fold." in missed[1]
-    assert "| 1 | 100.00 | 250.00 | 4.0 | 10.0 | 2.50 |" in page
-    assert "| 1 | 100.00 | 250.00 | ~4 | ~12 | 2.50 |" in page
-    assert "The geometric mean is 2.50 times" in page
+    assert "| padded, eager | 100.00 | 250.00 | 2.50 |  |  |  | 4.0 | 10.0 |" in page
+    assert "| padded, eager | 100.00 | 250.00 | 2.50 |  |  |  | ~4 | ~12 |" in page
+    assert "With 1 thread, 3 rows: the geometric mean is 2.50 times" in page
+    assert "older" not in page
+    assert "sentiment, SST, two classes, BiLSTM-100, maximum over words: 87.5†" in page
     assert (tmp_path / "pictures" / "curves.svg").stat().st_size > 1000
+
+
+def speed(tmp_path, timings):
+    """Return the page's lines of one row that was timed so."""
+    results = {"sst": {**kept([82.0], [83.0]), "timings": timings}}
+    results_page.write(results, tmp_path)
+    return (tmp_path / "results.md").read_text().partition("## How fast")[2]
+
+
+def test_the_page_has_both_thread_counts_and_the_way_of_each(tmp_path):
+    (one,) = kept([], [])["timings"].values()
+    two = one | {"way": "no padding, compiled", "ratio": 1.5, "busy": 0.5}
+    page = speed(tmp_path, {"1": one, "2": two})
+    assert "| 1: padded, eager; 2: no padding, compiled |" in page
+    assert "| 100.00 | 250.00 | 2.50 | 100.00 | 250.00 | 1.50 (busy) |" in page
+    assert "With 2 threads, 1 rows: the geometric mean is 1.50" in page
+    assert "(busy): other programs" in page
+
+
+def test_a_timing_of_packed_batches_only_is_marked_and_in_no_mean(tmp_path):
+    (old,) = kept([], [])["timings"].values()
+    del old["way"]
+    page = speed(tmp_path, {"1": old})
+    assert "| packed, older | 100.00 | 250.00 | 2.50 |" in page
+    assert "Rows marked *packed, older* wait" in page
+    assert "geometric mean" not in page
+
+
+def test_timing_goes_on_where_it_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(applications, "RESULTS", tmp_path / "r.json")
+    asked = []
+
+    def in_turns(commands, folder, seconds):
+        asked.append((list(commands), commands["fastcell"][-3], seconds))
+        sides = {name: side(1.0) for name in commands}
+        return sides, pair._timing(sides, set())
+
+    monkeypatch.setattr(applications, "in_turns", in_turns)
+    row = APPLICATIONS["sst"]
+    ways = ("padded", "packed")
+    applications.time_row(row, tmp_path, [2], 3.0, ways)
+    applications.time_row(row, tmp_path, [1, 2], 3.0, ways, missing=True)
+    everything = ["fastcell", "torch:padded", "torch:packed"]
+    assert asked == [(everything, "2", 3.0), (everything, "1", 3.0)]
+    timings = json.loads((tmp_path / "r.json").read_text())["sst"]["timings"]
+    assert set(timings) == {"1", "2"}
+    assert timings["1"]["way"] == "padded, eager"
+    assert set(timings["1"]) >= {"ways", "left_out", "busy"}
 
 
 def test_every_row_has_its_example():
