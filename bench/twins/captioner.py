@@ -24,7 +24,8 @@ class CaptionerTwin(TokenTwin):
         """Return the mean cross-entropy of the captions' words."""
         captions, lengths, images = tensors(batch)
         inputs, counted, wanted = shifted(captions, lengths)
-        vectors = self.decoder(inputs, self.first(images))
+        steps = None if lengths is None else lengths - 1
+        vectors = self.decoder(inputs, self.first(images), steps)
         if lengths is None:
             vectors, wanted = vectors.flatten(0, 1), wanted.flatten()
         return self.token_loss(vectors[counted], wanted), None

@@ -73,18 +73,26 @@ class DecoderTwin(ReaderTwin):
             self.combine = torch.nn.Linear(combine.in_features, combine.out_features)
 
     def forward(
-        self, ids: Any, state: Any, memory: Any = None, lengths: Any = None
+        self,
+        ids: torch.Tensor,
+        state: Any,
+        steps: torch.Tensor | None,
+        memory: Any = None,
+        lengths: Any = None,
     ) -> torch.Tensor:
-        """Return a vector for each next token, (T, B, A); memory is (S, B, M)."""
+        """Return a vector for each next token, (T, B, A), of which `steps` (B,) count.
+
+        The memory (S, B, M) has the lengths (B,).
+        """
         x = self.embedded(ids)
         if not hasattr(self, "attention"):
-            return self.rnn(x, state)[0]
+            return self.rnn.layers(x, steps, state)[0]
         rows, past = memory.transpose(0, 1).contiguous(), None
         if lengths is not None:
             past = torch.arange(len(memory)) >= lengths[:, None]
         keys = self.attention.keys(rows)
         if not self.input_feeding:
-            h = self.rnn(x, state)[0]
+            h = self.rnn.layers(x, steps, state)[0]
             context = self.attention(h.transpose(0, 1), rows, keys, past)
             return self.combined(context.transpose(0, 1), h)
         vectors = [x.new_zeros(x.shape[1], self.combine.out_features)]
@@ -176,7 +184,8 @@ class Seq2SeqTwin(TokenTwin):
         inputs, counted, wanted = shifted(target, target_lengths)
         x = self.encoder.embedded(source)
         memory, final = self.encoder.rnn.layers(x, lengths, final="state")
-        vectors = self.decoder(inputs, self.bridge(final), memory, lengths)
+        steps = None if target_lengths is None else target_lengths - 1
+        vectors = self.decoder(inputs, self.bridge(final), steps, memory, lengths)
         if target_lengths is None:
             vectors, wanted = vectors.flatten(0, 1), wanted.flatten()
         return self.token_loss(vectors[counted], wanted), None
