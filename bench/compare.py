@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import load
 import numpy as np
 import options
 import peers
@@ -116,6 +117,10 @@ def _measure_all(
         limits = None
         try:
             for mode in arguments.mode:
+                # Before the engines and the probe start threads of their own.
+                disturbed = load.warning(load.busy_share())
+                if disturbed:
+                    _note(report, f"{mode}, threads {threads}: {disturbed}")
                 limits = _limits(report, threads, limits)
                 _measure_mode(
                     report, mode, threads, engines, arguments, limits, measured

@@ -7,6 +7,7 @@ import sys
 
 import compare
 import language_model
+import load
 import measure
 import modes
 import numpy as np
@@ -45,6 +46,7 @@ def use_engines(monkeypatch: pytest.MonkeyPatch, *engines: FakeEngine) -> None:
     monkeypatch.setattr(compare, "_load_engines", lambda _: (list(engines), []))
     monkeypatch.setattr(compare, "_protocol", lambda _: SHORT)
     monkeypatch.setattr(compare, "_limits", lambda *_: None)
+    monkeypatch.setattr(load, "busy_share", lambda: 0.0)
 
 
 def test_blocks_take_turns() -> None:
@@ -142,6 +144,45 @@ def test_tables_name_the_best_peer_and_the_machine(
     assert figure == pytest.approx(flop * 1e-9 / seconds["A"], rel=1e-12)
     assert data["machine"]["cpu"] in tables.read_text()
     assert data["versions"]["A"] == "1.0"
+
+
+def test_a_busy_machine_is_told_beside_the_figures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use_engines(monkeypatch, FakeEngine("fastcell"), FakeEngine("A"))
+    arguments = ["--mode=forward", "--threads=1", "--cells=gru", "--quick"]
+    assert compare.main(arguments) == 0
+    quiet = capsys.readouterr()
+    assert "warning" not in quiet.out + quiet.err
+    monkeypatch.setattr(load, "busy_share", lambda: 0.63)
+    assert compare.main(arguments) == 0
+    busy = capsys.readouterr()
+    told = "forward, threads 1: warning: other programs use 63% of the cores"
+    assert told in busy.out
+    assert told in busy.err
+
+
+def test_the_share_of_others_is_that_of_the_cores_of_this_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    monkeypatch.setattr(load, "_STAT", tmp_path / "stat")
+    monkeypatch.setattr(load.os, "sched_getaffinity", lambda _: {0, 2}, raising=False)
+    # user nice system idle iowait irq softirq steal guest
+    before = "cpu 9 9 9 9\ncpu0 5 0 0 50 5 0 0 0 7\ncpu1 0 0 0 0 0 0 0 0 0\ncpu2"
+    after = "cpu 9 9 9 9\ncpu0 25 1 2 70 7 0 0 5 7\ncpu1 90 0 0 0 0 0 0 0 0\ncpu2"
+    texts = iter((f"{before} 0 0 0 0 0 0 0 0 0\n", f"{after} 0 0 0 50 0 0 0 0 0\n"))
+    (tmp_path / "stat").write_text(next(texts))
+    monkeypatch.setattr(
+        load.time, "sleep", lambda _: (tmp_path / "stat").write_text(next(texts))
+    )
+    assert load.busy_share() == pytest.approx(28 / 100)
+    assert load.warning(0.28).startswith("warning: other programs use 28%")
+    assert load.warning(0.05) is None
+    (tmp_path / "stat").unlink()
+    monkeypatch.undo()
+    monkeypatch.setattr(load, "_STAT", tmp_path / "stat")
+    assert load.busy_share(0) is None
+    assert load.warning(None) is None
 
 
 def test_training_counts_three_passes_and_a_step_only_time() -> None:
