@@ -42,8 +42,8 @@ def _():
     return data.CharVocabulary.from_texts, {"texts": ["abc"]}
 
 
-@recipe("WordVocabulary", min_count="", max_size="none huge", unknown=OPTIONAL,
-        tokens="")
+@recipe("WordVocabulary", max_size=OPTIONAL, unknown=OPTIONAL,
+        )
 def _():
     return data.WordVocabulary, {
         "tokens": ["a", "b"],
@@ -54,7 +54,7 @@ def _():
     }
 
 
-@recipe("BytePairVocabulary", vocab_size="huge")
+@recipe("BytePairVocabulary")
 def _():
     return data.BytePairVocabulary, {
         "texts": ["abab"],
@@ -100,8 +100,7 @@ def _():
 _LISTS = [reals(3, 2), reals(2, 2)]
 
 
-@recipe("Sequences", targets=OPTIONAL, dtype=OPTIONAL, lengths=OPTIONAL, seed="huge",
-        batch_size="huge")
+@recipe("Sequences", targets=OPTIONAL, dtype=OPTIONAL, lengths=OPTIONAL, seed="huge")
 def _():
     return data.Sequences, {
         "sequences": list(_LISTS),
@@ -121,7 +120,7 @@ def _():
     return data.Sequences, arguments
 
 
-@recipe("SequencePairs", seed="huge", batch_size="huge")
+@recipe("SequencePairs", seed="huge")
 def _():
     return data.SequencePairs, {
         "sources": [[1, 2], [3]],
@@ -133,12 +132,12 @@ def _():
     }
 
 
-@recipe("Epochs.epoch", n="huge")
+@recipe("Epochs.epoch")
 def _():
     return data.Sequences(list(_LISTS)).epoch, {"n": 1}
 
 
-@recipe("Windows", seed="huge", batch_size="huge", dtype=OPTIONAL, stride="huge")
+@recipe("Windows", seed="huge", dtype=OPTIONAL)
 def _():
     return data.Windows, {
         "recordings": [reals(9, 2)],
@@ -152,7 +151,7 @@ def _():
     }
 
 
-@recipe("Utterances", seed="huge", batch_size="huge", noise="huge")
+@recipe("Utterances", seed="huge", noise="huge")
 def _():
     return data.Utterances, {
         "features": list(_LISTS),
@@ -223,7 +222,7 @@ def _():
     }
 
 
-@recipe("write_tokens", path="str", parts="generator", vocab_size="huge")
+@recipe("write_tokens", path="str", parts="generator")
 def _():
     return data.write_tokens, {
         "path": _path("parts.npy"),
@@ -237,7 +236,7 @@ def _():
     return data.read_text, {"path": _text()}
 
 
-@recipe("iter_text", block_size="huge")
+@recipe("iter_text")
 def _():
     return data.iter_text, {"path": _text(), "block_size": 9}
 

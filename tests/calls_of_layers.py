@@ -127,7 +127,7 @@ def _():
     return call, {"x": X, "h": state, "c": state}
 
 
-@recipe("Recurrent.forward", **_OPTIONAL, memory_budget="none huge")
+@recipe("Recurrent.forward", **_OPTIONAL, memory_budget=OPTIONAL)
 def _():
     return gru().forward, {**sequence(), "memory_budget": 10**6}
 
@@ -379,12 +379,12 @@ def _():
 
 @recipe("Module.load_state_dict", weight="tensor")
 def _():
-    layer = fastcell.Linear(2, 3)
+    layer = fastcell.Linear(3, 2)
 
     def call(weight):
         layer.load_state_dict({"weight": weight}, strict=False)
 
-    return call, {"weight": reals(3, 2)}
+    return call, {"weight": reals(2, 3)}
 
 
 @recipe("Module.from_config")

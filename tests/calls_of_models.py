@@ -216,7 +216,7 @@ def _():
     return model("SequenceModel").metrics, {"loss": 1.0}
 
 
-@recipe("Generating.generate", top_k="none huge", top_p=OPTIONAL, seed=SEED,
+@recipe("Generating.generate", top_k=OPTIONAL, top_p=OPTIONAL, seed=SEED,
         temperature="huge")
 def _():
     return model("LanguageModel").generate, {

@@ -20,7 +20,7 @@ ANY_NUMBER = "negative huge nan"
 # ----------------------------------------------------------------------------- losses
 
 
-@recipe("cross_entropy", ignore_index="negative huge")
+@recipe("cross_entropy", ignore_index="negative")
 def _():
     return losses.cross_entropy, {
         "logits": reals(2, 3),
@@ -81,6 +81,8 @@ _UNBOUNDED = (*_UNBOUNDED, "initial_accumulator_value")
 for _class, _options in _OPTIMIZERS.items():
     _accepts = {n: "huge" for n in _UNBOUNDED if n in {**_options, "lr": 1}}
     _accepts["weight_decay"] = "huge"
+    if _class is optim.SGD:
+        _accepts["dampening"] = "negative huge"
 
     @recipe(_class.__name__, **_accepts)
     def _(cls=_class, options=_options):
@@ -108,7 +110,7 @@ def _():
     return optimizer.load_state_dict, {"state": optimizer.state_dict()}
 
 
-@recipe("Optimizer.load_state_dict", lr="huge", steps="huge")
+@recipe("Optimizer.load_state_dict", lr="huge")
 def _():
     optimizer = optim.SGD(_params(), momentum=0.9)
 
@@ -138,7 +140,7 @@ def _():
     return optim.clip_grad_value, {"grads": _params(), "clip_value": 1.0}
 
 
-@recipe("clip_grad_norm")
+@recipe("clip_grad_norm", weight="rank")
 def _():
     def call(weight):
         optim.clip_grad_norm({"weight": weight, "bias": reals(3)}, 1.0)
@@ -149,22 +151,22 @@ def _():
 # -------------------------------------------------------------------------- schedules
 
 
-@recipe("step", step_size="huge", gamma="huge")
+@recipe("step", gamma="huge")
 def _():
     return optim.step, {"step_size": 3, "gamma": 0.5}
 
 
-@recipe("cosine", total_steps="huge")
+@recipe("cosine")
 def _():
     return optim.cosine, {"total_steps": 3, "final_factor": 0.5}
 
 
-@recipe("warmup", warmup_steps="huge", then=OPTIONAL)
+@recipe("warmup", then=OPTIONAL)
 def _():
     return optim.warmup, {"warmup_steps": 3, "then": optim.step(3)}
 
 
-@recipe("plateau", patience="huge", threshold="huge", cooldown="huge")
+@recipe("plateau", threshold="huge")
 def _():
     return optim.plateau, {
         "factor": 0.5,
@@ -184,7 +186,7 @@ _SCHEDULES = {
 }
 for _name, _schedule in _SCHEDULES.items():
 
-    @recipe(f"{_name}.__call__", step="huge")
+    @recipe(f"{_name}.__call__")
     def _(make=_schedule):
         return make(), {"step": 1}
 
@@ -262,12 +264,12 @@ def _path(name):
 @recipe(
     "Trainer.fit",
     valid_data=OPTIONAL,
-    epochs="none huge",
+    epochs=OPTIONAL,
     steps=OPTIONAL,
     checkpoint="none str",
     checkpoint_seconds="none huge",
-    checkpoint_steps="none huge",
-    validate_every="none huge",
+    checkpoint_steps=OPTIONAL,
+    validate_every=OPTIONAL,
 )
 def _():
     return _trainer().fit, {
@@ -282,7 +284,7 @@ def _():
     }
 
 
-@recipe("Trainer.fit", steps="huge")
+@recipe("Trainer.fit", epochs=OPTIONAL, steps=OPTIONAL)
 def _():
     return _trainer().fit, {"train_data": BATCHES[:1], "epochs": 1, "steps": 1}
 
@@ -320,7 +322,7 @@ def _():
     return _trainer().resume, {"path": _checkpoint()}
 
 
-@recipe("EarlyStopping", patience="huge", monitor="str", min_delta="huge")
+@recipe("EarlyStopping", monitor="str", min_delta="huge")
 def _():
     return callbacks.EarlyStopping, {
         "patience": 2,
@@ -344,6 +346,12 @@ def _():
 @recipe("JSONLogger", path="str")
 def _():
     return callbacks.JSONLogger, {"path": "log.jsonl"}
+
+
+@recipe("History.plot", path=OPTIONAL)
+def _():
+    records = [{"step": 1, "train_loss": 1.0}, {"step": 2, "train_loss": 0.5}]
+    return train.History(records).plot, {"path": _path("history.png")}
 
 
 @recipe("History.column", name="str")

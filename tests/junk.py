@@ -162,6 +162,8 @@ def wrong_refusal(error: BaseException, names: Any) -> str:
     if isinstance(error, _Late):
         return f"takes more than {SECONDS} seconds"
     text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return ""  # of a path that is none of a file
     if not isinstance(error, REFUSALS):
         return f"raises {type(error).__name__}: {text[:150]}"
     if not name_in(text, names):
@@ -171,11 +173,15 @@ def wrong_refusal(error: BaseException, names: Any) -> str:
 
 def fault_of(recipe: Recipe, argument: str, kind: str, make: Any = None) -> str:
     """Return what a call does wrong with junk in one argument; "" if it is right."""
-    error = called(recipe, {argument: make or KINDS[kind][0]})
+    make = make or KINDS[kind][0]
+    error = called(recipe, {argument: make})
     accepted = kind in recipe.accepts.get(argument, ())
     if error is None:
         return "" if accepted else "takes it"
-    wrong = wrong_refusal(error, recipe.names(argument))
+    names = recipe.names(argument)
+    if kind == "str":  # an error of a file names the file
+        names = (*names, make(None))
+    wrong = wrong_refusal(error, names)
     if accepted:
         return wrong or f"refuses what it should take: {error}"
     return wrong

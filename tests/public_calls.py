@@ -58,11 +58,9 @@ class Recipe:
         self.fixed = {n for n, kinds in accepts.items() if kinds == "fixed"}
         self.accepts = {n: set(kinds.split()) for n, kinds in accepts.items()}
         self.arguments = list(make()[1])
-        self.aliases: dict[str, tuple[str, ...]] = {}
-
     def names(self, argument: str) -> tuple[str, ...]:
         """Return what an error may call an argument."""
-        return self.aliases.get(argument, (argument,))
+        return (argument, *PARTS.get(argument, ()))
 
     def knows(self, arguments: Any) -> bool:
         """Is one of the arguments known not to be clean?"""
@@ -73,6 +71,15 @@ class Recipe:
 
 
 RECIPES: list[Recipe] = []
+
+# What errors say of the parts of an argument.
+_OF_BATCH = "batch x y inputs targets labels images captions source target".split()
+PARTS: dict[str, list[str]] = {
+    "batch": _OF_BATCH,
+    "data": _OF_BATCH,
+    "train_data": _OF_BATCH,
+    "valid_data": _OF_BATCH,
+}
 
 # Public by name and not meant for users: what models and trainers call with values
 # that they have made. They check nothing.
