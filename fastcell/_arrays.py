@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastcell import _core
+from fastcell._checks import WrongRows
 from fastcell._numbers import shown
 
 # in_range(values, least, most): is it a C-contiguous array of int64 in this range? What
@@ -96,6 +97,33 @@ def check_shape(
     if array.shape != shape:
         raise ValueError(f"{name} must have the shape {shape}{of}; got {array.shape}")
     return array
+
+
+def check_rows(rows: Any, count: int) -> Any:
+    """Return an index of some of `count` rows: integers, a mask, or a slice.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    IndexError
+        If one is out of range, or a mask of another size; it is a ValueError too.
+    """
+    if isinstance(rows, slice):
+        return rows
+    index = as_array("rows", rows)
+    if index.size == 0:
+        return np.zeros(0, np.int64)
+    if index.dtype == np.bool_:
+        if index.shape != (count,):
+            raise WrongRows(f"rows must be a mask ({count},); got {index.shape}")
+    elif index.dtype.kind not in "iu":
+        raise TypeError(f"rows must be indices or a mask; got {index.dtype}")
+    elif index.ndim > 1:
+        raise ValueError(f"rows must have one axis; got the shape {index.shape}")
+    elif index.min() < -count or index.max() >= count:
+        raise WrongRows(f"rows must be from {-count} to {count - 1}; got {shown(rows)}")
+    return index
 
 
 def rows_of(array: np.ndarray) -> np.ndarray:

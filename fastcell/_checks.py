@@ -20,6 +20,10 @@ class WrongNames(KeyError, ValueError):
         return str(self.args[0]) if self.args else ""
 
 
+class WrongRows(IndexError, ValueError):
+    """Rows that are not there."""
+
+
 def one_of(name: str, value: Any, names: Iterable[str]) -> Any:
     """Return `value`, which has to be one of the names.
 

@@ -66,7 +66,7 @@ def arrays_of(
         parts += [f"unknown {_listed(unexpected)}"] * bool(unexpected)
         parts += [_of_prefix(missing, unexpected)]
         raise WrongNames(
-            "mapping must have the names of the parameters; got "
+            f"mapping must have the names {_listed(arrays)}; "
             + "; ".join(filter(None, parts))
         )
     values = {
@@ -104,7 +104,7 @@ def _of_prefix(missing: list[str], unexpected: list[Any]) -> str:
 
 
 def _common_prefix(longer: list[str], shorter: Collection[str]) -> str:
-    """Return what most often stands before a dot and one of the shorter names; or ""."""
+    """Return what most often stands before one of the shorter names; or ""."""
     short = set(shorter)
     prefixes: Counter[str] = Counter()
     for name in longer:

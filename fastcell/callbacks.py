@@ -154,10 +154,7 @@ class SaveBest:
             save(trainer.model, self.path)
 
     def __repr__(self) -> str:
-        return (
-            f"SaveBest({self.path!r}, monitor={self.monitor!r}, "
-            f"mode={self.mode!r})"
-        )
+        return f"SaveBest({self.path!r}, monitor={self.monitor!r}, mode={self.mode!r})"
 
 
 class _Logger(ABC):

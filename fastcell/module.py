@@ -229,7 +229,8 @@ class Module:
         mapping_of("states", states, "what rng_state returned, a mapping")
         if set(own) != set(states):
             raise WrongNames(
-                f"states must be of {sorted(own)}; got {shown(sorted(map(str, states)))}"
+                f"states must be of {sorted(own)}; "
+                f"got {shown(sorted(map(str, states)))}"
             )
         for name, state in states.items():
             try:  # by a generator of no use, before any of the module's is changed

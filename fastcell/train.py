@@ -449,9 +449,11 @@ class Trainer:
 
 def _check_train_data(data: Any) -> None:
     """Raise unless `data` are batches that can be taken by index, at least one."""
-    if isinstance(data, (str, bytes, Mapping)) or not (
-        hasattr(data, "__len__") and hasattr(data, "__getitem__")
-    ):
+    try:
+        if isinstance(data, (str, bytes, Mapping)) or not hasattr(data, "__getitem__"):
+            raise TypeError
+        size = len(data)
+    except TypeError:
         # What can be gone through, as a generator or a DataLoader of PyTorch, can be
         # made a list.
         hint = ""
@@ -460,8 +462,8 @@ def _check_train_data(data: Any) -> None:
         raise TypeError(
             "train_data must be a sequence of batches, which are taken by index, so "
             f"that a run can be resumed; got {shown(data)}{hint}"
-        )
-    if len(data) == 0:
+        ) from None
+    if size == 0:
         raise ValueError("train_data must hold at least one window; got none")
 
 
@@ -476,10 +478,14 @@ def _check_valid_data(data: Any) -> None:
 
 
 def _check_batches(name: str, data: Any) -> None:
-    if isinstance(data, (str, bytes, Mapping)) or not (
-        hasattr(data, "__iter__") or hasattr(data, "__getitem__")
-    ):
-        raise TypeError(f"{name} must be batches to go through; got {shown(data)}")
+    try:
+        if isinstance(data, (str, bytes, Mapping)):
+            raise TypeError
+        iter(data)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be batches to go through; got {shown(data)}"
+        ) from None
 
 
 def _fingerprint(data: Any) -> dict[str, int]:

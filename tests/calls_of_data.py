@@ -42,8 +42,11 @@ def _():
     return data.CharVocabulary.from_texts, {"texts": ["abc"]}
 
 
-@recipe("WordVocabulary", max_size=OPTIONAL, unknown=OPTIONAL,
-        )
+@recipe(
+    "WordVocabulary",
+    max_size=OPTIONAL,
+    unknown=OPTIONAL,
+)
 def _():
     return data.WordVocabulary, {
         "tokens": ["a", "b"],
@@ -95,7 +98,7 @@ def _():
     return _pairs().index, {"special": "<pad>"}
 
 
-# ----------------------------------------------------------------------------- data sets
+# ---------------------------------------------------------------------------- data sets
 
 _LISTS = [reals(3, 2), reals(2, 2)]
 
@@ -176,7 +179,7 @@ def _():
     return data.TextStreams, arguments
 
 
-# --------------------------------------------------------------------------------- files
+# -------------------------------------------------------------------------------- files
 
 
 @functools.cache
@@ -296,7 +299,7 @@ def _():
     return data.split_text, {"text": "abcdefghij", "fractions": (0.5, 0.5)}
 
 
-# --------------------------------------------------------------------------------- sound
+# -------------------------------------------------------------------------------- sound
 
 SOUND = {"samples": reals(800), "rate": 8000, "frame": 0.025, "hop": 0.01}
 

@@ -63,10 +63,20 @@ _constructor(
     accepts={"padding_idx": "none negative"},
 )
 _constructor(fastcell.Dropout, {"p": 0.5}, seed=0)
-_constructor(fastcell.LayerNorm, {"features": 3}, eps=1e-5, dtype=np.float32,
-             accepts={"eps": "huge"})
-_constructor(fastcell.Linear, {"in_features": 2, "out_features": 3}, bias=True,
-             dtype=np.float32, seed=0)
+_constructor(
+    fastcell.LayerNorm,
+    {"features": 3},
+    eps=1e-5,
+    dtype=np.float32,
+    accepts={"eps": "huge"},
+)
+_constructor(
+    fastcell.Linear,
+    {"in_features": 2, "out_features": 3},
+    bias=True,
+    dtype=np.float32,
+    seed=0,
+)
 _constructor(Activation, {"kind": "tanh"})
 _constructor(
     Pooling,

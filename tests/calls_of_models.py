@@ -66,6 +66,10 @@ for _class, (_sizes, _optional) in _MODELS.items():
     _accepts = {**SHARED, **dict.fromkeys(_optional.split(), OPTIONAL)}
     if _class is models.FrameModel:
         _accepts["min_scale"] = "huge"
+    if _class is models.LanguageModel:
+        _accepts["vocabulary"] = "none str"
+    if _class is models.Seq2Seq:
+        _sizes["input_feeding"] = False
 
     @recipe(_class.__qualname__, **_accepts)
     def _(cls=_class, sizes=_sizes):
@@ -97,7 +101,7 @@ def _():
 
 X = reals(4, 2, 2)  # T, B, I
 IDS = np.array([[1, 2], [3, 0], [1, 1]])  # T, B
-TARGET = np.array([[2, 2], [4, 5], [3, 5], [0, 3]])  # from bos to eos
+TARGET = np.array([[2, 2], [4, 5], [4, 5], [3, 3]])  # from bos to eos
 LENGTHS = np.array([3, 2])
 OF_X = np.array([4, 2])
 _MADE = {
@@ -128,17 +132,20 @@ _BATCHES = {
         "labels": np.array([[1, 2], [2, 1]]),
         "label_lengths": np.array([2, 1]),
     },
-    "Captioner": {"captions": TARGET, "lengths": OF_X[::-1] + 1, "images": reals(2, 2)},
+    "Captioner": {
+        "captions": TARGET,
+        "lengths": np.array([4, 4]),
+        "images": reals(2, 2),
+    },
     "Seq2Seq": {
         "source": IDS,
         "source_lengths": LENGTHS,
         "target": TARGET,
-        "target_lengths": np.array([3, 4]),
+        "target_lengths": np.array([4, 4]),
     },
     "Forecaster": {"x": X, "lengths": OF_X, "y": reals(2, 2, 2)},
     "FrameModel": {"x": X, "lengths": OF_X, "y": reals(4, 2, 2)},
 }
-_BATCHES["Captioner"]["lengths"] = np.array([3, 4])
 
 
 @functools.cache
@@ -174,14 +181,17 @@ for _name, _parts in _BATCHES.items():
             return getattr(model(name), method), arguments
 
         _takes = {n: OPTIONAL for n in _parts if "lengths" in n}
-        if _name == "LanguageModel":
-            _takes["targets"] = ""
 
         @recipe(f"{_owner}.{_method}", **_takes)
         def _(name=_name, method=_method, parts=_parts):
             return _of_parts(getattr(model(name), method), parts)
 
-    @recipe(f"{'SequenceModel' if _name in ('SequenceTagger', 'SequenceRegressor', 'FrameModel') else _name}.backward")  # noqa: E501
+    if _name in ("SequenceTagger", "SequenceRegressor", "FrameModel"):
+        _owner = "SequenceModel"
+    else:
+        _owner = _name
+
+    @recipe(f"{_owner}.backward")
     def _(name=_name, parts=_parts):
         _, saved = model(name).loss(tuple(parts.values()))
         return model(name).backward, {"saved": saved}
@@ -216,8 +226,9 @@ def _():
     return model("SequenceModel").metrics, {"loss": 1.0}
 
 
-@recipe("Generating.generate", top_k=OPTIONAL, top_p=OPTIONAL, seed=SEED,
-        temperature="huge")
+@recipe(
+    "Generating.generate", top_k=OPTIONAL, top_p=OPTIONAL, seed=SEED, temperature="huge"
+)
 def _():
     return model("LanguageModel").generate, {
         "prompt": np.array([1, 2]),
@@ -246,9 +257,10 @@ _SEQUENCES = {
     "SpeechRecognizer.scores": "SpeechRecognizer",
 }
 for _key, _name in _SEQUENCES.items():
+    _method = _key.partition(".")[2]
 
     @recipe(_key, lengths=OPTIONAL)
-    def _(name=_name, method=_key.partition(".")[2]):
+    def _(name=_name, method=_method):
         return getattr(model(name), method), dict(_X_AND_LENGTHS)
 
 
@@ -273,7 +285,11 @@ _SEARCH_ACCEPTS = {"seed": SEED, "length_penalty": "huge", "temperature": "huge"
 
 @recipe("Captioner.predict", length_penalty="", temperature="")
 def _():
-    return model("Captioner").predict, {"images": reals(2, 2), "beam_size": 2, **_SEARCH}
+    return model("Captioner").predict, {
+        "images": reals(2, 2),
+        "beam_size": 2,
+        **_SEARCH,
+    }
 
 
 @recipe("Captioner.predict", seed=SEED, temperature="huge")
@@ -316,7 +332,13 @@ def _():
     return model("Forecaster").predict, {**_X_AND_LENGTHS, "horizon": 2}
 
 
-@recipe("FrameModel.generate", first_frames=OPTIONAL, seed=SEED, count=OPTIONAL)
+@recipe(
+    "FrameModel.generate",
+    temperature="huge",
+    first_frames=OPTIONAL,
+    seed=SEED,
+    count=OPTIONAL,
+)
 def _():
     return model("FrameModel").generate, {
         "first_frames": reals(1, 2),

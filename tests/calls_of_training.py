@@ -348,10 +348,16 @@ def _():
     return callbacks.JSONLogger, {"path": "log.jsonl"}
 
 
-@recipe("History.plot", path=OPTIONAL)
+@recipe("History.plot", path="none str")
 def _():
+    from matplotlib import pyplot
+
     records = [{"step": 1, "train_loss": 1.0}, {"step": 2, "train_loss": 0.5}]
-    return train.History(records).plot, {"path": _path("history.png")}
+
+    def call(path):
+        pyplot.close(train.History(records).plot(path))
+
+    return call, {"path": _path("history.png")}
 
 
 @recipe("History.column", name="str")

@@ -25,10 +25,12 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import calls_of_data  # noqa: F401
 import calls_of_models  # noqa: F401
-from public_calls import RECIPES, Recipe, fresh
+import numpy as np
+from public_calls import DOCUMENTED, RECIPES, Recipe, fresh
+
+import fastcell
 
 REFUSALS = (ValueError, TypeError, OverflowError, MemoryError)
 SECONDS = 20  # that a call may take; most take a thousandth of one
@@ -144,6 +146,7 @@ def called(recipe: Recipe, junk: dict[str, Any]) -> BaseException | None:
     """Call with the junk in place of arguments; return the error, None without."""
     call, arguments = fresh(recipe)
     arguments.update({name: make(arguments[name]) for name, make in junk.items()})
+    threads = fastcell.get_num_threads()
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"), _time_limit():
             warnings.simplefilter("ignore")
@@ -154,17 +157,19 @@ def called(recipe: Recipe, junk: dict[str, Any]) -> BaseException | None:
         return error
     except _Late as late:
         return late
+    finally:
+        fastcell.set_num_threads(threads)
     return None
 
 
-def wrong_refusal(error: BaseException, names: Any) -> str:
+def wrong_refusal(recipe: Recipe, error: BaseException, names: Any) -> str:
     """Return what is wrong with an error that refuses junk; "" if it is right."""
     if isinstance(error, _Late):
         return f"takes more than {SECONDS} seconds"
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return ""  # of a path that is none of a file
-    if not isinstance(error, REFUSALS):
+    if not isinstance(error, (*REFUSALS, *DOCUMENTED.get(recipe.name, ()))):
         return f"raises {type(error).__name__}: {text[:150]}"
     if not name_in(text, names):
         return f"does not name it: {type(error).__name__}: {text[:150]}"
@@ -181,7 +186,7 @@ def fault_of(recipe: Recipe, argument: str, kind: str, make: Any = None) -> str:
     names = recipe.names(argument)
     if kind == "str":  # an error of a file names the file
         names = (*names, make(None))
-    wrong = wrong_refusal(error, names)
+    wrong = wrong_refusal(recipe, error, names)
     if accepted:
         return wrong or f"refuses what it should take: {error}"
     return wrong
@@ -201,7 +206,7 @@ def random_faults(calls: int, seed: int) -> Iterator[str]:
         error = called(recipe, junk)
         # Junk that is taken may change what another argument has to be.
         every = [n for name in recipe.arguments for n in recipe.names(name)]
-        wrong = "" if error is None else wrong_refusal(error, every)
+        wrong = "" if error is None else wrong_refusal(recipe, error, every)
         if wrong and not recipe.knows(chosen):
             yield f"{n}: {recipe} {kinds}: {wrong}"
 

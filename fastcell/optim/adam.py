@@ -83,7 +83,7 @@ class Adam(Optimizer):
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"betas must be a pair of numbers; got {shown(betas)}")
         beta1, beta2 = (
-            real(f"betas[{i}]", beta, minimum=0, below=1) for i, beta in enumerate(betas)
+            real(f"betas[{i}]", betas[i], minimum=0, below=1) for i in range(2)
         )
         super().__init__(
             params,
