@@ -62,8 +62,6 @@ def _no_array(name: str, value: Any) -> TypeError:
         got = f"{kind} on {value.device}: say {name}.cpu()"
     elif "bfloat16" in str(getattr(value, "dtype", "")):
         got = f"{kind} of bfloat16, which NumPy does not have: say {name}.float()"
-    elif isinstance(value, (str, bytes, int, float, type(None))):
-        got = shown(value)
     else:
         got = kind
     return TypeError(f"{name} must be an array; got {got}")

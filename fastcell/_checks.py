@@ -73,7 +73,7 @@ def mapping_of(name: str, value: Any, what: str = "a mapping") -> Mapping[str, A
         If it is none.
     """
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be {what}; got {shown(value)}")
+        raise TypeError(f"{name} must be {what}; got {type(value).__name__}")
     return value
 
 

@@ -32,6 +32,7 @@ from public_calls import DOCUMENTED, RECIPES, Recipe, fresh
 
 import fastcell
 
+os.environ.setdefault("MPLBACKEND", "Agg")  # no windows
 REFUSALS = (ValueError, TypeError, OverflowError, MemoryError)
 SECONDS = 20  # that a call may take; most take a thousandth of one
 

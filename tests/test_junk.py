@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import matplotlib
 import pytest
 from junk import KINDS, called, fault_of, random_faults
 from public_calls import INTERNAL, KNOWN, RECIPES, parameters_of, public_names
-
-matplotlib.use("Agg")
 
 # Methods of classes in Cython, which the walk over the modules does not see.
 IN_CYTHON = {"Session.step": ["x", "out"]}
