@@ -422,8 +422,8 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/train.py",
-        "unit = getattr(self.model, \"unit\", \"targets\")",
-        "unit = \"targets\"",
+        'unit = getattr(self.model, "unit", "targets")',
+        'unit = "targets"',
         "the speed of training is that of tokens, whatever they are",
     ),
 ]
