@@ -50,7 +50,7 @@ void fc_plan_make(fc_plan *plan, const fc_batch *batch, bool reverse) {
         for (ptrdiff_t row = 0; row < plan->rows; row++) {
             if (!fc_exists(batch, t, row))
                 continue;
-            if (fc_reset(batch, t, row)) /* of a masked step too */
+            if (fc_begins(batch, reverse, t, row)) /* of a masked step too */
                 plan->final[row] = plan->states;
             if (!fc_active(batch, t, row))
                 continue;

@@ -120,7 +120,8 @@ static void cut_at_resets(const fc_pass *pass, ptrdiff_t t, ptrdiff_t first,
     fc_units h = share_units(shape, shape->out_padded, team);
     fc_units c = share_units(shape, shape->padded, team);
     for (ptrdiff_t row = first; row < last; row++) {
-        if (!fc_exists(pass->batch, t, row) || !fc_reset(pass->batch, t, row))
+        if (!fc_exists(pass->batch, t, row) ||
+            !fc_begins(pass->batch, pass->plan->reverse, t, row))
             continue;
         memset(pass->state_dh + fc_bytes(shape, row * shape->out_padded + h.first), 0,
                fc_bytes(shape, h.count));

@@ -428,4 +428,16 @@ MUTATIONS = [
         "    return ends ? 1 : members;",
         "all members of a disbanded team go on, each alone",
     ),
+    (
+        "src_c/plan.h",
+        "    if (reverse && (++t == batch->steps || !fc_exists(batch, t, row)))\n",
+        "    if (reverse && t == batch->steps)\n",
+        "the reverse direction is cut behind the first step of an episode",
+    ),
+    (
+        "src_c/plan.h",
+        "(++t == batch->steps || !fc_exists(batch, t, row))",
+        "++t == batch->steps",
+        "an episode past a row's length cuts the reverse direction",
+    ),
 ]

@@ -213,7 +213,13 @@ class Recurrent(Module):
             for the step that h is from; or, with zero_output_for_mask, as of Keras'
             Bidirectional, y is 0 and its dy is not looked at.
         reset : array of bool, shaped as mask, optional
-            Where True the state is set to zero before the step.
+            Where True a new episode begins with the step, masked or not, and the state
+            is set to zero before it. The reverse direction is cut at the same place:
+            its state is zero before step t-1 where reset[t] is True. So episodes one
+            behind the other in a sequence give what each gives alone, with the same
+            bits. The initial state of the forward direction belongs to the first
+            episode, and reset[0] drops it; its final state to the last one. In the
+            reverse direction it is the other way round, and reset[0] changes nothing.
         memory_budget : int, optional
             Most bytes to keep for backward. Where it would be more, `saved` holds the
             states and not the gates, and backward makes the gates again, some steps at

@@ -120,7 +120,12 @@ FC_API fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind,
  * lengths: (B,) or NULL.  Steps at or past a row's length do not exist: its y is 0,
  *    its final state that of its last step, in both directions.
  * mask: (T, B) bytes or NULL.  Where 0 the step is skipped: the state stays, y is h.
- * reset: (T, B) bytes or NULL.  Where not 0 the state is zero before the step.
+ * reset: (T, B) bytes or NULL.  Where not 0 a new episode begins with the step, masked
+ *    or not: steps t-1 and t know nothing of each other, in both directions.  The state
+ *    is zero before step t; in the reverse direction, which comes from t, before t-1.
+ *    reset[0] drops the forward direction's initial state, and is nothing to the
+ *    reverse one, which ends there: its final state is that of the first episode, as
+ *    its initial state is the last one's.  Past a row's length there is no episode.
  * h0, c0: initial states, NULL for zero.
  * dropout: (L-1, T, B, D P) factors for the outputs between layers, or NULL.
  *
