@@ -54,6 +54,11 @@ TESTS = (
     "test_frame_heads.py",
     "test_frame_model.py",
     "test_forecaster.py",
+    "test_calls.py",
+    "test_composition.py",
+    "test_backward_without.py",
+    "test_masked_outputs.py",
+    "test_single_cells.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400
