@@ -56,6 +56,11 @@ TESTS = (
     "test_forecaster.py",
     "test_copies.py",
     "test_open_files.py",
+    "test_calls.py",
+    "test_composition.py",
+    "test_backward_without.py",
+    "test_masked_outputs.py",
+    "test_single_cells.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400

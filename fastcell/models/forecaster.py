@@ -167,7 +167,8 @@ class Forecaster(ScoredModel):
         Parameters
         ----------
         batch : tuple
-            ``(x, lengths, y)``, see the class; x of the model's dtype, all finite.
+            ``(x, lengths, y)``, see the class; x of the model's dtype, all finite. It
+            is kept and not copied: it must not be written to before `backward`.
         state
             Must be None: batches do not continue one another.
 
