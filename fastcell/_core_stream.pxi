@@ -200,7 +200,7 @@ cdef class Stream:
         """Begin as a copy of another stream, with its packed weights."""
         other.check_isa()
         Stream.__init__(self, other.owner, other.packed, other.rows)
-        self.memory[:] = other.memory
+        check(fc_stream_copy(&self.owner.stack, self.rows, other.state, self.state))
 
 
 cdef raise_step(str name, array, Py_ssize_t rows, Py_ssize_t width, dtype):
