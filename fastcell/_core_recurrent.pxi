@@ -338,6 +338,7 @@ cdef class Stack:
         cdef bytearray table = bytearray(passes * sizeof(fc_gradients))
         cdef fc_gradients *g = <fc_gradients *> <char *> table
         call.check_isa()
+        dy = rows_apart(dy)
         self.fill(call, &batch, views)
         states = passes * batch.rows
         check(fc_pack_size(&self.stack, FC_PACK_BACKWARD, &size))
@@ -405,8 +406,10 @@ cdef class Stack:
                 g[i].w_hr = one.contiguous(
                     w_hr, 1, self.itemsize, self.out() * self.stack.hidden_size
                 )
-        check(fc_saved_size(&self.stack, &batch, &size))
         kept = outputs.get(saved, 1, 1).buf
+        size = FC_SAVED_HEAD
+        if len(saved) >= FC_SAVED_HEAD:
+            check(fc_saved_bytes(kept, &size))
         if len(saved) < <Py_ssize_t> size:
             raise ValueError(f"saved: expected {size} bytes, got {len(saved)}")
         check(fc_scratch_size(&self.stack, &batch, 2, &size))

@@ -273,4 +273,4 @@ cdef class Stream:
         other.check_isa()
         Stream.__init__(self, other.owner, other.packed, other.rows)
         self.follow(other.changes, other.handed_out, other.version)
-        self.memory[:] = other.memory
+        check(fc_stream_copy(&self.owner.stack, self.rows, other.state, self.state))

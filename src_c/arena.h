@@ -1,8 +1,8 @@
 /* A memory layout, measured and carved by the same code.
  *
  * With base NULL the takes only add up; then the caller allocates that many bytes, at a
- * multiple of FC_ALIGNMENT, and the same function runs again with a base.  Sizes are checked: after an overflow `failed`
- * is set, and every take returns NULL. */
+ * multiple of FC_ALIGNMENT, and the same function runs again with a base.  Sizes are
+ * checked: after an overflow `failed` is set, and every take returns NULL. */
 #ifndef FC_ARENA_H
 #define FC_ARENA_H
 
@@ -32,9 +32,7 @@ static inline fc_status fc_check_alignment(const void *memory) {
 }
 
 /* `memory` is aligned: offsets in it do not depend on its address. */
-static inline fc_arena fc_arena_at(void *memory) {
-    return (fc_arena){.base = memory};
-}
+static inline fc_arena fc_arena_at(void *memory) { return (fc_arena){.base = memory}; }
 
 static inline void *fc_take(fc_arena *arena, size_t count, size_t size) {
     size_t bytes, rounded, used;

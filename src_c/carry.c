@@ -86,9 +86,9 @@ void fc_carry_unseal(const fc_segment *segment) {
 void fc_carry_seal(const fc_stack *stack, const fc_batch *batch,
                    const fc_segment *segment) {
     fc_seal *seal = segment->carry;
-    *(fc_carry_place *)(seal + 1) = (fc_carry_place){
-        segment->steps_before, segment->pairs_before,
-        segment->steps_before + batch->steps + segment->steps_after};
+    *(fc_carry_place *)(seal + 1) =
+        (fc_carry_place){segment->steps_before, segment->pairs_before,
+                         segment->steps_before + batch->steps + segment->steps_after};
     *seal = seal_of(stack, batch);
 }
 

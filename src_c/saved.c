@@ -20,13 +20,12 @@ void fc_saved_layout(fc_saved *saved, fc_arena *arena, const fc_stack *stack,
     bool kept = keep & FC_KEEP;
     saved->seal = kept ? fc_take(arena, 1, sizeof *saved->seal) : NULL;
     saved->sizes = kept ? fc_take(arena, 1, sizeof *saved->sizes) : NULL;
-    saved->lengths = keep & FC_KEEP_LENGTHS
-                         ? fc_take(arena, rows, sizeof *saved->lengths)
-                         : NULL;
+    saved->lengths =
+        keep & FC_KEEP_LENGTHS ? fc_take(arena, rows, sizeof *saved->lengths) : NULL;
     saved->mask = keep & FC_KEEP_MASK ? fc_take(arena, pairs, 1) : NULL;
     saved->reset = keep & FC_KEEP_RESET ? fc_take(arena, pairs, 1) : NULL;
-    saved->index = keep & FC_KEEP_INDEX ? fc_take(arena, pairs, sizeof *saved->index)
-                                        : NULL;
+    saved->index =
+        keep & FC_KEEP_INDEX ? fc_take(arena, pairs, sizeof *saved->index) : NULL;
     for (int d = 0; d < stack->directions; d++)
         fc_plan_layout(&saved->plan[d], arena, batch, total, kept);
     saved->between_row = fc_bytes(first, stack->directions * first->out);

@@ -40,22 +40,22 @@ _Static_assert(sizeof(fc_seal) == FC_ALIGNMENT, "what follows a seal is aligned"
  * the same.  A dense layer has only the dtype, in and units.  k: of the dtype. */
 static inline fc_seal fc_seal_of(uint64_t kind, const fc_stack *stack,
                                  const fc_kernels *k, int64_t rows) {
-    fc_seal seal = {
-        .kind = kind,
-        .cell = (uint64_t)(uint32_t)stack->cell << 32 | (uint64_t)stack->dtype << 1 |
-                (uint64_t)k->native,
-        .passes = (uint64_t)(uint32_t)stack->layers << 32 |
-                  (uint64_t)(uint32_t)stack->directions,
-        .in = stack->input_size,
-        .units = stack->hidden_size,
-        .proj = stack->proj_size,
-        .rows = rows};
+    fc_seal seal = {.kind = kind,
+                    .cell = (uint64_t)(uint32_t)stack->cell << 32 |
+                            (uint64_t)stack->dtype << 1 | (uint64_t)k->native,
+                    .passes = (uint64_t)(uint32_t)stack->layers << 32 |
+                              (uint64_t)(uint32_t)stack->directions,
+                    .in = stack->input_size,
+                    .units = stack->hidden_size,
+                    .proj = stack->proj_size,
+                    .rows = rows};
     __builtin_memcpy(&seal.isa, k->isa, sizeof seal.isa);
     return seal;
 }
 
 /* Does aligned memory bear the seal?  Compared one by one, so that a seal that was just
- * made for this stays in registers: loads of several words would wait for its stores. */
+ * made for this stays in registers: loads of several words would wait for its stores.
+ */
 static inline bool fc_bears_seal(const void *memory, const fc_seal *expected) {
     const fc_seal *seal = memory;
     return seal->kind == expected->kind && seal->isa == expected->isa &&

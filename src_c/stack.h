@@ -37,8 +37,9 @@ typedef struct fc_saved {
     size_t layer_bytes;
 } fc_saved;
 
-/* first: the shape of the first layer.  `keep`: as FC_KEEP says, for backward.  With 0 the same layout serves inference, from
- * scratch: two outputs between layers, the memory of one layer. */
+/* first: the shape of the first layer.  `keep`: as FC_KEEP says, for backward.  With 0
+ * the same layout serves inference, from scratch: two outputs between layers, the
+ * memory of one layer. */
 void fc_saved_layout(fc_saved *saved, fc_arena *arena, const fc_stack *stack,
                      const fc_shape *first, const fc_batch *batch, ptrdiff_t total,
                      unsigned keep);

@@ -64,13 +64,14 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
         s->between[1] = s->between[0];
     if (batch->recompute) {
         s->gate_pairs = batch->rows > GATE_PAIRS ? batch->rows : GATE_PAIRS;
-        s->gates = fc_take2(arena, (size_t)(s->gate_pairs + first->k->gradient_block), 1,
-                            fc_slots_bytes(first));
+        s->gates = fc_take2(arena, (size_t)(s->gate_pairs + first->k->gradient_block),
+                            1, fc_slots_bytes(first));
         s->table = batch->index ? fc_take2(arena, (size_t)batch->x_rows,
                                            (size_t)fc_input_columns(first), real)
                                 : NULL;
     }
-    s->gradient_bytes = first->k->trains ? first->k->weight_gradient_scratch(widest) : 0;
+    s->gradient_bytes =
+        first->k->trains ? first->k->weight_gradient_scratch(widest) : 0;
     if (s->gradient_bytes < operand_bytes) /* the products of dx use it too */
         s->gradient_bytes = operand_bytes;
     s->gradient_bytes =
@@ -245,7 +246,7 @@ static fc_status check_backward(const fc_stack *stack, const void *packed,
         return status;
     if (!shape.k->trains || !io || (io->segment && stack->directions > 1) ||
         (io->dy && !fc_rows_are_apart(batch, io->dy_step, io->dy_row,
-                           stack->directions * shape.out)) ||
+                                      stack->directions * shape.out)) ||
         (io->dx && !batch->index &&
          !fc_rows_are_apart(batch, io->dx_step, io->dx_row, shape.in)))
         return FC_BAD_ARGUMENT;

@@ -156,7 +156,8 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
     for (int d = 0; d < stack->directions; d++) {
         saved->plan[d].total = total;
         fc_plan_make(&saved->plan[d], batch, d == 1);
-        fc_plan_split_rows(&saved->plan[d], scratch.sharing.row_parts, scratch.bound[d]);
+        fc_plan_split_rows(&saved->plan[d], scratch.sharing.row_parts,
+                           scratch.bound[d]);
     }
     size_t tasks = (size_t)(stack->directions * scratch.sharing.row_parts);
     fc_sharing_begin(&scratch.sharing);

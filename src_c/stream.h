@@ -38,8 +38,7 @@ static inline void fc_stream_carve(fc_stream_memory *s, void *memory, ptrdiff_t 
     s->arena = fc_arena_behind_seal(memory);
     s->side = fc_take(&s->arena, (size_t)rows, 1);
     s->seen = fc_take(&s->arena, (size_t)rows, 1);
-    s->pointers =
-        fc_take2(&s->arena, FC_STREAM_POINTERS, (size_t)rows, sizeof(void *));
+    s->pointers = fc_take2(&s->arena, FC_STREAM_POINTERS, (size_t)rows, sizeof(void *));
 }
 
 /* The next layer's memory. */

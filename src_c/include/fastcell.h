@@ -13,9 +13,9 @@
  *
  * *saved* is kept from forward to backward; *scratch* is garbage after every call and
  * may be shared by calls that do not overlap.  No function prints, exits or keeps a
- * pointer; nothing allocates.  Functions may be called from several threads at once, and
- * after fork.  `threads` counts the caller; results of forward do not depend on it.  All
- * arrays are of the stack's dtype, row-major, and do not overlap.
+ * pointer; nothing allocates.  Functions may be called from several threads at once,
+ * and after fork.  `threads` counts the caller; results of forward do not depend on it.
+ * All arrays are of the stack's dtype, row-major, and do not overlap.
  *
  * Memory whose size a query tells begins at a multiple of 64 bytes, else
  * FC_BAD_ALIGNMENT: packed weights (of stacks and of dense layers), saved, streams,
@@ -73,8 +73,9 @@ typedef enum fc_dtype { FC_F32 = 0, FC_F64 = 1, FC_BF16 = 2, FC_INT8 = 3 } fc_dt
 
 /* Names of the sets this CPU and build have, best last; NULL past the end. */
 FC_API const char *fc_isa_name(int which);
-/* The set in use: the best, until fc_isa_select names another.  Packed weights, saved
- * values and sessions belong to the set they were made under. */
+/* The set in use: the best, until fc_isa_select names another.  Packed weights, saved,
+ * streams and carries belong to the set they were made under, and are FC_BAD_MEMORY
+ * under another. */
 FC_API const char *fc_isa(void);
 FC_API fc_status fc_isa_select(const char *name);
 /* Would weight gradients use a BLAS, if they were given one? */
@@ -130,8 +131,8 @@ FC_API fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind,
  * dropout: (L-1, T, B, D P) factors for the outputs between layers, or NULL.
  *
  * fc_forward keeps lengths, mask, reset, index and the initial states in `saved`; they
- * may be written to when it has returned.  x and dropout, which are large, are read once
- * more by fc_backward, and must be then what they were. */
+ * may be written to when it has returned.  x and dropout, which are large, are read
+ * once more by fc_backward, and must be then what they were. */
 typedef struct fc_batch {
     ptrdiff_t steps, rows;
     const void *x;
@@ -193,9 +194,9 @@ typedef struct fc_description {
 FC_API fc_status fc_describe(const fc_stack *stack, const fc_batch *batch, int training,
                              fc_description *description);
 
-/* y: element (t, b, j) at y[t * y_step + b * y_row + j], j < D P.  Rows that overlap, as
- * with strides of 0, are FC_BAD_ARGUMENT.  h, c: final states, NULL where not wanted.
- * saved: NULL for inference. */
+/* y: element (t, b, j) at y[t * y_step + b * y_row + j], j < D P.  Rows that overlap,
+ * as with strides of 0, are FC_BAD_ARGUMENT.  h, c: final states, NULL where not
+ * wanted.  saved: NULL for inference. */
 typedef struct fc_output {
     void *y;
     ptrdiff_t y_step, y_row;
@@ -223,8 +224,9 @@ typedef struct fc_blas {
  *
  * steps_before, steps_after: steps of the sequences that are in earlier and in later
  * parts.  pairs_before: of the former, those that exist and are not masked, of all rows
- * together.  carry: of fc_carry_size bytes (of any part), kept from call to call; a part
- * that does not end where the one of the call before began is FC_BAD_ARGUMENT. */
+ * together.  carry: of fc_carry_size bytes (of any part), kept from call to call; the
+ * last part begins it in any memory, and another part that does not end where that of
+ * the call before began is FC_BAD_ARGUMENT. */
 typedef struct fc_segment {
     ptrdiff_t steps_before, steps_after, pairs_before;
     void *carry;
@@ -251,19 +253,19 @@ typedef struct fc_backward_io {
 } fc_backward_io;
 
 /* Of the batch, steps, rows, x_rows and recompute are as they were in forward, else
- * FC_BAD_MEMORY, and of index only whether there is one; lengths, mask, reset, h0 and c0
- * are not read: `saved` has them.  A call that is not refused uses `saved` up, from its
- * beginning on, by one atomic exchange: another backward gets FC_USED_UP, also where
- * both begin at once. */
+ * FC_BAD_MEMORY, and of index only whether there is one; lengths, mask, reset, h0 and
+ * c0 are not read: `saved` has them.  A call that is not refused uses `saved` up, from
+ * its beginning on, by one atomic exchange: another backward gets FC_USED_UP, also
+ * where both begin at once. */
 FC_API fc_status fc_backward(const fc_stack *stack, const void *packed_backward,
                              const fc_batch *batch, const fc_backward_io *io,
                              void *saved, void *scratch);
 
 /* ---- streaming: one step at a time ---------------------------------------------- */
 
-/* The states of `rows` streams.  A state starts zeroed (all bytes 0), to which the first
- * call gives its seal, or by fc_stream_set, which makes it of any memory.  Bits equal
- * those of fc_forward over the whole sequence.  D = 1. */
+/* The states of `rows` streams.  A state starts zeroed (all bytes 0), to which the
+ * first call gives its seal, or by fc_stream_set, which makes it of any memory.  Bits
+ * equal those of fc_forward over the whole sequence.  D = 1. */
 FC_API fc_status fc_stream_size(const fc_stack *stack, ptrdiff_t rows, size_t *bytes);
 FC_API fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *stream,
                                const void *h, const void *c);

@@ -281,7 +281,7 @@ static void test_indices(void) {
         describe("index %d", bad[i]);
         CHECK_STATUS(forward(&b), FC_BAD_INDEX);
         CHECK_STATUS(backward(&b), FC_BAD_MEMORY); /* nothing was saved */
-        b.batch.lengths = lengths; /* now that step does not exist */
+        b.batch.lengths = lengths;                 /* now that step does not exist */
         CHECK_OK(forward(&b));
         CHECK_OK(backward(&b));
         b.batch.lengths = NULL;
