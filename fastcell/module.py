@@ -16,6 +16,7 @@ from fastcell.parameters import (
     Parameters,
     UnsuffixedParameters,
     check_like,
+    writable_values,
 )
 
 PRECISIONS = ("float32", "float64", "bf16", "int8")
@@ -49,12 +50,15 @@ class Module:
         """Return the parts by name; none for a leaf."""
         return {}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if isinstance(state.get("dtype"), np.dtype):
+    def __setstate__(self, state: Any) -> None:
+        own, slots = state if isinstance(state, tuple) else (state, None)
+        self.__dict__.update(writable_values(own or {}))
+        for name, value in (slots or {}).items():  # of a subclass
+            setattr(self, name, value)
+        if isinstance(self.__dict__.get("dtype"), np.dtype):
             # NumPy has one object for it; a copy of that passes for another dtype where
             # calls compare the fastest way.
-            self.dtype = np.dtype(state["dtype"].type)
+            self.__dict__["dtype"] = np.dtype(self.__dict__["dtype"].type)
 
     @property
     def params(self) -> Parameters | UnsuffixedParameters | ParameterGroup:

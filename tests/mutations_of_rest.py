@@ -368,4 +368,10 @@ MUTATIONS = [  # -- functions
         "break",
         "an open file that takes few bytes at once gets no more",
     ),
+    (
+        "fastcell/serialize.py",
+        "                model.params.share(alias, first)\n",
+        "                pass\n",
+        "layers of a file share their arrays no more",
+    ),
 ]
