@@ -137,15 +137,11 @@ cdef class Stream:
                     out = np.empty(owner.out(), self.dtype)
                 else:
                     out = np.empty((self.rows, owner.out()), self.dtype)
+            elif type(out) is not ndarray and not isinstance(out, ndarray):
+                self._checked_out(out, flat)
+            PyObject_GetBuffer(out, &yv, PyBUF_STRIDES | PyBUF_FORMAT)
             try:
-                PyObject_GetBuffer(
-                    out, &yv, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE
-                )
-            except (TypeError, ValueError, BufferError):
-                out = self._checked_out(out, flat)
-                raise
-            try:
-                if not self.fits(&yv, flat, owner.out()):
+                if yv.readonly or not self.fits(&yv, flat, owner.out()):
                     self._checked_out(out, flat)
                     raise ValueError("out: expected an array for a step's output")
                 if self.most_threads is not None:

@@ -15,7 +15,12 @@ import numpy as np
 from fastcell._checks import WrongNames, mapping_of
 from fastcell._numbers import flag, shown
 from fastcell._state_dicts import IncompatibleKeys, arrays_of
-from fastcell.parameters import ParameterGroup, Parameters, UnsuffixedParameters
+from fastcell.parameters import (
+    ParameterGroup,
+    Parameters,
+    UnsuffixedParameters,
+    writable_values,
+)
 
 PRECISIONS = ("float32", "float64", "bf16", "int8")
 ONE_FOR_ALL = ("float32", "bf16", "bfloat16")  # of these, constructors and `to` know
@@ -81,12 +86,15 @@ class Module:
                     found[f"{name}.{key}"] = part
         return found
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if isinstance(state.get("dtype"), np.dtype):
+    def __setstate__(self, state: Any) -> None:
+        own, slots = state if isinstance(state, tuple) else (state, None)
+        self.__dict__.update(writable_values(own or {}))
+        for name, value in (slots or {}).items():  # of a subclass
+            setattr(self, name, value)
+        if isinstance(self.__dict__.get("dtype"), np.dtype):
             # NumPy has one object for it; a copy of that passes for another dtype where
             # calls compare the fastest way.
-            self.dtype = np.dtype(state["dtype"].type)
+            self.__dict__["dtype"] = np.dtype(self.__dict__["dtype"].type)
 
     @property
     def params(self) -> Parameters | UnsuffixedParameters | ParameterGroup:

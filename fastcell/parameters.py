@@ -233,7 +233,8 @@ class ParameterGroup(Mapping[str, np.ndarray]):
                     first[id(array)] = full
                     self._where[full] = (prefix, name)
             for alias, target in getattr(child, "aliases", {}).items():
-                self.aliases[f"{prefix}.{alias}"] = f"{prefix}.{target}"
+                full = f"{prefix}.{target}"  # which may be an alias of one before
+                self.aliases[f"{prefix}.{alias}"] = self.aliases.get(full, full)
 
     def __getstate__(self) -> dict[str, Any]:
         # Elsewhere the count of `share` is another.
@@ -242,6 +243,31 @@ class ParameterGroup(Mapping[str, np.ndarray]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._shares = Parameters._shares if self._shares else -1
+
+    def share(self, alias: str, name: str) -> None:
+        """Let the array of one full name be that of another from now on.
+
+        Raises
+        ------
+        KeyError
+            If there is none of that name.
+        ValueError, TypeError
+            If the shapes or dtypes differ.
+        """
+        mine, inner = self._leaf(alias)
+        its, its_inner = self._leaf(name)
+        mine.share(inner, its, its_inner)
+
+    def _leaf(self, full: str) -> tuple[Parameters, str]:
+        """Return whose parameter a name is, also one that is an alias."""
+        for prefix, child in self._children.items():
+            if full.startswith(f"{prefix}."):
+                rest = full[len(prefix) + 1 :]
+                if isinstance(child, ParameterGroup):
+                    return child._leaf(rest)
+                if isinstance(child, Parameters) and rest in child:
+                    return child, rest
+        raise KeyError(f"{full}: no such parameter")
 
     def joins(self, children: Mapping[str, Parameters | ParameterGroup]) -> bool:
         """Is it what joining these would make?"""

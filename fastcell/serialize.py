@@ -61,8 +61,8 @@ MODEL_CLASSES = {
 }
 
 _FORMAT = 1
-# A shared array stands in the file once, but two layers make it.
-_MOST_SHARED = 2
+# A shared array stands in the file once, but each layer makes it: this often at most.
+_MOST_SHARED = 16
 _METADATA_KEY = "fastcell"
 # The reader's limit, so that nothing is written that cannot be read.
 _MAX_HEADER = 100_000_000
@@ -109,6 +109,8 @@ def save(model: Module, path: Path | BinaryIO) -> None:
     TypeError
         If `model` is of a class that `load` could not build, or `path` neither a path
         nor a binary file.
+    ValueError
+        If more than 16 layers share all of their arrays.
     OSError
         If the file cannot be written.
 
@@ -125,8 +127,17 @@ def save(model: Module, path: Path | BinaryIO) -> None:
     """
     name = class_name(model)
     description = {"format": _FORMAT, "class": name, "config": model.config()}
+    arrays = model.state_dict()
+    # The configuration does not tell of arrays that a user lets two layers share.
+    if shared := getattr(getattr(model, "params", None), "aliases", {}):
+        description["shared"] = shared
+        if _elements(arrays, shared) > _most_elements(arrays):
+            raise ValueError(
+                f"model must share its arrays among less layers: it has "
+                f"{_elements(arrays, shared):,} parameters in {_elements(arrays, {}):,}"
+            )
     text = json.dumps(description, allow_nan=False)
-    write_arrays(path, model.state_dict(), {_METADATA_KEY: text})
+    write_arrays(path, arrays, {_METADATA_KEY: text})
 
 
 def load(path: Path | BinaryIO) -> Module:
@@ -188,22 +199,44 @@ def load(path: Path | BinaryIO) -> Module:
         )
     if not isinstance(config, dict):
         raise ValueError(f"{path}: the config must be a JSON object")
+    shared = description.get("shared", {})
+    if not isinstance(shared, dict) or not all(
+        isinstance(first, str) and first in arrays for first in shared.values()
+    ):
+        raise ValueError(
+            f"{path}: the shared arrays must be those of the file, by name"
+        )
     cls = model_class(name)
     # Whatever these two say against the file's content, the file is to blame.
     try:
-        with at_most(_MOST_SHARED * sum(array.size for array in arrays.values())):
+        # A layer within a model may share without a word of it in the file.
+        most = max(_elements(arrays, shared), 2 * _elements(arrays, {}))
+        with at_most(min(most, _most_elements(arrays))):
             model = cls.from_config(config)
     except Exception as error:
         raise ValueError(
             f"{path}: no {name} can be made of the config {_short(config)}: {error}"
         ) from error
     try:
+        for alias, first in shared.items():
+            if model.params.aliases.get(alias) != first:
+                model.params.share(alias, first)
         model.load_state_dict(arrays)
     except Exception as error:
         raise ValueError(
             f"{path}: the arrays do not fit the {name} of the config: {error}"
         ) from error
     return model
+
+
+def _elements(arrays: Mapping[str, Any], shared: Mapping[str, str]) -> int:
+    """Return the numbers in the arrays of a model's layers."""
+    again = sum(arrays[first].size for first in shared.values())
+    return sum(array.size for array in arrays.values()) + again
+
+
+def _most_elements(arrays: Mapping[str, Any]) -> int:
+    return _MOST_SHARED * _elements(arrays, {})
 
 
 def model_class(name: str) -> type[Module]:

@@ -538,4 +538,10 @@ MUTATIONS = [  # -- functions
         "views, h, single, batch.rows, self.stack.hidden_size",
         "cells: a single step reads h for c",
     ),
+    (
+        "fastcell/serialize.py",
+        "                model.params.share(alias, first)\n",
+        "                pass\n",
+        "layers of a file share their arrays no more",
+    ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 
 import numpy as np
 import pytest
@@ -146,3 +147,42 @@ for call in (lambda: fastcell.load(1), lambda: fastcell.save(fastcell.Linear(1, 
 def test_a_number_does_not_close_the_output_of_the_process(run_python):
     done = run_python(STDOUT)
     assert done.stdout.split() == ["refused", "refused"], done.stderr
+
+
+def test_layers_that_share_arrays_share_them_when_loaded():
+    first, second = (fastcell.Linear(3, 3, seed=seed) for seed in (0, 1))
+    second.params.share("weight", first.params)
+    inner = fastcell.Sequential([second, first])
+    others = [fastcell.Sequential([first, inner]), fastcell.Sequential([first] * 16)]
+    for other in others:
+        buffer = io.BytesIO()
+        fastcell.save(other, buffer)
+        buffer.seek(0)
+        loaded = fastcell.load(buffer)
+        assert list(loaded.params) == list(other.params)
+        assert alike(loaded, other)
+        loaded.params["0.weight"] = np.eye(3, dtype=np.float32)
+        loaded.params["0.bias"] = np.zeros(3, np.float32)
+        x = np.ones((1, 3), np.float32)
+        assert (loaded.children()["1"](x) == x).all() or other is others[0]
+        assert loaded.params.aliases.keys() == other.params.aliases.keys()
+    refuses(
+        ValueError,
+        ["model must share"],
+        fastcell.save,
+        fastcell.Sequential([first] * 17),
+        io.BytesIO(),
+    )
+
+
+@pytest.mark.parametrize(
+    "shared", [[], {"1.weight": 1}, {"1.weight": "2.weight"}, {"9.w": "0.weight"}]
+)
+def test_shared_arrays_that_cannot_be_are_refused(shared, path):
+    layer = fastcell.Linear(3, 3, seed=0)
+    model = fastcell.Sequential([layer, layer])
+    description = {"format": 1, "class": "Sequential", "config": model.config()}
+    text = json.dumps({**description, "shared": shared})
+    write_arrays(path, model.state_dict(), {"fastcell": text})
+    with pytest.raises(ValueError, match=str(path)):
+        fastcell.load(path)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcell._numbers import integer
 from fastcell.layers.embedding import Embedding
 from fastcell.layers.recurrent import Recurrent
 from fastcell.layers.saved import Once, check_saved
@@ -210,8 +211,10 @@ class Sequential(Module):
         ------
         ValueError
             If a recurrent layer is bidirectional.
+        MemoryError
+            If there is no memory for so many streams.
         """
-        return SequentialSession(self, batch_size)
+        return SequentialSession(self, integer("batch_size", batch_size, minimum=0))
 
     def config(self) -> dict[str, Any]:
         """Return the layers' classes and configurations, and their names if any."""
@@ -313,7 +316,7 @@ class SequentialSession:
 
     def fork(self) -> SequentialSession:
         """Return a session of the same layers with copies of the states."""
-        other = SequentialSession.__new__(SequentialSession)
+        other = type(self).__new__(type(self))
         other._model = self._model
         other._parts = [
             part if isinstance(part, Module) else part.fork() for part in self._parts

@@ -108,7 +108,7 @@ class ForecastSession:
 
     def fork(self) -> ForecastSession:
         """Return a session of the same model that has read the same."""
-        other = ForecastSession.__new__(ForecastSession)
+        other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._rnn = self._rnn.fork()
         other._begun = self._begun.copy()

@@ -101,7 +101,7 @@ class FrameSession:
 
     def fork(self) -> FrameSession:
         """Return a session of the same model that has read the same."""
-        other = FrameSession.__new__(FrameSession)
+        other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._encoder = self._encoder.fork()
         return other

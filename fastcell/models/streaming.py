@@ -87,7 +87,7 @@ class ModelSession:
 
     def fork(self) -> ModelSession:
         """Return a session of the same model that has read the same."""
-        other = ModelSession.__new__(ModelSession)
+        other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._encoder = self._encoder.fork()
         other._running = copy.deepcopy(self._running)
