@@ -358,8 +358,26 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/train.py",
-        "unit = getattr(self.model, \"unit\", \"targets\")",
-        "unit = \"targets\"",
+        'unit = getattr(self.model, "unit", "targets")',
+        'unit = "targets"',
         "the speed of training is that of tokens, whatever they are",
+    ),
+    (
+        "fastcell/data/streams.py",
+        "if not tokens.flags.writeable and tokens.itemsize < 4:",
+        "if tokens.itemsize < 4:",
+        "text: windows of narrow ids change with them",
+    ),
+    (
+        "fastcell/data/characters.py",
+        "    if filled != count:\n",
+        "    if False:\n",
+        "text: a file may change while it is read",
+    ),
+    (
+        "fastcell/data/characters.py",
+        "next(k for most, k in kinds if len(vocabulary) <= most)",
+        "np.int32",
+        "text: each character takes four bytes",
     ),
 ]
