@@ -302,4 +302,40 @@ MUTATIONS = [  # -- functions
         "",
         "the first forecast is not in the gradient of the state",
     ),
+    (
+        "fastcell/_arrays.py",
+        'if hasattr(value, "batch_sizes"):  # a tuple',
+        "if False:  # a tuple",
+        "a packed sequence is not told from an array",
+    ),
+    (
+        "fastcell/_numbers.py",
+        "    if maximum is not None and not -maximum <= number <= maximum:",
+        "    if False:",
+        "an integer of any size is a size",
+    ),
+    (
+        "fastcell/_state_dicts.py",
+        "    if strict and (missing or unexpected):",
+        "    if strict and missing:",
+        "a strict state dict may hold unknown names",
+    ),
+    (
+        "fastcell/_state_dicts.py",
+        "    return values, IncompatibleKeys(missing, unexpected)",
+        "    return values, IncompatibleKeys([], unexpected)",
+        "a state dict's missing names are not told",
+    ),
+    (
+        "fastcell/train.py",
+        "    if isinstance(data, Iterator):",
+        "    if False:",
+        "validation goes through a generator once",
+    ),
+    (
+        "fastcell/models/parts.py",
+        "    if not isinstance(saved, SavedOnce):",
+        "    if False:",
+        "backward of a model takes anything for saved",
+    ),
 ]
