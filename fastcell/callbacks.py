@@ -17,8 +17,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from fastcell._checks import one_of, path_of
 from fastcell._files import named_errors, write_atomically
-from fastcell._numbers import integer, real
+from fastcell._numbers import integer, real, shown
 
 if TYPE_CHECKING:
     from fastcell.train import Trainer
@@ -130,7 +131,7 @@ class SaveBest:
         monitor: str = "valid_loss",
         mode: Literal["min", "max"] = "min",
     ) -> None:
-        self.path = os.fspath(path)
+        self.path = path_of("path", path)
         self.monitor = _check_name(monitor)
         self.mode = _check_mode(mode)
 
@@ -153,10 +154,7 @@ class SaveBest:
             save(trainer.model, self.path)
 
     def __repr__(self) -> str:
-        return (
-            f"SaveBest({os.fsdecode(self.path)!r}, monitor={self.monitor!r}, "
-            f"mode={self.mode!r})"
-        )
+        return f"SaveBest({self.path!r}, monitor={self.monitor!r}, mode={self.mode!r})"
 
 
 class _Logger(ABC):
@@ -167,7 +165,7 @@ class _Logger(ABC):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = path_of("path", path)
 
     def begin(self, trainer: Trainer) -> None:
         """Write the file as the history of the run says."""
@@ -186,7 +184,7 @@ class _Logger(ABC):
             file.write(added)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({os.fsdecode(self.path)!r})"
+        return f"{type(self).__name__}({self.path!r})"
 
     @abstractmethod
     def _text(self, history: Sequence[Record]) -> str:
@@ -294,11 +292,9 @@ def _is_better(
 
 def _check_name(monitor: Any) -> str:
     if not isinstance(monitor, str):
-        raise TypeError(f"monitor must be a string; got {monitor!r}")
+        raise TypeError(f"monitor must be a string; got {shown(monitor)}")
     return monitor
 
 
 def _check_mode(mode: Any) -> Literal["min", "max"]:
-    if mode not in ("min", "max"):
-        raise ValueError(f'mode must be "min" or "max"; got {mode!r}')
-    return mode
+    return one_of("mode", mode, ("min", "max"))

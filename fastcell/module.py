@@ -6,16 +6,15 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from inspect import signature
 from typing import Any, Self
 
 import numpy as np
 
-from fastcell.parameters import (
-    ParameterGroup,
-    Parameters,
-    UnsuffixedParameters,
-    check_like,
-)
+from fastcell._checks import WrongNames, mapping_of
+from fastcell._numbers import flag, shown
+from fastcell._state_dicts import IncompatibleKeys, arrays_of
+from fastcell.parameters import ParameterGroup, Parameters, UnsuffixedParameters
 
 
 class Module:
@@ -50,47 +49,53 @@ class Module:
         """Return copies of all parameters, by name."""
         return {name: array.copy() for name, array in self.params.arrays().items()}
 
-    def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(
+        self, mapping: Mapping[str, Any], strict: bool = True
+    ) -> IncompatibleKeys:
         """Copy parameters in.
 
         Parameters
         ----------
         mapping : mapping of str to array
-            Arrays of the names, shapes and dtypes of `state_dict`, or whatever NumPy
-            takes for an array, such as PyTorch's tensors.
+            Arrays of the names and shapes of `state_dict`, or whatever NumPy takes for
+            an array, such as PyTorch's tensors. Real numbers of any dtype are cast to
+            that of the parameter, as PyTorch does it, bfloat16 and float16 as well;
+            tensors may require a gradient.
         strict : bool, default True
             Whether every parameter must be there, and nothing else.
+
+        Returns
+        -------
+        IncompatibleKeys
+            A named tuple: ``missing_keys``, parameters that stay as they are, and
+            ``unexpected_keys``, names that are not used. Both are empty if `strict`.
 
         Raises
         ------
         KeyError
-            If `strict` and a name is missing or unknown.
+            If `strict` and a name is missing or unknown; it is a ValueError too. Where
+            names differ by a prefix, as "module.", the error says so.
         TypeError
-            If a dtype differs.
+            If it is no mapping, or a value is no array of real numbers.
         ValueError
             If a shape differs. In all cases nothing is changed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastcell
+        >>> layer = fastcell.Linear(2, 1)
+        >>> layer.load_state_dict({"weight": np.ones((1, 2))}, strict=False)
+        IncompatibleKeys(missing_keys=['bias'], unexpected_keys=[])
         """
         params = self.params
         arrays, aliases = params.arrays(), getattr(params, "aliases", {})
-        missing = [name for name in arrays if name not in mapping]
-        unknown = [
-            name for name in mapping if name not in arrays and name not in aliases
-        ]
-        if strict and missing:
-            raise KeyError(f"state dict: {', '.join(missing)} missing")
-        if strict and unknown:
-            raise KeyError(
-                f"state dict: unknown {', '.join(map(str, unknown))}; "
-                f"expected {', '.join(arrays)}"
-            )
-        values = {
-            name: check_like(name, mapping[name], array)
-            for name, array in arrays.items()
-            if name in mapping
-        }
+        strict = flag("strict", strict)
+        values, names = arrays_of(mapping, arrays, aliases, strict)
         for name, value in values.items():
             arrays[name][...] = value
         params.changed()
+        return names
 
     def to(self, precision: str) -> Self:
         """Set the precision of the recurrent products, in place.
@@ -128,7 +133,7 @@ class Module:
         names = {"float32": "float32", "bf16": "bf16", "bfloat16": "bf16"}
         if not isinstance(precision, str) or precision not in names:
             raise ValueError(
-                f"precision must be 'float32' or 'bf16'; got {precision!r}"
+                f"precision must be 'float32' or 'bf16'; got {shown(precision)}"
             )
         self._set_precision(names[precision])
         return self
@@ -166,8 +171,8 @@ class Module:
         >>> bool(abs(layer.quantize()(x)[0] - layer(x)[0]).max() < 0.02)
         True
         """
-        if precision != "int8":
-            raise ValueError(f"precision must be 'int8'; got {precision!r}")
+        if not isinstance(precision, str) or precision != "int8":
+            raise ValueError(f"precision must be 'int8'; got {shown(precision)}")
         other = type(self).from_config(self.config())
         other.load_state_dict(self.state_dict())
         other._set_precision("int8")
@@ -183,8 +188,15 @@ class Module:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Module:
-        """Make a module from what `config` returned."""
-        return cls(**config)
+        """Make a module from what `config` returned.
+
+        Raises
+        ------
+        TypeError
+            If it is no mapping of arguments that the constructor has.
+        """
+        mapping_of("config", config, "a mapping of the constructor's arguments")
+        return _made(cls, config)
 
     def rng_state(self) -> dict[str, Any]:
         """Return the state of every random generator, by name, for JSON."""
@@ -200,13 +212,27 @@ class Module:
         Raises
         ------
         KeyError
-            If the state of a generator is missing, or one is unknown.
+            If the state of a generator is missing, or one is unknown; it is a
+            ValueError too.
+        TypeError
+            If `states` is no mapping.
+        ValueError
+            If a state is none of a generator. Nothing is changed then.
         """
         own = self.rng_state()
+        mapping_of("states", states, "what rng_state returned, a mapping")
         if set(own) != set(states):
-            raise KeyError(
-                f"rng state: expected {sorted(own)}; got {sorted(map(str, states))}"
+            raise WrongNames(
+                f"states must be of {sorted(own)}; "
+                f"got {shown(sorted(map(str, states)))}"
             )
+        for name, state in states.items():
+            try:  # by a generator of no use, before any of the module's is changed
+                getattr(np.random, own[name]["bit_generator"])().state = state
+            except (TypeError, ValueError, KeyError, OverflowError) as error:
+                raise ValueError(
+                    f"states[{name!r}] must be the state of a generator; {error!r}"
+                ) from error
         self._restore(states, "")
 
     def _restore(self, states: Mapping[str, Any], name: str) -> None:
@@ -214,6 +240,17 @@ class Module:
             self._random.bit_generator.state = states[name]
         for child_name, child in self.children().items():
             child._restore(states, f"{name}.{child_name}".lstrip("."))
+
+
+def _made(cls: type[Module], config: Mapping[str, Any]) -> Module:
+    """Return ``cls(**config)``; arguments that it does not have are of `config`."""
+    try:
+        signature(cls).bind(**config)
+    except TypeError as error:
+        raise TypeError(
+            f"config must hold the arguments of {cls.__name__}; {error}"
+        ) from None
+    return cls(**config)
 
 
 def check_dtype(dtype: Any) -> np.dtype:
@@ -226,11 +263,11 @@ def check_dtype(dtype: Any) -> np.dtype:
     """
     try:
         found = None if dtype is None else np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError, OverflowError):
         found = None
     # To NumPy, None is float64, and it compares equal to it.
     if found is None or found not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"dtype must be float32 or float64; got {dtype!r}")
+        raise TypeError(f"dtype must be float32 or float64; got {shown(dtype)}")
     return found
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from fastcell._checks import callable_of, has_methods, list_of, path_of
 from fastcell._interrupts import Interrupted, Interrupts, TrainingInterrupted
-from fastcell._numbers import integer, real
+from fastcell._numbers import flag, integer, real, shown
 from fastcell._progress import Progress
 from fastcell._records import assess, record_of
 from fastcell._run_state import (
@@ -109,20 +110,19 @@ class Trainer:
             clip_norm = real("clip_norm", clip_norm, above=0)
         if clip_value is not None:
             clip_value = real("clip_value", clip_value, above=0)
-        if schedule is not None and not callable(schedule):
-            raise TypeError(
-                f"schedule must be a function of the step; got {schedule!r}"
-            )
-        self.callbacks = list(callbacks)
+        if schedule is not None:
+            callable_of("schedule", schedule, "a function of the step")
+        self.callbacks = list_of("callbacks", callbacks, "a list of callables")
         for callback in self.callbacks:
-            if not callable(callback):
-                raise TypeError(f"callbacks must be callable; got {callback!r}")
+            callable_of("callbacks", callback, "callable")
+        has_methods("model", model, "a model", ("loss", "backward", "assess", "count"))
+        has_methods("optimizer", optimizer, "an optimizer", ("step", "state_dict"))
         self.model = model
         self.optimizer = optimizer
         self.clip_norm = clip_norm
         self.clip_value = clip_value
         self.schedule = schedule
-        self.progress = progress
+        self.progress = flag("progress", progress)
         self.history = History()
         self.info: dict[str, Any] = {}
         self._position = Position()
@@ -220,16 +220,18 @@ class Trainer:
             checkpoint_steps = integer("checkpoint_steps", checkpoint_steps, minimum=1)
         if validate_every is not None:
             validate_every = integer("validate_every", validate_every, minimum=1)
-        if len(train_data) == 0:
-            raise ValueError("train_data must hold at least one window; got none")
-        path = None if checkpoint is None else os.fspath(checkpoint)
+        _check_train_data(train_data)
+        if valid_data is not None:
+            _check_valid_data(valid_data)
+        path = None if checkpoint is None else path_of("checkpoint", checkpoint)
         callbacks = list(self.callbacks)
         if best is not None:
+            best = path_of("best", best)
             callbacks.insert(0, SaveBest(best, monitor, mode))
             if valid_data is None and monitor.startswith("valid_"):
                 raise ValueError(f"valid_data must be given to monitor {monitor!r}")
 
-        fingerprint = data_fingerprint(train_data)
+        fingerprint = _fingerprint(train_data)
         self._begin(fingerprint, callbacks)
         ends = [] if steps is None else [steps]
         if epochs is not None:
@@ -288,6 +290,8 @@ class Trainer:
 
         Raises
         ------
+        TypeError
+            If `data` cannot be gone through.
         ValueError
             If no target counts.
         """
@@ -303,6 +307,7 @@ class Trainer:
         values : dict of str to float
             ``"loss"`` and what the model adds to it, such as ``"accuracy"``.
         """
+        _check_batches("data", data)
         return assess(self.model, data)
 
     def _begin(self, fingerprint: dict[str, int], callbacks: list[Callback]) -> None:
@@ -436,10 +441,60 @@ class Trainer:
         ValueError
             If it is not a checkpoint, or one of another model, optimizer or schedule.
         """
-        run = take_up(self, read_checkpoint(path), os.fspath(path))
+        path = path_of("path", path)
+        run = take_up(self, read_checkpoint(path), path)
         self._position, self.history, self.info = run.position, run.history, run.info
         self._resumed = run.origin
         return self
+
+
+def _check_train_data(data: Any) -> None:
+    """Raise unless `data` are batches that can be taken by index, at least one."""
+    try:
+        if isinstance(data, (str, bytes, Mapping)) or not hasattr(data, "__getitem__"):
+            raise TypeError
+        size = len(data)
+    except TypeError:
+        # What can be gone through, as a generator or a DataLoader of PyTorch, can be
+        # made a list.
+        hint = ""
+        if isinstance(data, Iterable) and not isinstance(data, (str, bytes, Mapping)):
+            hint = ": say list(train_data)"
+        raise TypeError(
+            "train_data must be a sequence of batches, which are taken by index, so "
+            f"that a run can be resumed; got {shown(data)}{hint}"
+        ) from None
+    if size == 0:
+        raise ValueError("train_data must hold at least one window; got none")
+
+
+def _check_valid_data(data: Any) -> None:
+    """Raise unless `data` can be gone through again at each validation."""
+    _check_batches("valid_data", data)
+    if isinstance(data, Iterator):
+        raise TypeError(
+            "valid_data must be batches that each validation goes through from their "
+            f"start; got {shown(data)}, which ends with the first: say list(valid_data)"
+        )
+
+
+def _check_batches(name: str, data: Any) -> None:
+    try:
+        if isinstance(data, (str, bytes, Mapping)):
+            raise TypeError
+        iter(data)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be batches to go through; got {shown(data)}"
+        ) from None
+
+
+def _fingerprint(data: Any) -> dict[str, int]:
+    """Return what tells the data of a run from others, if it is batches of arrays."""
+    try:
+        return data_fingerprint(data)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"train_data must be batches of arrays; {error}") from error
 
 
 def _of_epoch(data: Any, epoch: int) -> Sequence[Any]:

@@ -54,6 +54,10 @@ TESTS = (
     "test_frame_heads.py",
     "test_frame_model.py",
     "test_forecaster.py",
+    "test_state_dicts.py",
+    "test_train.py",
+    "test_junk.py",
+    "test_arrays.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400

@@ -165,20 +165,16 @@ BAD_STATE_DICTS = [
     (
         lambda d: d.update(weight_ih_l9=d["weight_ih_l0"]),
         KeyError,
-        ["unknown", "weight_ih_l9", "expected", "weight_ih_l0"],
+        ["unknown", "weight_ih_l9", "weight_ih_l0"],
     ),
     (
         lambda d: d.update(bias_hh_l0=np.zeros(3, np.float32)),
         ValueError,
         ["bias_hh_l0", "(16,)", "(3,)"],
     ),
-    (
-        lambda d: d.update(bias_hh_l0=np.zeros(16)),
-        TypeError,
-        ["bias_hh_l0", "float32", "float64"],
-    ),
-    (lambda d: d.update(bias_hh_l0=None), TypeError, ["bias_hh_l0", "float32"]),
-    (lambda d: d.update(bias_hh_l0="x"), TypeError, ["bias_hh_l0", "float32"]),
+    (lambda d: d.update(bias_hh_l0=None), TypeError, ["bias_hh_l0", "None"]),
+    (lambda d: d.update(bias_hh_l0="x"), TypeError, ["bias_hh_l0", "<U1"]),
+    (lambda d: d.update(bias_hh_l0=np.zeros(16, "c8")), TypeError, ["complex64"]),
 ]
 
 

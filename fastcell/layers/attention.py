@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import check_shape, real_array
-from fastcell._numbers import integer
+from fastcell._numbers import integer, seed_of
 from fastcell.layers.attention_keys import AttentionSaved, GradientSums, Keys
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.linear import Linear
@@ -104,7 +104,7 @@ class Attention(Module):
                 f"got {memory_size}"
             )
         self.dtype = check_dtype(dtype)
-        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        self.seed = seed_of(seed)
         self._parts = self._build()
 
     def _build(self) -> dict[str, Linear]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import check_ids, check_shape, real_array
-from fastcell._numbers import integer
+from fastcell._numbers import integer, seed_of
 from fastcell.layers.indexed import IndexedRows
 from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
@@ -56,7 +56,7 @@ class Embedding(Module):
         self.num_embeddings = integer("num_embeddings", num_embeddings, minimum=1)
         self.embedding_dim = integer("embedding_dim", embedding_dim, minimum=1)
         self.dtype = check_dtype(dtype)
-        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        self.seed = seed_of(seed)
         self.padding_idx = padding_idx
         if padding_idx is not None:
             index = integer("padding_idx", padding_idx)

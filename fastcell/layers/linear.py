@@ -9,7 +9,7 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import check_shape, real_array
-from fastcell._numbers import flag, integer
+from fastcell._numbers import flag, integer, seed_of
 from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.packs import Packs
 from fastcell.module import Module, check_dtype, check_size
@@ -58,7 +58,7 @@ class Linear(Module):
         self.out_features = integer("out_features", out_features, minimum=1)
         self.bias = flag("bias", bias)
         self.dtype = check_dtype(dtype)
-        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        self.seed = seed_of(seed)
         random = np.random.default_rng(self.seed)
         bound = self.in_features**-0.5
         shapes = {"weight": (self.out_features, self.in_features)}

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import check_shape, real_array
-from fastcell._numbers import flag, integer
+from fastcell._numbers import flag, integer, seed_of
 from fastcell.layers.activation import Activation
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.linear import Linear
@@ -96,7 +96,7 @@ class Pooling(Module):
             )
         self.attention_size = attention_size
         self.dtype = check_dtype(dtype)
-        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        self.seed = seed_of(seed)
         if kind != "attention":
             if attention_size is not None:
                 raise ValueError(

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import check_shape, real_array, rows_of
-from fastcell._numbers import flag, integer, real
+from fastcell._numbers import flag, integer, real, seed_of
 from fastcell.layers.batches import Layout, flags_of, lengths_of, sequence_of
 from fastcell.layers.dropout import drawn_key
 from fastcell.layers.gradients import gradient_arrays
@@ -69,7 +69,7 @@ class Recurrent(Module):
                 f"got {self.proj_size}"
             )
         self.dtype = check_dtype(dtype)
-        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        self.seed = seed_of(seed)
         self.output_size = self.proj_size or self.hidden_size
         self._directions = 2 if self.bidirectional else 1
         self._core_cell = core_cell

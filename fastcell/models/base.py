@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from fastcell._numbers import number
 from fastcell.module import Module
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Model(Module, ABC):
         >>> LanguageModel(2, 1, 1).metrics(0.6931471805599453)
         {'bpc': 1.0}
         """
+        number("loss", loss)
         return {}
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell._numbers import integer
+from fastcell._arrays import check_rows
+from fastcell._numbers import size
 
 if TYPE_CHECKING:
     from fastcell.models.forecaster import Forecaster
@@ -34,6 +35,7 @@ class ForecastSession:
     """
 
     def __init__(self, model: Forecaster, batch_size: int) -> None:
+        batch_size = size("batch_size", batch_size, minimum=0)
         self._checked = model.encoder.checked_step
         self._next = model.feedback.next_frame
         self._rnn = model.feedback.rnn.session(batch_size)
@@ -80,7 +82,7 @@ class ForecastSession:
         TypeError, ValueError
             If `horizon` is no integer from 1, or a stream has read no frame.
         """
-        horizon = integer("horizon", horizon, minimum=1)
+        horizon = size("horizon", horizon)
         if not self._begun.all():
             row = int(self._begun.argmin())
             raise ValueError(
@@ -90,8 +92,9 @@ class ForecastSession:
 
     def reset(self, rows: Any = None) -> None:
         """Begin anew: all streams, or `rows` (indices or a mask)."""
+        rows = slice(None) if rows is None else check_rows(rows, len(self._begun))
         self._rnn.reset(rows)
-        self._begun[slice(None) if rows is None else rows] = False
+        self._begun[rows] = False
 
     def fork(self) -> ForecastSession:
         """Return a session that has read the same, with the same weights."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._numbers import integer
+from fastcell._checks import one_of
+from fastcell._numbers import seed_of, shown
 from fastcell.cells import REGISTRY, Cell
 from fastcell.module import Module
 
@@ -23,14 +24,12 @@ def cell_named(name: Any) -> Cell:
         If there is no such cell.
     """
     cells = {"rnn": REGISTRY["rnn_tanh"], **REGISTRY}
-    if not isinstance(name, str) or name not in cells:
-        raise ValueError(f"cell must be one of {', '.join(cells)}; got {name!r}")
-    return cells[name]
+    return cells[one_of("cell", name, cells)]
 
 
 def check_seed(seed: Any) -> int | None:
     """Return a seed that is an integer from 0, or None."""
-    return None if seed is None else integer("seed", seed, minimum=0)
+    return seed_of(seed)
 
 
 def part_seeds(seed: int | None, count: int) -> list[int | None]:
@@ -92,6 +91,21 @@ class SavedOnce:
         return kept
 
 
+def take_saved(saved: Any) -> tuple[Any, ...]:
+    """Return the values that `loss` has kept in `saved`, once.
+
+    Raises
+    ------
+    TypeError
+        If `saved` is not what a model's `loss` returned.
+    ValueError
+        If it was used before.
+    """
+    if not isinstance(saved, SavedOnce):
+        raise TypeError(f"saved must be what loss returned; got {shown(saved)}")
+    return saved.take()
+
+
 def prefixed(name: str, grads: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return gradients of a part by the names that the model has for them."""
     return {f"{name}.{key}": grad for key, grad in grads.items()}
@@ -125,5 +139,20 @@ def check_batch(batch: Any, form: str) -> tuple[Any, ...]:
     count = form.count(",") + 1
     if isinstance(batch, (tuple, list)) and len(batch) == count:
         return tuple(batch)
-    size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
-    raise TypeError(f"batch must be {form}; got {type(batch).__name__}{size}")
+    came = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+    raise TypeError(f"batch must be {form}; got {type(batch).__name__}{came}")
+
+
+def check_no_state(state: Any) -> None:
+    """Refuse a state of a model whose batches do not continue one another.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    if state is not None:
+        raise ValueError(
+            "state must be None, as batches do not continue one another; "
+            f"got {shown(state)}"
+        )

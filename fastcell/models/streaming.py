@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastcell._arrays import check_rows
+from fastcell._numbers import size
+
 if TYPE_CHECKING:
     from fastcell.models.sequence import SequenceModel
 
@@ -31,6 +34,7 @@ class ModelSession:
     """
 
     def __init__(self, model: SequenceModel, batch_size: int) -> None:
+        batch_size = size("batch_size", batch_size, minimum=0)
         self._checked = model.encoder.checked_step
         self._encoder = model.encoder.session(batch_size)
         self._running = model._readout.running(batch_size)
@@ -68,6 +72,7 @@ class ModelSession:
 
     def reset(self, rows: Any = None) -> None:
         """Begin anew: all streams, or `rows` (indices or a mask)."""
+        rows = None if rows is None else check_rows(rows, self._rows)
         self._encoder.reset(rows)
         if self._running is not None:
             self._running.reset(rows)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fastcell import _core
-from fastcell._numbers import integer, real
+from fastcell._arrays import as_array
+from fastcell._checks import mapping_of
+from fastcell._numbers import integer, real, shown
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -83,12 +85,7 @@ class Optimizer(ABC):
 
     def __init__(self, params: Mapping[str, Array], **hyperparameters: Any) -> None:
         self._hyperparameters = self._checked(hyperparameters)
-        if not isinstance(params, Mapping):
-            raise TypeError(
-                f"params must be a mapping of names to arrays; "
-                f"got {type(params).__name__}"
-            )
-        self._params = params
+        self._params = mapping_of("params", params, "a mapping of names to arrays")
         arrays = self._arrays()
         _check_parameters(arrays)
         self._layout = {name: (a.shape, a.dtype) for name, a in arrays.items()}
@@ -175,9 +172,11 @@ class Optimizer(ABC):
             In both cases nothing is changed.
         """
         mine = type(self).__name__
+        mapping_of("state", state, "what state_dict returned, a mapping")
         if state.get("class") != mine:
             raise ValueError(
-                f"the state must be of the class {mine}; got {state.get('class')!r}"
+                f"the state must be of the class {mine}; "
+                f"got {shown(state.get('class'))}"
             )
         rest = {key: value for key, value in state.items() if key != "class"}
 
@@ -197,7 +196,7 @@ class Optimizer(ABC):
         }
         if rest:
             raise ValueError(
-                f"the state of {mine} has no place for {sorted(rest)[0]!r}"
+                f"the state of {mine} has no place for {shown(next(iter(rest)))}"
             )
         self._steps, self._hyperparameters, self._slots = steps, hyperparameters, slots
         self._lists = self._parameter_lists(self._arrays())
@@ -263,6 +262,7 @@ class Optimizer(ABC):
 
     def _contiguous(self, grads: Mapping[str, Array]) -> dict[str, Array]:
         """Check the gradients, return them C-contiguous."""
+        mapping_of("grads", grads, "a mapping of names to gradients")
         unknown = [name for name in grads if name not in self._layout]
         if unknown:
             raise ValueError(
@@ -273,7 +273,7 @@ class Optimizer(ABC):
         for name, (shape, dtype) in self._layout.items():
             if name not in grads:
                 raise ValueError(f"grads must have a gradient for {name!r}; got none")
-            grad = np.asarray(grads[name])
+            grad = as_array(f"grads[{name!r}]", grads[name])
             if grad.dtype != dtype:
                 raise TypeError(
                     f"grads[{name!r}] must have the dtype {dtype} of its parameter; "
@@ -291,7 +291,7 @@ class Optimizer(ABC):
 def _copy_like(
     key: str, value: object, shape: tuple[int, ...], dtype: np.dtype
 ) -> Array:
-    array = np.asarray(value)
+    array = as_array(f"state[{key!r}]", value)
     if array.dtype != dtype:
         raise TypeError(f"state[{key!r}] must be {dtype}; got dtype {array.dtype}")
     if array.shape != shape:
