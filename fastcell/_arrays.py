@@ -204,8 +204,9 @@ def converted(name: str, value: Any, like: np.ndarray) -> np.ndarray:
     """
     if hasattr(value, "requires_grad") and hasattr(value, "detach"):
         value = value.detach()
-    if "bfloat16" in str(getattr(value, "dtype", "")):
-        # Exact: every bfloat16 is a float32. NumPy's own have no such dtype.
+    kind = str(getattr(value, "dtype", ""))
+    if "bfloat16" in kind or "float8" in kind:
+        # Exact: all of these are float32 as well. NumPy itself has no such dtype.
         value = value.float() if hasattr(value, "float") else value.astype(np.float32)
     array = as_array(name, value)
     if array.dtype.kind not in "fiub":

@@ -158,30 +158,21 @@ class _Corpus:
 
 def _corpus(settings: Settings) -> _Corpus:
     """Read the text and check all that can be checked before the work begins."""
-    import hashlib
-
     import fastcell
-    from fastcell.data import (
-        CharVocabulary,
-        TextStreams,
-        demo_text,
-        read_text,
-        split_text,
-    )
+    from fastcell.data import TextStreams, split_text
+    from fastcell.data.characters import read_characters
 
     if settings.threads is not None:
         fastcell.set_num_threads(settings.threads)
     _check_writable(settings.out)
-    text = demo_text() if settings.text is None else read_text(settings.text)
+    ids, vocabulary, sha256 = read_characters(settings.text)
     name = settings.text or "the text of the demo"
-    sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     if settings.sha256 and sha256 != settings.sha256:
         raise ValueError(f"{name}: must be the text that the run was started with")
     threads = fastcell.get_num_threads()
     settings = replace(settings, sha256=sha256, threads=threads)
 
-    vocabulary = CharVocabulary.from_text(text)
-    parts = [vocabulary.encode(text)]
+    parts = [ids]
     share = settings.validation_fraction
     if share:
         try:

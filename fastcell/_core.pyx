@@ -27,9 +27,9 @@ cdef object int64 = np.dtype(np.int64)
 
 cdef int raise_status(fc_status status) except -1 with gil:
     if status == FC_BAD_LENGTH:
-        raise ValueError("lengths: expected values from 0 to the number of steps")
+        raise ValueError("lengths must be from 0 to the number of steps")
     if status == FC_BAD_INDEX:
-        raise ValueError("index: a value is out of range")
+        raise ValueError("ids must be in range; got one that is not")
     if status == FC_TOO_LARGE:
         raise MemoryError("the sizes asked for do not fit the address space")
     if status == FC_NO_ISA:
@@ -102,7 +102,7 @@ def select_isa(str name):
     global isa_now
     if fc_isa_select(name.encode()) != FC_OK:
         raise ValueError(
-            f"instruction set: expected one of {', '.join(isas())}, got {name!r}"
+            f"instruction set must be one of {', '.join(isas())}; got {name!r}"
         )
     isa_now = fc_isa()
 

@@ -239,10 +239,10 @@ def elementary(str function, x):
     elif function == "tanh":
         f = fc_tanh
     else:
-        raise ValueError(f"function: expected exp, sigmoid or tanh, got {function!r}")
+        raise ValueError(f"function must be exp, sigmoid or tanh; got {function!r}")
     x = np.ascontiguousarray(x)
     if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"x: expected float32 or float64, got {x.dtype}")
+        raise TypeError(f"x must be float32 or float64; got {x.dtype}")
     y = np.empty_like(x)
     cdef Arrays arrays = Arrays(x)
     cdef const void *xp = arrays.read(x)

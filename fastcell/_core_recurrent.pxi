@@ -50,7 +50,7 @@ cdef class Stack:
         cdef size_t size
         self.stack.cell = fc_cell_index(cell.encode())
         if self.stack.cell < 0:
-            raise ValueError(f"cell: expected one of {', '.join(cells())}, got {cell!r}")
+            raise ValueError(f"cell must be one of {', '.join(cells())}; got {cell!r}")
         self.stack.dtype = _PRECISIONS[precision]
         self.itemsize = 8 if precision == "float64" else 4
         self.stack.input_size = input_size
@@ -84,7 +84,7 @@ cdef class Stack:
         cdef fc_weights *w = <fc_weights *> <char *> table
         cdef Views views
         if len(weights) != passes:
-            raise ValueError(f"weights: expected {passes} tuples, got {len(weights)}")
+            raise ValueError(f"weights must be {passes} tuples; got {len(weights)}")
         check(fc_pack_size(&self.stack, kind, &size))
         holders = []
         for i in range(passes):
@@ -303,7 +303,7 @@ cdef class Stack:
             check(fc_saved_size(&self.stack, batch, &size))
             kept = outputs.get(saved, 1, 1).buf
             if len(saved) < <Py_ssize_t> size:
-                raise ValueError(f"saved: expected {size} bytes, got {len(saved)}")
+                raise ValueError(f"saved must have {size} bytes; got {len(saved)}")
         check(fc_scratch_size(&self.stack, batch, 1 if saved is not None else 0, &size))
         scratch = take_scratch(size)
         cdef void *scratch_memory = outputs.get(scratch, 1, 1).buf
@@ -380,7 +380,7 @@ cdef class Stack:
             steps_before, steps_after, pairs_before, carry = segment
             check(fc_carry_size(&self.stack, &batch, &size))
             if len(carry) < <Py_ssize_t> size:
-                raise ValueError(f"carry: expected {size} bytes, got {len(carry)}")
+                raise ValueError(f"carry must have {size} bytes; got {len(carry)}")
             one_segment.steps_before = steps_before
             one_segment.steps_after = steps_after
             one_segment.pairs_before = pairs_before
@@ -391,7 +391,7 @@ cdef class Stack:
         io.weights = NULL
         if gradients is not None:
             if len(gradients) != passes:
-                raise ValueError(f"gradients: expected {passes} tuples")
+                raise ValueError(f"gradients must be {passes} tuples")
             io.weights = g
             for i in range(passes):
                 w_ih, w_hh, b_ih, b_hh, w_hr = gradients[i]
@@ -411,7 +411,7 @@ cdef class Stack:
         if len(saved) >= FC_SAVED_HEAD:
             check(fc_saved_bytes(kept, &size))
         if len(saved) < <Py_ssize_t> size:
-            raise ValueError(f"saved: expected {size} bytes, got {len(saved)}")
+            raise ValueError(f"saved must have {size} bytes; got {len(saved)}")
         check(fc_scratch_size(&self.stack, &batch, 2, &size))
         scratch = take_scratch(size)
         cdef void *scratch_memory = outputs.get(scratch, 1, 1).buf

@@ -28,7 +28,8 @@ def shown(value: object) -> str:
         text = _repr.repr(value)
     except Exception:  # whatever the repr of a stranger may raise
         return type(value).__name__
-    return type(value).__name__ if "\n" in text else text
+    # Of "<DataLoader object at 0x7f...>" the name says all.
+    return type(value).__name__ if "\n" in text or text.startswith("<") else text
 
 
 def real(

@@ -322,13 +322,7 @@ class Module:
         apart = precision is not None and not (cls._takes_precision and one_for_all)
         if apart:
             del given["precision"]
-        try:
-            signature(cls).bind(**given)
-        except TypeError as error:
-            raise TypeError(
-                f"config must hold the arguments of {cls.__name__}; {error}"
-            ) from None
-        module = cls(**given)
+        module = _made(cls, given)
         if apart:
             module._set_precisions(precision)
         return module
@@ -375,6 +369,17 @@ class Module:
             self._random.bit_generator.state = states[name]
         for child_name, child in self.children().items():
             child._restore(states, f"{name}.{child_name}".lstrip("."))
+
+
+def _made(cls: type[Module], config: Mapping[str, Any]) -> Module:
+    """Return ``cls(**config)``; arguments that it does not have are of `config`."""
+    try:
+        signature(cls).bind(**config)
+    except TypeError as error:
+        raise TypeError(
+            f"config must hold the arguments of {cls.__name__}; {error}"
+        ) from None
+    return cls(**config)
 
 
 def check_dtype(dtype: Any) -> np.dtype:

@@ -207,6 +207,7 @@ def random_faults(calls: int, seed: int) -> Iterator[str]:
         error = called(recipe, junk)
         # Junk that is taken may change what another argument has to be.
         every = [n for name in recipe.arguments for n in recipe.names(name)]
+        every += [junk[name](None) for name in chosen if kinds[name] == "str"]
         wrong = "" if error is None else wrong_refusal(recipe, error, every)
         if wrong and not recipe.knows(chosen):
             yield f"{n}: {recipe} {kinds}: {wrong}"

@@ -61,6 +61,10 @@ TESTS = (
     "test_backward_without.py",
     "test_masked_outputs.py",
     "test_single_cells.py",
+    "test_state_dicts.py",
+    "test_train.py",
+    "test_junk.py",
+    "test_arrays.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400

@@ -239,7 +239,7 @@ def test_the_core_checks_the_carry():
     layer, dy, saved = cut_in_time()
     call, stack = saved.look()[0], layer._stack
     kept = _core.aligned_empty(stack.saved_size(call))
-    with pytest.raises(ValueError, match="carry: expected"):
+    with pytest.raises(ValueError, match="carry must have"):
         stack.backward(
             layer._packed(True)[1],
             layer._packed(False)[1],
