@@ -13,7 +13,7 @@ b
     accumulators is in it.
 g
     Seconds of a unit's gates in forward: its sigmoids and tanh, each timed by element.
-    Of backward only the LSTM's one tanh counts.
+    Of backward only the tanh(c) of cells with such a state counts.
 
 All are those of one thread, the best of a few blocks. With n rows and 1/m of the units
 (m: members of a team) for each thread, k ranges of rows for each thread, L layers and S
@@ -40,8 +40,8 @@ import numpy as np
 
 import fastcell
 from fastcell import _core
+from fastcell._cli_cells import gate_functions
 from fastcell._cli_measure import (
-    CELLS,
     Layer,
     Shape,
     cores,
@@ -54,11 +54,6 @@ from fastcell.layers.recurrent import MOST_LAYERS
 
 _PROBE_SECONDS = 0.06
 _SECONDS = 0.5
-
-#: Sigmoids and tanh of a unit and step, forward; backward's only transcendental is the
-#: LSTM's tanh(c), computed again.
-_FUNCTIONS = {"lstm": (3, 2), "gru": (2, 1), "rnn": (0, 1)}
-_BACKWARD_FUNCTIONS = {"lstm": (0, 1), "gru": (0, 0), "rnn": (0, 0)}
 
 
 @dataclass(frozen=True)
@@ -112,8 +107,9 @@ def predict(layer: Layer, d: Any, training: int, probes: Probes) -> Prediction:
     loop_flop = d["recurrent_flop"] / (2 if training == 2 else 1)
     step_flop = loop_flop / (layer.layers * layer.directions * T)
     share = d["rows"] / B / d["members"]
-    functions = _BACKWARD_FUNCTIONS if training == 2 else _FUNCTIONS
-    sigmoids, tanhs = functions[layer.cell]
+    sigmoids, tanhs = gate_functions(layer.entry)
+    if training == 2:  # its only transcendental is tanh(c), computed again
+        sigmoids, tanhs = 0, len(layer.entry.states) - 1
     gates = B * H * share * (sigmoids * probes.sigmoid + tanhs * probes.tanh)
     threads = d["threads"] if training == 2 else d["loop_threads"]
     return Prediction(
@@ -130,7 +126,7 @@ def probe(layer: Layer, members: int) -> Probes:
     fastcell.set_num_threads(1)
     try:
         sigmoid, tanh = _probe_gates()
-        sigmoids, tanhs = _FUNCTIONS[layer.cell]
+        sigmoids, tanhs = gate_functions(layer.entry)
         unit = sigmoids * sigmoid + tanhs * tanh
         return Probes(
             _probe_product(layer, unit),
@@ -231,7 +227,7 @@ def _decisions(layer: Layer, threads: int, calls: list[Any]) -> dict[str, str]:
     T, B, I, H = layer.shape  # noqa: E741
     forward = calls[0][1]
     both = ", both directions" if layer.directions == 2 else ""
-    stack = f"{CELLS[layer.cell]}, {_count(layer.layers, 'layer')}{both}, I={I} H={H}"
+    stack = f"{layer.entry.name}, {_count(layer.layers, 'layer')}{both}, I={I} H={H}"
     table = f"{forward['lanes']} lanes"
     if forward["group"] > 1:
         table += f" of {forward['group']} numbers"
