@@ -28,12 +28,17 @@ threads,
 where r are the bytes of the packed R. Calls, barriers, reading x and writing y are left
 out, and so is what few rows lose against F. Where threads share a core or other
 programs have it, the measured time is that much longer.
+
+Whether bf16 and int8 have an instruction here is told of every layer. Without one they
+are slower than float32 from a few rows on; with one they need not be faster. So a layer
+of such a precision is timed in turns with the same one of float32.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import statistics
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +47,7 @@ import fastcell
 from fastcell import _core
 from fastcell._cli_cells import gate_functions
 from fastcell._cli_measure import (
+    PRECISIONS,
     Layer,
     Shape,
     cores,
@@ -191,6 +197,7 @@ def explain(given: dict[str, Any]) -> int:
     if train and layer.precision == "int8":
         raise ValueError("--train: a layer of precision int8 does not train")
     layer.check_memory(train)
+    mode = "train" if train else "forward"
     before = fastcell.get_num_threads()
     fastcell.set_num_threads(given.get("threads", cores()))
     threads = fastcell.get_num_threads()
@@ -201,7 +208,10 @@ def explain(given: dict[str, Any]) -> int:
         _print_rows(_decisions(layer, threads, calls))
         probes = probe(layer, calls[0][1]["members"])
         _print_rows(_probed(probes))
-        timing = measure(layer.call("train" if train else "forward"), _SECONDS)
+        timing = measure(layer.call(mode), _SECONDS)
+        gain = None
+        if layer.precision != "float32":
+            gain = against_float32(layer, mode)
     finally:
         fastcell.set_num_threads(before)
     parts = [predict(layer, d, training, probes) for training, d in calls]
@@ -210,13 +220,34 @@ def explain(given: dict[str, Any]) -> int:
         _name("predicted", training): _predicted(part)
         for (training, _), part in zip(calls, parts, strict=True)
     }
-    rate = layer.flop("train" if train else "forward") / timing.median / 1e9
+    rate = layer.flop(mode) / timing.median / 1e9
     rows["measured"] = (
         f"{duration(timing.median)} ± {100 * timing.spread:.0f} %, {rate:.1f} GFLOP/s"
     )
     rows["ratio"] = f"{timing.median / predicted:.2f} (measured / predicted)"
+    if gain is not None:
+        rows["against float32"] = f"{gain:.2f} times as fast (measured, in turns)"
     _print_rows(rows)
     return 0
+
+
+def against_float32(layer: Layer, mode: str) -> float:
+    """Measure how many times as fast as the same layer of float32 it is.
+
+    Both take turns, so that whatever else the machine does slows both.
+    """
+    calls = [one.call(mode) for one in (layer, replace(layer, precision="float32"))]
+    turns = [[measure(call, _SECONDS / 4).median for call in calls] for _ in range(3)]
+    own, exact = map(statistics.median, zip(*turns, strict=True))
+    return exact / own
+
+
+def _narrow(layer: Layer, precision: str) -> str:
+    """Say whether this CPU has an instruction for such products of the layer."""
+    described = replace(layer, precision=precision).describe(1, 0)
+    if described["native"]:
+        return f"{precision} has an instruction here"
+    return f"{precision} has none here: expect it slower than float32"
 
 
 def _name(name: str, training: int) -> str:
@@ -255,6 +286,7 @@ def _decisions(layer: Layer, threads: int, calls: list[Any]) -> dict[str, str]:
     scratch = " + ".join(_size(d["scratch_bytes"]) for _, d in calls)
     step_bytes = layer.layers * layer.directions * T * forward["recurrent_bytes"]
     rows |= {
+        "narrow products": "; ".join(_narrow(layer, p) for p in PRECISIONS[1:]),
         "weights": f"{_size(forward['weight_bytes'])} as given, {packed} packed; "
         f"R {_size(forward['recurrent_bytes'])}",
         "memory": f"saved {_size(forward['saved_bytes'])}, scratch {scratch}",

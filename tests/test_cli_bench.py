@@ -238,6 +238,52 @@ def test_explain_takes_narrow_precisions(run, precision):
     assert f"of {numbers} numbers" in explained(out)["kernels"]
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_explain_measures_narrow_products_against_float32(run, precision):
+    code, out, _ = run("explain", "--shape", "2x2x8", "--precision", precision)
+    assert code == 0
+    told = re.fullmatch(
+        r"([\d.]+) times as fast \(measured, in turns\)",
+        explained(out)["against float32"],
+    )
+    assert float(told[1]) > 0
+    assert "against float32" not in explained(run("explain", "--shape", "2x2x8")[1])
+
+
+def test_a_gain_is_that_of_the_narrow_layer_over_float32(monkeypatch):
+    seconds = {"float32": 3.0, "int8": 2.0}
+    monkeypatch.setattr(Layer, "call", lambda self, mode: (self.precision, mode))
+    monkeypatch.setattr(
+        _cli_explain, "measure", lambda call, _: Timing((seconds[call[0]],) * 3)
+    )
+    layer = Layer("gru", Shape(2, 2, 8, 8), "int8")
+    assert _cli_explain.against_float32(layer, "forward") == 1.5
+
+
+def test_explain_tells_whether_narrow_products_have_an_instruction(run):
+    rows = explained(run("explain", "--shape", "2x2x8")[1])
+    for precision, told in zip(
+        ("bf16", "int8"), rows["narrow products"].split("; "), strict=True
+    ):
+        native = Layer("lstm", Shape(2, 2, 8, 8), precision).describe(1, 0)["native"]
+        expected = "an instruction here" if native else "none here: expect it slower"
+        assert told.startswith(f"{precision} has {expected}")
+
+
+def test_without_an_instruction_narrow_products_are_told_to_be_slower(run_python):
+    code = (
+        "from fastcell import _cli_explain, cli\n"
+        "_cli_explain._SECONDS = _cli_explain._PROBE_SECONDS = 0.004\n"
+        "cli.main(['explain', '--shape', '2x2x8', '--precision', 'int8'])"
+    )
+    done = run_python(code, FASTCELL_ISA="portable")
+    assert done.returncode == 0, done.stderr
+    assert explained(done.stdout)["narrow products"] == "; ".join(
+        f"{precision} has none here: expect it slower than float32"
+        for precision in ("bf16", "int8")
+    )
+
+
 def test_explain_tells_how_threads_are_shared(run):
     # Rows enough for all threads, directions, a team for a single row, too little work.
     cases = {
