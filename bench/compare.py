@@ -146,6 +146,9 @@ def _measure_mode(
 ) -> None:
     for case in MODES[mode].cases(arguments):
         name = f"{mode}, {getattr(case, 'cell', 'model')} {case.shape}"
+        for engine in engines:
+            if hasattr(case, "cell") and not engine.has(case.cell):
+                _note(report, f"{engine.label} has no {case.cell}: left out there")
         title = f"{name}, threads {threads}"
         try:
             row = measure_case(mode, threads, case, engines, report.protocol, limits)

@@ -274,10 +274,12 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     from fastcell._cli_bench import MODES
-    from fastcell._cli_measure import CELLS
+    from fastcell._cli_cells import cells, default_cells
 
     parser.add_argument(
-        "--cells", type=_list(_one_of(CELLS)), help="such as lstm,gru (default: all)"
+        "--cells",
+        type=_list(_one_of(cells())),
+        help=f"of {', '.join(cells())} (default: {','.join(default_cells())})",
     )
     parser.add_argument(
         "--shapes",
@@ -306,9 +308,12 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:
-    from fastcell._cli_measure import CELLS
+    from fastcell._cli_cells import cells
 
-    parser.add_argument("--cell", type=_one_of(CELLS), help="(default: lstm)")
+    names = ", ".join(cells())
+    parser.add_argument(
+        "--cell", type=_one_of(cells()), help=f"of {names} (default: lstm)"
+    )
     parser.add_argument(
         "--shape", type=_shape, required=True, help="TxBxH or TxBxIxH, as 100x32x256"
     )

@@ -65,6 +65,7 @@ TESTS = (
     "test_train.py",
     "test_junk.py",
     "test_arrays.py",
+    "test_cli_bench.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400

@@ -595,5 +595,27 @@ MUTATIONS = [  # -- functions
         "    if not isinstance(saved, SavedOnce):",
         "    if False:",
         "backward of a model takes anything for saved",
+        "fastcell/_cli_cells.py",
+        'counts["sigmoid" if halved else "tanh"]',
+        'counts["tanh"]',
+        "explain: sigmoids are counted as tanh",
+    ),
+    (
+        "fastcell/_cli_cells.py",
+        "firsts.setdefault(cell.layer_class, name)",
+        "firsts.setdefault(len(cell.gates), name)",
+        "bench: of classes with as many gates only one is measured by default",
+    ),
+    (
+        "fastcell/_cli_measure.py",
+        "self.directions * (self.proj_size or self.shape.H)",
+        "self.directions * self.shape.H",
+        "bench: y of a projected cell has a feature for each unit",
+    ),
+    (
+        "fastcell/_cli_explain.py",
+        "return exact / own",
+        "return own / exact",
+        "explain: the gain of narrow products is that of float32",
     ),
 ]

@@ -64,8 +64,16 @@ def recurrent(layer: Any) -> torch.nn.RNNBase:
     """Return PyTorch's layer of the sizes of a fastcell LSTM, GRU or RNN (tanh).
 
     Its attribute `layers` runs it over sequences of different length.
+
+    Raises
+    ------
+    ValueError
+        If PyTorch has no such layer.
     """
-    rnn = RECURRENT[type(layer).__name__](
+    name = type(layer).__name__
+    if name not in RECURRENT:
+        raise ValueError(f"layer must be one of {', '.join(RECURRENT)}; got a {name}")
+    rnn = RECURRENT[name](
         layer.input_size,
         layer.hidden_size,
         layer.num_layers,
