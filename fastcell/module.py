@@ -196,7 +196,13 @@ class Module:
             If it is no mapping of arguments that the constructor has.
         """
         mapping_of("config", config, "a mapping of the constructor's arguments")
-        return _made(cls, config)
+        try:
+            signature(cls).bind(**config)
+        except TypeError as error:
+            raise TypeError(
+                f"config must hold the arguments of {cls.__name__}; {error}"
+            ) from None
+        return cls(**config)
 
     def rng_state(self) -> dict[str, Any]:
         """Return the state of every random generator, by name, for JSON."""
@@ -240,17 +246,6 @@ class Module:
             self._random.bit_generator.state = states[name]
         for child_name, child in self.children().items():
             child._restore(states, f"{name}.{child_name}".lstrip("."))
-
-
-def _made(cls: type[Module], config: Mapping[str, Any]) -> Module:
-    """Return ``cls(**config)``; arguments that it does not have are of `config`."""
-    try:
-        signature(cls).bind(**config)
-    except TypeError as error:
-        raise TypeError(
-            f"config must hold the arguments of {cls.__name__}; {error}"
-        ) from None
-    return cls(**config)
 
 
 def check_dtype(dtype: Any) -> np.dtype:
