@@ -39,8 +39,10 @@ def one_of(name: str, value: Any, names: Iterable[str]) -> Any:
     """
     names = tuple(names)
     if not isinstance(value, str) or value not in names:
-        quoted = [f'"{known}"' for known in names]
-        wanted = " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
+        if len(names) > 3:
+            wanted = f"one of {', '.join(names)}"
+        else:
+            wanted = " or ".join(f'"{known}"' for known in names)
         raise ValueError(f"{name} must be {wanted}; got {shown(value)}")
     return value
 
