@@ -17,6 +17,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from fastcell._files import named_errors, write_atomically
 from fastcell._numbers import integer, real
 
@@ -239,7 +241,7 @@ class CSVLogger(_Logger):
 class JSONLogger(_Logger):
     """Keep the records of a run in a file of JSON objects, one a line.
 
-    What is NaN or infinite becomes null.
+    What is NaN or infinite becomes null; NumPy's arrays become lists.
 
     Parameters
     ----------
@@ -260,13 +262,20 @@ class JSONLogger(_Logger):
         return "".join(self._added(record) for record in history)
 
     def _added(self, record: Record) -> str:
-        finite = {
-            key: None
-            if isinstance(value, float) and not math.isfinite(value)
-            else value
-            for key, value in record.items()
-        }
-        return json.dumps(finite, allow_nan=False) + "\n"
+        return json.dumps(_finite(record), allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """Return a value as JSON can hold it: a callback may have added what it likes."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _monitored(record: Record, name: str) -> float:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._files import Path, check_regular, named_errors, write_atomically
+from fastcell._schema import shortened
 from fastcell.module import at_most
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ MODEL_CLASSES = {
 _FORMAT = 1
 # A shared array stands in the file once, but two layers make it.
 _MOST_SHARED = 2
+# Of a configuration. Making a layer takes a fraction of a millisecond, whatever is in
+# the file of it; and Python nests no more than some hundred calls.
+_MOST_LAYERS = 10_000
+_DEEPEST = 150  # objects and lists within each other: three of them make a layer
 _METADATA_KEY = "fastcell"
 # The reader's limit, so that nothing is written that cannot be read.
 _MAX_HEADER = 100_000_000
@@ -105,6 +110,8 @@ def save(model: Module, path: Path) -> None:
     ------
     TypeError
         If `model` is of a class that `load` could not build.
+    ValueError
+        If it holds more than 10,000 layers, or more than 50 within each other.
     OSError
         If the file cannot be written.
 
@@ -121,6 +128,7 @@ def save(model: Module, path: Path) -> None:
     """
     name = class_name(model)
     description = {"format": _FORMAT, "class": name, "config": model.config()}
+    _check_extent("model", description["config"])
     text = json.dumps(description, allow_nan=False)
     write_arrays(path, model.state_dict(), {_METADATA_KEY: text})
 
@@ -179,6 +187,7 @@ def load(path: Path) -> Module:
         )
     if not isinstance(config, dict):
         raise ValueError(f"{path}: the config must be a JSON object")
+    _check_extent(f"{path}: the config", config)
     cls = model_class(name)
     # Whatever these two say against the file's content, the file is to blame.
     try:
@@ -186,13 +195,15 @@ def load(path: Path) -> Module:
             model = cls.from_config(config)
     except Exception as error:
         raise ValueError(
-            f"{path}: no {name} can be made of the config {_short(config)}: {error}"
+            f"{path}: no {name} can be made of the config {shortened(_short(config))}: "
+            f"{shortened(error)}"
         ) from error
     try:
         model.load_state_dict(arrays)
     except Exception as error:
         raise ValueError(
-            f"{path}: the arrays do not fit the {name} of the config: {error}"
+            f"{path}: the arrays do not fit the {name} of the config: "
+            f"{shortened(error)}"
         ) from error
     return model
 
@@ -485,6 +496,32 @@ def _header(path: str, encoded: bytes, data_size: int) -> dict[str, Any]:
             f"{data_size} follow it"
         )
     return header
+
+
+def _check_extent(what: str, config: Any) -> None:
+    """Refuse a configuration of so many layers, or so deep, that it is no model's.
+
+    Raises
+    ------
+    ValueError
+        If it is one.
+    """
+    objects, depth, level = 0, 0, [config]
+    while level:
+        inner: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                objects += 1
+                inner += node.values()
+            elif isinstance(node, (list, tuple)):
+                inner += node
+        depth += 1
+        level = [node for node in inner if isinstance(node, (dict, list, tuple))]
+        # A layer is an object, and its configuration is one.
+        if objects > 2 * _MOST_LAYERS:
+            raise ValueError(f"{what} must hold at most {_MOST_LAYERS:,} layers")
+        if depth > _DEEPEST:
+            raise ValueError(f"{what} must be at most {_DEEPEST} lists or objects deep")
 
 
 def _one_of(names: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from fastcell._records import assess, record_of
 from fastcell._run_state import (
     Position,
     check_same_data,
+    check_state,
     run_tree,
     take_up,
     warn_of_another_machine,
@@ -230,7 +231,7 @@ class Trainer:
                 raise ValueError(f"valid_data must be given to monitor {monitor!r}")
 
         fingerprint = data_fingerprint(train_data)
-        self._begin(fingerprint, callbacks)
+        self._begin(train_data, fingerprint, callbacks)
         ends = [] if steps is None else [steps]
         if epochs is not None:
             ends.append(epochs * len(train_data))
@@ -304,14 +305,23 @@ class Trainer:
         """
         return assess(self.model, data)
 
-    def _begin(self, fingerprint: dict[str, int], callbacks: list[Callback]) -> None:
+    def _begin(
+        self,
+        train_data: Sequence[Any],
+        fingerprint: dict[str, int],
+        callbacks: list[Callback],
+    ) -> None:
         """Start a new run, unless one has been resumed."""
         self._stopped = False
         if self._resumed is None:
             self._position = Position(base_lr=float(self.optimizer.lr))
             self.history = History()
         else:
-            check_same_data(self._resumed, self._position, fingerprint)
+            check_same_data(self._resumed, fingerprint)
+            position = self._position
+            if position.state is not None:
+                batch = _of_epoch(train_data, position.epoch)[position.window]
+                check_state(self.model, batch, position.state, self._resumed["file"])
             warn_of_another_machine(self._resumed, stacklevel=4)
         for callback in callbacks:
             if hasattr(callback, "begin"):
@@ -433,7 +443,9 @@ class Trainer:
         OSError
             If the file cannot be read.
         ValueError
-            If it is not a checkpoint, or one of another model, optimizer or schedule.
+            If it is not a checkpoint, a damaged one, or one of another model, optimizer
+            or schedule. Nothing is changed then. Whether the data and the recurrent
+            state go together is for `fit` to find out, before it writes anything.
         """
         run = take_up(self, read_checkpoint(path), os.fspath(path))
         self._position, self.history, self.info = run.position, run.history, run.info

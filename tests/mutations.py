@@ -54,6 +54,7 @@ TESTS = (
     "test_frame_heads.py",
     "test_frame_model.py",
     "test_forecaster.py",
+    "test_damaged_files.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400
