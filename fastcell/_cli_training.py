@@ -65,8 +65,10 @@ def demo(given: dict[str, Any]) -> int:
     """Train on the packaged text, as long as the user likes; return the exit code."""
     quiet = given.pop("quiet", False)
     seconds = given.pop("seconds", 60.0)
+    force = given.pop("force", False)
     settings = Settings(**given)
     checkpoint = f"{settings.out}.checkpoint"
+    _check_outputs(settings, checkpoint, force)
     # A demo may take the place of another, whose loss would be that of a minute.
     if os.path.exists(checkpoint) and _info(checkpoint)[0]["text"] is not None:
         _refuse(checkpoint)
@@ -85,12 +87,15 @@ def demo(given: dict[str, Any]) -> int:
 def train(given: dict[str, Any]) -> int:
     """Train on a user's text, from the start or from a checkpoint on."""
     quiet = given.pop("quiet", False)
+    force = given.pop("force", False)
     checkpoint_seconds = given.pop("checkpoint_seconds", 60.0)
     resume = given.pop("resume", None)
     checkpoint = resume or f"{given.get('out', Settings.out)}.checkpoint"
     size = None
     if resume is not None:
-        settings, size = _settings_of(checkpoint, given)
+        settings, size, out = _settings_of(checkpoint, given)
+        # It may be the model that the run was told to replace.
+        force = force or os.path.realpath(settings.out) == os.path.realpath(out)
     elif "text" not in given:
         raise ValueError("FILE is missing: the text to train on")
     elif os.path.exists(checkpoint):
@@ -101,6 +106,7 @@ def train(given: dict[str, Any]) -> int:
         settings = Settings(**given)
         if settings.tie_weights and "embedding_size" not in given:
             settings = replace(settings, embedding_size=settings.hidden_size)
+    _check_outputs(settings, checkpoint, force)
     return _run(
         _corpus(settings),
         checkpoint,
@@ -186,9 +192,9 @@ def _info(checkpoint: str) -> tuple[dict[str, Any], int]:
     return info, size
 
 
-def _settings_of(checkpoint: str, given: dict[str, Any]) -> tuple[Settings, int]:
+def _settings_of(checkpoint: str, given: dict[str, Any]) -> tuple[Settings, int, str]:
     """Return the settings of the run in `checkpoint`, which `given` must not change,
-    and the number of the parameters there.
+    the number of the parameters there, and where its model was to go at first.
     """
     info, size = _info(checkpoint)
     for name, value in given.items():
@@ -198,7 +204,7 @@ def _settings_of(checkpoint: str, given: dict[str, Any]) -> tuple[Settings, int]
                 f"it is {info[name]} in {checkpoint}; got {value}"
             )
     free = {name: given[name] for name in _FREE & set(given)}
-    return Settings(**info | free), size
+    return Settings(**info | free), size, info["out"]
 
 
 # ------------------------------------------------------------------------ the corpus
@@ -229,7 +235,6 @@ def _corpus(settings: Settings) -> _Corpus:
 
     if settings.threads is not None:
         fastcell.set_num_threads(settings.threads)
-    _check_writable(settings.out)
     text = demo_text() if settings.text is None else read_text(settings.text)
     name = settings.text or "the text of the demo"
     sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -266,6 +271,25 @@ def _corpus(settings: Settings) -> _Corpus:
     streams = min(max(streams, 1), settings.batch_size)
     valid = TextStreams(parts[1], streams, settings.sequence_length)
     return _Corpus(settings, vocabulary, train, valid)
+
+
+def _check_outputs(settings: Settings, checkpoint: str, force: bool) -> None:
+    """Refuse to write over the text, and, unless `force`, over a model.
+
+    Raises
+    ------
+    ValueError
+        If a run would.
+    """
+    from fastcell._files import check_apart
+
+    inputs = () if settings.text is None else (settings.text,)
+    check_apart(settings.out, *inputs, checkpoint)
+    _check_writable(settings.out)
+    if os.path.exists(settings.out) and not force:
+        raise ValueError(
+            f"{settings.out}: exists; --force replaces it, --out names another"
+        )
 
 
 def _check_writable(path: str) -> None:

@@ -97,6 +97,39 @@ def _named_if_nameless(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, os.fsdecode(path)) from error
 
 
+def check_apart(output: Path, *others: Path) -> None:
+    """Refuse to write over another file, by whatever name: a link is the file.
+
+    Parameters
+    ----------
+    output : path
+        What is to be written.
+    *others : path
+        What is to be kept. None of them need exist.
+
+    Raises
+    ------
+    ValueError
+        If `output` is one of them.
+
+    Examples
+    --------
+    >>> check_apart("notes.txt", "./notes.txt")
+    Traceback (most recent call last):
+    ...
+    ValueError: notes.txt: must not be written over ./notes.txt: they are one file
+    """
+    for other in others:
+        same = os.path.realpath(output) == os.path.realpath(other)
+        with contextlib.suppress(OSError):
+            same = same or os.path.samefile(output, other)
+        if same:
+            raise ValueError(
+                f"{os.fsdecode(output)}: must not be written over "
+                f"{os.fsdecode(other)}: they are one file"
+            )
+
+
 def check_regular(path: Path, mode: int) -> None:
     """Refuse a folder, a pipe, a device: all that is no regular file.
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from fastcell._files import check_apart
 from fastcell._interrupts import Interrupted, Interrupts, TrainingInterrupted
 from fastcell._numbers import integer, real
 from fastcell._progress import Progress
@@ -203,7 +204,8 @@ class Trainer:
             before that step, and no checkpoint of them is written.
         TypeError, ValueError
             If an argument is of the wrong type or out of its range, there is no window
-            to train on, or the data are not those of the resumed run.
+            to train on, `best` and `checkpoint` are one file, or the data are not those
+            of the resumed run.
         """
         if epochs is not None:
             epochs = integer("epochs", epochs, minimum=0)
@@ -227,6 +229,8 @@ class Trainer:
         callbacks = list(self.callbacks)
         if best is not None:
             callbacks.insert(0, SaveBest(best, monitor, mode))
+            if path is not None:
+                check_apart(best, path)
             if valid_data is None and monitor.startswith("valid_"):
                 raise ValueError(f"valid_data must be given to monitor {monitor!r}")
 

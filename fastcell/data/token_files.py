@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._arrays import check_ids
-from fastcell._files import named_errors, written_atomically
+from fastcell._files import check_apart, named_errors, written_atomically
 from fastcell._numbers import integer
 from fastcell.data.text import iter_text
 from fastcell.data.words import WordVocabulary, iter_words
@@ -178,7 +178,8 @@ def encode_file(
     OSError
         If a file cannot be read or written.
     TypeError, ValueError
-        If an argument is not as said, or the vocabulary does not have it all.
+        If an argument is not as said, the vocabulary does not have it all, or `path`
+        is the text itself.
 
     Examples
     --------
@@ -195,6 +196,7 @@ def encode_file(
     ...     np.asarray(encode_file(text, os.path.join(folder, "ids"), vocabulary))
     array([1, 0, 2, 2, 3], dtype=uint8)
     """
+    check_apart(path, text)
     parts: Iterable[Any] = iter_text(text)
     if isinstance(vocabulary, WordVocabulary):
         parts = iter_words(parts, end_of_line)
