@@ -281,7 +281,7 @@ def _check_outputs(settings: Settings, checkpoint: str, force: bool) -> None:
     ValueError
         If a run would.
     """
-    from fastcell._files import check_apart
+    from fastcell._files import check_apart, remove_leftovers
 
     inputs = () if settings.text is None else (settings.text,)
     check_apart(settings.out, *inputs, checkpoint)
@@ -290,6 +290,7 @@ def _check_outputs(settings: Settings, checkpoint: str, force: bool) -> None:
         raise ValueError(
             f"{settings.out}: exists; --force replaces it, --out names another"
         )
+    remove_leftovers(settings.out)
 
 
 def _check_writable(path: str) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fastcell._files import named_errors, write_atomically
+from fastcell._files import named_errors, remove_leftovers, write_atomically
 from fastcell._numbers import integer, real
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ class SaveBest:
         from fastcell.serialize import class_name
 
         class_name(trainer.model)
+        remove_leftovers(self.path)
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
         """Save the model if the record is the best one."""
@@ -173,6 +174,7 @@ class _Logger(ABC):
 
     def begin(self, trainer: Trainer) -> None:
         """Write the file as the history of the run says."""
+        remove_leftovers(self.path)
         write_atomically(self.path, self._text(trainer.history).encode())
 
     def __call__(self, trainer: Trainer, record: Record) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from fastcell._files import check_apart
+from fastcell._files import check_apart, remove_leftovers
 from fastcell._interrupts import Interrupted, Interrupts, TrainingInterrupted
 from fastcell._numbers import integer, real
 from fastcell._progress import Progress
@@ -234,6 +234,8 @@ class Trainer:
             if valid_data is None and monitor.startswith("valid_"):
                 raise ValueError(f"valid_data must be given to monitor {monitor!r}")
 
+        if path is not None:
+            remove_leftovers(path)
         fingerprint = data_fingerprint(train_data)
         self._begin(train_data, fingerprint, callbacks)
         ends = [] if steps is None else [steps]
