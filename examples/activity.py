@@ -19,17 +19,19 @@ the last. Published, mean of the three splits: DD-Net, a convolutional network, 
 and, with fewer weights, 73.7 % (Yang et al. 2019, arXiv:1907.09658).
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fastcell
+from fastcell.data import read_npz
 from fastcell.models import SequenceClassifier
 from fastcell.optim import Adam, cosine
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
 
+SOURCE = "https://github.com/fandulu/DD-Net"
 NAMES = ["pose_milli", "length", "label", "class_names", "is_test"]
 FRAMES = 32
 MIRRORED = [0, 1, 2, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13]  # left and right
@@ -40,8 +42,7 @@ FIRST, SECOND = np.triu_indices(len(MIRRORED), 1)  # the pairs of joints
 
 def read(path: Path) -> tuple[list[np.ndarray], list[str], np.ndarray]:
     """Return the frames, and start, length and class of clips; names; test sets."""
-    with np.load(path, allow_pickle=False) as arrays:
-        pose, length, label, names, is_test = (arrays[n] for n in NAMES)
+    pose, length, label, names, is_test = read_npz(path, *NAMES)
     length, label = length.astype(int), label.astype(int)
     wanted = (int(length.sum()), len(MIRRORED), 2)
     if pose.shape != wanted or length.min() < 1:
@@ -116,7 +117,7 @@ def features(x: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Train and test on each split, save the last model."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where jhmdb_pose14.npz is")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
@@ -129,7 +130,9 @@ def main() -> None:
     if args.threads:
         fastcell.set_num_threads(args.threads)
 
-    clips, names, is_test = read(args.folder / "jhmdb_pose14.npz")
+    path = args.folder / "jhmdb_pose14.npz"
+    with reading_data(path, SOURCE):
+        clips, names, is_test = read(path)
     shares = []
     for number, held_out in enumerate(is_test, 1):
         train, test = ([a[which] for a in clips[1:]] for which in (~held_out, held_out))

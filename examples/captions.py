@@ -16,7 +16,6 @@ lowest loss on the validation pictures. The score is BLEU-1 to BLEU-4 against al
 captions of a picture, by sacrebleu (pip install sacrebleu).
 """
 
-import argparse
 import math
 import re
 from collections import defaultdict
@@ -25,26 +24,46 @@ from pathlib import Path
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences, WordVocabulary
+from fastcell.data import (
+    Sequences,
+    WordVocabulary,
+    mean_and_spread,
+    read_npz,
+    read_text,
+)
 from fastcell.models import Captioner
 from fastcell.optim import Adam
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
 
+SOURCE = "Flickr8k (doi:10.1613/jair.3994), its vectors from any image classifier"
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
 BOS, EOS = 2, 3
 
 
 def read(folder: Path) -> tuple[np.ndarray, list[list[list[str]]], np.ndarray]:
     """Return the vectors, the captions of each picture as words, and the splits."""
-    with np.load(folder / "features.npz") as file:
-        features = file["pooled"].astype(np.float32)
-        names, split = file["image"].tolist(), file["split"]
-    said = defaultdict(list)
-    lines = (folder / "captions.tsv").read_text(encoding="utf-8").splitlines()
-    for line in lines[1:]:
-        name, _, caption = line.split("\t")
-        said[name].append(re.findall(r"[a-z0-9']+", caption.lower()))
-    return features, [said[name] for name in names], split
+    file = folder / "features.npz"
+    features, names, split = read_npz(file, "pooled", "image", "split")
+    if len(features) != len(names) or split.shape != names.shape:
+        raise ValueError(
+            f"{file}: pooled, image and split must be of the same pictures"
+        )
+    if not {0, 1, 2} <= set(split.tolist()):
+        raise ValueError(f"{file}: split must have 0, 1 and 2; got {np.unique(split)}")
+    said, file = defaultdict(list), folder / "captions.tsv"
+    for number, line in enumerate(read_text(file).splitlines(), 1):
+        name, _, caption = line.split("\t") if line.count("\t") == 2 else [""] * 3
+        if not caption:
+            raise ValueError(
+                f"{file}, line {number}: must be picture, split and caption"
+            )
+        if number > 1:
+            said[name].append(re.findall(r"[a-z0-9']+", caption.lower()))
+    none = [name for name in names.tolist() if name not in said]
+    if none:
+        raise ValueError(f"{file}: must have a caption of {none[0]!r}")
+    return features, [said[name] for name in names.tolist()], split
 
 
 def bleu(answers: list[str], references: list[list[str]]) -> list[float]:
@@ -62,7 +81,7 @@ def bleu(answers: list[str], references: list[list[str]]) -> list[float]:
 
 def main() -> None:
     """Train, choose, describe, save."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where vectors and captions are")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
@@ -79,9 +98,11 @@ def main() -> None:
         fastcell.set_num_threads(args.threads)
     bleu(["a b c d"], [["a b c d"]])  # a missing package shows now
 
-    features, said, split = read(args.folder)
-    features -= features[split == 0].mean(axis=0)
-    features /= features[split == 0].std()
+    with reading_data(args.folder, SOURCE):
+        features, said, split = read(args.folder)
+        centre, spread = mean_and_spread(features[split == 0])
+    spread = np.sqrt(np.mean(spread**2)) or 1  # one of all, which are alike
+    features = ((features - centre) / spread).astype(np.float32)
     words = WordVocabulary(
         [c for i in np.flatnonzero(split == 0) for c in said[i]], 3, None, SPECIALS
     )

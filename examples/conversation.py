@@ -19,8 +19,6 @@ by slot. Published BLEU: 21.2 (NDM, Wen et al.), 25.3 (TSCP, Lei et al. 2018,
 doi:10.18653/v1/P18-1133).
 """
 
-import argparse
-import gzip
 import json
 import math
 import re
@@ -31,11 +29,13 @@ from pathlib import Path
 import numpy as np
 
 import fastcell
-from fastcell.data import SequencePairs, WordVocabulary
+from fastcell.data import SequencePairs, WordVocabulary, read_text
 from fastcell.models import Seq2Seq
 from fastcell.optim import Adam, cosine
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
 
+SOURCE = "https://github.com/WING-NUS/sequicity (data/CamRest676)"
 SLOTS = ["name", "address", "phone", "postcode", "food", "area", "pricerange"]
 MARKS = {f"[{slot}]" for slot in SLOTS}
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
@@ -47,10 +47,14 @@ WORD = re.compile(r"\w+")
 def load(path: Path) -> list:
     """Return the list that a JSON file holds, plain or as .gz."""
     packed = path.with_name(path.name + ".gz")
-    text = path.read_bytes() if path.exists() else gzip.decompress(packed.read_bytes())
-    found = json.loads(text)
-    if not (isinstance(found, list) and found and isinstance(found[0], dict)):
-        raise ValueError(f"{path.name} must be a list of objects; got {found!r:.60}")
+    if not path.exists() and packed.exists():
+        path = packed
+    try:
+        found = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: must be JSON; {error}") from None
+    if not (isinstance(found, list) and found and all(type(o) is dict for o in found)):
+        raise ValueError(f"{path}: must be a list of objects; got {found!r:.60}")
     return found
 
 
@@ -129,7 +133,7 @@ def slot_scores(replies: list[list[str]], references: list[list[str]]) -> tuple:
 
 def main() -> None:
     """Train, choose the epoch, reply, score, save."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where the dialogues are")
     parser.add_argument("--turns", type=int, default=3, help="read the last so many")
     parser.add_argument("--epochs", type=int, default=20)
@@ -144,13 +148,14 @@ def main() -> None:
         fastcell.set_num_threads(args.threads)
     bleu([["a"]], [["a"]])  # a missing package shows now
 
-    restaurants = Restaurants(load(args.folder / "CamRestDB.json"))
-    dialogues = load(args.folder / "CamRest676.json")
-    borders = [len(dialogues) * k // 5 for k in (0, 3, 4, 5)]
-    fifths = [dialogues[a:b] for a, b in pairwise(borders)]
-    parts = [list(exchanges(part, restaurants, args.turns)) for part in fifths]
-    if not all(parts):
-        raise ValueError("CamRest676.json must have a turn in each part of 3:1:1")
+    with reading_data(args.folder, SOURCE):
+        restaurants = Restaurants(load(args.folder / "CamRestDB.json"))
+        dialogues = load(args.folder / "CamRest676.json")
+        borders = [len(dialogues) * k // 5 for k in (0, 3, 4, 5)]
+        fifths = [dialogues[a:b] for a, b in pairwise(borders)]
+        parts = [list(exchanges(part, restaurants, args.turns)) for part in fifths]
+        if not all(parts):
+            raise ValueError("CamRest676.json must have a turn in each part of 3:1:1")
     train, valid, test = parts
     vocabulary = WordVocabulary((w for pair in train for w in pair), 2, None, SPECIALS)
 

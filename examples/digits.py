@@ -11,16 +11,19 @@ made of. The network reads in one direction, so it can be followed while a pictu
 in: at the end the example shows what the network takes a digit for after each few rows.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences
+from fastcell.data import Sequences, read_npz
 from fastcell.models import SequenceClassifier
 from fastcell.optim import Adam, cosine
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
+
+SOURCE = "https://github.com/rasbt/mnist-pngs"
+NAMES = ["x_train", "x_test", "y_train", "y_test"]
 
 
 def follow(model: SequenceClassifier, picture: np.ndarray, digit: int) -> None:
@@ -35,7 +38,7 @@ def follow(model: SequenceClassifier, picture: np.ndarray, digit: int) -> None:
 
 def main() -> None:
     """Train, test, save."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where mnist.npz is")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
@@ -47,11 +50,12 @@ def main() -> None:
     if args.threads:
         fastcell.set_num_threads(args.threads)
 
-    with np.load(args.folder / "mnist.npz", allow_pickle=False) as arrays:
-        x, test = (arrays[f"x_{s}"] / np.float32(255) for s in ("train", "test"))
-        y, test_y = (arrays[f"y_{s}"].astype(int) for s in ("train", "test"))
-    train_data = Sequences(x, y, 64, seed=args.seed)
-    test_data = Sequences(test, test_y, 256, shuffle=False)
+    path = args.folder / "mnist.npz"
+    with reading_data(path, SOURCE):
+        x, test, y, test_y = read_npz(path, *NAMES)
+        x, test = x / np.float32(255), test / np.float32(255)
+        train_data = Sequences(x, y, 64, seed=args.seed)
+        test_data = Sequences(test, test_y, 256, shuffle=False)
     model = SequenceClassifier(
         x.shape[2], args.hidden, 10, cell=args.cell, classes=range(10), seed=args.seed
     )

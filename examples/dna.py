@@ -18,17 +18,18 @@ together; the model saved is that of the last fold. Published errors, in percent
 EI and IE: back-propagation 5.29, 5.74, 10.75; KBANN 4.62, 7.56, 8.47.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences
+from fastcell.data import Sequences, read_text
 from fastcell.models import SequenceClassifier
 from fastcell.optim import Adam, cosine
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
 
+SOURCE = "https://archive.ics.uci.edu/dataset/69"
 CLASSES = ["EI", "IE", "N"]
 # Beside the four bases, the codes for one of several.
 LETTERS = {"A": "A", "C": "C", "G": "G", "T": "T"}
@@ -37,7 +38,17 @@ LETTERS |= {"D": "AGT", "N": "ACGT", "R": "AG", "S": "CG"}
 
 def read(path: Path) -> tuple[list[str], np.ndarray]:
     """Return the sequences of a file, and their classes as numbers."""
-    rows = [line.split("\t") for line in path.read_text().splitlines()[1:]]
+    lines = read_text(path).splitlines()
+    for number, line in enumerate(lines[1:], 2):
+        name, _, bases = line.partition("\t")
+        if name not in CLASSES or len(bases) != 60 or not {*bases} <= {*LETTERS}:
+            raise ValueError(
+                f"{path}, line {number}: must be a class, a tab and 60 bases; "
+                f"got {line!r:.80}"
+            )
+    if len(lines) < 2:
+        raise ValueError(f"{path}: must have sequences; got none")
+    rows = [line.split("\t") for line in lines[1:]]
     return [bases for _, bases in rows], np.array([CLASSES.index(c) for c, _ in rows])
 
 
@@ -61,7 +72,7 @@ def folds_of(sequences: list[str], count: int) -> np.ndarray:
 
 def main() -> None:
     """Train and test on each fold, save the last model."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where splice.tsv is")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--folds", type=int, default=10)
@@ -76,7 +87,9 @@ def main() -> None:
     if args.threads:
         fastcell.set_num_threads(args.threads)
 
-    sequences, y = read(args.folder / "splice.tsv")
+    path = args.folder / "splice.tsv"
+    with reading_data(path, SOURCE):
+        sequences, y = read(path)
     x = features(sequences, args.beyond)
     fold = folds_of(sequences, args.folds)
     answers = np.empty_like(y)

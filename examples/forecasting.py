@@ -17,17 +17,18 @@ Published (Zhou et al. 2021, 24 hours, MSE and MAE of scaled values): LSTMa 0.11
 better than that; so both are printed beside.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences
+from fastcell.data import Sequences, mean_and_spread, read_text
 from fastcell.models import SequenceRegressor
 from fastcell.optim import Adam, cosine
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
 
+SOURCE = "https://github.com/zhouhaoyi/ETDataset (ETT-small)"
 GIVEN, AHEAD = 96, 24
 MONTH = 30 * 24
 ENDS = {"train": (0, 12), "valid": (12, 16), "test": (16, 20)}  # in months
@@ -35,17 +36,16 @@ ENDS = {"train": (0, 12), "valid": (12, 16), "test": (16, 20)}  # in months
 
 def read(path: Path) -> tuple[np.ndarray, list[str]]:
     """Return the values (hours, variables) of a file, and the variables' names."""
-    with path.open(encoding="utf-8") as file:
-        names = file.readline().strip().split(",")[1:]
-        values = np.loadtxt(
-            file, delimiter=",", usecols=range(1, len(names) + 1), ndmin=2
-        )
+    title, *rows = read_text(path).splitlines()
+    names = title.split(",")[1:]
     hours = ENDS["test"][1] * MONTH
-    if len(values) < hours:
-        raise SystemExit(f"{path} must have {hours} hours; got {len(values)}")
+    if len(rows) < hours:
+        raise ValueError(f"{path}: must have {hours} hours; got {len(rows)}")
+    columns = range(1, len(names) + 1)
+    values = np.loadtxt(rows, delimiter=",", usecols=columns, ndmin=2)
     if not np.isfinite(values).all():
         row, column = np.argwhere(~np.isfinite(values))[0]
-        raise SystemExit(f"{path}: {names[column]} of hour {row} is not finite")
+        raise ValueError(f"{path}: {names[column]} of hour {row} is not finite")
     return values, names
 
 
@@ -89,7 +89,7 @@ def draw(
 
 def main() -> None:
     """Train, choose, test, save, plot."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where ETTh1.csv is")
     parser.add_argument("--variables", choices=["one", "all"], default="one")
     parser.add_argument("--epochs", type=int, default=6)
@@ -103,12 +103,13 @@ def main() -> None:
     if args.threads:
         fastcell.set_num_threads(args.threads)
 
-    values, names = read(args.folder / "ETTh1.csv")
+    path = args.folder / "ETTh1.csv"
+    with reading_data(path, SOURCE):
+        values, names = read(path)
     if args.variables == "one":
         values, names = values[:, -1:], names[-1:]
-    past = values[: ENDS["train"][1] * MONTH]
-    spread = np.where(past.std(axis=0) > 0, past.std(axis=0), 1)
-    values = ((values - past.mean(axis=0)) / spread).astype(np.float32)
+    centre, spread = mean_and_spread(values[: ENDS["train"][1] * MONTH])
+    values = ((values - centre) / np.where(spread > 0, spread, 1)).astype(np.float32)
     parts = {part: windows(values, part) for part in ENDS}
     train_data, valid_data = (
         differences(*parts[part], args.seed) for part in ("train", "valid")

@@ -15,6 +15,8 @@ respect to the scores is softmax(y_t) - onehot(target_t); backward carries it th
 W_hy and back through time to W_hh and W_xh, and Adam takes a step.
 """
 
+import argparse
+
 import numpy as np
 
 import fastcell
@@ -53,6 +55,9 @@ def show(rnn: fastcell.RNN, output: fastcell.Linear, x: np.ndarray) -> None:
 
 def main() -> None:
     """Show the network, train it, show it again."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     ids = np.array([LETTERS.index(letter) for letter in "hello"])
     x = np.eye(len(LETTERS), dtype=np.float32)[ids[:-1], np.newaxis]  # (T, B, I)
     targets = ids[1:, np.newaxis]  # (T, B)

@@ -24,17 +24,18 @@ with 7 layers 79.20 (van den Oord et al. 2016, arXiv:1601.06759); here, 93.31 by
 --plot.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences
+from fastcell.data import Sequences, read_npz
 from fastcell.models import FrameModel, LanguageModel
 from fastcell.optim import Adam, cosine
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
 
+SOURCE = "https://github.com/rasbt/mnist-pngs"
 STRIP = 4  # pixels
 BITS = 1 << np.arange(STRIP)[::-1]
 HIDDEN, EPOCHS, VALID = {"row": 256, "strip": 192}, {"row": 5, "strip": 3}, 5000
@@ -43,8 +44,9 @@ HIDDEN, EPOCHS, VALID = {"row": 256, "strip": 192}, {"row": 5, "strip": 3}, 5000
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return training and test pictures, (N, 28, 28) of 0 and 1."""
     random = np.random.default_rng(0)
-    with np.load(path, allow_pickle=False) as arrays:
-        grey = [arrays[f"x_{part}"] for part in ("train", "test")]
+    grey = read_npz(path, "x_train", "x_test")
+    if any(g.dtype != np.uint8 or g.ndim != 3 or g.shape[2] % STRIP for g in grey):
+        raise ValueError(f"{path}: pictures must be uint8 (N, 28, 28)")
     return tuple(
         (255 * random.random(g.shape, np.float32) < g).astype(np.uint8) for g in grey
     )
@@ -83,7 +85,7 @@ def plot(pictures: np.ndarray, path: Path) -> None:
 
 def main() -> None:
     """Train, test, draw, save."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where mnist.npz is")
     parser.add_argument("--by", choices=list(HIDDEN), default="row", help="a step")
     parser.add_argument("--epochs", type=int, help="default: 5; by strip, 3")
@@ -97,7 +99,9 @@ def main() -> None:
     if args.threads:
         fastcell.set_num_threads(args.threads)
 
-    pictures, test = read(args.folder / "mnist.npz")
+    path = args.folder / "mnist.npz"
+    with reading_data(path, SOURCE):
+        pictures, test = read(path)
     shape = pictures.shape[1:]
     hidden = args.hidden or HIDDEN[args.by]
     options = {"cell": args.cell, "seed": args.seed}

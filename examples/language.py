@@ -3,7 +3,8 @@
     python examples/language.py FOLDER_OR_FILE --by char
     python examples/language.py FOLDER_OR_FILE --by word
 
-A file is a text, .gz and .xz among them. Its last tenth is held out; if there are more
+A file is a text, .gz and .xz among them, such as data/tinyshakespeare/input.txt of
+https://github.com/karpathy/char-rnn. Its last tenth is held out; if there are more
 than two million characters, the tenth before is for validation. A folder holds one such
 file, or ptb.train.txt, ptb.valid.txt and ptb.test.txt (.gz too), the Penn Treebank as
 Mikolov et al. (2010) prepared it. Others report, and this program reaches on one core:
@@ -19,7 +20,6 @@ window to window, gradients are not (truncated backpropagation through time). Wo
 those between white space, and <eos> for each end of line; rare ones are <unk>.
 """
 
-import argparse
 import math
 from pathlib import Path
 
@@ -36,8 +36,10 @@ from fastcell.data import (
 )
 from fastcell.models import LanguageModel
 from fastcell.optim import SGD, Adam, cosine, warmup
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
 
+SOURCE = "https://github.com/karpathy/char-rnn (data/tinyshakespeare), or any text"
 UNKNOWN, END = "<unk>", "<eos>"
 # Characters: about so many are read in all, but each at most so often.
 READ, MOST_EPOCHS = 26e6, 14
@@ -57,7 +59,7 @@ def read(path: Path) -> tuple[list[str], str]:
     if path.is_dir():
         files = [p for end in ("", ".gz", ".xz") for p in path.glob(f"*.txt{end}")]
         if len(files) != 1:
-            raise SystemExit(f"{path}: must hold one text; got {len(files)}")
+            raise ValueError(f"{path}: must hold one text; got {len(files)}")
         path = files[0]
     text = read_text(path)
     parts = split_text(text, (0.9, 0.1) if len(text) <= 2e6 else (0.8, 0.1, 0.1))
@@ -76,7 +78,7 @@ def encode(texts: list[str], by: str, words: int) -> tuple[list[np.ndarray], obj
 
 def main() -> None:
     """Train, score, save, continue a line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("path", type=Path, help="a text, or the folder of one")
     parser.add_argument("--by", choices=["char", "word"], default="char")
     parser.add_argument("--epochs", type=int)
@@ -96,12 +98,13 @@ def main() -> None:
         fastcell.set_num_threads(args.threads)
     layers, hidden, embedding, batch, steps, lr, clip = SETTINGS[args.by]
 
-    texts, name = read(args.path)
-    ids, vocabulary = encode(texts, args.by, args.words)
-    train_data, valid_data, test_data = (
-        TextStreams(part, max(1, min(batch, len(part) // (4 * steps))), steps)
-        for part in ids
-    )
+    with reading_data(args.path, SOURCE):
+        texts, name = read(args.path)
+        ids, vocabulary = encode(texts, args.by, args.words)
+        train_data, valid_data, test_data = (
+            TextStreams(part, max(1, min(batch, len(part) // (4 * steps))), steps)
+            for part in ids
+        )
     model = LanguageModel(
         len(vocabulary),
         args.embedding or embedding,

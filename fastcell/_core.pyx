@@ -14,6 +14,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from cpython.dict cimport PyDict_Size
 from cpython.exc cimport PyErr_Occurred
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.pythread cimport PyThread_get_thread_ident
@@ -31,13 +32,25 @@ cdef object int64 = np.dtype(np.int64)
 
 cdef int raise_status(fc_status status) except -1 with gil:
     if status == FC_BAD_LENGTH:
-        raise ValueError("lengths: expected values from 0 to the number of steps")
+        raise ValueError("lengths must be from 0 to the number of steps")
     if status == FC_BAD_INDEX:
-        raise ValueError("index: a value is out of range")
+        raise ValueError("ids must be in range; got one that is not")
     if status == FC_TOO_LARGE:
         raise MemoryError("the sizes asked for do not fit the address space")
     if status == FC_NO_ISA:
         raise ValueError("instruction set: unknown, or not available on this CPU")
+    if status == FC_BAD_ALIGNMENT:
+        raise ValueError(
+            "packed weights, saved, state or scratch: expected memory that begins at a "
+            "multiple of 64 bytes, as _core.aligned_empty gives it"
+        )
+    if status == FC_BAD_MEMORY:
+        raise ValueError(
+            "packed weights, saved or state: expected what this layer made for such a "
+            "call under the instruction set in use, got other memory"
+        )
+    if status == FC_USED_UP:
+        raise ValueError("saved was used up by an earlier backward; run forward again")
     if status == FC_INTERRUPTED:
         if not PyErr_Occurred():  # the child of a fork, see fc_set_stop
             raise RuntimeError("a signal's handler forked in the middle of this call")
@@ -132,7 +145,7 @@ def select_isa(str name):
     global isa_now
     if fc_isa_select(name.encode()) != FC_OK:
         raise ValueError(
-            f"instruction set: expected one of {', '.join(isas())}, got {name!r}"
+            f"instruction set must be one of {', '.join(isas())}; got {name!r}"
         )
     isa_now = fc_isa()
 

@@ -27,7 +27,7 @@ cdef class Views:
         self.count += 1
         if view.itemsize != itemsize:
             raise ValueError(
-                f"array: expected items of {itemsize} bytes, got {view.itemsize}"
+                f"array must have items of {itemsize} bytes; got {view.itemsize}"
             )
         return view
 
@@ -42,11 +42,11 @@ cdef class Views:
             return NULL
         view = self.get(array, writable, itemsize)
         if view.len != items * itemsize:
-            raise ValueError(f"array: expected {items} items, got {view.len // itemsize}")
+            raise ValueError(f"array must have {items} items; got {view.len // itemsize}")
         expected = itemsize
         for i in range(view.ndim - 1, -1, -1):
             if view.shape[i] > 1 and view.strides[i] != expected:
-                raise ValueError("array: expected C-contiguous memory")
+                raise ValueError("array must be C-contiguous")
             expected *= view.shape[i]
         return view.buf
 
@@ -65,7 +65,7 @@ cdef class Views:
             or view.strides[0] % itemsize
             or view.strides[1] % itemsize
         ):
-            raise ValueError("array: expected (T, B, n) rows of consecutive items")
+            raise ValueError("array must be (T, B, n) with rows of consecutive items")
         return view
 
 
@@ -76,8 +76,15 @@ cdef raise_other_isa(str what, const char *made):
     )
 
 
+cdef object rows_apart(array):
+    """Return the array, or a copy where rows overlap, as those of a broadcast one do."""
+    if array is not None and 0 in array.strides:
+        return np.ascontiguousarray(array)
+    return array
+
+
 def aligned_empty(Py_ssize_t size, bint zeroed=False):
-    """Return `size` bytes that start at a multiple of 64."""
+    """Return `size` bytes that start at a multiple of 64, as the core demands it."""
     memory = (np.zeros if zeroed else np.empty)(size + 63, np.uint8)
     cdef Views views = Views()
     cdef uintptr_t address = <uintptr_t> views.get(memory, 1, 1).buf

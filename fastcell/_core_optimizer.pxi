@@ -41,9 +41,9 @@ cdef class ParameterList:
         self.held = []
         for i, (name, array) in enumerate(arrays.items()):
             if not self.take_one(array, writable):
-                raise ValueError(f"{name}: expected a C-contiguous array of reals")
+                raise ValueError(f"{name} must be a C-contiguous array of reals")
             if i and self.views[i].itemsize != self.views[0].itemsize:
-                raise ValueError("arrays: expected one dtype")
+                raise ValueError("arrays must be of one dtype")
             self.parameters[i].n = self.views[i].len // self.views[i].itemsize
             self.parameters[i].p = self.views[i].buf
         if self.count:
@@ -127,7 +127,7 @@ cdef class ParameterList:
 
     cdef int check_taken(self, Py_ssize_t each) except -1:
         if self.taken != each * self.count:
-            raise ValueError("arrays: not taken")
+            raise ValueError("arrays must be taken first")
         return 0
 
     def sgd(

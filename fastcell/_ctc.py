@@ -8,6 +8,7 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import as_array, check_shape, in_range
+from fastcell._checks import one_of
 from fastcell._numbers import flag, integer
 from fastcell.threads import get_num_threads
 
@@ -129,8 +130,7 @@ def run_ctc(
         raise ValueError(
             f"blank must be a class from 0 to {num_classes - 1}; got {blank}"
         )
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction must be "mean" or "sum"; got {reduction!r}')
+    one_of("reduction", reduction, ("mean", "sum"))
     zero_infinity = flag("zero_infinity", zero_infinity)
     if not checked:
         labels, label_lengths = checked_labels(

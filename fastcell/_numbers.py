@@ -5,6 +5,33 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import reprlib
+
+# The largest integer that the core and NumPy take for a size. Seeds may be larger.
+LARGEST = 2**63 - 1
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 60
+
+
+def shown(value: object) -> str:
+    """Return a short text, one line, of what came in the place of an argument.
+
+    Examples
+    --------
+    >>> shown(-1), shown("a" * 1000)[:5], shown(10**5000)
+    ('-1', "'aaaa", 'an integer of 16610 bits')
+    """
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, type):
+        return value.__name__
+    try:
+        text = _repr.repr(value)
+    except Exception:  # whatever the repr of a stranger may raise
+        return type(value).__name__
+    # Of "<DataLoader object at 0x7f...>" the name says all.
+    return type(value).__name__ if "\n" in text or text.startswith("<") else text
 
 
 def real(
@@ -57,7 +84,7 @@ def real(
     expected = " and ".join(f"{k} {v:g}" for k, v in limits.items() if v is not None)
     expected = f"a finite number {expected}".rstrip()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be {expected}; got {value!r}")
+        raise TypeError(f"{name} must be {expected}; got {shown(value)}")
     try:
         number = float(value)
     except OverflowError:  # a Python integer beyond the range of double
@@ -69,11 +96,38 @@ def real(
         or (above is not None and number <= above)
         or (below is not None and number >= below)
     ):
-        raise ValueError(f"{name} must be {expected}; got {value!r}")
+        raise ValueError(f"{name} must be {expected}; got {shown(value)}")
     return number
 
 
-def integer(name: str, value: object, *, minimum: int | None = None) -> int:
+def number(name: str, value: object) -> float:
+    """Return `value` as a float, NaN and infinity included, or raise an error.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not a real number.
+
+    Examples
+    --------
+    >>> number("loss", float("nan"))
+    nan
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number; got {shown(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def integer(
+    name: str,
+    value: object,
+    *,
+    minimum: int | None = None,
+    maximum: int | None = LARGEST,
+) -> int:
     """Return `value` as an int, or raise an error that names it `name`.
 
     Parameters
@@ -84,13 +138,16 @@ def integer(name: str, value: object, *, minimum: int | None = None) -> int:
         Python's or NumPy's; not a bool, and not a float even if it is whole.
     minimum : int, optional
         The smallest value allowed.
+    maximum : int, optional
+        The largest one; 2^63 - 1 by default, so that none overflows later, where no
+        name is known. None is no limit.
 
     Raises
     ------
     TypeError
         If `value` is not an integer.
     ValueError
-        If it is less than `minimum`.
+        If it is less than `minimum` or more than `maximum`.
 
     Examples
     --------
@@ -105,10 +162,46 @@ def integer(name: str, value: object, *, minimum: int | None = None) -> int:
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{name} must be {expected}; got {value!r}") from None
+        raise TypeError(f"{name} must be {expected}; got {shown(value)}") from None
     if minimum is not None and number < minimum:
-        raise ValueError(f"{name} must be {expected}; got {number}")
+        raise ValueError(f"{name} must be {expected}; got {shown(number)}")
+    if maximum is not None and not -maximum <= number <= maximum:
+        expected += f"{' and' if minimum is not None else ''} <= {maximum}"
+        raise ValueError(f"{name} must be {expected}; got {shown(number)}")
     return number
+
+
+def size(name: str, value: object, *, minimum: int = 1) -> int:
+    """Return `value` as the length of an axis, which no array can exceed, checked.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not an integer.
+    ValueError
+        If it is less than `minimum` or more than 2^31 - 1.
+
+    Examples
+    --------
+    >>> size("hidden_size", 2**40)
+    Traceback (most recent call last):
+    ...
+    ValueError: hidden_size must be an integer >= 1 and <= 2147483647; got 1099511627776
+    """
+    return integer(name, value, minimum=minimum, maximum=2**31 - 1)
+
+
+def seed_of(seed: object) -> int | None:
+    """Return a seed: an integer from 0, of any size, or None for a random one.
+
+    Raises
+    ------
+    TypeError
+        If it is neither an integer nor None.
+    ValueError
+        If it is negative.
+    """
+    return None if seed is None else integer("seed", seed, minimum=0, maximum=None)
 
 
 def flag(name: str, value: object) -> bool:
@@ -125,5 +218,5 @@ def flag(name: str, value: object) -> bool:
     True
     """
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False; got {value!r}")
+        raise TypeError(f"{name} must be True or False; got {shown(value)}")
     return value

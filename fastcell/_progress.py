@@ -22,9 +22,14 @@ class Progress:
         Whether to show anything. The bar is left out where stderr is no terminal.
     done, total : int
         Steps done before, and steps of the whole run.
+    unit : str
+        What the model's targets are, of which the speed is told.
     """
 
-    def __init__(self, shown: bool, done: int, total: int) -> None:
+    def __init__(
+        self, shown: bool, done: int, total: int, unit: str = "targets"
+    ) -> None:
+        self._unit = unit
         self._shown = shown
         self._done = done
         self._total = total
@@ -80,7 +85,7 @@ class Progress:
                 for name in ("loss", *metrics)
             ]
             self._bar.set_postfix_str(
-                ", ".join([*shown, *self._valid, f"{speed:,.0f} tokens/s"]),
+                ", ".join([*shown, *self._valid, f"{speed:,.0f} {self._unit}/s"]),
                 refresh=False,
             )
         self._bar.update()
@@ -101,7 +106,7 @@ class Progress:
     def record(self, record: dict[str, Any]) -> None:
         """Print a record of the history on a line of its own."""
         if self._bar is not None:
-            self._bar.write(describe(record), file=sys.stderr)
+            self._bar.write(describe(record, self._unit), file=sys.stderr)
             self._valid = [
                 f"{key.replace('_', ' ', 1)} {value:.3f}"
                 for key, value in record.items()
@@ -109,15 +114,15 @@ class Progress:
             ]
 
 
-def describe(record: dict[str, Any]) -> str:
+def describe(record: dict[str, Any], unit: str = "targets") -> str:
     """Return a record of the history as one line.
 
     Examples
     --------
     >>> record = {"step": 50, "epoch": 0.5, "train_loss": 1.5, "valid_loss": None}
     >>> record |= {"learning_rate": 2e-3, "tokens_per_second": 98765.4, "seconds": 12.3}
-    >>> describe(record)
-    'step 50 (epoch 0.50): train loss 1.5000; 98,765 tokens/s, lr 0.002, 12 s'
+    >>> describe(record, "frames")
+    'step 50 (epoch 0.50): train loss 1.5000; 98,765 frames/s, lr 0.002, 12 s'
     """
     parts = []
     for kind in ("train", "valid"):
@@ -131,7 +136,7 @@ def describe(record: dict[str, Any]) -> str:
             shown += [f"{name} {value:.3f}" for name, value in values.items()]
             parts.append(f"{kind} {', '.join(shown)}")
     parts.append(
-        f"{record['tokens_per_second']:,.0f} tokens/s, "
+        f"{record['tokens_per_second']:,.0f} {unit}/s, "
         f"lr {record['learning_rate']:.3g}, {record['seconds']:.0f} s"
     )
     return f"step {record['step']} (epoch {record['epoch']:.2f}): {'; '.join(parts)}"

@@ -17,8 +17,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from fastcell._files import named_errors, write_atomically
-from fastcell._numbers import integer, real
+import numpy as np
+
+from fastcell._checks import one_of, path_of
+from fastcell._files import named_errors, remove_leftovers, write_atomically
+from fastcell._numbers import integer, real, shown
 
 if TYPE_CHECKING:
     from fastcell.train import Trainer
@@ -130,7 +133,7 @@ class SaveBest:
         monitor: str = "valid_loss",
         mode: Literal["min", "max"] = "min",
     ) -> None:
-        self.path = os.fspath(path)
+        self.path = path_of("path", path)
         self.monitor = _check_name(monitor)
         self.mode = _check_mode(mode)
 
@@ -139,6 +142,7 @@ class SaveBest:
         from fastcell.serialize import class_name
 
         class_name(trainer.model)
+        remove_leftovers(self.path)
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
         """Save the model if the record is the best one."""
@@ -153,10 +157,7 @@ class SaveBest:
             save(trainer.model, self.path)
 
     def __repr__(self) -> str:
-        return (
-            f"SaveBest({os.fsdecode(self.path)!r}, monitor={self.monitor!r}, "
-            f"mode={self.mode!r})"
-        )
+        return f"SaveBest({self.path!r}, monitor={self.monitor!r}, mode={self.mode!r})"
 
 
 class _Logger(ABC):
@@ -167,10 +168,11 @@ class _Logger(ABC):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = path_of("path", path)
 
     def begin(self, trainer: Trainer) -> None:
         """Write the file as the history of the run says."""
+        remove_leftovers(self.path)
         write_atomically(self.path, self._text(trainer.history).encode())
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
@@ -186,7 +188,7 @@ class _Logger(ABC):
             file.write(added)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({os.fsdecode(self.path)!r})"
+        return f"{type(self).__name__}({self.path!r})"
 
     @abstractmethod
     def _text(self, history: Sequence[Record]) -> str:
@@ -239,7 +241,7 @@ class CSVLogger(_Logger):
 class JSONLogger(_Logger):
     """Keep the records of a run in a file of JSON objects, one a line.
 
-    What is NaN or infinite becomes null.
+    What is NaN or infinite becomes null; NumPy's arrays become lists.
 
     Parameters
     ----------
@@ -260,13 +262,20 @@ class JSONLogger(_Logger):
         return "".join(self._added(record) for record in history)
 
     def _added(self, record: Record) -> str:
-        finite = {
-            key: None
-            if isinstance(value, float) and not math.isfinite(value)
-            else value
-            for key, value in record.items()
-        }
-        return json.dumps(finite, allow_nan=False) + "\n"
+        return json.dumps(_finite(record), allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """Return a value as JSON can hold it: a callback may have added what it likes."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _monitored(record: Record, name: str) -> float:
@@ -294,11 +303,9 @@ def _is_better(
 
 def _check_name(monitor: Any) -> str:
     if not isinstance(monitor, str):
-        raise TypeError(f"monitor must be a string; got {monitor!r}")
+        raise TypeError(f"monitor must be a string; got {shown(monitor)}")
     return monitor
 
 
 def _check_mode(mode: Any) -> Literal["min", "max"]:
-    if mode not in ("min", "max"):
-        raise ValueError(f'mode must be "min" or "max"; got {mode!r}')
-    return mode
+    return one_of("mode", mode, ("min", "max"))

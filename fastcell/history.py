@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from fastcell._checks import path_of
+from fastcell._numbers import shown
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -40,7 +43,15 @@ class History(list[dict[str, Any]]):
     """
 
     def column(self, name: str) -> list[Any]:
-        """Return one value of all records; None where a record has none."""
+        """Return one value of all records; None where a record has none.
+
+        Raises
+        ------
+        TypeError
+            If `name` is no string.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string; got {shown(name)}")
         return [record.get(name) for record in self]
 
     @property
@@ -74,6 +85,8 @@ class History(list[dict[str, Any]]):
         """
         if not self:
             raise ValueError("history must have at least one record to plot; got none")
+        if path is not None:
+            path = path_of("path", path)
         try:
             from matplotlib.figure import Figure
         except ImportError as error:
@@ -111,5 +124,5 @@ class History(list[dict[str, Any]]):
             ax.legend()
         axes[-1].set_xlabel("step")
         if path is not None:
-            figure.savefig(os.fspath(path))
+            figure.savefig(path)
         return figure

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import as_array, check_shape, in_range
+from fastcell._checks import one_of
 from fastcell._ctc import ctc
 from fastcell._numbers import integer, real
 from fastcell.threads import get_num_threads
@@ -104,7 +105,7 @@ def cross_entropy(
     targets = as_array("targets", targets)
     if targets.dtype.kind not in "iu":
         raise TypeError(f"targets must be integers; got dtype {targets.dtype}")
-    check_shape("targets", targets, logits.shape[:-1])
+    check_shape("targets", targets, logits.shape[:-1], " of the rows of logits")
     ignore_index = integer("ignore_index", ignore_index)
     smoothing = real("label_smoothing", label_smoothing, minimum=0, maximum=1)
     _check_reduction(reduction)
@@ -220,7 +221,7 @@ def binary_cross_entropy(
             f"targets must be bool, integer or {logits.dtype} as logits; "
             f"got dtype {targets.dtype}"
         )
-    check_shape("targets", targets, logits.shape)
+    check_shape("targets", targets, logits.shape, " of logits")
     _check_reduction(reduction)
     wrong = ~((targets >= 0) & (targets <= 1))  # catches NaN as well
     if wrong.any():
@@ -367,7 +368,7 @@ def _values(
             f"targets must have the dtype {predictions.dtype} of predictions; "
             f"got {targets.dtype}"
         )
-    check_shape("targets", targets, predictions.shape)
+    check_shape("targets", targets, predictions.shape, " of predictions")
     _check_reduction(reduction)
     scale = _scale(predictions, reduction)
     return predictions.reshape(-1), targets.reshape(-1), scale
@@ -381,8 +382,7 @@ def _float_array(name: str, value: ArrayLike) -> NDArray[np.floating]:
 
 
 def _check_reduction(reduction: str) -> None:
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction must be "mean" or "sum"; got {reduction!r}')
+    one_of("reduction", reduction, ("mean", "sum"))
 
 
 def _check_classes(

@@ -2,46 +2,117 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from inspect import signature
 from typing import Any, Self
 
 import numpy as np
 
+from fastcell._checks import WrongNames, mapping_of
+from fastcell._numbers import flag, shown
+from fastcell._state_dicts import IncompatibleKeys, arrays_of
 from fastcell.parameters import (
     ParameterGroup,
     Parameters,
     UnsuffixedParameters,
-    check_like,
+    writable_values,
 )
+
+PRECISIONS = ("float32", "float64", "bf16", "int8")
+ONE_FOR_ALL = ("float32", "bf16", "bfloat16")  # of these, constructors and `to` know
 
 
 class Module:
     """The base of layers and models.
 
     A leaf keeps its arrays in ``_parameters`` (a `Parameters`) and its generator, if it
-    has one, in ``_random``; a container returns its parts from `children`.
+    has one, in ``_random``. A container has its parts as attributes, or returns them
+    from `children`; its parameters are those of its parts, "name.weight".
 
     There is no hidden state between calls: what backward needs is `saved`, which
     forward returns and backward uses up.
+
+    Modules can be copied and pickled. A deep copy (`copy.deepcopy`), and what comes out
+    of a pickle, is a module of its own: configuration, parameters, precision and the
+    state of random generators are those of the original, and results have its bits;
+    what is shared inside, such as tied weights, is shared inside the copy. Packed
+    weights are not copied but made again. A shallow copy (`copy.copy`) shares the
+    parameters, the parts and the random generator with the original, so both have a
+    change of the weights; of a layer without parts, it has a precision of its own.
+
+    Examples
+    --------
+    A model of one's own, which an optimizer, `to` and `state_dict` take as any other:
+
+    >>> import numpy as np
+    >>> import fastcell
+    >>> class Net(fastcell.Module):
+    ...     def __init__(self):
+    ...         self.rnn = fastcell.GRU(3, 4, seed=0)
+    ...         self.heads = [fastcell.Linear(4, 2, seed=1), fastcell.Linear(4, 1)]
+    ...     def __call__(self, x):
+    ...         y, _ = self.rnn(x)
+    ...         return [head(y) for head in self.heads]
+    >>> list(Net().params)[-3:]
+    ['heads.0.bias', 'heads.1.weight', 'heads.1.bias']
     """
 
     _parameters: Parameters | UnsuffixedParameters | None = None
     _random: np.random.Generator | None = None
     _group: ParameterGroup | None = None
+    _takes_precision = True  # the constructor, what may be one for the whole
 
     def children(self) -> dict[str, Module]:
-        """Return the parts by name; none for a leaf."""
-        return {}
+        """Return the parts by name: the attributes that are modules, in their order.
+
+        Those in a list, a tuple or a dict are called "name.0", or "name.key". A class
+        that has other names for its parts overrides this.
+        """
+        found: dict[str, Module] = {}
+        for name, value in vars(self).items():
+            parts: Iterable[tuple[Any, Any]] = ()
+            if isinstance(value, Module):
+                found[name] = value
+            elif isinstance(value, (list, tuple)):
+                parts = enumerate(value)
+            elif isinstance(value, dict):
+                parts = value.items()
+            for key, part in parts:
+                if isinstance(part, Module):
+                    found[f"{name}.{key}"] = part
+        return found
+
+    def __setstate__(self, state: Any) -> None:
+        own, slots = state if isinstance(state, tuple) else (state, None)
+        self.__dict__.update(writable_values(own or {}))
+        for name, value in (slots or {}).items():  # of a subclass
+            setattr(self, name, value)
+        if isinstance(self.__dict__.get("dtype"), np.dtype):
+            # NumPy has one object for it; a copy of that passes for another dtype where
+            # calls compare the fastest way.
+            self.__dict__["dtype"] = np.dtype(self.__dict__["dtype"].type)
 
     @property
     def params(self) -> Parameters | UnsuffixedParameters | ParameterGroup:
-        """The parameters themselves, by the names of `state_dict`."""
-        if self._parameters is not None:
-            return self._parameters
+        """The parameters themselves, by the names of `state_dict`.
+
+        Raises
+        ------
+        TypeError
+            If the module has parameters of its own and parts that have some too.
+        """
         parts = {n: child.params for n, child in self.children().items()}
+        if self._parameters is not None:
+            if any(map(len, parts.values())):
+                raise TypeError(
+                    f"{type(self).__name__} must have its own parameters or parts "
+                    f"that have some; got both, with {', '.join(parts)}"
+                )
+            return self._parameters
         if self._group is None or not self._group.joins(parts):
             self._group = ParameterGroup(parts)
         return self._group
@@ -50,47 +121,53 @@ class Module:
         """Return copies of all parameters, by name."""
         return {name: array.copy() for name, array in self.params.arrays().items()}
 
-    def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(
+        self, mapping: Mapping[str, Any], strict: bool = True
+    ) -> IncompatibleKeys:
         """Copy parameters in.
 
         Parameters
         ----------
         mapping : mapping of str to array
-            Arrays of the names, shapes and dtypes of `state_dict`, or whatever NumPy
-            takes for an array, such as PyTorch's tensors.
+            Arrays of the names and shapes of `state_dict`, or whatever NumPy takes for
+            an array, such as PyTorch's tensors. Real numbers of any dtype are cast to
+            that of the parameter, as PyTorch does it, bfloat16 and float16 as well;
+            tensors may require a gradient.
         strict : bool, default True
             Whether every parameter must be there, and nothing else.
+
+        Returns
+        -------
+        IncompatibleKeys
+            A named tuple: ``missing_keys``, parameters that stay as they are, and
+            ``unexpected_keys``, names that are not used. Both are empty if `strict`.
 
         Raises
         ------
         KeyError
-            If `strict` and a name is missing or unknown.
+            If `strict` and a name is missing or unknown; it is a ValueError too. Where
+            names differ by a prefix, as "module.", the error says so.
         TypeError
-            If a dtype differs.
+            If it is no mapping, or a value is no array of real numbers.
         ValueError
             If a shape differs. In all cases nothing is changed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastcell
+        >>> layer = fastcell.Linear(2, 1)
+        >>> layer.load_state_dict({"weight": np.ones((1, 2))}, strict=False)
+        IncompatibleKeys(missing_keys=['bias'], unexpected_keys=[])
         """
         params = self.params
         arrays, aliases = params.arrays(), getattr(params, "aliases", {})
-        missing = [name for name in arrays if name not in mapping]
-        unknown = [
-            name for name in mapping if name not in arrays and name not in aliases
-        ]
-        if strict and missing:
-            raise KeyError(f"state dict: {', '.join(missing)} missing")
-        if strict and unknown:
-            raise KeyError(
-                f"state dict: unknown {', '.join(map(str, unknown))}; "
-                f"expected {', '.join(arrays)}"
-            )
-        values = {
-            name: check_like(name, mapping[name], array)
-            for name, array in arrays.items()
-            if name in mapping
-        }
+        strict = flag("strict", strict)
+        values, names = arrays_of(mapping, arrays, aliases, strict)
         for name, value in values.items():
             arrays[name][...] = value
         params.changed()
+        return names
 
     def to(self, precision: str) -> Self:
         """Set the precision of the recurrent products, in place.
@@ -98,8 +175,14 @@ class Module:
         With "bf16" the operands of all products of recurrent layers, forward and
         backward, are rounded to bfloat16; sums, states, gates, gradients and the
         parameters themselves stay float32. So training goes on with float32 master
-        weights. On CPUs with AVX512_BF16 the products are about twice as fast; on
-        others they are made without the instruction, with the same results.
+        weights.
+
+        What that gains depends on the CPU, and the results do not. On AMD Zen 4, which
+        has AVX512_BF16, training in batches of 8 or more is 1.4 to 1.95 times as fast
+        with one thread. Without an instruction for it, as with AVX2, it is slower than
+        float32: 0.6 to 0.9 times as fast. An instruction is no promise either: on an
+        Intel Xeon (family 6, model 207) it is 0.5 to 0.7. ``fastcell explain
+        --precision bf16`` tells whether there is one, and measures the gain.
 
         Parameters
         ----------
@@ -116,7 +199,7 @@ class Module:
         ValueError
             If the precision is unknown.
         TypeError
-            If a recurrent layer is of dtype float64.
+            If a recurrent layer is of dtype float64. In both cases nothing is changed.
 
         Examples
         --------
@@ -128,9 +211,9 @@ class Module:
         names = {"float32": "float32", "bf16": "bf16", "bfloat16": "bf16"}
         if not isinstance(precision, str) or precision not in names:
             raise ValueError(
-                f"precision must be 'float32' or 'bf16'; got {precision!r}"
+                f"precision must be 'float32' or 'bf16'; got {shown(precision)}"
             )
-        self._set_precision(names[precision])
+        self._set_precisions(names[precision])
         return self
 
     def quantize(self, precision: str = "int8") -> Self:
@@ -138,8 +221,14 @@ class Module:
 
         Weights have one scale for each row of a gate; inputs one for each step; h,
         which stays in [-1, 1], the scale 1/127 (where it does not, as with relu or a
-        projection, one for each step). States, gates and biases stay float32. On CPUs
-        with AVX512_VNNI the products take a quarter of the memory traffic.
+        projection, one for each step). States, gates and biases stay float32. Weights
+        take a quarter of the memory traffic.
+
+        On CPUs with AVX512_VNNI single rows are 1.9 to 4.9 times as fast as in float32
+        (AMD Zen 4). Without an instruction for it, as with AVX2, all is slower than
+        float32, batches of 8 or more 0.3 to 0.9 times as fast: quantise there to save
+        memory, not time. ``fastcell explain --precision int8`` tells whether there is
+        an instruction, and measures the gain.
 
         Parameters
         ----------
@@ -148,7 +237,8 @@ class Module:
         Returns
         -------
         Module
-            A copy with the weights of now. It does not train.
+            A deep copy, with the weights of now and all else that the module has. It
+            does not train.
 
         Raises
         ------
@@ -166,16 +256,60 @@ class Module:
         >>> bool(abs(layer.quantize()(x)[0] - layer(x)[0]).max() < 0.02)
         True
         """
-        if precision != "int8":
-            raise ValueError(f"precision must be 'int8'; got {precision!r}")
-        other = type(self).from_config(self.config())
-        other.load_state_dict(self.state_dict())
-        other._set_precision("int8")
+        if not isinstance(precision, str) or precision != "int8":
+            raise ValueError(f"precision must be 'int8'; got {shown(precision)}")
+        other = copy.deepcopy(self)
+        other._set_precisions("int8")
         return other
 
-    def _set_precision(self, precision: str) -> None:
-        for child in self.children().values():
-            child._set_precision(precision)
+    def _with_precision(self) -> dict[str, Module]:
+        """Return the recurrent layers inside, by name: they have `precision`."""
+        if hasattr(self, "_set_precision"):
+            return {"": self}
+        return {
+            f"{name}.{inner}".rstrip("."): layer
+            for name, child in self.children().items()
+            for inner, layer in child._with_precision().items()
+        }
+
+    def _set_precisions(self, precision: Any) -> None:
+        """Set the precision of all recurrent layers, or of each by its name.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is unknown, or not for a layer's dtype. Nothing is changed then.
+        """
+        layers = self._with_precision()
+        if not isinstance(precision, Mapping):
+            precision = dict.fromkeys(layers or [""], precision)
+            layers = layers or {"": None}
+        for name, value in precision.items():
+            if not isinstance(value, str) or value not in PRECISIONS:
+                raise ValueError(
+                    f"precision must be one of {', '.join(PRECISIONS)}; got {value!r}"
+                )
+            if name not in layers:
+                raise ValueError(
+                    f"precision must name recurrent layers, "
+                    f"{', '.join(map(repr, layers))}; got {name!r}"
+                )
+            if layers[name] is not None:
+                layers[name]._check_precision(value)
+        for name, value in precision.items():
+            if layers[name] is not None:
+                layers[name]._set_precision(value)
+
+    def _precision_config(self) -> dict[str, Any]:
+        """Return what a configuration says of the precision: nothing if as usual.
+
+        That of all recurrent layers, or where they differ of each by its name.
+        """
+        found = {n: la.precision for n, la in self._with_precision().items()}
+        different = set(found.values())
+        if different <= {"float32", "float64"}:
+            return {}
+        return {"precision": different.pop() if len(different) == 1 else found}
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
@@ -183,8 +317,33 @@ class Module:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Module:
-        """Make a module from what `config` returned."""
-        return cls(**config)
+        """Make a module from what `config` returned.
+
+        Raises
+        ------
+        TypeError
+            If it is no mapping of arguments that the constructor has.
+        ValueError
+            If a precision is unknown.
+        """
+        given = dict(
+            mapping_of("config", config, "a mapping of the constructor's arguments")
+        )
+        precision = given.get("precision")
+        one_for_all = isinstance(precision, str) and precision in ONE_FOR_ALL
+        apart = precision is not None and not (cls._takes_precision and one_for_all)
+        if apart:
+            del given["precision"]
+        try:
+            signature(cls).bind(**given)
+        except TypeError as error:
+            raise TypeError(
+                f"config must hold the arguments of {cls.__name__}; {error}"
+            ) from None
+        module = cls(**given)
+        if apart:
+            module._set_precisions(precision)
+        return module
 
     def rng_state(self) -> dict[str, Any]:
         """Return the state of every random generator, by name, for JSON."""
@@ -200,13 +359,27 @@ class Module:
         Raises
         ------
         KeyError
-            If the state of a generator is missing, or one is unknown.
+            If the state of a generator is missing, or one is unknown; it is a
+            ValueError too.
+        TypeError
+            If `states` is no mapping.
+        ValueError
+            If a state is none of a generator. Nothing is changed then.
         """
         own = self.rng_state()
+        mapping_of("states", states, "what rng_state returned, a mapping")
         if set(own) != set(states):
-            raise KeyError(
-                f"rng state: expected {sorted(own)}; got {sorted(map(str, states))}"
+            raise WrongNames(
+                f"states must be of {sorted(own)}; "
+                f"got {shown(sorted(map(str, states)))}"
             )
+        for name, state in states.items():
+            try:  # by a generator of no use, before any of the module's is changed
+                getattr(np.random, own[name]["bit_generator"])().state = state
+            except (TypeError, ValueError, KeyError, OverflowError) as error:
+                raise ValueError(
+                    f"states[{name!r}] must be the state of a generator; {error!r}"
+                ) from error
         self._restore(states, "")
 
     def _restore(self, states: Mapping[str, Any], name: str) -> None:
@@ -226,11 +399,11 @@ def check_dtype(dtype: Any) -> np.dtype:
     """
     try:
         found = None if dtype is None else np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError, OverflowError):
         found = None
     # To NumPy, None is float64, and it compares equal to it.
     if found is None or found not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"dtype must be float32 or float64; got {dtype!r}")
+        raise TypeError(f"dtype must be float32 or float64; got {shown(dtype)}")
     return found
 
 

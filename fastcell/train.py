@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from fastcell._checks import callable_of, has_methods, list_of, path_of
+from fastcell._files import check_apart, remove_leftovers
 from fastcell._interrupts import Interrupted, Interrupts, TrainingInterrupted
-from fastcell._numbers import integer, real
+from fastcell._numbers import flag, integer, real, shown
 from fastcell._progress import Progress
 from fastcell._records import assess, record_of
 from fastcell._run_state import (
     Position,
     check_same_data,
+    check_state,
     run_tree,
     take_up,
     warn_of_another_machine,
@@ -109,20 +112,24 @@ class Trainer:
             clip_norm = real("clip_norm", clip_norm, above=0)
         if clip_value is not None:
             clip_value = real("clip_value", clip_value, above=0)
-        if schedule is not None and not callable(schedule):
-            raise TypeError(
-                f"schedule must be a function of the step; got {schedule!r}"
-            )
-        self.callbacks = list(callbacks)
+        if schedule is not None:
+            callable_of("schedule", schedule, "a function of the step")
+        self.callbacks = list_of("callbacks", callbacks, "a list of callables")
         for callback in self.callbacks:
-            if not callable(callback):
-                raise TypeError(f"callbacks must be callable; got {callback!r}")
+            callable_of("callbacks", callback, "callable")
+        has_methods("model", model, "a model", ("loss", "backward", "assess", "count"))
+        has_methods("optimizer", optimizer, "an optimizer", ("step", "state_dict"))
+        if not optimizer.holds_any(model.params.arrays().values()):
+            raise ValueError(
+                "optimizer must hold parameters of the model; got one that holds none "
+                "of them: make it of model.params"
+            )
         self.model = model
         self.optimizer = optimizer
         self.clip_norm = clip_norm
         self.clip_value = clip_value
         self.schedule = schedule
-        self.progress = progress
+        self.progress = flag("progress", progress)
         self.history = History()
         self.info: dict[str, Any] = {}
         self._position = Position()
@@ -202,7 +209,8 @@ class Trainer:
             before that step, and no checkpoint of them is written.
         TypeError, ValueError
             If an argument is of the wrong type or out of its range, there is no window
-            to train on, or the data are not those of the resumed run.
+            to train on, `best` and `checkpoint` are one file, or the data are not those
+            of the resumed run.
         """
         if epochs is not None:
             epochs = integer("epochs", epochs, minimum=0)
@@ -220,29 +228,36 @@ class Trainer:
             checkpoint_steps = integer("checkpoint_steps", checkpoint_steps, minimum=1)
         if validate_every is not None:
             validate_every = integer("validate_every", validate_every, minimum=1)
-        if len(train_data) == 0:
-            raise ValueError("train_data must hold at least one window; got none")
-        path = None if checkpoint is None else os.fspath(checkpoint)
+        _check_train_data(train_data)
+        if valid_data is not None:
+            _check_valid_data(valid_data)
+        path = None if checkpoint is None else path_of("checkpoint", checkpoint)
         callbacks = list(self.callbacks)
         if best is not None:
+            best = path_of("best", best)
             callbacks.insert(0, SaveBest(best, monitor, mode))
+            if path is not None:
+                check_apart(best, path)
             if valid_data is None and monitor.startswith("valid_"):
                 raise ValueError(f"valid_data must be given to monitor {monitor!r}")
 
-        fingerprint = data_fingerprint(train_data)
-        self._begin(fingerprint, callbacks)
+        if path is not None:
+            remove_leftovers(path)
+        fingerprint = _fingerprint(train_data)
+        self._begin(train_data, fingerprint, callbacks)
         ends = [] if steps is None else [steps]
         if epochs is not None:
             ends.append(epochs * len(train_data))
         last_step = min(ends)
 
         position = self._position
+        unit = getattr(self.model, "unit", "targets")
         saved_at = time.monotonic()
         saved = (position.step, len(self.history)) if self._resumed else None
         self._resumed = None
         with (
             Interrupts() as interrupts,
-            Progress(self.progress, position.step, last_step) as bar,
+            Progress(self.progress, position.step, last_step, unit) as bar,
         ):
             try:
                 while True:
@@ -287,6 +302,8 @@ class Trainer:
 
         Raises
         ------
+        TypeError
+            If `data` cannot be gone through.
         ValueError
             If no target counts.
         """
@@ -302,16 +319,26 @@ class Trainer:
         values : dict of str to float
             ``"loss"`` and what the model adds to it, such as ``"accuracy"``.
         """
+        _check_batches("data", data)
         return assess(self.model, data)
 
-    def _begin(self, fingerprint: dict[str, int], callbacks: list[Callback]) -> None:
+    def _begin(
+        self,
+        train_data: Sequence[Any],
+        fingerprint: dict[str, int],
+        callbacks: list[Callback],
+    ) -> None:
         """Start a new run, unless one has been resumed."""
         self._stopped = False
         if self._resumed is None:
             self._position = Position(base_lr=float(self.optimizer.lr))
             self.history = History()
         else:
-            check_same_data(self._resumed, self._position, fingerprint)
+            check_same_data(self._resumed, fingerprint)
+            position = self._position
+            if position.state is not None:
+                batch = _of_epoch(train_data, position.epoch)[position.window]
+                check_state(self.model, batch, position.state, self._resumed["file"])
             warn_of_another_machine(self._resumed, stacklevel=4)
         for callback in callbacks:
             if hasattr(callback, "begin"):
@@ -433,12 +460,64 @@ class Trainer:
         OSError
             If the file cannot be read.
         ValueError
-            If it is not a checkpoint, or one of another model, optimizer or schedule.
+            If it is not a checkpoint, a damaged one, or one of another model, optimizer
+            or schedule. Nothing is changed then. Whether the data and the recurrent
+            state go together is for `fit` to find out, before it writes anything.
         """
-        run = take_up(self, read_checkpoint(path), os.fspath(path))
+        path = path_of("path", path)
+        run = take_up(self, read_checkpoint(path), path)
         self._position, self.history, self.info = run.position, run.history, run.info
         self._resumed = run.origin
         return self
+
+
+def _check_train_data(data: Any) -> None:
+    """Raise unless `data` are batches that can be taken by index, at least one."""
+    try:
+        if isinstance(data, (str, bytes, Mapping)) or not hasattr(data, "__getitem__"):
+            raise TypeError
+        size = len(data)
+    except TypeError:
+        # What can be gone through, as a generator or a DataLoader of PyTorch, can be
+        # made a list.
+        hint = ""
+        if isinstance(data, Iterable) and not isinstance(data, (str, bytes, Mapping)):
+            hint = ": say list(train_data)"
+        raise TypeError(
+            "train_data must be a sequence of batches, which are taken by index, so "
+            f"that a run can be resumed; got {shown(data)}{hint}"
+        ) from None
+    if size == 0:
+        raise ValueError("train_data must hold at least one window; got none")
+
+
+def _check_valid_data(data: Any) -> None:
+    """Raise unless `data` can be gone through again at each validation."""
+    _check_batches("valid_data", data)
+    if isinstance(data, Iterator):
+        raise TypeError(
+            "valid_data must be batches that each validation goes through from their "
+            f"start; got {shown(data)}, which ends with the first: say list(valid_data)"
+        )
+
+
+def _check_batches(name: str, data: Any) -> None:
+    try:
+        if isinstance(data, (str, bytes, Mapping)):
+            raise TypeError
+        iter(data)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be batches to go through; got {shown(data)}"
+        ) from None
+
+
+def _fingerprint(data: Any) -> dict[str, int]:
+    """Return what tells the data of a run from others, if it is batches of arrays."""
+    try:
+        return data_fingerprint(data)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"train_data must be batches of arrays; {error}") from error
 
 
 def _of_epoch(data: Any, epoch: int) -> Sequence[Any]:

@@ -24,9 +24,12 @@ static fc_units share_units(const fc_shape *shape, ptrdiff_t padded, fc_team tea
     return fc_share_units(shape, FC_PACK_BACKWARD, padded, team.part, team.parts);
 }
 
-/* dh += dy, where the step exists: a masked step's y is h, so its dy counts too. */
+/* dh += dy, if there is any, where the step exists: a masked step's y is h, so its dy
+ * counts too. */
 static void add_dy(const fc_pass *pass, ptrdiff_t t, ptrdiff_t first, ptrdiff_t last,
                    fc_team team) {
+    if (!pass->dy.data)
+        return;
     const fc_shape *shape = &pass->shape;
     size_t h_row = fc_bytes(shape, shape->out_padded);
     fc_units units = share_units(shape, shape->out_padded, team);

@@ -20,8 +20,9 @@ def run(name, *arguments, error=None):
         env={**os.environ, "FASTCELL_NUM_THREADS": "1"},
     )
     if error is not None:
-        assert process.returncode != 0
+        assert process.returncode == 2, process.stderr
         assert error in process.stderr.splitlines()[-1]
+        assert "Traceback" not in process.stderr
         return None
     assert process.returncode == 0, process.stderr
     return process.stdout

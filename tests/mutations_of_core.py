@@ -19,8 +19,8 @@ MUTATIONS = [
     ),
     (
         "src_c/sequence.c",
-        "run_step(pass, s, begin, end, scratch->input + done, scratch, last - first,",
-        "run_step(pass, s, begin, end, scratch->input, scratch, last - first,",
+        "run_step(pass, s, p, p + rows, scratch->input + done, scratch, last - first,",
+        "run_step(pass, s, p, p + rows, scratch->input, scratch, last - first,",
         "every step of a chunk reads the first one's input",
     ),
     (
@@ -30,7 +30,7 @@ MUTATIONS = [
         "a session's step does not keep its state",
     ),
     (
-        "src_c/stack.c",
+        "src_c/saved.c",
         "int slot = saved->plan[0].kept ? layer : layer & 1;",
         "int slot = saved->plan[0].kept ? layer : 0;",
         "inference writes a layer's output over its input",
@@ -439,5 +439,57 @@ MUTATIONS = [
         "(++t == batch->steps || !fc_exists(batch, t, row))",
         "++t == batch->steps",
         "an episode past a row's length cuts the reverse direction",
+        "src_c/saved.c",
+        "&fresh, FC_SEAL_USED_UP,",
+        "&fresh, FC_SEAL_SAVED,",
+        "saved is never used up",
+    ),
+    (
+        "src_c/saved.c",
+        "    kept.lengths = saved->lengths;\n",
+        "",
+        "backward reads the lengths that the caller has then",
+    ),
+    (
+        "src_c/saved.c",
+        "fc_arena_bytes(&arena) != sizes->bytes",
+        "false",
+        "the sizes in saved are followed unchecked",
+    ),
+    (
+        "src_c/seal.h",
+        "seal->units == expected->units &&",
+        "",
+        "a seal does not tell the hidden size",
+    ),
+    (
+        "src_c/arena.h",
+        "(uintptr_t)memory & (FC_ALIGNMENT - 1) ?",
+        "(uintptr_t)memory & 7 ?",
+        "memory may begin at a multiple of 8",
+    ),
+    (
+        "src_c/carry.c",
+        "after->pairs == segment->pairs_before + total",
+        "true",
+        "a carry is taken up at any pair",
+    ),
+    (
+        "src_c/stack.c",
+        "outer - n >= extent;",
+        "outer >= extent;",
+        "the last row of y may overlap the next step's first",
+    ),
+    (
+        "src_c/stack.c",
+        "    if (most < batch->rows / LEAST_ROWS)\n",
+        "    if (false)\n",
+        "scratch has no room for ranges of rows without teams",
+    ),
+    (
+        "src_c/stream.c",
+        "memcpy(memory, seal, sizeof *seal);",
+        "(void)seal;",
+        "a stream is not sealed by its first step",
     ),
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import numpy as np
 import pytest
 
-from fastcell._arrays import all_finite, check_ids, fill_rows, in_range
+from fastcell._arrays import all_finite, as_array, check_ids, fill_rows, in_range
 
 
 class TestInRange:
@@ -100,5 +102,20 @@ class TestFillRows:
         assert not fill_rows(x, [np.ones((6, 3))] * 2, np.array([6, 6]))
         assert not fill_rows(x, [good, good], np.array([2, -2]))
         assert not fill_rows(x[:, :, ::-1], [good, good], lengths)
-        with pytest.raises(ValueError, match="expected 2 items, got 1"):
+        with pytest.raises(ValueError, match="array must have 2 items; got 1"):
             fill_rows(x, [good, good], np.array([2]))
+
+
+PackedSequence = namedtuple(
+    "PackedSequence", "data batch_sizes sorted_indices unsorted_indices"
+)
+
+
+def test_a_packed_sequence_is_no_array_though_its_parts_make_one():
+    part = np.zeros(3, np.float32)
+    packed = PackedSequence(part, part, part, part)
+    assert np.asarray(packed).shape == (4, 3)
+    with pytest.raises(
+        TypeError, match=r"x must be an array; got PackedSequence.*leng"
+    ):
+        as_array("x", packed)

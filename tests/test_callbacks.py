@@ -293,7 +293,7 @@ def test_a_log_that_cannot_be_written_is_named(tmp_path):
         (lambda: EarlyStopping(1, 3), TypeError, ["monitor"]),
         (lambda: EarlyStopping(1, mode="less"), ValueError, ["mode", "'less'"]),
         (lambda: EarlyStopping(1, min_delta=-1), ValueError, ["min_delta"]),
-        (lambda: SaveBest(3), TypeError, ["int"]),
+        (lambda: SaveBest(3), TypeError, ["path", "3"]),
         (lambda: SaveBest("a", mode=None), ValueError, ["mode", "None"]),
     ],
 )

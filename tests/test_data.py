@@ -225,7 +225,7 @@ class TestReadText:
                 raise OSError(5, "Input/output error")
 
         monkeypatch.setattr(
-            "fastcell.data.text.open", lambda *args: Failing(), raising=False
+            "fastcell.data.files.open", lambda *args: Failing(), raising=False
         )
         with pytest.raises(OSError, match=r"Input/output error.*text\.txt"):
             read_text(path)
@@ -235,9 +235,11 @@ class TestReadText:
         def refuse(path, mode):
             raise PermissionError(13, "Permission denied", path)
 
-        monkeypatch.setattr("fastcell.data.text.open", refuse, raising=False)
+        path = tmp_path / "text.txt"
+        path.write_text("a")
+        monkeypatch.setattr("fastcell.data.files.open", refuse, raising=False)
         with pytest.raises(PermissionError, match=r"Permission denied.*text\.txt"):
-            read_text(tmp_path / "text.txt")
+            read_text(path)
 
     def test_demo_text_is_the_one_that_papers_use(self):
         text = demo_text()

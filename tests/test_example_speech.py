@@ -108,10 +108,10 @@ def test_folders_without_recordings_are_refused(tmp_path):
         text=True,
         timeout=TIME_LIMIT,
     )
-    assert process.returncode == 1
-    assert process.stderr.splitlines() == [
-        f"{tmp_path}: neither wav files of both kinds nor digits"
-    ]
+    assert process.returncode == 2
+    [line] = process.stderr.splitlines()
+    where = f"{tmp_path}: neither wav files of both kinds nor digits"
+    assert line.startswith(f"speech.py: {where}; the data are from https://")
 
 
 def test_it_joins_digits_of_one_speaker(tmp_path, example):

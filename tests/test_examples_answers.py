@@ -77,8 +77,8 @@ def test_questions_of_some_tasks(tmp_path, random):
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("", "qa1_train.txt must have a question; got none"),
-        ("1 Mary left.\n", "qa1_train.txt must have a question; got none"),
+        ("", "qa1_train.txt: the file is empty"),
+        ("1 Mary left.\n", "qa1_train.txt: must have a question; got none"),
         ("1 Where is Mary?\thall\t1\n", "line 1 must have a story before it"),
         (
             "1 Mary left.\n2 Where is Mary?\thall\t1\n1 Where is Mary?\thall\t1\n",
@@ -89,7 +89,7 @@ def test_questions_of_some_tasks(tmp_path, random):
         ("1 Mary left.\n2\n", "line 2 must be a number and a sentence; got '2'"),
         (
             "1 Mary is out.\n2 Where is Mary?\tout\t1\n3 Where is she?\tout\t1\n",
-            "a task must have two answers; got 'out' only",
+            "must have two answers; got 'out' only",
         ),
     ],
 )
@@ -152,9 +152,9 @@ def test_conversation(tmp_path, random):
 @pytest.mark.parametrize(
     ("name", "content", "error"),
     [
-        ("CamRestDB", [], "CamRestDB.json must be a list of objects; got []"),
-        ("CamRestDB", {"name": "ask"}, "CamRestDB.json must be a list of objects"),
-        ("CamRest676", ["hello"], "CamRest676.json must be a list of objects"),
+        ("CamRestDB", [], "CamRestDB.json: must be a list of objects; got []"),
+        ("CamRestDB", {"name": "ask"}, "CamRestDB.json: must be a list of objects"),
+        ("CamRest676", ["hello"], "CamRest676.json: must be a list of objects"),
         ("CamRest676", [{"dial": []}] * 9, "must have a turn in each part"),
         (
             "CamRest676",
@@ -255,7 +255,7 @@ def test_activity(tmp_path, random):
         ({"label": np.zeros(90, int)}, "must be of two or more of the 3 classes"),
         ({"label": np.arange(89) % 3}, "label and is_test must be of all 90 clips"),
         ({"label": np.arange(90) % 2 * 7}, "of the 3 classes; got [0, 7]"),
-        ({"is_test": None}, "is_test is not a file in the archive"),
+        ({"is_test": None}, "must have the array 'is_test'"),
     ],
 )
 def test_activity_tells_what_is_wrong_with_a_file(tmp_path, random, change, error):

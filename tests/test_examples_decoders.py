@@ -29,7 +29,7 @@ def run(name, options, folder, error=None):
         cwd=folder,
     )
     if error is not None:
-        assert process.returncode != 0
+        assert process.returncode == 2
         assert error in process.stderr.splitlines()[-1]
         return None
     assert process.returncode == 0, process.stderr

@@ -169,8 +169,18 @@ def test_recordings_that_are_short_or_not_finite_are_refused(tmp_path):
     with np.load(path) as file:
         arrays = dict(file)
     length = arrays["length"]
-    np.savez(path, **{**arrays, "length": np.where(arrays["is_test"], 140, length)})
-    run("motion", tmp_path, "--name", "cmu", error="walking must have 152 frames")
+    np.savez(path, **{**arrays, "length": length - 1})
+    run("motion", tmp_path, "--name", "cmu", error="frames must be those of all")
+    short = length.cumsum() - length + np.arange(140)[:, np.newaxis]
+    tested = arrays["is_test"].astype(bool)
+    parts = {
+        "frames": arrays["frames"][short[:, tested].T.ravel()],
+        "length": np.full(tested.sum(), 140),
+        "action": arrays["action"][tested],
+        "is_test": arrays["is_test"][tested],
+    }
+    np.savez(path, **parts)
+    run("motion", tmp_path, "--name", "cmu", error="must have 152 frames; got 140")
     arrays["frames"][18, 30] = np.nan
     np.savez(path, **arrays)
     run("motion", tmp_path, "--name", "cmu", error="must be finite")

@@ -186,4 +186,4 @@ def test_help_and_a_folder_without_data(name, tmp_path):
 
 def test_music_that_is_no_roll(tmp_path):
     np.savez(tmp_path / "jsb.npz", train_len=[1])
-    run("music", tmp_path, error="train_roll is not a file in the archive")
+    run("music", tmp_path, error="must have the array 'train_roll'")

@@ -69,8 +69,8 @@ def test_sentiment_of_mr_by_folds(tmp_path, random):
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("", "sst.binary.train.txt must have a sentence; got none"),
-        ("1 a good film\n1 good\n", "must be of two classes at least; got 1 only"),
+        ("", "sst.binary.train.txt: the file is empty"),
+        ("1 a good film\n1 good\n", "must be of two classes or more; got 1"),
         ("1 a good film\ngood\n", "line 2 must be a class and words; got 'good'"),
         ("1 a good film\n0\n", "line 2 must be a class and words; got '0'"),
     ],

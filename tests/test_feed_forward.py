@@ -155,7 +155,7 @@ def test_no_rows_are_legal(task):
         ({"hidden_sizes": [5.0]}, TypeError, ["hidden_sizes"]),
         ({"output_size": 1}, ValueError, ["output_size", ">= 2", "1"]),
         ({"output_size": 0, "task": "regression"}, ValueError, ["output_size"]),
-        ({"activation": "gelu"}, ValueError, ["tanh, relu", "'gelu'"]),
+        ({"activation": "gelu"}, ValueError, ["activation", "tanh", "'gelu'"]),
         ({"task": "ranking"}, ValueError, ["task", "regression", "'ranking'"]),
         ({"dropout": 1.0}, ValueError, ["dropout"]),
         ({"dropout": math.nan}, ValueError, ["dropout"]),

@@ -160,10 +160,10 @@ class TestBadArguments:
     @pytest.mark.parametrize("cls", [Adam, AdamW])
     def test_betas(self, cls):
         for betas, name in (
-            ((1.0, 0.9), "beta1"),
-            ((0.9, 1.0), "beta2"),
-            ((-0.1, 0.9), "beta1"),
-            ((0.9, math.nan), "beta2"),
+            ((1.0, 0.9), "betas.0."),
+            ((0.9, 1.0), "betas.1."),
+            ((-0.1, 0.9), "betas.0."),
+            ((0.9, math.nan), "betas.1."),
         ):
             with pytest.raises(ValueError, match=f"{name} must be .*>= 0 and < 1"):
                 cls(make_params(), betas=betas)

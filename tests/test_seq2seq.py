@@ -436,7 +436,7 @@ def put(at, value):
         ),
         (changed(0, put((0, 2), -1)), ValueError, ["source", "got -1", "sequence 2"]),
         (changed(1, put(1, 0)), ValueError, ["source", "1 or more", "one of 0"]),
-        (changed(1, put(1, 6)), ValueError, ["lengths", "from 0 to 5", "6"]),
+        (changed(1, put(1, 6)), ValueError, ["source_lengths", "0 to 5", "6"]),
         (changed(1, lambda x: x * 1.0), TypeError, ["lengths", "integers"]),
         (changed(1, lambda x: x[:2]), ValueError, ["lengths", "(4,)", "(2,)"]),
         (changed(2, put((1, 0), 9)), ValueError, ["target", "0 to 8", "got 9"]),

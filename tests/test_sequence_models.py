@@ -418,7 +418,7 @@ def test_bad_classes_are_named(make):
     for classes, kind, words in [
         (["a", "b"], ValueError, ["classes", "num_classes = 3", "2"]),
         (["a", "b", "a"], ValueError, ["classes", "3, 2 of them different"]),
-        ("abc", TypeError, ["classes", "string"]),
+        ("abc", TypeError, ["classes", "'abc'"]),
         (["a", 1, "b"], TypeError, ["classes", "int, str"]),
         ([0.5, 1.5, 2.5], TypeError, ["classes", "float"]),
     ]:
@@ -427,7 +427,9 @@ def test_bad_classes_are_named(make):
 
 def test_bad_arguments_of_one_model_are_named():
     refuses(ValueError, ["output_size"], SequenceRegressor, I, 5, 0)
-    refuses(ValueError, ["kind", "'median'"], SequenceRegressor, I, 5, pooling="median")
+    refuses(
+        ValueError, ["pooling", "'median'"], SequenceRegressor, I, 5, pooling="median"
+    )
 
 
 def with_nan(t=2, row=1):

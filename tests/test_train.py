@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from refusals import refuses
 from trainers import model_of, streams, trainer_of
 
 from fastcell.checkpoint import read_checkpoint
@@ -218,3 +219,30 @@ def test_bad_constructor_arguments_are_named(arguments, error):
 def test_bad_arguments_of_fit_are_named(arguments, error):
     with pytest.raises(error, match=next(iter(arguments)).removeprefix("valid_")):
         trainer_of().fit(**{"train_data": streams(), **arguments})
+
+
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        ((batch for batch in ()), ["generator", "list(train_data)"]),
+        (None, ["None"]),
+        ({0: (0, 1)}, ["{0: (0, 1)}"]),
+    ],
+)
+def test_training_data_that_have_no_indices_are_refused(data, words):
+    model = model_of()
+    trainer = Trainer(model, SGD(model.params), progress=False)
+    refuses(TypeError, ["train_data", *words], trainer.fit, data)
+
+
+def test_a_generator_is_no_validation_data():
+    trainer = trainer_of()
+    batches = (batch for batch in streams())
+    words = ["valid_data", "generator", "list(valid_data)"]
+    refuses(TypeError, words, trainer.fit, streams(), batches)
+    assert trainer.step == 0
+
+
+def test_a_generator_can_be_evaluated_once():
+    trainer = trainer_of()
+    assert trainer.evaluate(b for b in streams()) == trainer.evaluate(streams())

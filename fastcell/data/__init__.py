@@ -1,11 +1,11 @@
 """Data for the models: ragged sequences, text, tables and sound, in batches."""
 
+from fastcell.data.arrays import read_npz
 from fastcell.data.audio import (
     frames,
     log_mel,
     mel_filters,
     mfcc,
-    normalize,
     stack_frames,
 )
 from fastcell.data.byte_pairs import BytePairVocabulary
@@ -15,6 +15,7 @@ from fastcell.data.csv_files import (
     read_csv_sequences,
 )
 from fastcell.data.pairs import SequencePairs
+from fastcell.data.scaling import mean_and_spread, normalize
 from fastcell.data.sequences import Sequences
 from fastcell.data.streams import TextStreams
 from fastcell.data.text import (
@@ -48,10 +49,12 @@ __all__ = [
     "iter_text",
     "iter_words",
     "log_mel",
+    "mean_and_spread",
     "mel_filters",
     "mfcc",
     "normalize",
     "read_csv_sequences",
+    "read_npz",
     "read_text",
     "read_wav",
     "split_text",

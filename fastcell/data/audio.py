@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -243,12 +244,18 @@ def mfcc(
 
     num_coefficients = integer("num_coefficients", num_coefficients, minimum=1)
     energies = log_mel(samples, rate, num_mels, frame, hop, low=low, high=high)
-    if num_coefficients > energies.shape[1]:
+    bands = energies.shape[1]
+    if num_coefficients > bands:
         raise ValueError(
-            f"num_coefficients must be num_mels, {energies.shape[1]}, at most; "
+            f"num_coefficients must be num_mels, {bands}, at most; "
             f"got {num_coefficients}"
         )
-    return fft.dct(energies, type=2, axis=1, norm="ortho")[:, :num_coefficients]
+    # Where all bands are alike, as in silence, the cosines must sum to 0 and not to
+    # what rounding leaves of the level: so the level goes by itself.
+    level = energies[:, :1].astype(np.float64)
+    cosines = fft.dct(energies - level, type=2, axis=1, norm="ortho")
+    cosines[:, :1] += math.sqrt(bands) * level
+    return cosines[:, :num_coefficients].astype(np.float32)
 
 
 def stack_frames(features: Any, count: int) -> np.ndarray:
@@ -286,29 +293,3 @@ def stack_frames(features: Any, count: int) -> np.ndarray:
     steps, width = features.shape
     kept = features[: steps // count * count]
     return np.ascontiguousarray(kept).reshape(steps // count, count * width)
-
-
-def normalize(features: Any) -> np.ndarray:
-    """Take away the mean of each feature over the frames, and divide by the spread.
-
-    What loudness and microphone add to the logarithms of a recording goes with it.
-
-    Parameters
-    ----------
-    features : array of floats, shape (T, F)
-        The frames of one recording. A feature that does not change becomes 0.
-
-    Returns
-    -------
-    ndarray, shape and dtype of `features`
-
-    Examples
-    --------
-    >>> normalize(np.array([[1.0, 5.0], [3.0, 5.0]]))
-    array([[-1.,  0.],
-           [ 1.,  0.]])
-    """
-    features = as_array("features", features)
-    spread = features.std(axis=0)
-    centred = features - features.mean(axis=0)
-    return centred / np.where(spread > 0, spread, 1)

@@ -106,7 +106,7 @@ class Sequences(Epochs["Batch"]):
     ) -> None:
         self.batch_size = integer("batch_size", batch_size, minimum=1)
         self.shuffle = flag("shuffle", shuffle)
-        self.seed = integer("seed", seed, minimum=0)
+        self.seed = integer("seed", seed, minimum=0, maximum=None)
         self.bucket = flag("bucket", bucket)
         self.check_finite = flag("check_finite", check_finite)
         self.dtype = np.dtype(np.float32 if dtype is None else dtype)

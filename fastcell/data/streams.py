@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from fastcell._arrays import as_array, check_ids
 from fastcell._numbers import integer
@@ -31,6 +32,9 @@ class TextStreams(Batches["Window"]):
     one epoch; ``streams[position:]`` is what remains of it after `position` windows,
     which is all that has to be saved to resume in the middle. Windows are views: they
     cost nothing.
+
+    Read-only arrays of one or two bytes an id stay as they are, so that a text takes a
+    byte of each character and no more; windows of them are made when they are taken.
 
     Tokens on the disk stay there: of a `fastcell.data.TokenFile`, or an array that
     `numpy.memmap` or ``numpy.load(path, mmap_mode="r")`` made, about a megabyte is in
@@ -115,11 +119,15 @@ class TextStreams(Batches["Window"]):
         # Row t holds token t of each stream. The row after the last is the first token
         # of the next stream, or of the rest, so that the targets are the inputs one row
         # further down, and both are views.
+        if not tokens.flags.writeable and tokens.itemsize < 4:
+            streams = sliding_window_view(tokens, self.num_steps + 1)[:: self.num_steps]
+            self._block = (0, streams[: self.batch_size].T)
+            return
         rows = np.empty((self.num_steps + 1, self.batch_size), np.int32)
         for stream, start in enumerate(self._starts):
             rows[:, stream] = tokens[start : start + self.num_steps + 1]
         rows.flags.writeable = False
-        self._block = (0, rows)
+        self._block: tuple[int, NDArray[np.integer]] = (0, rows)
 
     def __len__(self) -> int:
         """Return the number of windows of an epoch."""
@@ -130,9 +138,13 @@ class TextStreams(Batches["Window"]):
         rows = self._rows(block)
         start = place * self.seq_len
         end = min(start + self.seq_len, len(rows) - 1)
+        if rows.dtype != np.int32:
+            rows = np.ascontiguousarray(rows[start : end + 1], np.int32)
+            rows.flags.writeable = False
+            start, end = 0, end - start
         return rows[start:end], rows[start + 1 : end + 1]
 
-    def _rows(self, block: int) -> NDArray[np.int32]:
+    def _rows(self, block: int) -> NDArray[np.integer]:
         """Return the tokens of a block of windows, and one more of each stream."""
         number, rows = self._block
         if number != block:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from fastcell._files import named_errors
 from fastcell._numbers import integer, real
+from fastcell.data.files import path_name, reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,11 +90,11 @@ def iter_text(path: str | os.PathLike[str], block_size: int = 1 << 20) -> Iterat
     ['to be', '\nor no', 't\n']
     """
     size = integer("block_size", block_size, minimum=4)
-    name = os.fsdecode(path)
+    name = path_name(path)
     decoder = codecs.getincrementaldecoder("utf-8")()
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     empty, read = True, 0
-    with named_errors(path), open(path, "rb") as raw, _content(raw, name) as file:
+    with reading(path) as raw, _content(raw, name) as file:
         while True:
             block = file.read(size)
             if read == 0 and block.startswith(codecs.BOM_UTF8):

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._arrays import check_ids
-from fastcell._files import named_errors, written_atomically
+from fastcell._files import check_apart, named_errors, written_atomically
 from fastcell._numbers import integer
+from fastcell.data.files import one_line, path_name, reading
 from fastcell.data.text import iter_text
 from fastcell.data.words import WordVocabulary, iter_words
 
@@ -65,8 +66,8 @@ class TokenFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fsdecode(path)
-        with named_errors(path), open(path, "rb") as file:
+        self.path = path_name(path)
+        with reading(path) as file:
             shape, self.dtype = _read_header(file, self.path)
             self._offset = file.tell()
             held = (os.fstat(file.fileno()).st_size - self._offset) // (
@@ -178,7 +179,8 @@ def encode_file(
     OSError
         If a file cannot be read or written.
     TypeError, ValueError
-        If an argument is not as said, or the vocabulary does not have it all.
+        If an argument is not as said, both paths are of one file, or the vocabulary
+        does not have it all.
 
     Examples
     --------
@@ -195,6 +197,7 @@ def encode_file(
     ...     np.asarray(encode_file(text, os.path.join(folder, "ids"), vocabulary))
     array([1, 0, 2, 2, 3], dtype=uint8)
     """
+    check_apart(path_name(path), path_name(text, "text"))
     parts: Iterable[Any] = iter_text(text)
     if isinstance(vocabulary, WordVocabulary):
         parts = iter_words(parts, end_of_line)
@@ -273,7 +276,7 @@ def _header(dtype: np.dtype, count: int) -> bytes:
     return start + text.ljust(_HEADER_SIZE - 11).encode() + b"\n"
 
 
-def _read_header(file: Any, name: str) -> tuple[tuple[int], np.dtype]:
+def _read_header(file: Any, name: str) -> tuple[tuple[int, ...], np.dtype]:
     form = np.lib.format
     readers = {
         (1, 0): form.read_array_header_1_0,
@@ -281,10 +284,14 @@ def _read_header(file: Any, name: str) -> tuple[tuple[int], np.dtype]:
     }
     try:
         shape, _, dtype = readers[form.read_magic(file)](file)
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{name}: must be a .npy file; {error}") from None
+    except OSError:
+        raise
+    except Exception as error:  # NumPy parses the header as Python: whatever comes
+        raise ValueError(f"{name}: must be a .npy file; {one_line(error)}") from None
     if len(shape) != 1 or dtype.kind not in "iu":
         raise ValueError(
-            f"{name}: must hold integers in one dimension; got {dtype}, {shape}"
+            f"{name}: must hold integers in one dimension; got {dtype}, {shape!s:.80}"
         )
+    if type(shape[0]) is not int or shape[0] < 0:
+        raise ValueError(f"{name}: must have a length of 0 or more; got {shape[0]}")
     return shape, dtype

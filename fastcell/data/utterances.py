@@ -70,7 +70,7 @@ class Utterances(Epochs[Any]):
     ) -> None:
         self.batch_size = integer("batch_size", batch_size, minimum=1)
         self.noise = real("noise", noise, minimum=0)
-        self.seed = integer("seed", seed, minimum=0)
+        self.seed = integer("seed", seed, minimum=0, maximum=None)
         if len(features) == 0 or len(features) != len(labels):
             raise ValueError(
                 "features and labels must be of the same recordings, at least one; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from fastcell._arrays import as_array, check_ids
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+
+_BLOCK = 1 << 16  # characters that are handled at a time, within the caches
 
 
 class CharVocabulary:
@@ -70,8 +74,10 @@ class CharVocabulary:
 
         Raises
         ------
+        TypeError
+            If `text` is no string.
         ValueError
-            If the text is empty.
+            If it is empty.
 
         Examples
         --------
@@ -79,9 +85,11 @@ class CharVocabulary:
         >>> len(CharVocabulary.from_text("hello"))
         4
         """
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a string; got {type(text).__name__}")
         if not text:
             raise ValueError("text must not be empty")
-        return cls(sorted(set(text)))
+        return cls.from_texts([text])
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> CharVocabulary:
@@ -107,14 +115,19 @@ class CharVocabulary:
         """
         if isinstance(texts, str):
             raise TypeError("texts must be an iterable of strings; got a string")
-        symbols: set[str] = set()
+        if not isinstance(texts, Iterable):
+            raise TypeError(
+                f"texts must be an iterable of strings; got {type(texts).__name__}"
+            )
+        there = np.zeros(sys.maxunicode + 1, bool)
         for place, text in enumerate(texts):
             if not isinstance(text, str):
-                raise TypeError(f"texts[{place}] must be a string; got {text!r}")
-            symbols.update(text)
-        if not symbols:
+                raise TypeError(f"texts[{place}] must be a string; got {text!r:.80}")
+            for start in range(0, len(text), _BLOCK):
+                there[_code_points(text[start : start + _BLOCK])] = True
+        if not there.any():
             raise ValueError("texts must hold at least one character; got none")
-        return cls(sorted(symbols))
+        return cls(map(chr, np.flatnonzero(there).tolist()))
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -149,14 +162,24 @@ class CharVocabulary:
         ValueError: text[2] is 'y' (U+0079), which is not among the 4 symbols of the \
 vocabulary
         """
+        if isinstance(text, str) and len(text) > _BLOCK:  # or 13 bytes of a character
+            ids = np.empty(len(text), np.int32)
+            for start in range(0, len(text), _BLOCK):
+                part = slice(start, start + _BLOCK)
+                ids[part] = self._encode(text[part], start)
+            return ids
+        return self._encode(text)
+
+    def _encode(self, text: str, place: int = 0) -> NDArray[np.int32]:
+        """Return the ids of a part of a text, from this place on."""
         code_points = _code_points(text)
         ids = self._ids[np.minimum(code_points, len(self._ids) - 1)]
         unknown = ids < 0
         if unknown.any():
             at = int(np.argmax(unknown))
             raise ValueError(
-                f"text[{at}] is {text[at]!r} (U+{code_points[at]:04X}), which is not "
-                f"among the {len(self)} symbols of the vocabulary"
+                f"text[{place + at}] is {text[at]!r} (U+{code_points[at]:04X}), which "
+                f"is not among the {len(self)} symbols of the vocabulary"
             )
         return ids
 

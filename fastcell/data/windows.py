@@ -93,7 +93,7 @@ class Windows(Epochs["Batch"]):
         self.batch_size = integer("batch_size", batch_size, minimum=1)
         self.stride = integer("stride", stride, minimum=1)
         self.shuffle = flag("shuffle", shuffle)
-        self.seed = integer("seed", seed, minimum=0)
+        self.seed = integer("seed", seed, minimum=0, maximum=None)
         self.dtype = np.dtype(np.float32 if dtype is None else dtype)
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype must be float32 or float64; got {self.dtype}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import as_array, check_shape, real_array
-from fastcell._numbers import integer, real
+from fastcell._numbers import real, seed_of
 from fastcell.module import Module
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
@@ -61,7 +61,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, *, seed: int | None = None) -> None:
         self.p = real("p", p, minimum=0, maximum=1)
-        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        self.seed = seed_of(seed)
         self._random = np.random.default_rng(self.seed)
         self._parameters = Parameters({})
 
@@ -70,7 +70,7 @@ class Dropout(Module):
         return x
 
     def forward(self, x: Any) -> tuple[np.ndarray, Dropped]:
-        """Return x with values dropped, and what `backward` needs.
+        """Return x with values dropped, and what `backward` needs; x is not kept.
 
         Parameters
         ----------

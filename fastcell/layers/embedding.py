@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import check_ids, check_shape, real_array
-from fastcell._numbers import integer
+from fastcell._numbers import integer, seed_of
 from fastcell.layers.indexed import IndexedRows
 from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
@@ -56,7 +56,7 @@ class Embedding(Module):
         self.num_embeddings = integer("num_embeddings", num_embeddings, minimum=1)
         self.embedding_dim = integer("embedding_dim", embedding_dim, minimum=1)
         self.dtype = check_dtype(dtype)
-        self.seed = None if seed is None else integer("seed", seed, minimum=0)
+        self.seed = seed_of(seed)
         self.padding_idx = padding_idx
         if padding_idx is not None:
             index = integer("padding_idx", padding_idx)
@@ -94,17 +94,19 @@ class Embedding(Module):
         return self._parameters.arrays()["weight"][ids]
 
     def forward(self, ids: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the vectors of ids, and the ids as `saved`."""
-        ids = check_ids("ids", ids, self.num_embeddings)
-        return self(ids), ids
+        """Return the vectors of ids, and a copy of the ids as `saved`.
+
+        Parameters and errors are those of a call.
+        """
+        kept = check_ids("ids", ids, self.num_embeddings).astype(np.int64)
+        return self(kept), kept
 
     def backward(self, dy: Any, saved: np.ndarray) -> tuple[None, dict]:
         """Return None, as ids have no gradient, and the gradient of the table."""
         dy = real_array("dy", dy, self.dtype)
         check_shape("dy", dy, (*saved.shape, self.embedding_dim))
         grad = np.zeros((self.num_embeddings, self.embedding_dim), self.dtype)
-        ids = saved.reshape(-1).astype(np.int64, copy=False)
-        _core.add_rows(np.ascontiguousarray(ids), np.ascontiguousarray(dy), grad)
+        _core.add_rows(saved.reshape(-1), np.ascontiguousarray(dy), grad)
         return None, {"weight": self._without_padding(grad)}
 
     # The gather path: only the rows that occur, and each of them once.

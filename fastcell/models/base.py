@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from fastcell._numbers import number
 from fastcell.module import Module
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Model(Module, ABC):
     True
     """
 
+    #: What `count` counts, which a display of the speed tells.
+    unit = "targets"
+
     @abstractmethod
     def loss(self, batch: Any, state: Any = None) -> tuple[float, Any]:
         """Run the model on a batch for training.
@@ -51,7 +55,10 @@ class Model(Module, ABC):
         Parameters
         ----------
         batch
-            What the model is trained on.
+            What the model is trained on. Its features (x, images) are kept and not
+            copied: they must not be written to before `backward`, which refuses
+            features that have other bits, by a sample of their numbers. Lengths,
+            labels and ids may be.
         state
             The recurrent state to start from; None is zeros.
 
@@ -66,7 +73,15 @@ class Model(Module, ABC):
 
     @abstractmethod
     def backward(self, saved: Any) -> dict[str, np.ndarray]:
-        """Return the gradient of the loss, keyed like `state_dict()`."""
+        """Return the gradient of the loss, keyed like `state_dict()`.
+
+        Raises
+        ------
+        ValueError
+            If `saved` was used before, by another thread at the same time too; or a
+            parameter that the gradient depends on, or the features of the batch, have
+            changed since.
+        """
 
     @abstractmethod
     def evaluate(self, batch: Any, state: Any = None) -> tuple[float, Any]:
@@ -105,6 +120,7 @@ class Model(Module, ABC):
         >>> LanguageModel(2, 1, 1).metrics(0.6931471805599453)
         {'bpc': 1.0}
         """
+        number("loss", loss)
         return {}
 
 

@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 
 from fastcell._arrays import as_array
-from fastcell._numbers import integer, real
+from fastcell._numbers import real, size
 from fastcell.layers import Linear
 from fastcell.models.attentive_decoder import AttentiveDecoder
 from fastcell.models.parts import (
     SavedOnce,
     cell_named,
     check_batch,
+    check_no_state,
     check_seed,
     part_seeds,
     precision_of,
     prefixed,
     set_precision,
+    take_saved,
 )
 from fastcell.models.reader import Reader
 from fastcell.models.teacher_forcing import check_marks, teacher_forced
@@ -110,11 +112,11 @@ class Captioner(TokenWriter):
         precision: str | None = None,
     ) -> None:
         kind = cell_named(cell)
-        self.image_size = integer("image_size", image_size, minimum=1)
-        self.vocab_size = integer("vocab_size", vocab_size, minimum=2)
-        self.embedding_dim = integer("embedding_dim", embedding_dim, minimum=1)
-        self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
-        self.num_layers = integer("num_layers", num_layers, minimum=1)
+        self.image_size = size("image_size", image_size)
+        self.vocab_size = size("vocab_size", vocab_size, minimum=2)
+        self.embedding_dim = size("embedding_dim", embedding_dim)
+        self.hidden_size = size("hidden_size", hidden_size)
+        self.num_layers = size("num_layers", num_layers)
         self.cell = cell
         self.dropout = real("dropout", dropout, minimum=0, below=1)
         self.bos, self.eos = check_marks(bos, eos, self.vocab_size)
@@ -178,7 +180,8 @@ class Captioner(TokenWriter):
         Parameters
         ----------
         batch : tuple
-            ``(captions, lengths, images)``, see the class.
+            ``(captions, lengths, images)``, see the class. The images are kept and not
+            copied: they must not be written to before `backward`.
         state : None
             Captions do not continue one another.
 
@@ -190,6 +193,7 @@ class Captioner(TokenWriter):
             If a word is unknown, a feature is NaN or infinite, a caption does not begin
             and end with its marks, or a shape is wrong.
         """
+        check_no_state(state)
         images, inputs, labels, lengths = self._checked(batch)
         squashed, seen = self._image.forward(images)
         np.tanh(squashed, out=squashed)
@@ -206,7 +210,7 @@ class Captioner(TokenWriter):
         ValueError
             If `saved` was used before.
         """
-        squashed, seen, decoded, scored = saved.take()
+        squashed, seen, decoded, scored = take_saved(saved)
         dvectors, output_grads = self._output.loss_backward(scored)
         _, dfirst, decoder_grads = self._decoder.backward(dvectors, decoded)
         parts = dfirst if isinstance(dfirst, tuple) else (dfirst,)
@@ -223,6 +227,7 @@ class Captioner(TokenWriter):
         self, batch: Any, state: Any = None
     ) -> tuple[float, None, dict[str, tuple[float, int]]]:
         """Return the loss, None, and how many words were the most likely ones."""
+        check_no_state(state)
         images, inputs, labels, lengths = self._checked(batch)
         vectors, _ = self._decoder(inputs, self._first(images), lengths=lengths)
         return self._assessed(vectors, labels)

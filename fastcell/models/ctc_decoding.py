@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastcell._arrays import as_array, check_shape
-from fastcell._numbers import integer
+from fastcell._numbers import integer, size
 
 
 def greedy(logits: Any, lengths: Any = None, blank: int = 0) -> list[list[int]]:
@@ -105,7 +105,7 @@ def prefix_beam_search(
     ([1], 0.64)
     """
     logits, lengths, blank = _checked(logits, lengths, blank)
-    beam_size = integer("beam_size", beam_size, minimum=1)
+    beam_size = size("beam_size", beam_size)
     steps, rows, _ = logits.shape
     log_y = _log_softmax(logits)
     beams = _Beams(rows, beam_size)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastcell._arrays import all_finite, check_ids, check_shape, real_array
-from fastcell._numbers import flag, integer, real
+from fastcell._numbers import flag, real, size
 from fastcell.layers import Dropout, Embedding, Sequential
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.pooling import existing_steps
@@ -81,9 +81,9 @@ class Encoder(Module):
         rnn_seed: int | None = None,
     ) -> None:
         kind = cell_named(cell)
-        self.input_size = integer("input_size", input_size, minimum=1)
-        self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
-        self.num_layers = integer("num_layers", num_layers, minimum=1)
+        self.input_size = size("input_size", input_size)
+        self.hidden_size = size("hidden_size", hidden_size)
+        self.num_layers = size("num_layers", num_layers)
         self.cell = cell
         self.bidirectional = flag("bidirectional", bidirectional)
         self.dropout = real("dropout", dropout, minimum=0, below=1)
@@ -94,7 +94,7 @@ class Encoder(Module):
         named: dict[str, Module] = {}
         width = self.input_size
         if embedding_dim is not None:
-            width = integer("embedding_dim", embedding_dim, minimum=1)
+            width = size("embedding_dim", embedding_dim)
             named["embedding"] = Embedding(
                 self.input_size, width, dtype=self.dtype, seed=seeds[0]
             )

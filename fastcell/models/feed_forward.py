@@ -8,10 +8,20 @@ from typing import Any
 import numpy as np
 
 from fastcell._arrays import real_array
-from fastcell._numbers import integer, real
+from fastcell._checks import list_of, one_of
+from fastcell._numbers import real, size
 from fastcell.layers import Activation, Dropout, Linear, Sequential
+from fastcell.layers.activation import KINDS as ACTIVATIONS
 from fastcell.models.base import ScoredModel
-from fastcell.models.parts import SavedOnce, by_part, check_seed, part_seeds
+from fastcell.models.parts import (
+    SavedOnce,
+    by_part,
+    check_batch,
+    check_no_state,
+    check_seed,
+    part_seeds,
+    take_saved,
+)
 from fastcell.models.tasks import Classification, Regression
 from fastcell.module import Module, check_dtype
 
@@ -93,18 +103,14 @@ class FeedForward(ScoredModel):
         dtype: Any = np.float32,
         seed: int | None = None,
     ) -> None:
-        self.input_size = integer("input_size", input_size, minimum=1)
-        if isinstance(hidden_sizes, str) or not isinstance(hidden_sizes, Iterable):
-            raise TypeError(f"hidden_sizes must be a list; got {hidden_sizes!r}")
-        self.hidden_sizes = [
-            integer("hidden_sizes", size, minimum=1) for size in hidden_sizes
-        ]
-        self.activation = activation
+        self.input_size = size("input_size", input_size)
+        widths = list_of("hidden_sizes", hidden_sizes, "a list of sizes")
+        self.hidden_sizes = [size("hidden_sizes", width) for width in widths]
+        self.activation = one_of("activation", activation, ACTIVATIONS)
         self.dropout = real("dropout", dropout, minimum=0, below=1)
         self.dtype = check_dtype(dtype)
         self.seed = check_seed(seed)
-        if task not in TASKS:
-            raise ValueError(f"task must be one of {', '.join(TASKS)}; got {task!r}")
+        one_of("task", task, TASKS)
         self.task: Classification | Regression
         if task == "classification":
             self.task = Classification(output_size, classes, "output_size")
@@ -121,12 +127,12 @@ class FeedForward(ScoredModel):
         seeds = part_seeds(self.seed, 2 * count + 1)
         named: dict[str, Module] = {}
         width = self.input_size
-        for k, size in enumerate(self.hidden_sizes):
-            named[f"hidden_{k}"] = Linear(width, size, dtype=self.dtype, seed=seeds[k])
+        for k, units in enumerate(self.hidden_sizes):
+            named[f"hidden_{k}"] = Linear(width, units, dtype=self.dtype, seed=seeds[k])
             named[f"activation_{k}"] = Activation(self.activation)
             if self.dropout:
                 named[f"dropout_{k}"] = Dropout(self.dropout, seed=seeds[count + k])
-            width = size
+            width = units
         named["output"] = Linear(
             width, self.task.outputs, dtype=self.dtype, seed=seeds[-1]
         )
@@ -182,10 +188,11 @@ class FeedForward(ScoredModel):
         Parameters
         ----------
         batch : tuple (x, y)
-            x as in a call. y: classes (B,), of which -100 is left out; or values (B, K)
+            x as in a call; it is kept and not copied, and must not be written to before
+            `backward`. y: classes (B,), of which -100 is left out; or values (B, K)
             or, for one value, (B,).
         state
-            Not used: batches do not continue one another.
+            Must be None: batches do not continue one another.
 
         Returns
         -------
@@ -199,6 +206,7 @@ class FeedForward(ScoredModel):
         TypeError, ValueError
             If a part of the batch is not as said.
         """
+        check_no_state(state)
         x, targets = self._checked(batch)
         y, saved = self.network.forward(x)
         loss, dy = self.task.loss(y, targets)
@@ -212,7 +220,7 @@ class FeedForward(ScoredModel):
         ValueError
             If `saved` has been used up before.
         """
-        dy, network = saved.take()
+        dy, network = take_saved(saved)
         _, grads = self.network.backward(dy, network)
         return by_part(self._parts, grads)
 
@@ -220,6 +228,7 @@ class FeedForward(ScoredModel):
         self, batch: Any, state: Any = None
     ) -> tuple[float, None, dict[str, tuple[float, int]]]:
         """Return what `evaluate` does, and the task's own scores of the batch."""
+        check_no_state(state)
         x, targets = self._checked(batch)
         y = self.network(x)
         return self.task.loss(y, targets)[0], None, self.task.assess(y, targets)
@@ -255,8 +264,7 @@ class FeedForward(ScoredModel):
     # ------------------------------------------------------------------------ checks
 
     def _checked(self, batch: Any) -> tuple[np.ndarray, np.ndarray]:
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            raise TypeError(f"batch must be a pair (x, y); got {type(batch).__name__}")
+        batch = check_batch(batch, "(x, y)")
         x = self._checked_x(batch[0])
         return x, self.task.targets(batch[1], x.shape[:1])
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell._numbers import integer
+from fastcell._arrays import check_rows
+from fastcell._numbers import size
+from fastcell.parameters import writable_values
 
 if TYPE_CHECKING:
     from fastcell.models.forecaster import Forecaster
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 class ForecastSession:
     """The streams of a `Forecaster`; made by its `session`.
 
-    It begins with nothing read, and has the recurrent weights that the model had when
-    it was made. A forecast has the bits that `Forecaster.predict` has of the same
-    frames. A session belongs to one thread at a time.
+    It begins with nothing read, and each step has the weights that the model has then.
+    A forecast has the bits that `Forecaster.predict` has of the same frames. A session
+    belongs to one thread at a time; copies are as those of `fastcell.session.Session`.
 
     Examples
     --------
@@ -34,6 +35,7 @@ class ForecastSession:
     """
 
     def __init__(self, model: Forecaster, batch_size: int) -> None:
+        batch_size = size("batch_size", batch_size, minimum=0)
         self._checked = model.encoder.checked_step
         self._next = model.feedback.next_frame
         self._rnn = model.feedback.rnn.session(batch_size)
@@ -80,7 +82,7 @@ class ForecastSession:
         TypeError, ValueError
             If `horizon` is no integer from 1, or a stream has read no frame.
         """
-        horizon = integer("horizon", horizon, minimum=1)
+        horizon = size("horizon", horizon)
         if not self._begun.all():
             row = int(self._begun.argmin())
             raise ValueError(
@@ -90,12 +92,24 @@ class ForecastSession:
 
     def reset(self, rows: Any = None) -> None:
         """Begin anew: all streams, or `rows` (indices or a mask)."""
+        rows = slice(None) if rows is None else check_rows(rows, len(self._begun))
         self._rnn.reset(rows)
-        self._begun[slice(None) if rows is None else rows] = False
+        self._begun[rows] = False
+
+    def refresh(self) -> None:
+        """Take the weights of now, as a step does by itself; the state stays."""
+        self._rnn.refresh()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(writable_values(state))
+
+    def __copy__(self) -> ForecastSession:
+        return self.fork()
 
     def fork(self) -> ForecastSession:
-        """Return a session that has read the same, with the same weights."""
-        other = copy.copy(self)
+        """Return a session of the same model that has read the same."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._rnn = self._rnn.fork()
         other._begun = self._begun.copy()
         return other

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastcell._arrays import as_array
-from fastcell._numbers import flag, integer
+from fastcell._numbers import flag, size
 from fastcell.layers import Dropout, Linear
 from fastcell.models.base import ScoredModel
 from fastcell.models.encoder import Encoder
@@ -16,10 +16,12 @@ from fastcell.models.forecast_session import ForecastSession, continued
 from fastcell.models.parts import (
     SavedOnce,
     check_batch,
+    check_no_state,
     check_seed,
     part_seeds,
     precision_of,
     prefixed,
+    take_saved,
 )
 from fastcell.models.tasks import Regression
 from fastcell.module import Module
@@ -93,6 +95,8 @@ class Forecaster(ScoredModel):
     ['decoder.bias', 'decoder.weight']
     """
 
+    unit = "values"
+
     def __init__(
         self,
         frame_size: int,
@@ -107,7 +111,7 @@ class Forecaster(ScoredModel):
         seed: int | None = None,
         precision: str | None = None,
     ) -> None:
-        self.frame_size = integer("frame_size", frame_size, minimum=1)
+        self.frame_size = size("frame_size", frame_size)
         self.residual = flag("residual", residual)
         self.seed = check_seed(seed)
         seeds = part_seeds(self.seed, 3)
@@ -163,9 +167,10 @@ class Forecaster(ScoredModel):
         Parameters
         ----------
         batch : tuple
-            ``(x, lengths, y)``, see the class; x of the model's dtype, all finite.
+            ``(x, lengths, y)``, see the class; x of the model's dtype, all finite. It
+            is kept and not copied: it must not be written to before `backward`.
         state
-            Not used: batches do not continue one another.
+            Must be None: batches do not continue one another.
 
         Returns
         -------
@@ -178,11 +183,12 @@ class Forecaster(ScoredModel):
         TypeError, ValueError
             If a part of the batch is not as said.
         """
+        check_no_state(state)
         x, lengths, y = self._checked(batch)
-        h, read, encoded = self.feedback.rnn.forward(x, lengths=lengths)
+        _, read, encoded = self.feedback.rnn.forward(x, lengths=lengths)
         frames, made = self.feedback.forward(_last(x, lengths), read, len(y))
         loss, dframes = self.task.loss(frames, y)
-        return loss, SavedOnce(None, dframes, made, encoded, np.zeros_like(h))
+        return loss, SavedOnce(None, dframes, made, encoded)
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.
@@ -192,9 +198,9 @@ class Forecaster(ScoredModel):
         ValueError
             If `saved` has been used up before.
         """
-        dframes, made, encoded, dh = saved.take()
+        dframes, made, encoded = take_saved(saved)
         dstate, rnn, grads = self.feedback.backward(dframes, made)
-        _, _, rnn = self.feedback.rnn.backward(dh, encoded, dstate, add_to=rnn)
+        _, _, rnn = self.feedback.rnn.backward(None, encoded, dstate, add_to=rnn)
         return {**prefixed("rnn", rnn), **grads}
 
     def assess(
@@ -204,6 +210,7 @@ class Forecaster(ScoredModel):
 
         Parameters and errors are those of `loss`.
         """
+        check_no_state(state)
         x, lengths, y = self._checked(batch)
         frames = self._continued(x, lengths, len(y))
         return self.task.loss(frames, y)[0], None, self.task.assess(frames, y)
@@ -239,7 +246,7 @@ class Forecaster(ScoredModel):
         ValueError
             If a shape is, or a value is not finite or out of range.
         """
-        horizon = integer("horizon", horizon, minimum=1)
+        horizon = size("horizon", horizon)
         return self._continued(*self._given(x, lengths), horizon)
 
     def session(self, batch_size: int = 1) -> ForecastSession:

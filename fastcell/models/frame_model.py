@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._numbers import flag, integer, real
+from fastcell._numbers import flag, real, seed_of, size
 from fastcell.layers.pooling import existing_steps
 from fastcell.models.frame_session import FrameSession, first_columns
 from fastcell.models.head_named import head_named
@@ -99,6 +99,8 @@ class FrameModel(SequenceModel):
     (4, 2)
     """
 
+    unit = "frames"
+
     task: Head  # type: ignore[assignment]
     _carries_state = True
 
@@ -120,7 +122,7 @@ class FrameModel(SequenceModel):
         seed: int | None = None,
         precision: str | None = None,
     ) -> None:
-        self.frame_size = integer("frame_size", frame_size, minimum=1)
+        self.frame_size = size("frame_size", frame_size)
         dtype = check_dtype(dtype)
         self.task = head_named(
             head, self.frame_size, mixtures, correlated, min_scale, dtype
@@ -131,7 +133,7 @@ class FrameModel(SequenceModel):
             raise ValueError('residual must be False for the head "bernoulli"')
         self.input_size = self.frame_size
         if input_size is not None:
-            self.input_size = integer("input_size", input_size, minimum=1)
+            self.input_size = size("input_size", input_size)
         if self.residual and self.input_size < self.frame_size:
             raise ValueError(
                 f"input_size must be at least frame_size, {frame_size}, of a residual "
@@ -199,7 +201,8 @@ class FrameModel(SequenceModel):
         ----------
         batch : tuple (x, lengths, y)
             x and lengths as in `predict`; y (T, B, G) are the frames that follow the
-            steps. What stands past the lengths does not count.
+            steps. What stands past the lengths does not count. x is kept and not
+            copied: it must not be written to before `backward`.
         state
             The recurrent state to start from; None is zeros.
 
@@ -309,10 +312,10 @@ class FrameModel(SequenceModel):
             If one is out of its range, a shape is wrong, a first frame is not finite,
             or steps have other features than the frame.
         """
-        length = integer("length", length, minimum=0)
+        length = size("length", length, minimum=0)
         temperature = real("temperature", temperature, minimum=0)
         columns = first_columns(self, first_frames, count)
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(seed_of(seed))
         session = self.session(columns.shape[1])
         for frame in columns[:-1]:
             session.step(frame)

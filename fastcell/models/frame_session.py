@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell._arrays import real_array
-from fastcell._numbers import integer
+from fastcell._arrays import check_rows, real_array
+from fastcell._numbers import real, shown, size
 
 if TYPE_CHECKING:
     from fastcell.models.frame_model import FrameModel
@@ -18,8 +17,9 @@ class FrameSession:
     """The streams of a `FrameModel`; made by its `session`.
 
     It begins with nothing read. What a step returns is, bit for bit, what the model
-    predicts after the sequence up to that step. The session has the recurrent weights
-    that the model had when it was made, and belongs to one thread at a time.
+    predicts after the sequence up to that step. Each step has the weights that the
+    model has then. A session belongs to one thread at a time; copies are as those of
+    `fastcell.session.Session`.
 
     Examples
     --------
@@ -34,6 +34,7 @@ class FrameSession:
     """
 
     def __init__(self, model: FrameModel, batch_size: int) -> None:
+        batch_size = size("batch_size", batch_size, minimum=0)
         self._model = model
         self._encoder = model.encoder.session(batch_size)
         self._rows = batch_size
@@ -67,9 +68,14 @@ class FrameSession:
         """Return a frame drawn from what is expected after one more step, (B, G).
 
         Parameters and errors are those of `step`; `temperature` is as `generate` takes
-        it.
+        it, and `random` is a `numpy.random.Generator`.
         """
         x = self._model.encoder.checked_step(x, self._rows)
+        temperature = real("temperature", temperature, minimum=0)
+        if not isinstance(random, np.random.Generator):
+            raise TypeError(
+                f"random must be a numpy.random.Generator; got {shown(random)}"
+            )
         drawn = self._model.task.sample(self._outputs(x), temperature, random)
         return self._model._base(drawn, x)
 
@@ -84,11 +90,19 @@ class FrameSession:
 
     def reset(self, rows: Any = None) -> None:
         """Begin anew: all streams, or `rows` (indices or a mask)."""
-        self._encoder.reset(rows)
+        self._encoder.reset(None if rows is None else check_rows(rows, self._rows))
+
+    def refresh(self) -> None:
+        """Take the weights of now, as a step does by itself; the state stays."""
+        self._encoder.refresh()
+
+    def __copy__(self) -> FrameSession:
+        return self.fork()
 
     def fork(self) -> FrameSession:
-        """Return a session that has read the same, with the same weights."""
-        other = copy.copy(self)
+        """Return a session of the same model that has read the same."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._encoder = self._encoder.fork()
         return other
 
@@ -98,18 +112,18 @@ class FrameSession:
 
 def first_columns(model: FrameModel, first_frames: Any, count: Any) -> np.ndarray:
     """Return what `generate` begins with, (F, B, G), checked as it says."""
-    size = model.frame_size
-    if model.input_size != size:
+    width = model.frame_size
+    if model.input_size != width:
         raise ValueError(
             "input_size must be frame_size to generate, as frames are fed back; "
-            f"got {model.input_size} and {size}"
+            f"got {model.input_size} and {width}"
         )
     if first_frames is None:
-        first_frames = np.zeros((1, size), model.encoder.dtype)
+        first_frames = np.zeros((1, width), model.encoder.dtype)
     given = real_array("first_frames", first_frames, model.encoder.dtype)
-    if given.ndim not in (2, 3) or given.shape[-1] != size:
+    if given.ndim not in (2, 3) or given.shape[-1] != width:
         raise ValueError(
-            f"first_frames must have the shape (F, {size}) or (F, B, {size}); "
+            f"first_frames must have the shape (F, {width}) or (F, B, {width}); "
             f"got {given.shape}"
         )
     if len(given) == 0:
@@ -122,5 +136,5 @@ def first_columns(model: FrameModel, first_frames: Any, count: Any) -> np.ndarra
                 f"count must be left out if first_frames have a batch; got {count!r}"
             )
         return given
-    rows = 1 if count is None else integer("count", count, minimum=1)
+    rows = 1 if count is None else size("count", count)
     return np.repeat(given[:, np.newaxis], rows, axis=1)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._numbers import integer
+from fastcell._arrays import as_array
+from fastcell._numbers import seed_of, size
 from fastcell.data import CharVocabulary
 from fastcell.models.sampling import (
     check_sampling,
@@ -85,13 +86,13 @@ class Generating(ABC):
         (5,)
         """
         temperature, top_k, top_p = check_sampling(temperature, top_k, top_p)
-        length = integer("length", length, minimum=0)
+        length = size("length", length, minimum=0)
         text = isinstance(prompt, str)
         if text and self.vocabulary is None:
             raise ValueError(
                 "prompt must be token ids, as the model has no vocabulary; got text"
             )
-        ids = self.vocabulary.encode(prompt) if text else np.asarray(prompt)
+        ids = self._encoded(prompt) if text else as_array("prompt", prompt)
         if ids.ndim not in (1, 2):
             raise ValueError(
                 f"prompt must have the shape (T,) or (T, B); got {ids.shape}"
@@ -99,7 +100,7 @@ class Generating(ABC):
         if len(ids) == 0:
             raise ValueError("prompt must hold at least one token; got none")
         columns = self._prompt(ids if ids.ndim == 2 else ids[:, np.newaxis])
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(seed_of(seed))
         session = self.session(columns.shape[1])
         for token in columns:
             logits = session.step(token)
@@ -112,3 +113,9 @@ class Generating(ABC):
         if text:
             return self.vocabulary.decode(drawn[:, 0])
         return drawn if ids.ndim == 2 else drawn[:, 0]
+
+    def _encoded(self, prompt: str) -> np.ndarray:
+        try:
+            return self.vocabulary.encode(prompt)
+        except ValueError as error:
+            raise ValueError(f"prompt: {error}") from None

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._numbers import flag, integer, real
+from fastcell._numbers import flag, real, shown, size
 from fastcell.models.heads import BernoulliHead, Head, ValuesHead
 from fastcell.models.mixture_head import MixtureHead
 
@@ -30,11 +30,11 @@ def head_named(
         If there is no such head, or an option is not for it, or out of its range.
     """
     if not isinstance(name, str) or name not in _HEADS:
-        raise ValueError(f"head must be one of {', '.join(_HEADS)}; got {name!r}")
+        raise ValueError(f"head must be one of {', '.join(_HEADS)}; got {shown(name)}")
     min_scale = real("min_scale", min_scale, minimum=0)
     if name == "mixture":
         count = _MIXTURES if mixtures is None else mixtures
-        count = integer("mixtures", count, minimum=1)
+        count = size("mixtures", count)
         plane = frame_size == 2
         correlated = flag("correlated", plane if correlated is None else correlated)
         if correlated and not plane:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from fastcell._numbers import flag, integer, real
+from fastcell._arrays import as_array
+from fastcell._numbers import flag, number, real, shown, size
 from fastcell.cells import Cell
 from fastcell.data import CharVocabulary
 from fastcell.layers import Dropout, Embedding, Linear, Sequential
@@ -24,9 +25,11 @@ from fastcell.models.parts import (
     precision_of,
     prefixed,
     set_precision,
+    take_saved,
 )
 from fastcell.models.sampled_softmax import SampledSoftmax
 from fastcell.models.softmax_loss import softmax_assess, softmax_loss
+from fastcell.module import check_dtype
 
 
 class LanguageModel(Generating, Model):
@@ -126,23 +129,21 @@ class LanguageModel(Generating, Model):
         precision: str | None = None,
     ) -> None:
         kind = cell_named(cell)
-        self.vocab_size = integer("vocab_size", vocab_size, minimum=1)
-        self.embedding_dim = integer("embedding_dim", embedding_dim, minimum=1)
-        self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
-        self.num_layers = integer("num_layers", num_layers, minimum=1)
+        self.vocab_size = size("vocab_size", vocab_size)
+        self.embedding_dim = size("embedding_dim", embedding_dim)
+        self.hidden_size = size("hidden_size", hidden_size)
+        self.num_layers = size("num_layers", num_layers)
         self.cell = cell
         self.dropout = real("dropout", dropout, minimum=0, below=1)
         self.tie_weights = flag("tie_weights", tie_weights)
         self.sampled_softmax = sampled_softmax
         if sampled_softmax is not None:
-            count = integer("sampled_softmax", sampled_softmax, minimum=1)
+            count = size("sampled_softmax", sampled_softmax)
             self.sampled_softmax = count
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise TypeError(f"dtype must be float32 or float64; got {self.dtype}")
+        self.dtype = check_dtype(dtype)
         self.seed = check_seed(seed)
         if vocabulary is not None and not isinstance(vocabulary, CharVocabulary):
-            vocabulary = CharVocabulary(vocabulary)
+            vocabulary = _vocabulary(vocabulary)
         if vocabulary is not None and len(vocabulary) != self.vocab_size:
             raise ValueError(
                 f"vocabulary must hold vocab_size symbols, {vocab_size}; "
@@ -284,7 +285,9 @@ class LanguageModel(Generating, Model):
         h, state, saved = self._body.forward(inputs, state)
         loss_of = softmax_loss if self._sampler is None else self._sampler.loss
         loss, dh, grads = loss_of(self._decoder, h, targets)
-        return loss, SavedOnce(_carried(batch, state), dh, grads, saved)
+        kept = SavedOnce(_carried(batch, state), dh, grads, saved)
+        kept.count = int(np.count_nonzero(targets != IGNORED))
+        return loss, kept
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.
@@ -297,7 +300,7 @@ class LanguageModel(Generating, Model):
         ValueError
             If `saved` has been used up before.
         """
-        dh, decoder, body = saved.take()
+        dh, decoder, body = take_saved(saved)
         _, _, grads = self._body.backward(dh, body)
         named = by_part(self._children, grads)
         if self.tie_weights:
@@ -340,6 +343,11 @@ class LanguageModel(Generating, Model):
         """
         return self.network(_ids("ids", ids), state)
 
+    @property
+    def unit(self) -> str:  # type: ignore[override]
+        """What the targets are: "characters" with a vocabulary of them, or "tokens"."""
+        return "tokens" if self.vocabulary is None else "characters"
+
     def count(self, batch: Any) -> int:
         """Return the number of targets that are not left out.
 
@@ -351,11 +359,11 @@ class LanguageModel(Generating, Model):
         >>> LanguageModel(4, 1, 1).count((np.zeros((2, 2), int), targets))
         3
         """
-        return int(np.count_nonzero(np.asarray(batch[-1]) != IGNORED))
+        return int(np.count_nonzero(self._checked(batch)[1] != IGNORED))
 
     def metrics(self, loss: float) -> dict[str, float]:
         """Return the loss in bits per character (token), under ``"bpc"``."""
-        return {"bpc": loss / math.log(2)}
+        return {"bpc": number("loss", loss) / math.log(2)}
 
     def session(self, batch_size: int = 1) -> Any:
         """Return a session that takes tokens one step at a time.
@@ -363,6 +371,7 @@ class LanguageModel(Generating, Model):
         ``session.step(ids)`` takes one token of each row, shape (B,), and returns the
         scores of the next, shape (B, vocab_size).
         """
+        batch_size = size("batch_size", batch_size, minimum=0)
         return self.network.session(batch_size=batch_size)
 
     # ------------------------------------------------------------------------ checks
@@ -402,6 +411,15 @@ def _carried(batch: Any, state: Any) -> Any:
     return None if len(batch) == 3 else state
 
 
+def _vocabulary(symbols: Any) -> CharVocabulary:
+    if isinstance(symbols, Mapping) or not isinstance(symbols, Iterable):
+        raise TypeError(f"vocabulary must be characters; got {shown(symbols)}")
+    try:
+        return CharVocabulary(symbols)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"vocabulary: {error}") from None
+
+
 def _tie(embedding: Embedding, decoder: Linear) -> None:
     """Let both layers hold one weight.
 
@@ -413,7 +431,7 @@ def _tie(embedding: Embedding, decoder: Linear) -> None:
 
 
 def _ids(name: str, ids: Any) -> np.ndarray:
-    ids = np.asarray(ids)
+    ids = as_array(name, ids)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers; got dtype {ids.dtype}")
     if ids.ndim != 2:

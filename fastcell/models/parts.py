@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._numbers import integer
+from fastcell._checks import one_of
+from fastcell._numbers import seed_of, shown
 from fastcell.cells import REGISTRY, Cell
+from fastcell.layers.saved import Once
 from fastcell.module import Module
 
 IGNORED = -100  # the target that `losses.cross_entropy` leaves out by default
@@ -23,14 +25,12 @@ def cell_named(name: Any) -> Cell:
         If there is no such cell.
     """
     cells = {"rnn": REGISTRY["rnn_tanh"], **REGISTRY}
-    if not isinstance(name, str) or name not in cells:
-        raise ValueError(f"cell must be one of {', '.join(cells)}; got {name!r}")
-    return cells[name]
+    return cells[one_of("cell", name, cells)]
 
 
 def check_seed(seed: Any) -> int | None:
     """Return a seed that is an integer from 0, or None."""
-    return None if seed is None else integer("seed", seed, minimum=0)
+    return seed_of(seed)
 
 
 def part_seeds(seed: int | None, count: int) -> list[int | None]:
@@ -50,13 +50,9 @@ def set_precision(model: Module, precision: Any) -> None:
         model.to(precision)
 
 
-def precision_of(model: Module) -> dict[str, str]:
+def precision_of(model: Module) -> dict[str, Any]:
     """Return what a configuration says of the precision: nothing if it is the usual."""
-    if getattr(model, "precision", None) == "bf16" or any(
-        map(precision_of, model.children().values())
-    ):
-        return {"precision": "bf16"}
-    return {}
+    return model._precision_config()
 
 
 class SavedOnce:
@@ -76,7 +72,13 @@ class SavedOnce:
     def __init__(self, state: Any, *kept: Any) -> None:
         self.state = state
         self.count: int | None = None
-        self._kept: tuple[Any, ...] | None = kept
+        self._kept = Once(*kept)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            "saved can be neither copied nor pickled: it serves one backward; run the "
+            "loss again, with the copy"
+        )
 
     def take(self) -> tuple[Any, ...]:
         """Hand over the saved values, once: backward makes the gradients in them.
@@ -84,12 +86,24 @@ class SavedOnce:
         Raises
         ------
         ValueError
-            If they were taken before.
+            If they were taken before, by another thread at the same time too.
         """
-        if self._kept is None:
-            raise ValueError("saved must not be used before; backward uses it up")
-        kept, self._kept = self._kept, None
-        return kept
+        return self._kept.take()
+
+
+def take_saved(saved: Any) -> tuple[Any, ...]:
+    """Return the values that `loss` has kept in `saved`, once.
+
+    Raises
+    ------
+    TypeError
+        If `saved` is not what a model's `loss` returned.
+    ValueError
+        If it was used before.
+    """
+    if not isinstance(saved, SavedOnce):
+        raise TypeError(f"saved must be what loss returned; got {shown(saved)}")
+    return saved.take()
 
 
 def prefixed(name: str, grads: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -125,5 +139,20 @@ def check_batch(batch: Any, form: str) -> tuple[Any, ...]:
     count = form.count(",") + 1
     if isinstance(batch, (tuple, list)) and len(batch) == count:
         return tuple(batch)
-    size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
-    raise TypeError(f"batch must be {form}; got {type(batch).__name__}{size}")
+    came = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+    raise TypeError(f"batch must be {form}; got {type(batch).__name__}{came}")
+
+
+def check_no_state(state: Any) -> None:
+    """Refuse a state of a model whose batches do not continue one another.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    if state is not None:
+        raise ValueError(
+            "state must be None, as batches do not continue one another; "
+            f"got {shown(state)}"
+        )

@@ -57,6 +57,8 @@ class SequenceRegressor(SequenceModel):
     (4, 2)
     """
 
+    unit = "values"
+
     def __init__(
         self,
         input_size: int,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._numbers import integer, real
+from fastcell._numbers import real, seed_of, size
 from fastcell.models.beam_search import Step, beam_search
 from fastcell.models.sampling import draw_tokens, token_probabilities
 
@@ -35,7 +35,7 @@ def find_answers(
     max_length : int, default 100
         Most tokens of an answer, the end counted.
     length_penalty : float, default 0.0
-        Power of the length penalty of the beam search.
+        Power of the length penalty of the beam search, at most 10.
     temperature : float, default 0.0
         Above 0 tokens are drawn, from the scores divided by it; with a beam of 1.
     seed : int, optional
@@ -46,12 +46,11 @@ def find_answers(
     TypeError, ValueError
         If an argument is of the wrong type or out of range, or a score is not finite.
     """
-    beam_size = integer("beam_size", beam_size, minimum=1)
-    max_length = integer("max_length", max_length, minimum=1)
-    length_penalty = real("length_penalty", length_penalty, minimum=0)
+    beam_size = size("beam_size", beam_size)
+    max_length = size("max_length", max_length)
+    length_penalty = real("length_penalty", length_penalty, minimum=0, maximum=10)
     temperature = real("temperature", temperature, minimum=0)
-    if seed is not None:
-        seed = integer("seed", seed, minimum=0)
+    seed = seed_of(seed)
     if temperature > 0 and beam_size > 1:
         raise ValueError(f"beam_size must be 1 with a temperature; got {beam_size}")
     if beam_size == 1:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._numbers import flag, integer, real
+from fastcell._arrays import as_array
+from fastcell._checks import list_of, one_of
+from fastcell._numbers import flag, real, size
 from fastcell.layers.attention import KINDS
 from fastcell.models.attentive_decoder import AttentiveDecoder
 from fastcell.models.bridge import Bridge
@@ -14,11 +16,13 @@ from fastcell.models.parts import (
     SavedOnce,
     cell_named,
     check_batch,
+    check_no_state,
     check_seed,
     part_seeds,
     precision_of,
     prefixed,
     set_precision,
+    take_saved,
 )
 from fastcell.models.reader import Reader
 from fastcell.models.scheduled_sampling import sampled_inputs
@@ -123,18 +127,15 @@ class Seq2Seq(TokenWriter):
         precision: str | None = None,
     ) -> None:
         cell_named(cell)
-        self.source_vocab = integer("source_vocab", source_vocab, minimum=1)
-        self.target_vocab = integer("target_vocab", target_vocab, minimum=2)
-        self.embedding_dim = integer("embedding_dim", embedding_dim, minimum=1)
-        self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
-        self.num_layers = integer("num_layers", num_layers, minimum=1)
+        self.source_vocab = size("source_vocab", source_vocab)
+        self.target_vocab = size("target_vocab", target_vocab, minimum=2)
+        self.embedding_dim = size("embedding_dim", embedding_dim)
+        self.hidden_size = size("hidden_size", hidden_size)
+        self.num_layers = size("num_layers", num_layers)
         self.cell = cell
         self.bidirectional = flag("bidirectional", bidirectional)
-        if attention is not None and attention not in KINDS:
-            raise ValueError(
-                f"attention must be one of {', '.join(KINDS)}, or None; "
-                f"got {attention!r}"
-            )
+        if attention is not None:
+            one_of("attention", attention, KINDS)
         self.attention = attention
         if attention == "dot" and self.bidirectional:
             raise ValueError(
@@ -255,6 +256,7 @@ class Seq2Seq(TokenWriter):
             with its marks, or a shape or an argument is wrong.
         """
         sampling = real("sampling", sampling, minimum=0, maximum=1)
+        check_no_state(state)
         source, source_lengths, inputs, labels, lengths = self._checked(batch)
         memory, final, encoded = self._encoder.forward(source, lengths=source_lengths)
         first, bridged = self._bridge.forward(final)
@@ -270,7 +272,7 @@ class Seq2Seq(TokenWriter):
             inputs, first, memory, source_lengths, lengths
         )
         loss, scored = self._output.loss(vectors, labels)
-        return loss, SavedOnce(None, memory.shape, encoded, bridged, decoded, scored)
+        return loss, SavedOnce(None, encoded, bridged, decoded, scored)
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.
@@ -280,12 +282,10 @@ class Seq2Seq(TokenWriter):
         ValueError
             If `saved` was used before.
         """
-        shape, encoded, bridged, decoded, scored = saved.take()
+        encoded, bridged, decoded, scored = take_saved(saved)
         dvectors, output_grads = self._output.loss_backward(scored)
         dmemory, dfirst, decoder_grads = self._decoder.backward(dvectors, decoded)
         dfinal, bridge_grads = self._bridge.backward(dfirst, bridged)
-        if dmemory is None:
-            dmemory = np.zeros(shape, self.dtype)
         _, encoder_grads = self._encoder.backward(dmemory, encoded, dfinal)
         return {
             **prefixed("encoder", encoder_grads),
@@ -298,6 +298,7 @@ class Seq2Seq(TokenWriter):
         self, batch: Any, state: Any = None
     ) -> tuple[float, None, dict[str, tuple[float, int]]]:
         """Return the loss, None, and how many tokens were the most likely ones."""
+        check_no_state(state)
         source, source_lengths, inputs, labels, lengths = self._checked(batch)
         vectors, _ = self._decoder(
             inputs, *self._encode(source, source_lengths), lengths
@@ -385,7 +386,12 @@ class Seq2Seq(TokenWriter):
         if self.attention is None:
             raise ValueError("attend needs a model with attention; got one without")
         ids, counts = padded_ids("source", source, lengths, self.source_vocab, 1)
-        rows = [[self.bos, *answer] for answer in answers]
+        rows = [
+            [self.bos, *_tokens(f"answers[{b}]", answer)]
+            for b, answer in enumerate(
+                list_of("answers", answers, "a list of answers, each of tokens")
+            )
+        ]
         if len(rows) != ids.shape[1]:
             raise ValueError(
                 f"answers must hold one for each of {ids.shape[1]} sources; "
@@ -412,7 +418,7 @@ class Seq2Seq(TokenWriter):
             batch, "(source, source_lengths, target, target_lengths)"
         )
         source, source_lengths = padded_ids(
-            "source", source, source_lengths, self.source_vocab, 1
+            "source", source, source_lengths, self.source_vocab, 1, "source_lengths"
         )
         return (
             source,
@@ -424,5 +430,16 @@ class Seq2Seq(TokenWriter):
                 self.target_vocab,
                 self.bos,
                 self.eos,
+                lengths_name="target_lengths",
             ),
         )
+
+
+def _tokens(name: str, answer: Any) -> list[int]:
+    """Return an answer as a list of integers."""
+    tokens = as_array(name, answer)
+    if tokens.ndim != 1 or (tokens.dtype.kind not in "iu" and tokens.size):
+        raise TypeError(
+            f"{name} must be a list of tokens; got {tokens.dtype} {tokens.shape}"
+        )
+    return tokens.tolist()

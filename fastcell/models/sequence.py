@@ -6,16 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from fastcell._checks import one_of
 from fastcell.layers import Dropout, Linear, Pooling
+from fastcell.layers.pooling import KINDS as POOLINGS
 from fastcell.models.base import ScoredModel
 from fastcell.models.encoder import Encoder
 from fastcell.models.parts import (
     SavedOnce,
     check_batch,
+    check_no_state,
     check_seed,
     part_seeds,
     prefixed,
     set_precision,
+    take_saved,
 )
 from fastcell.models.streaming import ModelSession
 from fastcell.models.tasks import Classification, Regression
@@ -29,12 +33,14 @@ class SequenceModel(ScoredModel):
         h = \mathrm{encoder}(x), \quad r = \mathrm{readout}(h), \quad
         y = W \, \mathrm{dropout}(r) + b
 
-    Batches are ``(x, lengths, y)`` and do not continue one another: `state` is not
-    used, and the state after a batch is None.
+    Batches are ``(x, lengths, y)`` and do not continue one another: `state` is None,
+    and so is the state after a batch.
 
     A subclass sets `task`, and calls `_build`. With `_carries_state`, batches without
     lengths do continue one another.
     """
+
+    unit = "sequences"
 
     task: Classification | Regression
     _carries_state = False
@@ -66,7 +72,7 @@ class SequenceModel(ScoredModel):
         """Return what makes the vectors that the scores are made of."""
         return Pooling(
             self.encoder.output_size,
-            self.pooling,
+            one_of("pooling", self.pooling, POOLINGS),
             self.encoder.bidirectional,
             dtype=self.encoder.dtype,
             seed=seed,
@@ -120,9 +126,10 @@ class SequenceModel(ScoredModel):
         Parameters
         ----------
         batch : tuple (x, lengths, y)
-            x and lengths as in a call; y as the model says.
+            x and lengths as in a call; y as the model says. x of features is kept and
+            not copied: it must not be written to before `backward`.
         state
-            Not used: batches do not continue one another.
+            Must be None: batches do not continue one another.
 
         Returns
         -------
@@ -136,8 +143,9 @@ class SequenceModel(ScoredModel):
         TypeError, ValueError
             If a part of the batch is not as said.
         """
+        self._check_state(state)
         x, lengths, targets = self._checked(batch)
-        before = state if self._carries_state else None
+        before = state
         h, after, encoded = self.encoder.forward(x, before, lengths=lengths)
         r, read = self._readout.forward(h, lengths)
         r, dropped = self._dropout.forward(r) if self._dropout.p else (r, None)
@@ -156,7 +164,7 @@ class SequenceModel(ScoredModel):
         ValueError
             If `saved` has been used up before.
         """
-        dscores, encoded, read, dropped, decoded = saved.take()
+        dscores, encoded, read, dropped, decoded = take_saved(saved)
         dr, decoder = self.decoder.backward(dscores, decoded)
         if dropped is not None:
             dr, _ = self._dropout.backward(dr, dropped)
@@ -175,6 +183,7 @@ class SequenceModel(ScoredModel):
 
         Parameters and errors are those of `loss`.
         """
+        self._check_state(state)
         x, lengths, targets = self._checked(batch)
         scores = self._infer(x, lengths)
         return (
@@ -204,6 +213,10 @@ class SequenceModel(ScoredModel):
         return ModelSession(self, batch_size)
 
     # ------------------------------------------------------------------------ inside
+
+    def _check_state(self, state: Any) -> None:
+        if not self._carries_state:
+            check_no_state(state)
 
     def _carried(self, state: Any, lengths: np.ndarray | None) -> Any:
         """Return the state for the next batch: none of sequences that have ended."""

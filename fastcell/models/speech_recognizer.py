@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fastcell._checks import list_of
 from fastcell._ctc import checked_labels, run_ctc
-from fastcell._numbers import integer
+from fastcell._numbers import shown, size
 from fastcell.layers import Dropout, Linear, Sequential
 from fastcell.models.base import ScoredModel
 from fastcell.models.ctc_decoding import greedy, prefix_beam_search
@@ -18,13 +19,16 @@ from fastcell.models.parts import (
     SavedOnce,
     by_part,
     check_batch,
+    check_no_state,
     check_seed,
     part_seeds,
     precision_of,
     set_precision,
+    take_saved,
 )
 
 BLANK = 0
+_FORM = "(x, lengths, labels, label_lengths)"
 
 
 class SpeechRecognizer(ScoredModel):
@@ -105,6 +109,8 @@ class SpeechRecognizer(ScoredModel):
     2
     """
 
+    unit = "recordings"
+
     def __init__(
         self,
         input_size: int,
@@ -125,7 +131,7 @@ class SpeechRecognizer(ScoredModel):
             if self.vocabulary is None:
                 raise ValueError("num_labels must be given without a vocabulary")
             num_labels = len(self.vocabulary)
-        self.num_labels = integer("num_labels", num_labels, minimum=1)
+        self.num_labels = size("num_labels", num_labels)
         if self.vocabulary is not None and len(self.vocabulary) != self.num_labels:
             raise ValueError(
                 f"vocabulary must hold num_labels names, {self.num_labels}; "
@@ -183,9 +189,9 @@ class SpeechRecognizer(ScoredModel):
         Parameters
         ----------
         batch : tuple of four
-            x, array of the model's dtype, shape (T, B, input_size); lengths, integers
-            (B,) or None; labels, integers (B, L) from 1; label_lengths, integers (B,)
-            or None.
+            x, array of the model's dtype, shape (T, B, input_size), which is kept and
+            must not be written to before `backward`; lengths, integers (B,) or None;
+            labels, integers (B, L) from 1; label_lengths, integers (B,) or None.
         state
             Must be None: batches do not continue one another.
 
@@ -208,7 +214,9 @@ class SpeechRecognizer(ScoredModel):
         x, lengths, labels, label_lengths = self._checked(batch, state)
         logits, _, saved = self.network.forward(x, lengths=lengths)
         loss, dlogits = self._ctc(logits, lengths, labels, label_lengths, True)
-        return loss, SavedOnce(None, dlogits, saved)
+        kept = SavedOnce(None, dlogits, saved)
+        kept.count = x.shape[1]
+        return loss, kept
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.
@@ -218,7 +226,7 @@ class SpeechRecognizer(ScoredModel):
         ValueError
             If `saved` has been used up before.
         """
-        dlogits, network = saved.take()
+        dlogits, network = take_saved(saved)
         _, _, grads = self.network.backward(dlogits, network)
         return by_part(self._children, grads)
 
@@ -283,7 +291,7 @@ class SpeechRecognizer(ScoredModel):
         ValueError
             If a shape is wrong, a feature NaN or infinite, or an argument out of range.
         """
-        beam_size = integer("beam_size", beam_size, minimum=1)
+        beam_size = size("beam_size", beam_size)
         x, lengths = self._checked_input(x, lengths)
         logits = self._infer(x, lengths)
         if beam_size == 1:
@@ -321,11 +329,16 @@ class SpeechRecognizer(ScoredModel):
         ValueError
             If the model is bidirectional.
         """
+        batch_size = size("batch_size", batch_size, minimum=0)
         return self.network.session(batch_size=batch_size)
 
     def count(self, batch: Any) -> int:
         """Return the number of rows, over which `loss` is the mean."""
-        return int(np.shape(batch[0])[1])
+        x, lengths, labels, label_lengths = check_batch(batch, _FORM)
+        x, _ = self.encoder.shaped(x, lengths)
+        rows, classes = x.shape[1], self.num_labels + 1
+        checked_labels(labels, label_lengths, rows, classes, BLANK)
+        return rows
 
     # ---------------------------------------------------------------------- inside
 
@@ -347,11 +360,8 @@ class SpeechRecognizer(ScoredModel):
         return x, lengths
 
     def _checked(self, batch: Any, state: Any) -> tuple:
-        x, lengths, labels, label_lengths = check_batch(
-            batch, "(x, lengths, labels, label_lengths)"
-        )
-        if state is not None:
-            raise ValueError("state must be None: batches do not continue one another")
+        check_no_state(state)
+        x, lengths, labels, label_lengths = check_batch(batch, _FORM)
         x, lengths = self._checked_input(x, lengths)
         labels, label_lengths = checked_labels(
             labels, label_lengths, x.shape[1], self.num_labels + 1, BLANK
@@ -382,10 +392,10 @@ def steps_needed(labels: np.ndarray, label_lengths: np.ndarray) -> np.ndarray:
 def _names(vocabulary: Iterable[str] | None) -> tuple[str, ...] | None:
     if vocabulary is None:
         return None
-    names = tuple(vocabulary)
+    names = tuple(list_of("vocabulary", vocabulary, "a list of names"))
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"vocabulary must hold strings; got {name!r}")
+            raise TypeError(f"vocabulary must hold strings; got {shown(name)}")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"vocabulary must name each label once; got {twice!r} twice")

@@ -70,6 +70,8 @@ class SequenceTagger(SequenceModel):
     ((3, 2), -100)
     """
 
+    unit = "steps"
+
     def __init__(
         self,
         input_size: int,

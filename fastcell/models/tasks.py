@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastcell._arrays import as_array, check_ids, in_range
-from fastcell._numbers import integer
+from fastcell._checks import list_of, one_of
+from fastcell._numbers import size
 from fastcell.models.parts import IGNORED
 
 Scores = dict[str, tuple[float, int]]
@@ -41,7 +42,7 @@ class Classification:
     def __init__(
         self, num_classes: int, classes: Any = None, name: str = "num_classes"
     ) -> None:
-        self.outputs = integer(name, num_classes, minimum=2)
+        self.outputs = size(name, num_classes, minimum=2)
         self.classes = None if classes is None else _labels(classes, self.outputs, name)
 
     def targets(self, y: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -122,11 +123,9 @@ class Regression:
     """
 
     def __init__(self, output_size: int, dtype: np.dtype, error: str = "mse") -> None:
-        self.outputs = integer("output_size", output_size, minimum=1)
+        self.outputs = size("output_size", output_size)
         self.dtype = np.dtype(dtype)
-        if error not in ("mse", "mae"):
-            raise ValueError(f"loss must be mse or mae; got {error!r}")
-        self.error = error
+        self.error = one_of("loss", error, ("mse", "mae"))
 
     def targets(self, y: Any, shape: tuple[int, ...]) -> np.ndarray:
         """Return the values of a batch, shape + (K,), in the dtype of the model.
@@ -182,9 +181,10 @@ class Regression:
 
 def _labels(classes: Any, count: int, name: str) -> list[Any]:
     """Return labels as plain values: all of them strings, or all of them integers."""
-    if isinstance(classes, str):
-        raise TypeError("classes must be a list of labels; got a string")
-    labels = [c.item() if isinstance(c, np.generic) else c for c in classes]
+    labels = [
+        c.item() if isinstance(c, np.generic) else c
+        for c in list_of("classes", classes, "a list of labels")
+    ]
     kinds = {type(label) for label in labels}
     if not (kinds <= {str} or kinds <= {int}):
         got = ", ".join(sorted(kind.__name__ for kind in kinds))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastcell._arrays import as_array
+from fastcell._ctc import checked_lengths
 from fastcell._numbers import integer
-from fastcell.layers.batches import lengths_of
 from fastcell.models.parts import IGNORED
 
 
@@ -36,7 +36,12 @@ def check_marks(bos: Any, eos: Any, vocab_size: int) -> tuple[int, int]:
 
 
 def padded_ids(
-    name: str, ids: Any, lengths: Any, vocab_size: int, least: int
+    name: str,
+    ids: Any,
+    lengths: Any,
+    vocab_size: int,
+    least: int,
+    lengths_name: str = "lengths",
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Check token sequences of different length.
 
@@ -50,6 +55,8 @@ def padded_ids(
     vocab_size : int
     least : int
         Steps that each sequence has to have.
+    lengths_name : str
+        What errors call the lengths.
 
     Returns
     -------
@@ -70,7 +77,9 @@ def padded_ids(
     if array.ndim != 2:
         raise ValueError(f"{name} must have the shape (T, B); got {array.shape}")
     T, B = array.shape
-    counts = lengths_of(lengths, T, B)
+    counts = None
+    if lengths is not None:
+        counts = checked_lengths(lengths_name, lengths, B, T)
     shortest = T if counts is None else int(counts.min(initial=T))
     if B == 0 or shortest < least:
         got = "none" if B == 0 else f"one of {shortest}"
@@ -97,6 +106,7 @@ def teacher_forced(
     eos: int,
     *,
     name: str = "target",
+    lengths_name: str = "lengths",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Shift targets by a step: what the decoder reads, and what it has to answer.
 
@@ -110,8 +120,8 @@ def teacher_forced(
     batch_size : int
         B of what the targets belong to.
     vocab_size, bos, eos : int
-    name : str
-        What errors call them.
+    name, lengths_name : str
+        What errors call them and their lengths.
 
     Returns
     -------
@@ -134,7 +144,7 @@ def teacher_forced(
         found = as_array(name, target)
         if found.ndim == 2 and (found == IGNORED).any():
             lengths = (np.cumsum(found == IGNORED, axis=0) == 0).sum(axis=0)
-    ids, counts = padded_ids(name, target, lengths, vocab_size, 2)
+    ids, counts = padded_ids(name, target, lengths, vocab_size, 2, lengths_name)
     T, B = ids.shape
     if batch_size != B:
         raise ValueError(f"{name} must hold {batch_size} sequences; got {B}")

@@ -21,6 +21,8 @@ class TokenWriter(ScoredModel):
     a batch holds, last the labels and the lengths of the decoder's steps.
     """
 
+    unit = "tokens"
+
     _decoder: AttentiveDecoder
     _output: TokenOutput
     bos: int

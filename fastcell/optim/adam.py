@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fastcell._numbers import flag
+from fastcell._numbers import flag, real, shown
 from fastcell.optim.base import Hyperparameter, Optimizer
 
 if TYPE_CHECKING:
@@ -80,12 +80,11 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         amsgrad: bool = False,
     ) -> None:
-        try:
-            beta1, beta2 = betas
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"betas must be a pair of numbers; got {betas!r}"
-            ) from None
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"betas must be a pair of numbers; got {shown(betas)}")
+        beta1, beta2 = (
+            real(f"betas[{i}]", betas[i], minimum=0, below=1) for i in range(2)
+        )
         super().__init__(
             params,
             lr=lr,

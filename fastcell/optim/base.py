@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from fastcell import _core
-from fastcell._numbers import integer, real
+from fastcell._arrays import as_array
+from fastcell._checks import mapping_of
+from fastcell._numbers import integer, real, shown
+from fastcell.optim.composition import flat, joined
+from fastcell.parameters import writable
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -66,9 +70,20 @@ class Optimizer(ABC):
     Parameters
     ----------
     params : mapping of str to array
-        ``model.params``, or a dict of C-contiguous arrays of float32 or float64.
+        ``model.params``, or a dict of C-contiguous arrays of float32 or float64. Or
+        several modules by name: ``{"policy": policy, "value": value}``, or their
+        params; parameters are then called "policy.weight", and so on. Two params must
+        not be merged, ``{**policy.params, **value.params}``: of arrays that have one
+        name in both, a dict keeps only the last.
     hyperparameters
         One value for each `Hyperparameter` of the class.
+
+    Notes
+    -----
+    An optimizer that is deep-copied or pickled together with its model, as in
+    ``copy.deepcopy((model, optimizer))``, steps the copied model; alone, it has copies
+    of the parameters. A shallow copy (`copy.copy`) steps the same parameters, with
+    moments of its own.
 
     Raises
     ------
@@ -83,12 +98,9 @@ class Optimizer(ABC):
 
     def __init__(self, params: Mapping[str, Array], **hyperparameters: Any) -> None:
         self._hyperparameters = self._checked(hyperparameters)
-        if not isinstance(params, Mapping):
-            raise TypeError(
-                f"params must be a mapping of names to arrays; "
-                f"got {type(params).__name__}"
-            )
-        self._params = params
+        self._params = params = joined(
+            mapping_of("params", params, "a mapping of names to arrays")
+        )
         arrays = self._arrays()
         _check_parameters(arrays)
         self._layout = {name: (a.shape, a.dtype) for name, a in arrays.items()}
@@ -111,7 +123,8 @@ class Optimizer(ABC):
         ----------
         grads : mapping of str to array
             One gradient for each parameter, of its name, shape and dtype. They are not
-            changed. NaN and infinity go into the parameters, as in torch.
+            changed. NaN and infinity go into the parameters, as in torch. Of several
+            modules, also by module: ``{"policy": grads, "value": other_grads}``.
 
         Raises
         ------
@@ -124,7 +137,7 @@ class Optimizer(ABC):
         arrays = self._arrays()
         if not self._take(arrays, grads):
             self._check_layout(arrays)
-            if not self._take(arrays, self._contiguous(grads)):
+            if not self._take(arrays, self._contiguous(flat(grads, self._params))):
                 raise ValueError(
                     "params must stay C-contiguous and writable arrays, as they are "
                     "changed in place"
@@ -139,6 +152,20 @@ class Optimizer(ABC):
                 some.release()
             if hasattr(self._params, "changed"):
                 self._params.changed()
+
+    def holds_any(self, arrays: Iterable[Array]) -> bool:
+        """Is one of these arrays among the parameters?
+
+        Examples
+        --------
+        >>> import fastcell
+        >>> a, b = fastcell.Linear(2, 2), fastcell.Linear(2, 2)
+        >>> optimizer = fastcell.optim.SGD(a.params, lr=1.0)
+        >>> optimizer.holds_any(b.params.arrays().values())
+        False
+        """
+        held = {_address(array) for array in self._arrays().values()}
+        return any(_address(array) in held for array in arrays)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a bit-identical continuation needs.
@@ -175,9 +202,11 @@ class Optimizer(ABC):
             In both cases nothing is changed.
         """
         mine = type(self).__name__
+        mapping_of("state", state, "what state_dict returned, a mapping")
         if state.get("class") != mine:
             raise ValueError(
-                f"the state must be of the class {mine}; got {state.get('class')!r}"
+                f"the state must be of the class {mine}; "
+                f"got {shown(state.get('class'))}"
             )
         rest = {key: value for key, value in state.items() if key != "class"}
 
@@ -197,7 +226,7 @@ class Optimizer(ABC):
         }
         if rest:
             raise ValueError(
-                f"the state of {mine} has no place for {sorted(rest)[0]!r}"
+                f"the state of {mine} has no place for {shown(next(iter(rest)))}"
             )
         self._steps, self._hyperparameters, self._slots = steps, hyperparameters, slots
         self._lists = self._parameter_lists(self._arrays())
@@ -208,7 +237,25 @@ class Optimizer(ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        # Arrays from a pickle may be read-only: those of a dict of the user's as well.
+        if isinstance(self._params, dict):
+            for name, array in self._params.items():
+                self._params[name] = writable(array)
+        for kept in self._slots.values():
+            kept.update({name: writable(array) for name, array in kept.items()})
         self._lists = self._parameter_lists(self._arrays())
+
+    def __copy__(self) -> Self:
+        # A step of the one must not go into the means, or the rate, of the other.
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._hyperparameters = dict(self._hyperparameters)
+        other._slots = {
+            slot: {name: array.copy() for name, array in kept.items()}
+            for slot, kept in self._slots.items()
+        }
+        other._lists = other._parameter_lists(other._arrays())
+        return other
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{k}={v}" for k, v in self._hyperparameters.items())
@@ -263,6 +310,7 @@ class Optimizer(ABC):
 
     def _contiguous(self, grads: Mapping[str, Array]) -> dict[str, Array]:
         """Check the gradients, return them C-contiguous."""
+        mapping_of("grads", grads, "a mapping of names to gradients")
         unknown = [name for name in grads if name not in self._layout]
         if unknown:
             raise ValueError(
@@ -273,7 +321,7 @@ class Optimizer(ABC):
         for name, (shape, dtype) in self._layout.items():
             if name not in grads:
                 raise ValueError(f"grads must have a gradient for {name!r}; got none")
-            grad = np.asarray(grads[name])
+            grad = as_array(f"grads[{name!r}]", grads[name])
             if grad.dtype != dtype:
                 raise TypeError(
                     f"grads[{name!r}] must have the dtype {dtype} of its parameter; "
@@ -291,7 +339,7 @@ class Optimizer(ABC):
 def _copy_like(
     key: str, value: object, shape: tuple[int, ...], dtype: np.dtype
 ) -> Array:
-    array = np.asarray(value)
+    array = as_array(f"state[{key!r}]", value)
     if array.dtype != dtype:
         raise TypeError(f"state[{key!r}] must be {dtype}; got dtype {array.dtype}")
     if array.shape != shape:
@@ -299,6 +347,10 @@ def _copy_like(
             f"state[{key!r}] must have the shape {shape}; got {array.shape}"
         )
     return array.copy(order="C")
+
+
+def _address(array: Array) -> int:
+    return array.__array_interface__["data"][0]
 
 
 def _check_parameters(arrays: Mapping[str, Array]) -> None:
@@ -320,7 +372,7 @@ def _check_parameters(arrays: Mapping[str, Array]) -> None:
                 f"as it is changed in place"
             )
         if array.size:
-            start = array.__array_interface__["data"][0]
+            start = _address(array)
             ends.append((start, start + array.nbytes, name))
     # One array under two names would take two steps where it is meant to take one.
     ends.sort()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell import _core
-from fastcell._numbers import real
+from fastcell._checks import mapping_of
+from fastcell._numbers import flag, real
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def clip_grad_norm(
     array([0.8])
     """
     max_norm = real("max_norm", max_norm, above=0)
+    flag("error_if_nonfinite", error_if_nonfinite)
     lists, copies = _lists(grads, writable=True)
     norm = _norm(lists)
     if error_if_nonfinite and not math.isfinite(norm):
@@ -178,10 +180,12 @@ def _lists(
 def _check_grads(
     grads: Mapping[str, NDArray[np.floating]], writable: bool = False
 ) -> None:
+    mapping_of("grads", grads, "a mapping of names to gradients")
     for name, grad in grads.items():
         if not isinstance(grad, np.ndarray):
             raise TypeError(
-                f"grads[{name!r}] must be an array; got {type(grad).__name__}"
+                f"grads[{name!r}] must be an array of NumPy, as it may be changed in "
+                f"place; got {type(grad).__name__}"
             )
         if grad.dtype not in (np.float32, np.float64):
             raise TypeError(

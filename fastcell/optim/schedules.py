@@ -17,7 +17,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from fastcell._numbers import integer, real
+from fastcell._checks import callable_of, mapping_of, one_of
+from fastcell._numbers import integer, number, real, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ class Schedule:
 
     def update(self, metric: float) -> None:
         """Take notice of a validation loss; here: of no effect."""
+        number("metric", metric)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` needs, as JSON-able scalars; here: nothing."""
@@ -153,8 +155,8 @@ class warmup(Schedule):
         self, warmup_steps: int, then: Callable[[int], float] | None = None
     ) -> None:
         self.warmup_steps = integer("warmup_steps", warmup_steps, minimum=0)
-        if then is not None and not callable(then):
-            raise TypeError(f"then must be a schedule or a function; got {then!r}")
+        if then is not None:
+            callable_of("then", then, "a schedule or a function")
         self.then = then
 
     def __call__(self, step: int) -> float:
@@ -164,6 +166,7 @@ class warmup(Schedule):
 
     def update(self, metric: float) -> None:
         """Pass the validation loss on to `then`."""
+        number("metric", metric)
         if isinstance(self.then, Schedule):
             self.then.update(metric)
 
@@ -238,9 +241,7 @@ class plateau(Schedule):
         self.threshold = real("threshold", threshold, minimum=0)
         self.cooldown = integer("cooldown", cooldown, minimum=0)
         self.min_factor = real("min_factor", min_factor, minimum=0, maximum=1)
-        if mode not in ("min", "max"):
-            raise ValueError(f'mode must be "min" or "max"; got {mode!r}')
-        self.mode = mode
+        self.mode = one_of("mode", mode, ("min", "max"))
         self._current = 1.0
         self._best: float | None = None
         self._num_bad = 0
@@ -259,7 +260,7 @@ class plateau(Schedule):
         metric : float
             May be NaN or infinite.
         """
-        metric = float(metric)
+        metric = number("metric", metric)
         if self._is_better(metric):
             self._best = metric
             self._num_bad = 0
@@ -322,8 +323,9 @@ def _check_step(step: int) -> int:
 def _check_keys(
     schedule: Schedule, state: Mapping[str, Any], expected: tuple[str, ...]
 ) -> None:
+    mapping_of("state", state, "what state_dict returned, a mapping")
     if set(state) != set(expected):
         raise ValueError(
             f"the state of {schedule!r} must have the keys {sorted(expected)}; "
-            f"got {sorted(state)}"
+            f"got {shown(list(state))}"
         )

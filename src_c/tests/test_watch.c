@@ -159,11 +159,14 @@ static void stop_each_kind_of_call(network *n) {
         q = ask_from_now(share * forward_seconds);
         check_answered(&q, forward(n, true), surely);
         fc_set_stop(NULL, NULL);
+        if (q.said_yes > 0)
+            CHECK_STATUS(backward(n), FC_BAD_MEMORY);
         CHECK_OK(forward(n, true));
         q = ask_from_now(share * backward_seconds);
         fc_set_stop(answer, &q);
         check_answered(&q, backward(n), surely);
         fc_set_stop(NULL, NULL);
+        CHECK_STATUS(backward(n), FC_USED_UP);
     }
 }
 
@@ -319,15 +322,20 @@ static void test_other_calls(void) {
     CHECK_OK(fc_linear_pack(FC_F32, IN, OUT, FC_PACK_FORWARD, w, NULL, packed));
     CHECK_OK(fc_linear_scratch_size(FC_F32, IN, OUT, rows, 2, &bytes));
     void *scratch = take(bytes, 0);
+    CHECK_OK(fc_linear_pack_size(FC_F32, IN, OUT, FC_PACK_BACKWARD, &bytes));
+    void *packed_backward = take(bytes, 0);
+    CHECK_OK(fc_linear_pack(FC_F32, IN, OUT, FC_PACK_BACKWARD, w, NULL,
+                            packed_backward));
     fc_set_stop(answer, &q);
     q = ask_from_now(0);
     check_answered(&q, fc_linear_forward(FC_F32, IN, OUT, packed, rows, x, y, 2), true);
     q = ask_from_now(0);
     check_answered(&q,
-                   fc_linear_backward(FC_F32, IN, OUT, packed, rows, x, y, NULL, w, NULL,
-                                      NULL, scratch, 2),
+                   fc_linear_backward(FC_F32, IN, OUT, packed_backward, rows, x, y,
+                                      NULL, w, NULL, NULL, scratch, 2),
                    true);
     release(scratch);
+    release(packed_backward);
     describe("stop: cross-entropy");
     q = ask_from_now(0);
     check_answered(&q,

@@ -1,0 +1,234 @@
+"""The rows of a table of text, gathered to sequences, or refused by line and column."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+import numpy as np
+
+from fastcell.data.files import path_name, reading
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+    Row = tuple[str, NDArray[np.floating], list[str]]
+
+
+class CsvRows(Iterator["Row"]):
+    """Goes through the sequences of a table, one in memory at a time.
+
+    Parameters are those of `fastcell.data.read_csv_sequences`.
+
+    Parameters
+    ----------
+    present : iterable of str
+        Targets that are not missing, whatever they look like.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    skipped : int
+        How many sequences were left out so far.
+    lines : array of int
+        In which lines of the file the rows of the last sequence end.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        id_column: str,
+        feature_columns: str | Sequence[str],
+        target_column: str | None = None,
+        *,
+        missing: Literal["error", "skip"],
+        missing_values: Sequence[str],
+        present: Iterable[str] = (),
+        dtype: DTypeLike = np.float32,
+        delimiter: str = ",",
+    ) -> None:
+        if missing not in ("error", "skip"):
+            raise ValueError(f'missing must be "error" or "skip"; got {missing!r}')
+        self.name = path_name(path)
+        self.skipped = 0
+        self.lines = array("q")
+        self._path, self._delimiter = path, delimiter
+        self._skip = missing == "skip"
+        self._missing = frozenset(strings("missing_values", missing_values))
+        self._present = frozenset(present)
+        self._dtype = np.dtype(dtype)
+        if self._dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype must be float32 or float64; got {self._dtype}")
+        self._id_column, self._target_column = id_column, target_column
+        self._features = (
+            (feature_columns,)
+            if isinstance(feature_columns, str)
+            else strings("feature_columns", feature_columns)
+        )
+        if not self._features:
+            raise ValueError("feature_columns must name at least one column; got none")
+        self._groups = self._read()
+
+    def __next__(self) -> Row:
+        return next(self._groups)
+
+    def check_same(self, said: list[str]) -> None:
+        """Refuse targets of the rows of the last sequence that are not all the same."""
+        for k, text in enumerate(said):
+            if text != said[0]:
+                self._refuse_target(
+                    k,
+                    "must be the same in all rows of a sequence without per_step; "
+                    f"got {said[0]!r} and {text!r}",
+                )
+
+    def number(self, row: int, text: str) -> float:
+        """Return the finite number that the target of a row stands for."""
+        number = _number(text)
+        if not math.isfinite(number):
+            self._refuse_target(row, f"must be a finite number; got {text!r}")
+        return number
+
+    def number_of(self, row: int, text: str, numbers: dict[str, int]) -> int:
+        """Return the number of the class that the target of a row names."""
+        if text not in numbers:
+            known = ", ".join(map(repr, numbers))
+            self._refuse_target(row, f"must be one of {known}; got {text!r}")
+        return numbers[text]
+
+    def _refuse_target(self, row: int, why: str) -> NoReturn:
+        raise ValueError(
+            f"{self.name}, line {self.lines[row]}, {self._target_column!r}: {why}"
+        )
+
+    def _read(self) -> Iterator[Row]:
+        """Yield what the rows of each id say."""
+        with (
+            reading(self._path) as raw,
+            io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file,
+        ):
+            rows = csv.reader(file, delimiter=self._delimiter, strict=True)
+            try:
+                yield from self._gathered(rows)
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{self.name}: the text must be UTF-8: {error}"
+                ) from None
+            except csv.Error as error:
+                raise ValueError(
+                    f"{self.name}, line {rows.line_num}: {error}"
+                ) from None
+
+    def _gathered(self, rows: Any) -> Iterator[Row]:
+        name = self.name
+        header = next(rows, None)
+        if not header:
+            raise ValueError(f"{name}: the file must begin with names of columns")
+        id_place = _place(name, header, "id_column", self._id_column)
+        places = [_place(name, header, "feature_columns", f) for f in self._features]
+        target_place = (
+            None
+            if self._target_column is None
+            else _place(name, header, "target_column", self._target_column)
+        )
+        most = float(np.finfo(self._dtype).max)
+        seen: set[str] = set()
+        current: str | None = None
+        whole = True  # is no value of this sequence missing?
+        numbers, texts, lines = array("d"), [], array("q")
+        for row in rows:
+            if not row:  # an empty line
+                continue
+            if len(row) != len(header):
+                raise ValueError(
+                    f"{name}, line {rows.line_num}: must have the {len(header)} "
+                    f"columns of the header; got {len(row)}"
+                )
+            if row[id_place] != current:
+                if current is not None:
+                    if whole:
+                        yield self._group(current, numbers, texts, lines)
+                    self.skipped += not whole
+                    numbers, texts, lines = array("d"), [], array("q")
+                current = row[id_place]
+                whole = not self._is_missing(rows, header, id_place, current)
+                if current in seen and whole:
+                    raise ValueError(
+                        f"{name}, line {rows.line_num}, {self._id_column!r}: the rows "
+                        f"of {current!r} must stand together; got others between them"
+                    )
+                seen.add(current)
+            for place in places:
+                text = row[place]
+                value = _number(text)
+                if not -most <= value <= most:
+                    if not self._is_missing(rows, header, place, text):
+                        raise ValueError(
+                            f"{name}, line {rows.line_num}, {header[place]!r}: must be "
+                            f"a finite number in {self._dtype}; got {text!r}"
+                        )
+                    whole = False
+                numbers.append(value)
+            if target_place is not None:
+                text = row[target_place]
+                if text not in self._present and self._is_missing(
+                    rows, header, target_place, text
+                ):
+                    whole = False
+                texts.append(text)
+            lines.append(rows.line_num)
+        if current is None:
+            raise ValueError(f"{name}: must have at least one row; got the header only")
+        if whole:
+            yield self._group(current, numbers, texts, lines)
+        self.skipped += not whole
+
+    def _is_missing(self, rows: Any, header: list[str], place: int, text: str) -> bool:
+        """Tell whether a text stands for nothing, which may be an error."""
+        if text not in self._missing and text.strip() not in self._missing:
+            return False
+        if self._skip:
+            return True
+        raise ValueError(
+            f"{self.name}, line {rows.line_num}, {header[place]!r}: must not be "
+            f'missing; got {text!r} (missing="skip" leaves such sequences out)'
+        )
+
+    def _group(
+        self, name: str, numbers: array[float], texts: list[str], lines: array[int]
+    ) -> Row:
+        self.lines = lines
+        x = np.frombuffer(numbers).reshape(-1, len(self._features))
+        return name, x.astype(self._dtype), texts
+
+
+def strings(argument: str, values: Iterable[str]) -> tuple[str, ...]:
+    """Return strings that an argument holds, or raise an error that names it."""
+    found = tuple(values) if isinstance(values, Iterable) else (values,)
+    if isinstance(values, str) or not all(isinstance(value, str) for value in found):
+        raise TypeError(f"{argument} must be a sequence of strings; got {values!r}")
+    return found
+
+
+def _number(text: str) -> float:
+    """Return the number that a text stands for, NaN if it is none."""
+    try:
+        return math.nan if "_" in text else float(text)  # 1_000 is Python alone
+    except ValueError:
+        return math.nan
+
+
+def _place(name: str, header: list[str], argument: str, column: str) -> int:
+    if header.count(column) != 1:
+        some = "no" if column not in header else "more than one"
+        raise ValueError(
+            f"{argument} must be among the columns of {name}, "
+            f"{', '.join(map(repr, header))}; got {column!r}, of which there is {some}"
+        )
+    return header.index(column)

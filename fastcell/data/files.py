@@ -1,0 +1,69 @@
+"""Files of data: opened to be read, with errors of one line that name them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from fastcell._files import check_regular, named_errors
+
+
+def path_name(path: Any, argument: str = "path") -> str:
+    """Return a path as text.
+
+    Raises
+    ------
+    TypeError
+        If it is none; the error names the argument.
+
+    Examples
+    --------
+    >>> path_name(7)
+    Traceback (most recent call last):
+    ...
+    TypeError: path must be a path; got 7
+    """
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise TypeError(f"{argument} must be a path; got {path!r:.80}") from None
+
+
+@contextmanager
+def reading(path: Any, argument: str = "path") -> Iterator[BinaryIO]:
+    """Give a file to be read, which is a regular one: a pipe could wait forever.
+
+    Raises
+    ------
+    TypeError
+        If `path` is no path.
+    OSError
+        If the file cannot be read; it names the file. So do those from inside.
+    ValueError
+        If the path holds a NUL.
+    """
+    name = path_name(path, argument)
+    if "\0" in name:
+        raise ValueError(f"{argument} must have no NUL; got {name!r:.80}")
+    with named_errors(name):
+        check_regular(name, os.stat(name).st_mode)
+        with open(name, "rb") as file:
+            yield file
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, for a line that names the file it is of.
+
+    Examples
+    --------
+    >>> one_line(KeyError("x"))
+    "KeyError: 'x'"
+    >>> one_line(ValueError("two\\nlines"))
+    'two lines'
+    """
+    text = " ".join(str(error).split())[:300]
+    if isinstance(error, ValueError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,144 @@
+"""Means and spreads of features, in float64 whatever the features are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell._arrays import all_finite, as_array
+
+
+def mean_and_spread(features: Any) -> tuple[np.ndarray, np.ndarray]:
+    r"""Return the mean of each feature and its standard deviation.
+
+    With the frames :math:`x_t` of one feature,
+
+    .. math::
+        \mu = x_1 + \frac1T \sum_t (x_t - x_1), \qquad
+        \sigma = \sqrt{\frac1T \sum_t (x_t - \mu)^2}
+
+    in float64: the first frame is taken away before anything is summed, so a large
+    mean costs no digit of a small spread (Chan, Golub and LeVeque 1983,
+    doi:10.1080/00031305.1983.10483115). A spread that is no larger than one unit in the
+    last place of the feature's largest value is what rounding makes of a constant; it
+    is 0.
+
+    Parameters
+    ----------
+    features : array of floats or integers, shape (..., F)
+        Frames, all axes but the last taken together. The last place is that of this
+        dtype.
+
+    Returns
+    -------
+    mean, spread : ndarray of float64, shape (F,)
+
+    Raises
+    ------
+    TypeError
+        If `features` are no real numbers.
+    ValueError
+        If they have less than two axes, hold no frame, NaN or infinity.
+
+    Examples
+    --------
+    >>> from fastcell.data import mean_and_spread
+    >>> mean, spread = mean_and_spread([[1.0, 0.1], [3.0, 0.1]])
+    >>> mean, spread
+    (array([2. , 0.1]), array([1., 0.]))
+
+    What was learned of training frames is applied to all:
+
+    >>> frames = np.array([[1.0, 0.1], [5.0, 0.1]])
+    >>> (frames - mean) / np.where(spread > 0, spread, 1)
+    array([[-1.,  0.],
+           [ 3.,  0.]])
+    """
+    exponent, mean, spread, _ = _moments(_real(features))
+    return np.ldexp(mean, exponent), np.ldexp(spread, exponent)
+
+
+def normalize(features: Any) -> np.ndarray:
+    """Take away the mean of each feature over the frames, and divide by the spread.
+
+    What loudness and microphone add to the logarithms of a recording goes with it. Mean
+    and spread are those of `mean_and_spread`, in float64.
+
+    Parameters
+    ----------
+    features : array of floats, shape (T, F)
+        The frames of one recording. A feature that does not change becomes 0, also
+        where it changes by one unit in the last place.
+
+    Returns
+    -------
+    ndarray, shape and dtype of `features`
+        Of integers float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `mean_and_spread`; or if `features` have more than two axes.
+
+    Examples
+    --------
+    >>> from fastcell.data import normalize
+    >>> normalize(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    array([[-1.,  0.],
+           [ 1.,  0.]])
+    """
+    features = _real(features)
+    if features.ndim != 2:
+        raise ValueError(f"features must have the shape (T, F); got {features.shape}")
+    _, _, spread, centred = _moments(features)
+    constant = spread == 0
+    centred /= np.where(constant, 1, spread)
+    centred[:, constant] = 0
+    dtype = features.dtype if features.dtype.kind == "f" else np.float64
+    return centred.astype(dtype, copy=False)
+
+
+def _real(features: Any) -> np.ndarray:
+    features = as_array("features", features)
+    if features.dtype.kind not in "fiub":
+        raise TypeError(f"features must be real numbers; got dtype {features.dtype}")
+    return features
+
+
+def _moments(features: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return what is common to all: in units of 2 to the power of the first.
+
+    Returns
+    -------
+    exponent : (F,) array of int
+        The largest value of a feature is from a half to 1 in these units, so no square
+        overflows, and a unit in the last place is always the same.
+    mean, spread : (F,) arrays of float64
+    centred : (T, F) array of float64
+        The features without their mean.
+    """
+    if features.ndim < 2:
+        raise ValueError(
+            f"features must have the shape (T, F) or more axes; got {features.shape}"
+        )
+    features = features.reshape(-1, features.shape[-1])
+    if len(features) == 0:
+        raise ValueError(f"features must hold a frame; got the shape {features.shape}")
+    if features.dtype not in (np.float16, np.float32, np.float64):
+        features = features.astype(np.float64)
+    if not all_finite(features):
+        raise ValueError("features must be finite; got NaN or infinity")
+    digits = np.finfo(features.dtype)
+    centred = features.astype(np.float64)
+    _, exponent = np.frexp(np.abs(centred).max(axis=0))
+    centred = np.ldexp(centred, -exponent, out=centred)
+    first = centred[0].copy()
+    centred -= first
+    mean = centred.mean(axis=0)
+    centred -= mean
+    spread = np.sqrt(np.einsum("tf,tf->f", centred, centred) / len(centred))
+    last_place = np.maximum(
+        digits.eps / 2, np.ldexp(float(digits.smallest_subnormal), -exponent)
+    )
+    return exponent, first + mean, np.where(spread > last_place, spread, 0), centred

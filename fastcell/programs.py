@@ -1,0 +1,88 @@
+"""What programs that train on data share, such as those of examples/.
+
+A command line whose help is the whole docstring of the program, and one line, not a
+traceback, where the data are not there or damaged.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def command_line(doc: str) -> argparse.ArgumentParser:
+    r"""Return a parser of the command line whose ``--help`` has the whole of `doc`.
+
+    Parameters
+    ----------
+    doc : str
+        The docstring of the program, printed as it stands.
+
+    Examples
+    --------
+    >>> from fastcell.programs import command_line
+    >>> text = command_line("Digits.\n\n    digits.py FOLDER\n").format_help()
+    >>> "    digits.py FOLDER\n" in text
+    True
+    """
+    import argparse
+
+    return argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+@contextmanager
+def reading_data(path: str | os.PathLike[str], source: str) -> Iterator[None]:
+    """End the program in one line where data read inside are not there or not right.
+
+    The line goes to stderr and names the file: that of the error, or else `path`. The
+    exit code is 2. Any exception counts: code that takes data apart may raise whatever
+    damaged data make of it.
+
+    Parameters
+    ----------
+    path : path
+        The file that is read, or the folder of several.
+    source : str
+        Where the data come from, which the line says if they are not there.
+
+    Raises
+    ------
+    SystemExit
+        In place of any exception from inside.
+
+    Examples
+    --------
+    >>> import contextlib, io
+    >>> from fastcell.programs import reading_data
+    >>> said = io.StringIO()
+    >>> with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
+    ...     with reading_data("digits.txt", "https://example.org"):
+    ...         digits = [int(word) for word in "1 2 x".split()]
+    >>> print(said.getvalue().partition(": ")[2], end="")
+    digits.txt: invalid literal for int() with base 10: 'x'
+    """
+    try:
+        yield
+    except Exception as error:
+        where = os.fsdecode(path)
+        if isinstance(error, OSError):
+            text = f"{error.filename or where}: {error.strerror or error}"
+        elif isinstance(error, ValueError):
+            text = " ".join(str(error).split())
+        else:
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+        if where not in text:
+            text = f"{where}: {text}"
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            text += f"; the data are from {source}, and --help tells more"
+        program = os.path.basename(sys.argv[0])
+        print(f"{program}: {text[:1000]}", file=sys.stderr)
+        raise SystemExit(2) from None
