@@ -114,10 +114,13 @@ class Session(_core.Stream):
         return {**self.__dict__, "_rows": self.rows, "_kept": (h, c)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        rest = dict(state)
-        rows, (h, c) = rest.pop("_rows"), rest.pop("_kept")
-        self.__dict__.update(rest)
-        self._make(rows)
+        self.__dict__.update(state)
+        # At first use: now the layer may be there in part only, if it has this session.
+        self.postpone(self.__dict__.pop("_rows"))
+
+    def _make_now(self) -> None:
+        h, c = self.__dict__.pop("_kept")
+        self._make(self.rows)
         self.set(h, c)
 
     def __reduce_ex__(self, protocol: Any) -> Any:

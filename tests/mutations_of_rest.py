@@ -340,8 +340,8 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/session.py",
-        "self._make(rows)\n        self.set(h, c)",
-        "self._make(rows)",
+        "self._make(self.rows)\n        self.set(h, c)",
+        "self._make(self.rows)",
         "a copied session begins anew",
     ),
     (
