@@ -243,6 +243,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", type=_path, help="where to (default: model.safetensors)"
     )
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 

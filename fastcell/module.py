@@ -334,7 +334,13 @@ class Module:
         apart = precision is not None and not (cls._takes_precision and one_for_all)
         if apart:
             del given["precision"]
-        module = _made(cls, given)
+        try:
+            signature(cls).bind(**given)
+        except TypeError as error:
+            raise TypeError(
+                f"config must hold the arguments of {cls.__name__}; {error}"
+            ) from None
+        module = cls(**given)
         if apart:
             module._set_precisions(precision)
         return module

@@ -19,6 +19,7 @@ import numpy as np
 
 from fastcell._files import Path, check_regular, named_errors, write_atomically
 from fastcell._open_files import is_file, name_of, read_all, write_all
+from fastcell._schema import shortened
 from fastcell.module import at_most
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ MODEL_CLASSES = {
 _FORMAT = 1
 # A shared array stands in the file once, but each layer makes it: this often at most.
 _MOST_SHARED = 16
+# Of a configuration. Making a layer takes a fraction of a millisecond, whatever is in
+# the file of it; and Python nests no more than some hundred calls.
+_MOST_LAYERS = 10_000
+_DEEPEST = 150  # objects and lists within each other: three of them make a layer
 _METADATA_KEY = "fastcell"
 # The reader's limit, so that nothing is written that cannot be read.
 _MAX_HEADER = 100_000_000
@@ -110,7 +115,8 @@ def save(model: Module, path: Path | BinaryIO) -> None:
         If `model` is of a class that `load` could not build, or `path` neither a path
         nor a binary file.
     ValueError
-        If more than 16 layers share all of their arrays.
+        If it holds more than 10,000 layers, or more than 50 within each other, or more
+        than 16 layers share all of their arrays.
     OSError
         If the file cannot be written.
 
@@ -127,6 +133,7 @@ def save(model: Module, path: Path | BinaryIO) -> None:
     """
     name = class_name(model)
     description = {"format": _FORMAT, "class": name, "config": model.config()}
+    _check_extent("model", description["config"])
     arrays = model.state_dict()
     # The configuration does not tell of arrays that a user lets two layers share.
     if shared := getattr(getattr(model, "params", None), "aliases", {}):
@@ -199,6 +206,7 @@ def load(path: Path | BinaryIO) -> Module:
         )
     if not isinstance(config, dict):
         raise ValueError(f"{path}: the config must be a JSON object")
+    _check_extent(f"{path}: the config", config)
     shared = description.get("shared", {})
     if not isinstance(shared, dict) or not all(
         isinstance(first, str) and first in arrays for first in shared.values()
@@ -215,7 +223,8 @@ def load(path: Path | BinaryIO) -> Module:
             model = cls.from_config(config)
     except Exception as error:
         raise ValueError(
-            f"{path}: no {name} can be made of the config {_short(config)}: {error}"
+            f"{path}: no {name} can be made of the config {shortened(_short(config))}: "
+            f"{shortened(error)}"
         ) from error
     try:
         for alias, first in shared.items():
@@ -224,7 +233,8 @@ def load(path: Path | BinaryIO) -> Module:
         model.load_state_dict(arrays)
     except Exception as error:
         raise ValueError(
-            f"{path}: the arrays do not fit the {name} of the config: {error}"
+            f"{path}: the arrays do not fit the {name} of the config: "
+            f"{shortened(error)}"
         ) from error
     return model
 
@@ -555,6 +565,32 @@ def _header(path: str, encoded: bytes) -> tuple[dict[str, Any], int]:
                     f"{path}: {_NOT_VALID}: the array {_short(name)} has no offsets"
                 ) from None
     return header, declared
+
+
+def _check_extent(what: str, config: Any) -> None:
+    """Refuse a configuration of so many layers, or so deep, that it is no model's.
+
+    Raises
+    ------
+    ValueError
+        If it is one.
+    """
+    objects, depth, level = 0, 0, [config]
+    while level:
+        inner: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                objects += 1
+                inner += node.values()
+            elif isinstance(node, (list, tuple)):
+                inner += node
+        depth += 1
+        level = [node for node in inner if isinstance(node, (dict, list, tuple))]
+        # A layer is an object, and its configuration is one.
+        if objects > 2 * _MOST_LAYERS:
+            raise ValueError(f"{what} must hold at most {_MOST_LAYERS:,} layers")
+        if depth > _DEEPEST:
+            raise ValueError(f"{what} must be at most {_DEEPEST} lists or objects deep")
 
 
 def _one_of(names: Mapping[str, Any]) -> str:

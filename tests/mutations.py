@@ -66,6 +66,7 @@ TESTS = (
     "test_junk.py",
     "test_arrays.py",
     "test_cli_bench.py",
+    "test_damaged_files.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._arrays import check_ids
-from fastcell._files import named_errors, written_atomically
+from fastcell._files import check_apart, named_errors, written_atomically
 from fastcell._numbers import integer
-from fastcell.data.files import is_same_file, one_line, path_name, reading
+from fastcell.data.files import one_line, path_name, reading
 from fastcell.data.text import iter_text
 from fastcell.data.words import WordVocabulary, iter_words
 
@@ -197,8 +197,7 @@ def encode_file(
     ...     np.asarray(encode_file(text, os.path.join(folder, "ids"), vocabulary))
     array([1, 0, 2, 2, 3], dtype=uint8)
     """
-    if is_same_file(path_name(text, "text"), path_name(path)):
-        raise ValueError(f"path must be another file than text; got {path!r} for both")
+    check_apart(path_name(path), path_name(text, "text"))
     parts: Iterable[Any] = iter_text(text)
     if isinstance(vocabulary, WordVocabulary):
         parts = iter_words(parts, end_of_line)
