@@ -367,6 +367,8 @@ MUTATIONS = [  # -- functions
         "left = left[count:]",
         "break",
         "an open file that takes few bytes at once gets no more",
+    ),
+    (
         "fastcell/data/scaling.py",
         "np.where(spread > last_place, spread, 0), centred",
         "spread, centred",
@@ -419,6 +421,8 @@ MUTATIONS = [  # -- functions
         'unit = getattr(self.model, "unit", "targets")',
         'unit = "targets"',
         "the speed of training is that of tokens, whatever they are",
+    ),
+    (
         "fastcell/layers/batches.py",
         "        lengths = lengths.copy()  # before",
         "        lengths = lengths  # before",
@@ -555,6 +559,8 @@ MUTATIONS = [  # -- functions
         "next(k for most, k in kinds if len(vocabulary) <= most)",
         "np.int32",
         "text: each character takes four bytes",
+    ),
+    (
         "fastcell/_arrays.py",
         'if hasattr(value, "batch_sizes"):  # a tuple',
         "if False:  # a tuple",
@@ -589,6 +595,8 @@ MUTATIONS = [  # -- functions
         "    if not isinstance(saved, SavedOnce):",
         "    if False:",
         "backward of a model takes anything for saved",
+    ),
+    (
         "fastcell/_cli_cells.py",
         'counts["sigmoid" if halved else "tanh"]',
         'counts["tanh"]',
