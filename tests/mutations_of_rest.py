@@ -549,14 +549,8 @@ MUTATIONS = [  # -- functions
         "text: windows of narrow ids change with them",
     ),
     (
-        "fastcell/data/characters.py",
-        "    if filled != count:\n",
-        "    if False:\n",
-        "text: a file may change while it is read",
-    ),
-    (
-        "fastcell/data/characters.py",
-        "next(k for most, k in kinds if len(vocabulary) <= most)",
+        "fastcell/_cli_corpus.py",
+        "next(kind for most, kind in kinds if len(vocabulary) <= most)",
         "np.int32",
         "text: each character takes four bytes",
     ),
