@@ -74,7 +74,9 @@ for _name, _make, _text in (
 ):
     _argument = "words" if _name == "WordVocabulary" else "text"
 
-    @recipe(f"{_name}.encode")
+    _takes = "" if _name == "CharVocabulary" else "str"  # any text
+
+    @recipe(f"{_name}.encode", **{_argument: _takes})
     def _(make=_make, argument=_argument, text=_text):
         return make().encode, {argument: text}
 
@@ -88,7 +90,7 @@ for _name, _make, _text in (
         return type(make()).from_json, {"text": make().to_json()}
 
 
-@recipe("WordVocabulary.index")
+@recipe("WordVocabulary.index", word="str")
 def _():
     return _words().index, {"word": "a"}
 
@@ -210,12 +212,12 @@ def _():
     return data.TokenFile, {"path": _tokens()}
 
 
-@recipe("TokenFile.columns")
+@recipe("TokenFile.columns", starts="generator")
 def _():
     return data.TokenFile(_tokens()).columns, {"starts": [0, 2], "count": 3}
 
 
-@recipe("encode_file", path="str", end_of_line=OPTIONAL)
+@recipe("encode_file", path="str", end_of_line="none str")
 def _():
     return data.encode_file, {
         "text": _text(),
@@ -225,7 +227,7 @@ def _():
     }
 
 
-@recipe("write_tokens", path="str", parts="generator")
+@recipe("write_tokens", path="str")
 def _():
     return data.write_tokens, {
         "path": _path("parts.npy"),
@@ -259,6 +261,8 @@ def _():
         "target": "class",
         "per_step": False,
         "classes": ["u", "v"],
+        "missing": "error",
+        "missing_values": ["", "NA"],
         "dtype": np.float32,
         "delimiter": ",",
     }
@@ -271,9 +275,23 @@ def _():
         "id_column": "id",
         "feature_columns": ["a"],
         "target_column": "label",
+        "missing": "error",
+        "missing_values": ["", "NA"],
         "dtype": np.float32,
         "delimiter": ",",
     }
+
+
+@functools.cache
+def _arrays():
+    path = _path("arrays.npz")
+    np.savez(path, x=np.zeros(3))
+    return path
+
+
+@recipe("read_npz")
+def _():
+    return data.read_npz, {"path": _arrays()}
 
 
 @functools.cache
@@ -304,17 +322,17 @@ def _():
 SOUND = {"samples": reals(800), "rate": 8000, "frame": 0.025, "hop": 0.01}
 
 
-@recipe("frames")
+@recipe("frames", hop="huge")
 def _():
     return data.frames, dict(SOUND)
 
 
-@recipe("log_mel", high=OPTIONAL)
+@recipe("log_mel", hop="huge", high=OPTIONAL)
 def _():
     return data.log_mel, {**SOUND, "num_mels": 8, "low": 20.0, "high": 3000.0}
 
 
-@recipe("mfcc", high=OPTIONAL)
+@recipe("mfcc", hop="huge", high=OPTIONAL)
 def _():
     options = {"num_coefficients": 3, "num_mels": 8, "low": 20.0, "high": 3000.0}
     return data.mfcc, {**SOUND, **options}
@@ -324,6 +342,11 @@ def _():
 def _():
     arguments = {"num_mels": 8, "size": 200, "rate": 8000}
     return data.mel_filters, {**arguments, "low": 20.0, "high": 3000.0}
+
+
+@recipe("mean_and_spread", features="rank")
+def _():
+    return data.mean_and_spread, {"features": reals(5, 3)}
 
 
 @recipe("normalize")

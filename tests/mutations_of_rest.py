@@ -346,7 +346,7 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/data/token_files.py",
-        'if is_same_file(path_name(text, "text"), path_name(path)):',
+        'if is_same_file(path_of("text", text), path_of("path", path)):',
         "if False:",
         "a text is encoded over itself",
     ),
@@ -379,6 +379,8 @@ MUTATIONS = [  # -- functions
         "next(k for most, k in kinds if len(vocabulary) <= most)",
         "np.int32",
         "text: each character takes four bytes",
+    ),
+    (
         "fastcell/_arrays.py",
         'if hasattr(value, "batch_sizes"):  # a tuple',
         "if False:  # a tuple",
@@ -413,5 +415,11 @@ MUTATIONS = [  # -- functions
         "    if not isinstance(saved, SavedOnce):",
         "    if False:",
         "backward of a model takes anything for saved",
+    ),
+    (
+        "fastcell/_checks.py",
+        '        or hasattr(value, "batch_sizes")  # torch\'s PackedSequence, a tuple\n',
+        "",
+        "a packed sequence is a list of sequences",
     ),
 ]
