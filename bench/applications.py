@@ -6,13 +6,14 @@ weights (worker.py, twins/). Both are scored by the same code.
 
     python bench/applications.py rows
     python bench/applications.py run DATA sst trec --seeds 0,1,2     how well
-    python bench/applications.py time DATA sst trec                  how fast
+    python bench/applications.py time DATA sst trec --seconds 20     how fast
     python bench/applications.py write                               docs/results.md
 
-`run` runs two sides at a time, one thread each, and times nothing. `time` runs both in
-turns, nothing else beside them, and takes the ratio of the medians of the turns
-(pair.py). Results are kept in docs/results.json, each as soon as it is there, and
-`write` makes docs/results.md of them.
+`run` runs two sides at a time, one thread each, and times nothing. `time` runs fastcell
+and each way of PyTorch in turns, nothing else beside them, with one thread and with
+two, and takes the ratio of the medians of the turns to the fastest way (pair.py).
+Results are kept in docs/results.json, each as soon as it is there, and `write` makes
+docs/results.md of them; with `--missing` a run goes on where it ended.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
+import load
 import results_page
 from application_rows import APPLICATIONS, Application
-from pair import ENGINES, Failure, Side, alone, in_turns, metrics
+from pair import ENGINES, WAYS, Failure, Side, alone, in_turns, metrics
 from report import machine
 
 ROOT = Path(__file__).parent.parent
@@ -64,7 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         failures = []
         for row in rows:
             try:
-                time_row(row, arguments.data, arguments.threads, arguments.seconds)
+                time_row(
+                    row,
+                    arguments.data,
+                    arguments.threads,
+                    arguments.seconds,
+                    ways=arguments.ways,
+                    missing=arguments.missing,
+                )
             except Failure as failure:
                 failures.append(f"{row.name}: {failure}")
     print("\n".join(failures), end="\n" * bool(failures), file=sys.stderr)
@@ -135,19 +144,40 @@ def _keep(row: Application, seed: int, engine: str, side: Side, value: float) ->
         _write(results)
 
 
-def time_row(row: Application, data: Path, threads: int, seconds: float | None) -> None:
-    """Time both engines in turns, and keep the ratio and the wall clock."""
-    commands = {engine: command(row, data, threads, 0) for engine in ENGINES}
-    with TemporaryDirectory() as folder:
-        sides, timing = in_turns(commands, Path(folder), seconds)
-    results = _read()
-    kept = results.setdefault(row.name, {})
-    kept.setdefault("timings", {})[str(threads)] = asdict(timing)
-    kept["machine"] = {**machine(), "torch": version("torch")}
-    if timing.wall_clock is not None:
-        kept["steps"] = sides["fastcell"].steps
-    _write(results)
-    print(f"{row.name}, {threads} threads: {timing.ratio:.2f} times", flush=True)
+def time_row(
+    row: Application,
+    data: Path,
+    threads: Sequence[int],
+    seconds: float | None,
+    ways: Sequence[str] = WAYS,
+    *,
+    missing: bool = False,
+) -> None:
+    """Time all in turns, and keep the ratio and the wall clock of each thread count."""
+    for count in threads:
+        held = _read().get(row.name, {}).get("timings", {}).get(str(count), {})
+        if missing and "way" in held:
+            continue
+        peers = {f"torch:{way}": command(row, data, count, 0) for way in ways}
+        commands = {"fastcell": command(row, data, count, 0), **peers}
+        busy = load.busy_share()
+        if load.warning(busy):
+            print(f"{row.name}: {load.warning(busy)}", file=sys.stderr, flush=True)
+        with TemporaryDirectory() as folder:
+            sides, timing = in_turns(commands, Path(folder), seconds)
+        results = _read()
+        kept = results.setdefault(row.name, {})
+        timings = kept.setdefault("timings", {})
+        timings[str(count)] = asdict(timing) | {"busy": busy}
+        kept["machine"] = {**machine(), "torch": version("torch")}
+        if timing.wall_clock is not None:
+            kept["steps"] = sides["fastcell"].steps
+        _write(results)
+        print(
+            f"{row.name}, {count} threads: {timing.ratio:.2f} times, {timing.way}; "
+            f"{timing.ways}, left out {timing.left_out}",
+            flush=True,
+        )
 
 
 def command(row: Application, data: Path, threads: int, seed: int) -> list[str]:
@@ -177,6 +207,10 @@ def _write(results: dict[str, Any]) -> None:
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="applications.py", description=__doc__.partition("\n")[0]
@@ -191,7 +225,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         if name == "run":
             one.add_argument(
                 "--seeds",
-                type=lambda text: [int(seed) for seed in text.split(",")],
+                type=_numbers,
                 default=[0, 1, 2],
                 metavar="N,N",
             )
@@ -202,14 +236,17 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
                 default=ENGINES,
                 help="one alone, where the other takes too long for several seeds",
             )
-            one.add_argument(
-                "--missing", action="store_true", help="only what is not held yet"
-            )
         else:
-            one.add_argument("--threads", type=int, default=1)
+            one.add_argument("--threads", type=_numbers, default=[1, 2], metavar="N,N")
             one.add_argument(
                 "--seconds", type=float, help="end after so many of PyTorch's training"
             )
+            one.add_argument(
+                "--ways", nargs="+", choices=WAYS, default=WAYS, help="of PyTorch"
+            )
+        one.add_argument(
+            "--missing", action="store_true", help="only what is not held yet"
+        )
     return parser.parse_args(argv)
 
 

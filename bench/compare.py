@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import load
 import numpy as np
 import options
 import peers
@@ -116,6 +117,10 @@ def _measure_all(
         limits = None
         try:
             for mode in arguments.mode:
+                # Before the engines and the probe start threads of their own.
+                disturbed = load.warning(load.busy_share())
+                if disturbed:
+                    _note(report, f"{mode}, threads {threads}: {disturbed}")
                 limits = _limits(report, threads, limits)
                 _measure_mode(
                     report, mode, threads, engines, arguments, limits, measured
@@ -141,6 +146,9 @@ def _measure_mode(
 ) -> None:
     for case in MODES[mode].cases(arguments):
         name = f"{mode}, {getattr(case, 'cell', 'model')} {case.shape}"
+        for engine in engines:
+            if hasattr(case, "cell") and not engine.has(case.cell):
+                _note(report, f"{engine.label} has no {case.cell}: left out there")
         title = f"{name}, threads {threads}"
         try:
             row = measure_case(mode, threads, case, engines, report.protocol, limits)

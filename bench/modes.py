@@ -67,7 +67,7 @@ def _single_steps(arguments: argparse.Namespace) -> list[shapes.Case]:
 
 
 def _ragged(arguments: argparse.Namespace) -> list[ragged.RaggedCase]:
-    cells = [cell for cell in arguments.cells if cell in ragged.CELLS]
+    cells = arguments.cells
     grid = ragged.QUICK_GRID if arguments.quick else ragged.GRID
     if arguments.shapes:
         grid = [
@@ -97,9 +97,15 @@ def _wide_streams(arguments: argparse.Namespace) -> list[shapes.Case]:
 
 
 def _verb(name: str, *arrays: str) -> Callable[[BaseEngine, Any], list[Run]]:
-    """Call an engine's verb with the case, its weights and some of its arrays."""
+    """Call an engine's verb with the case, its weights and some of its arrays.
+
+    An engine that does not have the cell has no runs.
+    """
 
     def prepare(engine: BaseEngine, case: Any) -> list[Run]:
+        cell = getattr(case, "cell", None)  # a model has none
+        if cell is not None and not engine.has(cell):
+            return []
         given = (getattr(case, array)() for array in arrays)
         return getattr(engine, name)(case, case.weights(), *given)
 
@@ -126,7 +132,7 @@ MODES = {
     "step": Mode(
         "Single step, batch 1, from Python",
         "us",
-        lambda engine, case: engine.step(case, case.weights(), case.input()[0]),
+        _verb("step", "input_of_a_step"),
         _single_steps,
         tolerance=5e-6,
         compared_calls=4,

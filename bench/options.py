@@ -9,11 +9,11 @@ from typing import Any
 
 import bars
 import peers
-import shapes
 from measure import Protocol
 from modes import MODES
 from row import OURS
 
+from fastcell._cli_cells import cells, default_cells
 from fastcell._cli_measure import parse_shape
 
 
@@ -41,10 +41,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--cells",
-        type=_list_of(_one_of(shapes.GATES)),
-        default=list(shapes.GATES),
+        type=_list_of(_cell),
+        default=default_cells(),
         metavar="C,C",
-        help="of lstm, gru, rnn (default: all)",
+        help=f"of {', '.join(cells())} (default: {', '.join(default_cells())}); "
+        "a peer that does not have a cell is named in the output",
     )
     add(
         "--shapes",
@@ -102,7 +103,8 @@ def protocol(arguments: argparse.Namespace) -> Protocol:
 def _list_of(convert: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     def parse(text: str) -> list[Any]:
         try:
-            return [convert(part.strip()) for part in text.split(",") if part.strip()]
+            parts = [part.strip() for part in text.split(",")]
+            return list(dict.fromkeys(convert(part) for part in parts if part))
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -118,6 +120,11 @@ def _one_of(names: Iterable[str]) -> Callable[[str], str]:
         return text
 
     return convert
+
+
+def _cell(text: str) -> str:
+    # Peers know the RNN with tanh by one of its two names.
+    return "rnn" if text == "rnn_tanh" else _one_of(cells())(text)
 
 
 def _positive(text: str) -> int:

@@ -1,8 +1,10 @@
 """Run an example by fastcell and by PyTorch: in turns, to time both, or one alone.
 
-In turns, only one of the two processes works at a time. A turn is so many steps of
-training, the same for both, about half a second of PyTorch's; so whatever slows the
-machine down for a while slows both.
+In turns, only one of the processes works at a time: fastcell's, and one for each way of
+PyTorch (worker.py). A turn is so many steps of training, the same for all, about half a
+second of the fastest way's; so whatever slows the machine down for a while slows all.
+A way that is clearly slower than another, or has nothing of its own to do, is left out
+after a few turns.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import statistics
 import subprocess
 import sys
@@ -19,8 +22,16 @@ from pathlib import Path
 from typing import IO, Any
 
 ENGINES = ("fastcell", "torch")
+#: Of PyTorch; "compiled" is padded.
+WAYS = ("padded", "packed", "compiled")
 _WORKER = Path(__file__).with_name("worker.py")
 _SECONDS_A_TURN = 0.5
+#: A way is left out after so many timed turns if it is so many times as slow as
+#: another.
+_TRIED_TURNS = 5
+_CLEARLY_SLOWER = 1.25
+#: Seconds that a turn of a way of PyTorch may take, compiling included.
+_LONGEST_TURN = 240
 _ALL_STEPS = 10**12
 
 
@@ -33,6 +44,8 @@ class Side:
     runs: list[dict[str, Any]] = field(default_factory=list)
     #: Steps and seconds of each turn.
     turns: list[tuple[int, float]] = field(default_factory=list)
+    #: Whether any batch had sequences of different length (PyTorch's sides tell).
+    ragged: bool = False
 
     @property
     def steps(self) -> int:
@@ -47,7 +60,7 @@ class Side:
 
 @dataclass
 class Timing:
-    """Both sides of one run."""
+    """fastcell and the fastest way of PyTorch in one run."""
 
     #: Median and mean over the turns of the seconds a step takes.
     median_step: dict[str, float]
@@ -57,17 +70,28 @@ class Timing:
     #: Of the medians.
     ratio: float
     turns: int
+    #: The fastest way, such as "padded, eager".
+    way: str = ""
+    #: The ratio to each way, as far as it was timed.
+    ways: dict[str, float] = field(default_factory=dict)
+    #: Why a way was not timed.
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 class Failure(Exception):
     """An example that ended with an error."""
 
 
+class Cannot(Exception):
+    """A way of PyTorch that cannot do the work."""
+
+
 class Process:
-    """A worker."""
+    """A worker: an engine, such as "torch", or one of its ways, as "torch:packed"."""
 
     def __init__(self, engine: str, command: Sequence[str], folder: Path) -> None:
         self.engine = engine
+        self.more = True
         self.side = Side()
         folder = folder.resolve()
         self._result = folder / f"{engine}.json"
@@ -91,26 +115,33 @@ class Process:
         os.close(theirs_in)
         os.close(theirs_out)
 
-    def turn(self, steps: int) -> bool:
-        """Let it work so many steps; return whether it has more to do.
+    def turn(self, steps: int, seconds: float | None = None) -> None:
+        """Let it work so many steps; say in `more` whether it has more to do.
 
         Raises
         ------
+        Cannot
+            If this way of PyTorch cannot do the work, or not in so many seconds.
         Failure
             If it ends with an error.
         """
         print(steps, file=self._out, flush=True)
+        if not select.select([self._in], [], [], seconds)[0]:
+            raise Cannot(f"a turn of {steps} steps takes more than {seconds} s")
         line = self._in.readline()
         if line:
             done = json.loads(line)
+            if "cannot" in done:
+                raise Cannot(done["cannot"].splitlines()[0])
             self.side.turns.append((done["steps"], done["seconds"]))
+            self.side.ragged |= done["ragged"]
         if line and done["steps"] == steps:
-            return True
+            return
         if self._process.wait() != 0:
             raise Failure(f"{self.engine}: {self._errors.read_text()[-2000:]}")
         self.side.runs = json.loads(self._result.read_text())
         self.side.printed = self._printed.read_text()
-        return False
+        self.more = False
 
     def stop(self) -> None:
         """End it, if it has not ended."""
@@ -147,60 +178,128 @@ def in_turns(
     folder: Path,
     seconds: float | None = None,
 ) -> tuple[dict[str, Side], Timing]:
-    """Run both in turns.
+    """Run all in turns.
 
     Parameters
     ----------
     commands : dict of str to list of str
-        For each engine, the example and its arguments.
+        For fastcell, then for each way of PyTorch, the example and its arguments.
     folder : Path
         An empty one, for their output.
     seconds : float, optional
-        End both after so many seconds of training by PyTorch.
+        End all after so many seconds of training by the fastest way of PyTorch.
 
     Raises
     ------
     Failure
-        If one ends with an error.
+        If one ends with an error, or PyTorch can do the work in none of the ways.
     """
-    own, peer = (Process(engine, commands[engine], folder) for engine in ENGINES)
+    processes = [Process(name, command, folder) for name, command in commands.items()]
+    own, *peers = processes
+    left_out: dict[str, str] = {}
     try:
-        steps, more = 1, {own.engine: True, peer.engine: True}
-        while any(more.values()):
-            for process in (own, peer):
-                if more[process.engine]:
-                    more[process.engine] = process.turn(steps)
-            last, taken = peer.side.turns[-1]
-            if last and taken:
-                steps = max(1, round(_SECONDS_A_TURN / taken * last))
+        steps = 1
+        while any(process.more for process in (own, *peers)):
+            if own.more:
+                own.turn(steps)
+            for peer in [peer for peer in peers if peer.more]:
+                try:
+                    peer.turn(steps, _LONGEST_TURN)
+                except Cannot as reason:
+                    left_out[peer.engine] = str(reason)
+                    peers.remove(peer)
+                    peer.stop()
+            if not peers:
+                raise Failure(f"no way of PyTorch can do it: {left_out}")
+            for peer in _not_worth_it(own, peers):
+                peers.remove(peer)
+                peer.stop()
+            steps = _steps_a_turn(peers, steps)
             # Without the first turn, see below.
-            spent = sum(taken for _, taken in peer.side.turns[1:])
+            spent = min(sum(s for _, s in peer.side.turns[1:]) for peer in peers)
             if seconds is not None and spent > seconds:
                 break
     finally:
-        own.stop()
-        peer.stop()
-    sides = {process.engine: process.side for process in (own, peer)}
-    return sides, _timing(sides, not any(more.values()))
+        for process in processes:
+            process.stop()
+    sides = {p.engine: p.side for p in processes if p.engine not in left_out}
+    whole = {process.engine for process in (own, *peers) if not process.more}
+    timing = _timing(sides, whole)
+    timing.left_out = left_out
+    return sides, timing
 
 
-def _timing(sides: dict[str, Side], whole: bool) -> Timing:
-    # The first turn is one step, which sets up memory on both sides.
-    pairs = [
-        (own, peer)
-        for own, peer in zip(*(sides[e].turns for e in ENGINES), strict=False)
-        if own[0] == peer[0] and own[0]
-    ][1:]
-    if not pairs:
+def _steps_a_turn(peers: Sequence[Process], before: int) -> int:
+    paces = [taken / last for last, taken in (p.side.turns[-1] for p in peers) if last]
+    return max(1, round(_SECONDS_A_TURN / min(paces))) if paces else before
+
+
+def _not_worth_it(own: Process, peers: Sequence[Process]) -> list[Process]:
+    """Return the ways that need not be timed any longer; never all of them."""
+    tried = {}
+    for peer in peers:
+        pairs = _pairs(own.side, peer.side)
+        if len(pairs) >= _TRIED_TURNS:
+            tried[peer.engine] = statistics.median(_pace(t) for _, t in pairs)
+    return [
+        peer
+        for peer in peers
+        if len(tried) > 1
+        and peer.engine in tried
+        and (
+            tried[peer.engine] > _CLEARLY_SLOWER * min(tried.values())
+            or (peer.engine.endswith(":packed") and not peer.side.ragged)
+        )
+    ]
+
+
+def _pairs(own: Side, peer: Side) -> list[tuple[tuple[int, float], tuple[int, float]]]:
+    """Return the timed turns of both: not the first one, which sets up memory."""
+    pairs = zip(own.turns, peer.turns, strict=False)
+    return [(a, b) for a, b in pairs if a[0] == b[0] and a[0]][1:]
+
+
+def _pace(turn: tuple[int, float]) -> float:
+    steps, seconds = turn
+    return seconds / steps
+
+
+def _timing(sides: dict[str, Side], whole: set[str]) -> Timing:
+    own_name, *names = sides
+    ragged = any(sides[name].ragged for name in names)
+    if not ragged and len(names) > 1:  # packed is what the others are
+        names = [name for name in names if not name.endswith(":packed")]
+    pairs = {name: _pairs(sides[own_name], sides[name]) for name in names}
+    ratios = {
+        name: statistics.median(_pace(theirs) for _, theirs in found)
+        / statistics.median(_pace(ours) for ours, _ in found)
+        for name, found in pairs.items()
+        if found
+    }
+    if not ratios:
         raise Failure("there must be two turns to time; got fewer steps")
-    steps = sum(own[0] for own, _ in pairs)
+    best = min(ratios, key=ratios.__getitem__)
+    found = pairs[best]
+    steps = sum(ours[0] for ours, _ in found)
     median, mean = {}, {}
     for k, engine in enumerate(ENGINES):
-        median[engine] = statistics.median(pair[k][1] / pair[k][0] for pair in pairs)
-        mean[engine] = sum(pair[k][1] for pair in pairs) / steps
-    wall = {engine: sides[engine].seconds for engine in ENGINES} if whole else None
-    own, peer = (median[engine] for engine in ENGINES)
-    return Timing(median, mean, wall, peer / own, len(pairs))
+        median[engine] = statistics.median(_pace(pair[k]) for pair in found)
+        mean[engine] = sum(pair[k][1] for pair in found) / steps
+    ended = {own_name, best} <= whole
+    both = zip(ENGINES, (own_name, best), strict=True)
+    wall = {engine: sides[name].seconds for engine, name in both} if ended else None
+    ways = {_way(name, ragged): ratio for name, ratio in ratios.items()}
+    way = _way(best, ragged)
+    return Timing(median, mean, wall, ratios[best], len(found), way, ways)
+
+
+def _way(name: str, ragged: bool) -> str:
+    """Return what the page calls a way, such as "padded, eager"."""
+    way = name.partition(":")[2]
+    how = "compiled" if way == "compiled" else "eager"
+    if not ragged:
+        return f"no padding, {how}"
+    return f"{'packed' if way == 'packed' else 'padded'}, {how}"
 
 
 def metrics(printed: str, patterns: dict[str, str]) -> dict[str, float]:

@@ -27,7 +27,9 @@ def main() -> None:
     """Train, evaluate, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=2000, help="(default: 2000)")
-    parser.add_argument("--cell", default="lstm", help="lstm, gru or rnn")
+    parser.add_argument(
+        "--cell", default="lstm", help="of a language model (default: lstm)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     parser.add_argument("--threads", type=int, default=None)
     given = parser.parse_args()

@@ -12,7 +12,6 @@ from shapes import Case
 #: (T, B, H) with I = H: lengths uniform on 1..T.
 GRID = ((100, 32, 256), (400, 16, 128))
 QUICK_GRID = ((50, 16, 64),)
-CELLS = ("lstm", "gru")
 
 #: Of a file of lengths: how many batches are taken, evenly spaced, and of what size.
 FILE_BATCHES, FILE_ROWS, FILE_SIZE = 3, 32, 256

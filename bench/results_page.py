@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import load
 from application_rows import APPLICATIONS, Application
 from measure import geometric_mean
 
 _ENGINES = {"fastcell": "fastcell", "torch": "PyTorch"}
 _NAMES = list(_ENGINES.values())
+_THREADS = ("1", "2")
 
 _INTRODUCTION = """\
 # What the examples reach
@@ -31,16 +33,43 @@ The mean over the seeds of the first weights, of the order of batches and of dro
 and in parentheses the smallest and the largest. The last column counts the seeds, by
 fastcell and by PyTorch: three where both take less than three minutes, elsewhere one
 (in music three of fastcell, which is quick). The published figures are of other models,
-and often of more training; their papers are named in each example.
+and often of more training; their papers are named in each example. Those with a † are
+quoted from memory of the paper, and were not read again.
+"""
+
+_STRONGER = """\
+### Stronger published figures
+
+What is published and better than the figure in the table, of larger models, of more
+data or of other methods.
+"""
+
+_PROTOCOLS = """\
+### Protocols of our own
+
+Where a row's task, data or score differ from those of the published figure.
 """
 
 _SPEED = """\
 ## How fast
 
-Training on the same number of threads; validation and decoding are left out. Both
-engines took turns of about half a second, with nothing beside them. The milliseconds
-are medians over the turns, the ratio is theirs; the seconds are of a whole run, and
-about (~) where it was cut short: then they are the mean step times the number of steps.
+Training on one thread and on two, the same number for both; validation and decoding are
+left out, and so is making integers int64 and arrays tensors. All took turns of about
+half a second, with nothing beside them. PyTorch is timed in each of its ways, and the
+fastest one counts and is named: sequences of different length *padded*, with the last
+outputs gathered and the reverse direction over turned sequences, or *packed*
+(`pack_padded_sequence`); *no padding* where all have one length; *eager*, or *compiled*
+by `torch.compile` with its defaults (it leaves the recurrent layers themselves as they
+are). The milliseconds are medians over the turns, the ratio is theirs; the seconds are
+of a whole run on one thread, and about (~) where it was cut short: then they are the
+mean step times the number of steps.
+"""
+
+_OLDER = """\
+Rows marked *packed, older* wait for a quiet machine: they were timed eager only, with
+sequences of different length always packed, which is the slow way of PyTorch (padded it
+is up to 5 times as fast), and with the conversion of integers in the time. Their ratios
+are too high where lengths differ, and no mean of them is given.
 """
 
 
@@ -67,6 +96,8 @@ def write(results: dict[str, Any], folder: Path) -> None:
             [_quality(row, kept) for row, kept in rows if _both(kept)],
         ),
         *_misses(rows),
+        *_listed(_STRONGER, rows, "stronger"),
+        *_listed(_PROTOCOLS, rows, "protocol"),
         _SPEED,
         *_speed(rows),
         *_pictures(rows, folder / "pictures"),
@@ -122,34 +153,78 @@ def _misses(rows: Sequence[tuple[Application, dict[str, Any]]]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
+def _listed(
+    title: str, rows: Iterable[tuple[Application, dict[str, Any]]], what: str
+) -> list[str]:
+    """Return a list of what rows say of it; rows that say the same share a line."""
+    said: dict[str, list[str]] = {}
+    for row, _ in rows:
+        if getattr(row, what):
+            name = f"{row.application}, {row.data}, {row.model}"
+            said.setdefault(getattr(row, what), []).append(name)
+    lines = [f"- {'; '.join(names)}: {text}." for text, names in said.items()]
+    return [title, *lines, ""] if lines else []
+
+
 def _speed(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
-    lines, ratios = [], []
+    lines, older, busy = [], False, False
+    ratios: dict[str, list[float]] = {count: [] for count in _THREADS}
     machines = set()
     for row, kept in rows:
+        timings = kept.get("timings", {})
+        if not timings:
+            continue
         if "machine" in kept:
             machines.add(_machine(kept["machine"]))
-        for threads, timing in kept.get("timings", {}).items():
-            ratios.append(timing["ratio"])
-            medians = (f"{1e3 * timing['median_step'][e]:.2f}" for e in _ENGINES)
-            lines.append(
-                (
-                    f"{row.application}, {row.data}",
-                    row.model,
-                    threads,
-                    *medians,
-                    *_wall_clock(timing, kept.get("steps")),
-                    f"{timing['ratio']:.2f}",
-                )
-            )
+        ways, figures = {}, []
+        for count in _THREADS:
+            timing = timings.get(count)
+            if timing is None:
+                figures += ["", "", ""]
+                continue
+            disturbed = load.warning(timing.get("busy")) is not None
+            busy |= disturbed
+            ways[count] = timing.get("way") or "packed, older"
+            if timing.get("way"):
+                ratios[count].append(timing["ratio"])
+            else:
+                older = True
+            figures += [f"{1e3 * timing['median_step'][e]:.2f}" for e in _ENGINES]
+            figures.append(f"{timing['ratio']:.2f}" + " (busy)" * disturbed)
+        seconds = [""] * len(_NAMES)
+        if "1" in timings:
+            seconds = list(_wall_clock(timings["1"], kept.get("steps")))
+        name = f"{row.application}, {row.data}"
+        lines.append((name, row.model, _ways(ways), *figures, *seconds))
     if not lines:
         return []
-    times = [f"{what}, {name}" for what in ("ms a step", "s") for name in _NAMES]
-    mean = geometric_mean(ratios)
+    heads = []
+    for count in _THREADS:
+        threads = f"{count} thread{'s' * (count != '1')}"
+        heads += [f"{threads}: ms a step, {_NAMES[0]}", _NAMES[1], "times"]
+    seconds = [f"s, {name}" for name in _NAMES]
     return [
         f"{'; '.join(sorted(machines))}.\n" if machines else "",
-        _table(("row", "model", "threads", *times, "times"), lines),
-        f"The geometric mean is {mean:.2f} times, the smallest {min(ratios):.2f}.\n",
+        *([_OLDER] if older else []),
+        _table(("row", "model", "PyTorch's way", *heads, *seconds), lines),
+        *(["(busy): other programs used the machine.\n"] if busy else []),
+        *(_mean(count, found) for count, found in ratios.items() if found),
     ]
+
+
+def _ways(ways: dict[str, str]) -> str:
+    """Return the way of each thread count, once where they are the same."""
+    if len(set(ways.values())) == 1:
+        return next(iter(ways.values()))
+    return "; ".join(f"{count}: {way}" for count, way in ways.items())
+
+
+def _mean(threads: str, ratios: Sequence[float]) -> str:
+    return (
+        f"With {threads} thread{'s' * (threads != '1')}, {len(ratios)} rows: the "
+        f"geometric mean is {geometric_mean(ratios):.2f} times, the smallest "
+        f"{min(ratios):.2f}.\n"
+    )
 
 
 def _machine(machine: dict[str, Any]) -> str:

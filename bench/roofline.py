@@ -30,7 +30,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from shapes import GATES
 
 _SOURCE = Path(__file__).with_name("probe.c")
 _SECONDS = 0.02
@@ -74,8 +73,7 @@ class Roofline:
         """The least time of one call by the formulas above; None for other modes."""
         if mode not in ("forward", "step", "train", "ragged"):
             return None
-        wide = GATES[case.cell] * case.H
-        inputs, recurrent = wide * case.I, wide * case.H
+        inputs, recurrent = case.input_weights, case.recurrent_weights
         rows = case.rows()
 
         def compute(size: int, count: Any) -> Any:

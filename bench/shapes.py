@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastcell import _cli_bench
-
-#: Gates of the cells that peers have too; FLOP and torch's weight shapes follow.
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+from fastcell._cli_cells import cells
+from fastcell.cells import Cell
 
 #: (T, B, I, H), from single steps over streams and batches to large layers: what
 #: `fastcell bench` runs, so that a user's figures have a row here.
@@ -28,7 +27,7 @@ STEP_SIZES = (32, 64, 128, 256)
 
 @dataclass(frozen=True)
 class Case:
-    """One cell at one shape."""
+    """One cell at one shape; `cell` is a name of `fastcell._cli_cells.cells`."""
 
     cell: str
     T: int
@@ -44,6 +43,33 @@ class Case:
         return f"{self.T}x{self.B}, I={self.I} H={self.H}"
 
     @property
+    def entry(self) -> Cell:
+        """What the registry knows of the cell: its gates, its states, its layer."""
+        return cells()[self.cell]
+
+    @property
+    def gates(self) -> int:
+        """G."""
+        return len(self.entry.gates)
+
+    @property
+    def width(self) -> int:
+        """Features of h: H, or what the cell projects it to."""
+        size = self.entry.proj_size
+        return self.H if size is None else size(self.H)
+
+    @property
+    def input_weights(self) -> int:
+        """Numbers of W: GHI."""
+        return self.gates * self.H * self.I
+
+    @property
+    def recurrent_weights(self) -> int:
+        """Numbers of R, GHH; where h is projected to P, GHP and the projection's PH."""
+        projection = 0 if self.entry.proj_size is None else self.width * self.H
+        return self.gates * self.H * self.width + projection
+
+    @property
     def flop(self) -> float:
         """Multiplications and additions of the two products, forward.
 
@@ -51,7 +77,7 @@ class Case:
         the GRU, 2H(I+H) for the RNN. Gate functions are not counted, and forward
         plus backward is three times this.
         """
-        return 2.0 * GATES[self.cell] * self.H * (self.I + self.H) * self.T * self.B
+        return 2.0 * (self.input_weights + self.recurrent_weights) * self.T * self.B
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -66,19 +92,25 @@ class Case:
         """Standard normal input, shape (T, B, I), float32."""
         return normal((self.T, self.B, self.I), seed=1)
 
+    def input_of_a_step(self) -> np.ndarray:
+        """The first step of the input, shape (B, I)."""
+        return self.input()[0]
+
     def dy(self) -> np.ndarray:
-        """Standard normal gradient of the output, shape (T, B, H), float32."""
-        return normal((self.T, self.B, self.H), seed=2)
+        """Standard normal gradient of the output, shape (T, B, width), float32."""
+        return normal((self.T, self.B, self.width), seed=2)
 
     def weights(self) -> dict[str, np.ndarray]:
         """One layer's weights under torch's names, in torch's layout and gate order."""
-        GH = GATES[self.cell] * self.H
+        GH = self.gates * self.H
         shapes = {
             "weight_ih_l0": (GH, self.I),
-            "weight_hh_l0": (GH, self.H),
+            "weight_hh_l0": (GH, self.width),
             "bias_ih_l0": (GH,),
             "bias_hh_l0": (GH,),
         }
+        if self.entry.proj_size is not None:
+            shapes["weight_hr_l0"] = (self.width, self.H)
         return uniform(shapes, 1 / math.sqrt(self.H))
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import compare
 import language_model
+import load
 import measure
 import modes
 import numpy as np
 import peers
 import pytest
+import ragged
 import report
 import shapes
+
+import fastcell
+from fastcell._cli_cells import cells
+from fastcell._cli_measure import Layer, Shape
+from fastcell.cells import REGISTRY
 
 SHORT = measure.Protocol(blocks=3, seconds=1e-4, wait=0.0)
 SMALL = [(1, 1, 1, 1), (5, 2, 7, 9), (4, 3, 17, 16)]
@@ -45,6 +53,7 @@ def use_engines(monkeypatch: pytest.MonkeyPatch, *engines: FakeEngine) -> None:
     monkeypatch.setattr(compare, "_load_engines", lambda _: (list(engines), []))
     monkeypatch.setattr(compare, "_protocol", lambda _: SHORT)
     monkeypatch.setattr(compare, "_limits", lambda *_: None)
+    monkeypatch.setattr(load, "busy_share", lambda: 0.0)
 
 
 def test_blocks_take_turns() -> None:
@@ -144,6 +153,95 @@ def test_tables_name_the_best_peer_and_the_machine(
     assert data["versions"]["A"] == "1.0"
 
 
+def test_a_busy_machine_is_told_beside_the_figures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use_engines(monkeypatch, FakeEngine("fastcell"), FakeEngine("A"))
+    arguments = ["--mode=forward", "--threads=1", "--cells=gru", "--quick"]
+    assert compare.main(arguments) == 0
+    quiet = capsys.readouterr()
+    assert "warning" not in quiet.out + quiet.err
+    monkeypatch.setattr(load, "busy_share", lambda: 0.63)
+    assert compare.main(arguments) == 0
+    busy = capsys.readouterr()
+    told = "forward, threads 1: warning: other programs use 63% of the cores"
+    assert told in busy.out
+    assert told in busy.err
+
+
+def test_the_share_of_others_is_that_of_the_cores_of_this_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    monkeypatch.setattr(load, "_STAT", tmp_path / "stat")
+    monkeypatch.setattr(load.os, "sched_getaffinity", lambda _: {0, 2}, raising=False)
+    # user nice system idle iowait irq softirq steal guest
+    before = "cpu 9 9 9 9\ncpu0 5 0 0 50 5 0 0 0 7\ncpu1 0 0 0 0 0 0 0 0 0\ncpu2"
+    after = "cpu 9 9 9 9\ncpu0 25 1 2 70 7 0 0 5 7\ncpu1 90 0 0 0 0 0 0 0 0\ncpu2"
+    texts = iter((f"{before} 0 0 0 0 0 0 0 0 0\n", f"{after} 0 0 0 50 0 0 0 0 0\n"))
+    (tmp_path / "stat").write_text(next(texts))
+    monkeypatch.setattr(
+        load.time, "sleep", lambda _: (tmp_path / "stat").write_text(next(texts))
+    )
+    assert load.busy_share() == pytest.approx(28 / 100)
+    assert load.warning(0.28).startswith("warning: other programs use 28%")
+    assert load.warning(0.05) is None
+    (tmp_path / "stat").unlink()
+    monkeypatch.undo()
+    monkeypatch.setattr(load, "_STAT", tmp_path / "stat")
+    assert load.busy_share(0) is None
+    assert load.warning(None) is None
+
+
+@pytest.mark.parametrize("cell", cells())
+def test_sizes_and_flop_of_a_case_are_those_of_the_layer(cell: str) -> None:
+    case = shapes.Case(cell, 4, 3, 5, 7)
+    layer = case.entry.layer(5, 7)
+    weights = {name: array.shape for name, array in layer.state_dict().items()}
+    assert {name: array.shape for name, array in case.weights().items()} == weights
+    products = sum(array.size for array in case.weights().values() if array.ndim == 2)
+    assert case.flop == 2 * products * 4 * 3
+    assert case.flop == Layer(cell, Shape(4, 3, 5, 7)).flop("forward")
+    assert case.dy().shape == layer(case.input())[0].shape
+
+
+NEW_CELL_MODES = ("forward", "train", "step", "ragged", "bf16")
+
+
+def test_a_new_cell_is_measured_and_peers_that_lack_it_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Other(fastcell.GRU):
+        pass
+
+    entry = replace(REGISTRY["gru"], layer_class=Other)
+    monkeypatch.setitem(REGISTRY, "gru_other", entry)
+    use_engines(monkeypatch, peers.load("fastcell"), FakeEngine("A"))
+    mode = f"--mode={','.join(NEW_CELL_MODES)}"
+    assert "gru_other" in compare.options.parse([mode]).cells  # of a class of its own
+    arguments = ["--cells=gru_other", "--shapes=3x8x16,1x1x8", "--threads=1"]
+    assert compare.main([mode, *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("A has no gru_other: left out there") == 1
+    assert printed.count("| GRU_OTHER 3x8x16") == 4
+    assert printed.count("| GRU_OTHER 1x1x8") == 3
+
+
+@pytest.mark.parametrize("cell", cells())
+def test_fastcell_is_measured_with_every_cell(cell: str) -> None:
+    engine = peers.load("fastcell")
+    case = ragged.RaggedCase(cell, 3, 2, 5, 7, (3, 1))
+    assert modes.MODES["ragged"].prepare(engine, case)
+    for mode in ("forward", "train", "bf16", "int8"):
+        (run, *_) = modes.MODES[mode].prepare(engine, shapes.Case(cell, 3, 2, 5, 7))
+        assert run.read(run.call())["y"].shape[:2] == (3, 2)
+    (run,) = modes.MODES["step"].prepare(engine, shapes.Case(cell, 1, 1, 5, 7))
+    assert run.read(run.call())["y"].ndim == 1
+
+
+def test_both_names_of_the_rnn_are_the_one_that_peers_have() -> None:
+    assert compare.options.parse(["--cells=rnn_tanh,rnn"]).cells == ["rnn"]
+
+
 def test_training_counts_three_passes_and_a_step_only_time() -> None:
     case = shapes.Case("rnn", 10, 2, 3, 5)
     assert case.flop == 2 * 5 * (3 + 5) * 10 * 2
@@ -215,7 +313,7 @@ def test_batches_continue_one_another() -> None:
 @pytest.mark.peers
 @pytest.mark.parametrize("mode", ["forward", "step"])
 @pytest.mark.parametrize("shape", SMALL, ids=str)
-@pytest.mark.parametrize("cell", sorted(shapes.GATES))
+@pytest.mark.parametrize("cell", sorted(peers.BaseEngine.cells))
 def test_peers_agree_with_each_other(cell: str, shape: tuple, mode: str) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")

@@ -62,7 +62,7 @@ def case_of(mode: str, cell: str, shape: tuple) -> shapes.Case:
 @pytest.mark.peers
 @pytest.mark.parametrize(("name", "mode"), VERBS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("cell", sorted(shapes.GATES))
+@pytest.mark.parametrize("cell", sorted(peers.BaseEngine.cells))
 def test_a_peer_agrees_with_fastcell(
     cell: str, shape: tuple, name: str, mode: str
 ) -> None:

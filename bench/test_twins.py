@@ -193,12 +193,22 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_loss_and_gradients_are_the_same(name):
+#: Cases that read an LSTM's c at the ends of sequences, which is not to be had padded.
+PACKED_ONLY = {"forecaster"}
+WAYS = [
+    (name, way)
+    for name in CASES
+    for way in ("padded", "packed")
+    if name not in PACKED_ONLY or way == "packed"
+]
+
+
+@pytest.mark.parametrize(("name", "way"), WAYS)
+def test_loss_and_gradients_are_the_same(name, way):
     from twins import twin_of
 
     model, batch = CASES[name]
-    twin = twin_of(model)
+    twin = twin_of(model, way)
     expected, _ = twin.loss(batch)
     expected.backward()
     loss, saved = model.loss(batch)
@@ -209,6 +219,67 @@ def test_loss_and_gradients_are_the_same(name):
     for key, grad in grads.items():
         other = parameters[key].grad.numpy()
         np.testing.assert_allclose(grad, other, rtol=1e-4, atol=1e-6, err_msg=key)
+
+
+@pytest.mark.parametrize("name", PACKED_ONLY)
+def test_what_cannot_be_padded_is_refused(name):
+    from twins import twin_of
+    from twins.ragged import NotPadded
+
+    model, batch = CASES[name]
+    with pytest.raises(NotPadded, match="c at the ends"):
+        twin_of(model, "padded").loss(batch)
+
+
+def test_an_unknown_way_is_refused():
+    from twins import twin_of
+
+    with pytest.raises(ValueError, match="way must be one of padded, packed; got 'x'"):
+        twin_of(CASES["tagger"][0], "x")
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("given", [False, True])
+def test_padded_is_packed_in_outputs_last_states_and_gradients(
+    kind, layers, both, given
+):
+    import torch
+    from twins.ragged import Layers
+
+    rnn = getattr(torch.nn, kind)(E, H, layers, bidirectional=both)
+    lengths = torch.from_numpy(LENGTHS)
+    there = (torch.arange(T)[:, None] < lengths)[..., None]
+    random = torch.Generator().manual_seed(0)
+    directions = 2 if both else 1
+    first = torch.randn(2, layers * directions, B, H, generator=random)
+    state = (tuple(first) if kind == "LSTM" else first[0]) if given else None
+    dy = torch.randn(T, B, directions * H, generator=random) * there
+    dh = torch.randn(layers * directions, B, H, generator=random)
+    found = {}
+    for way in ("padded", "packed"):
+        run = Layers(rnn)
+        run.way = way
+        x = torch.from_numpy(features()).requires_grad_()
+        y, last = run(x, lengths, state, final="h")
+        h = last[0] if kind == "LSTM" else last
+        loss = (y * dy).sum() + (h * dh).sum()
+        grads = torch.autograd.grad(loss, (x, *rnn.parameters()))
+        found[way] = [y * there, h, *grads]
+        assert run.ragged
+    for one, other in zip(*found.values(), strict=True):
+        np.testing.assert_allclose(one.detach(), other.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_sequences_of_one_length_are_not_ragged():
+    import torch
+    from twins.ragged import Layers
+
+    run = Layers(torch.nn.GRU(E, H))
+    y, h = run(torch.from_numpy(features()), torch.full((B,), T))
+    assert not run.ragged
+    assert (y[-1] == h[-1]).all()
 
 
 def test_weights_go_to_the_twin_and_back():

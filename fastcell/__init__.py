@@ -20,6 +20,7 @@ from fastcell.layers import (
     Linear,
     Sequential,
 )
+from fastcell.module import Module
 from fastcell.stream_pool import StreamPool
 from fastcell.threads import get_num_threads, set_num_threads
 
@@ -40,6 +41,7 @@ __all__ = [
     "LSTMCell",
     "LayerNorm",
     "Linear",
+    "Module",
     "RNNCell",
     "Sequential",
     "StreamPool",

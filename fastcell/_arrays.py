@@ -20,6 +20,10 @@ in_range = _core.in_range
 fill_rows = _core.fill_rows
 
 
+# fingerprint(x): a hash of the bits of x, of all or of a sample of its numbers.
+fingerprint = _core.fingerprint
+
+
 def all_finite(x: np.ndarray) -> bool:
     """Is there neither NaN nor infinity in x?"""
     return _core.are_finite(x) or bool(np.isfinite(x).all())
@@ -95,6 +99,31 @@ def check_shape(
     if array.shape != shape:
         raise ValueError(f"{name} must have the shape {shape}{of}; got {array.shape}")
     return array
+
+
+def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return `out`, if results of this shape and dtype can be written to it.
+
+    Raises
+    ------
+    TypeError
+        If it is no array.
+    ValueError
+        If it is of another shape or dtype, not C-contiguous, or read-only.
+    """
+    wanted = f"out must be a contiguous, writable {dtype} array of shape {shape}; got"
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{wanted} {type(out).__name__}")
+    flags = out.flags
+    if (
+        out.shape != shape
+        or out.dtype != dtype
+        or not (flags.c_contiguous and flags.writeable)
+    ):
+        kind = "" if flags.writeable else "read-only "
+        kind += "" if flags.c_contiguous else "non-contiguous "
+        raise ValueError(f"{wanted} {kind}{out.dtype} {out.shape}")
+    return out
 
 
 def check_rows(rows: Any, count: int) -> Any:

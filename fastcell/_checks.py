@@ -41,8 +41,10 @@ def one_of(name: str, value: Any, names: Iterable[str]) -> Any:
     """
     names = tuple(names)
     if not isinstance(value, str) or value not in names:
-        quoted = [f'"{known}"' for known in names]
-        wanted = " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
+        if len(names) > 3:
+            wanted = f"one of {', '.join(names)}"
+        else:
+            wanted = " or ".join(f'"{known}"' for known in names)
         raise ValueError(f"{name} must be {wanted}; got {shown(value)}")
     return value
 
@@ -171,7 +173,7 @@ def items_of(name: str, value: Any, what: str) -> Any:
         isinstance(value, (str, bytes, Mapping, type))
         or not hasattr(value, "__getitem__")
         or not hasattr(value, "__len__")
-        or hasattr(value, "batch_sizes")  # torch's PackedSequence, a tuple
+        or hasattr(value, "batch_sizes")  # a tuple of torch
     ):
         raise TypeError(f"{name} must be {what}; got {shown(value)}")
     return value

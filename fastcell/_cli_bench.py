@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import fastcell
+from fastcell._cli_cells import default_cells
 from fastcell._cli_measure import (
-    CELLS,
     Layer,
     Shape,
     Timing,
@@ -50,7 +50,7 @@ QUICK_GRID = (GRID[2], GRID[6], GRID[10])
 QUICK_STEPS = (STEPS[1], STEPS[3])
 
 _HEADER = ("mode", "cell", "shape", "threads", "median", "±", "GFLOP/s")
-_WIDTHS = (7, 4, 13, 7, 8, 6, 7)
+_WIDTHS = (7, 4, 13, 7, 8, 6, 7)  # wider where a cell's name is longer
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,12 @@ def bench(given: dict[str, Any]) -> int:
     report = {"machine": machine(), "precision": precision, "seconds": seconds}
     figures: list[dict[str, Any]] = []
     print(_introduction(report, cases[0].layer))
-    _print_row(_HEADER)
+    mode, cell, *others = _WIDTHS
+    widths = (mode, max(cell, *(len(case.layer.cell) for case in cases)), *others)
+    _print_row(_HEADER, widths)
     _print_row(
-        "-" * (width - 1) + (":" if i > 2 else "-") for i, width in enumerate(_WIDTHS)
+        ("-" * (width - 1) + (":" if i > 2 else "-") for i, width in enumerate(widths)),
+        widths,
     )
     before = fastcell.get_num_threads()
     try:
@@ -116,7 +119,7 @@ def bench(given: dict[str, Any]) -> int:
             fastcell.set_num_threads(case.threads)
             timing = measure(case.layer.call(case.mode), seconds)
             figures.append(case.record(timing))
-            _print_row(case.row(timing))
+            _print_row(case.row(timing), widths)
     finally:  # after Ctrl-C too
         fastcell.set_num_threads(before)
         if path is not None:
@@ -138,7 +141,7 @@ def _cases(given: dict[str, Any], precision: str, quick: bool) -> Iterator[Case]
     calls = shapes or (QUICK_GRID if quick else GRID)
     threads = given.get("threads", sorted({1, cores()}))
     for mode in modes:
-        for cell in given.get("cells", CELLS):
+        for cell in given.get("cells", default_cells()):
             for shape in steps if mode == "step" else calls:
                 # A session's step runs in the thread that calls it.
                 for count in (1,) if mode == "step" else threads:
@@ -160,10 +163,10 @@ def _introduction(report: dict[str, Any], layer: Layer) -> str:
     )
 
 
-def _print_row(cells: Any) -> None:
+def _print_row(cells: Iterable[str], widths: Iterable[int]) -> None:
     padded = [
         text.rjust(width) if i > 2 else text.ljust(width)
-        for i, (text, width) in enumerate(zip(cells, _WIDTHS, strict=True))
+        for i, (text, width) in enumerate(zip(cells, widths, strict=True))
     ]
     print(f"| {' | '.join(padded)} |", flush=True)
 

@@ -13,7 +13,7 @@ b
     accumulators is in it.
 g
     Seconds of a unit's gates in forward: its sigmoids and tanh, each timed by element.
-    Of backward only the LSTM's one tanh counts.
+    Of backward only the tanh(c) of cells with such a state counts.
 
 All are those of one thread, the best of a few blocks. With n rows and 1/m of the units
 (m: members of a team) for each thread, k ranges of rows for each thread, L layers and S
@@ -28,20 +28,26 @@ threads,
 where r are the bytes of the packed R. Calls, barriers, reading x and writing y are left
 out, and so is what few rows lose against F. Where threads share a core or other
 programs have it, the measured time is that much longer.
+
+Whether bf16 and int8 have an instruction here is told of every layer. Without one they
+are slower than float32 from a few rows on; with one they need not be faster. So a layer
+of such a precision is timed in turns with the same one of float32.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import statistics
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 import fastcell
 from fastcell import _core
+from fastcell._cli_cells import gate_functions
 from fastcell._cli_measure import (
-    CELLS,
+    PRECISIONS,
     Layer,
     Shape,
     cores,
@@ -54,11 +60,6 @@ from fastcell.layers.recurrent import MOST_LAYERS
 
 _PROBE_SECONDS = 0.06
 _SECONDS = 0.5
-
-#: Sigmoids and tanh of a unit and step, forward; backward's only transcendental is the
-#: LSTM's tanh(c), computed again.
-_FUNCTIONS = {"lstm": (3, 2), "gru": (2, 1), "rnn": (0, 1)}
-_BACKWARD_FUNCTIONS = {"lstm": (0, 1), "gru": (0, 0), "rnn": (0, 0)}
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,9 @@ def predict(layer: Layer, d: Any, training: int, probes: Probes) -> Prediction:
     loop_flop = d["recurrent_flop"] / (2 if training == 2 else 1)
     step_flop = loop_flop / (layer.layers * layer.directions * T)
     share = d["rows"] / B / d["members"]
-    functions = _BACKWARD_FUNCTIONS if training == 2 else _FUNCTIONS
-    sigmoids, tanhs = functions[layer.cell]
+    sigmoids, tanhs = gate_functions(layer.entry)
+    if training == 2:  # its only transcendental is tanh(c), computed again
+        sigmoids, tanhs = 0, len(layer.entry.states) - 1
     gates = B * H * share * (sigmoids * probes.sigmoid + tanhs * probes.tanh)
     threads = d["threads"] if training == 2 else d["loop_threads"]
     return Prediction(
@@ -130,7 +132,7 @@ def probe(layer: Layer, members: int) -> Probes:
     fastcell.set_num_threads(1)
     try:
         sigmoid, tanh = _probe_gates()
-        sigmoids, tanhs = _FUNCTIONS[layer.cell]
+        sigmoids, tanhs = gate_functions(layer.entry)
         unit = sigmoids * sigmoid + tanhs * tanh
         return Probes(
             _probe_product(layer, unit),
@@ -195,6 +197,7 @@ def explain(given: dict[str, Any]) -> int:
     if train and layer.precision == "int8":
         raise ValueError("--train: a layer of precision int8 does not train")
     layer.check_memory(train)
+    mode = "train" if train else "forward"
     before = fastcell.get_num_threads()
     fastcell.set_num_threads(given.get("threads", cores()))
     threads = fastcell.get_num_threads()
@@ -205,7 +208,10 @@ def explain(given: dict[str, Any]) -> int:
         _print_rows(_decisions(layer, threads, calls))
         probes = probe(layer, calls[0][1]["members"])
         _print_rows(_probed(probes))
-        timing = measure(layer.call("train" if train else "forward"), _SECONDS)
+        timing = measure(layer.call(mode), _SECONDS)
+        gain = None
+        if layer.precision != "float32":
+            gain = against_float32(layer, mode)
     finally:
         fastcell.set_num_threads(before)
     parts = [predict(layer, d, training, probes) for training, d in calls]
@@ -214,13 +220,34 @@ def explain(given: dict[str, Any]) -> int:
         _name("predicted", training): _predicted(part)
         for (training, _), part in zip(calls, parts, strict=True)
     }
-    rate = layer.flop("train" if train else "forward") / timing.median / 1e9
+    rate = layer.flop(mode) / timing.median / 1e9
     rows["measured"] = (
         f"{duration(timing.median)} ± {100 * timing.spread:.0f} %, {rate:.1f} GFLOP/s"
     )
     rows["ratio"] = f"{timing.median / predicted:.2f} (measured / predicted)"
+    if gain is not None:
+        rows["against float32"] = f"{gain:.2f} times as fast (measured, in turns)"
     _print_rows(rows)
     return 0
+
+
+def against_float32(layer: Layer, mode: str) -> float:
+    """Measure how many times as fast as the same layer of float32 it is.
+
+    Both take turns, so that whatever else the machine does slows both.
+    """
+    calls = [one.call(mode) for one in (layer, replace(layer, precision="float32"))]
+    turns = [[measure(call, _SECONDS / 4).median for call in calls] for _ in range(3)]
+    own, exact = map(statistics.median, zip(*turns, strict=True))
+    return exact / own
+
+
+def _narrow(layer: Layer, precision: str) -> str:
+    """Say whether this CPU has an instruction for such products of the layer."""
+    described = replace(layer, precision=precision).describe(1, 0)
+    if described["native"]:
+        return f"{precision} has an instruction here"
+    return f"{precision} has none here: expect it slower than float32"
 
 
 def _name(name: str, training: int) -> str:
@@ -231,7 +258,7 @@ def _decisions(layer: Layer, threads: int, calls: list[Any]) -> dict[str, str]:
     T, B, I, H = layer.shape  # noqa: E741
     forward = calls[0][1]
     both = ", both directions" if layer.directions == 2 else ""
-    stack = f"{CELLS[layer.cell]}, {_count(layer.layers, 'layer')}{both}, I={I} H={H}"
+    stack = f"{layer.entry.name}, {_count(layer.layers, 'layer')}{both}, I={I} H={H}"
     table = f"{forward['lanes']} lanes"
     if forward["group"] > 1:
         table += f" of {forward['group']} numbers"
@@ -259,6 +286,7 @@ def _decisions(layer: Layer, threads: int, calls: list[Any]) -> dict[str, str]:
     scratch = " + ".join(_size(d["scratch_bytes"]) for _, d in calls)
     step_bytes = layer.layers * layer.directions * T * forward["recurrent_bytes"]
     rows |= {
+        "narrow products": "; ".join(_narrow(layer, p) for p in PRECISIONS[1:]),
         "weights": f"{_size(forward['weight_bytes'])} as given, {packed} packed; "
         f"R {_size(forward['recurrent_bytes'])}",
         "memory": f"saved {_size(forward['saved_bytes'])}, scratch {scratch}",

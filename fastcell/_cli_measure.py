@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcell import _core
+from fastcell._cli_cells import cells
+from fastcell.cells import Cell
 
-#: The core's name of each cell that the two commands know.
-CELLS = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh"}
 PRECISIONS = ("float32", "bf16", "int8")
 
 _BLOCKS = 5
@@ -68,7 +68,10 @@ def parse_shape(text: str) -> Shape:
 
 @dataclass(frozen=True)
 class Layer:
-    """What is asked for, before any memory is taken."""
+    """What is asked for, before any memory is taken.
+
+    `cell` is a name of `_cli_cells.cells`.
+    """
 
     cell: str
     shape: Shape
@@ -77,14 +80,30 @@ class Layer:
     directions: int = 1
 
     @property
+    def entry(self) -> Cell:
+        """What the registry knows of the cell."""
+        return cells()[self.cell]
+
+    @property
+    def proj_size(self) -> int:
+        """Features that h is projected to; 0 for cells that do not project."""
+        size = self.entry.proj_size
+        return 0 if size is None else size(self.shape.H)
+
+    @property
+    def output_size(self) -> int:
+        """Features of y."""
+        return self.directions * (self.proj_size or self.shape.H)
+
+    @property
     def stack(self) -> _core.Stack:
         """The layer in the core: sizes only."""
         return _core.Stack(
-            CELLS[self.cell],
+            self.entry.name,
             self.precision,
             self.shape.I,
             self.shape.H,
-            0,
+            self.proj_size,
             self.layers,
             self.directions,
         )
@@ -106,7 +125,8 @@ class Layer:
         """Multiplications and additions of the products.
 
         For each row, step, layer and direction 2GH(I+H) with G gates, I being D H
-        above the first layer; three times that in training.
+        above the first layer (what a cell projects beside); three times that in
+        training.
         """
         once = self.describe(1, 0)["flop"]
         return 3 * once if mode == "train" else once
@@ -119,11 +139,11 @@ class Layer:
         MemoryError
             If weights, arrays and what training keeps exceed the memory.
         """
-        T, B, I, H = self.shape  # noqa: E741
+        T, B, I, _ = self.shape  # noqa: E741
         forward = self.describe(1, int(train))
         needed = forward["weight_bytes"] + forward["packed_bytes"]
         needed += forward["saved_bytes"] + forward["scratch_bytes"]
-        needed += 4 * T * B * (I + self.directions * H) * (2 if train else 1)
+        needed += 4 * T * B * (I + self.output_size) * (2 if train else 1)
         try:
             memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         except (AttributeError, OSError, ValueError):
@@ -136,12 +156,13 @@ class Layer:
 
     def make(self) -> Any:
         """Return the layer, with the weights that a new one has."""
-        import fastcell
-
-        make = {"lstm": fastcell.LSTM, "gru": fastcell.GRU, "rnn": fastcell.RNN}
         _, _, inputs, units = self.shape
-        layer = make[self.cell](
-            inputs, units, self.layers, bidirectional=self.directions == 2, seed=0
+        layer = self.entry.layer(
+            inputs,
+            units,
+            num_layers=self.layers,
+            bidirectional=self.directions == 2,
+            seed=0,
         )
         if self.precision == "int8":
             return layer.quantize("int8")
@@ -149,7 +170,7 @@ class Layer:
 
     def call(self, mode: str) -> Callable[[], object]:
         """Return what is timed: a forward call, a training step, one streamed step."""
-        T, B, I, H = self.shape  # noqa: E741
+        T, B, I, _ = self.shape  # noqa: E741
         self.check_memory(mode == "train")
         layer = self.make()
         random = np.random.default_rng(1)
@@ -158,9 +179,9 @@ class Layer:
             return lambda: layer(x)
         if mode == "step":
             session, x_t = layer.session(B), x[0]
-            y = np.empty((B, H), np.float32)
+            y = np.empty((B, self.output_size), np.float32)
             return lambda: session.step(x_t, y)
-        dy = random.standard_normal((T, B, self.directions * H), np.float32)
+        dy = random.standard_normal((T, B, self.output_size), np.float32)
         return lambda: layer.backward(dy, layer.forward(x)[2])
 
 

@@ -26,6 +26,7 @@ _WARMUP = 0.02  # of the steps: the learning rate rises
 _FINAL_FACTOR = 0.05  # of the learning rate, at the end of the cosine
 _DEMO_VALIDATIONS = 5  # at the end of equal parts
 _SAMPLE_LENGTH = 500
+_MOST = 2**31 - 1  # of any size, of steps and of epochs
 _SAMPLE_TEMPERATURE = 0.8
 
 
@@ -64,10 +65,12 @@ def demo(given: dict[str, Any]) -> int:
     """Train on the packaged text, as long as the user likes; return the exit code."""
     quiet = given.pop("quiet", False)
     seconds = given.pop("seconds", 60.0)
+    force = given.pop("force", False)
     settings = Settings(**given)
     checkpoint = f"{settings.out}.checkpoint"
+    _check_outputs(settings, checkpoint, force)
     # A demo may take the place of another, whose loss would be that of a minute.
-    if os.path.exists(checkpoint) and _info(checkpoint)["text"] is not None:
+    if os.path.exists(checkpoint) and _info(checkpoint)[0]["text"] is not None:
         _refuse(checkpoint)
     corpus = _corpus(settings)
     settings = corpus.settings
@@ -84,11 +87,15 @@ def demo(given: dict[str, Any]) -> int:
 def train(given: dict[str, Any]) -> int:
     """Train on a user's text, from the start or from a checkpoint on."""
     quiet = given.pop("quiet", False)
+    force = given.pop("force", False)
     checkpoint_seconds = given.pop("checkpoint_seconds", 60.0)
     resume = given.pop("resume", None)
     checkpoint = resume or f"{given.get('out', Settings.out)}.checkpoint"
+    size = None
     if resume is not None:
-        settings = _settings_of(checkpoint, given)
+        settings, size, out = _settings_of(checkpoint, given)
+        # It may be the model that the run was told to replace.
+        force = force or os.path.realpath(settings.out) == os.path.realpath(out)
     elif "text" not in given:
         raise ValueError("FILE is missing: the text to train on")
     elif os.path.exists(checkpoint):
@@ -99,12 +106,13 @@ def train(given: dict[str, Any]) -> int:
         settings = Settings(**given)
         if settings.tie_weights and "embedding_size" not in given:
             settings = replace(settings, embedding_size=settings.hidden_size)
+    _check_outputs(settings, checkpoint, force)
     return _run(
         _corpus(settings),
         checkpoint,
         quiet=quiet,
         checkpoint_seconds=checkpoint_seconds,
-        resumed=resume is not None,
+        resumed_size=size,
     )
 
 
@@ -119,28 +127,84 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _info(checkpoint: str) -> dict[str, Any]:
-    """Return the settings that a checkpoint holds."""
+def _info(checkpoint: str) -> tuple[dict[str, Any], int]:
+    """Return the settings that a checkpoint holds, and the number of its parameters.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these commands, or damaged: all that is used is checked here,
+        before a model is made of it.
+    """
+    from fastcell import _schema as be
+    from fastcell._run_state import check_run
     from fastcell.checkpoint import read_checkpoint
 
-    info = read_checkpoint(checkpoint).get("info")
+    tree = read_checkpoint(checkpoint)
+    info, one = tree.get("info"), be.whole(1, _MOST)
     if not isinstance(info, dict) or set(info) != {f.name for f in fields(Settings)}:
         raise ValueError(
             f"{checkpoint}: must be a checkpoint of fastcell train; got another's"
         )
-    return info
+    schema = {
+        "text": be.optional(be.text),
+        "sha256": be.text,
+        "cell": be.text,
+        "layers": one,
+        "hidden_size": one,
+        "embedding_size": one,
+        "dropout": be.number(0, below=1),
+        "tie_weights": be.boolean,
+        "precision": be.one_of("float32", "bf16"),
+        "sequence_length": one,
+        "batch_size": one,
+        "epochs": be.optional(one),
+        # A run whose length is not given in epochs is one of so many steps.
+        "steps": one if info["epochs"] is None else be.optional(one),
+        "learning_rate": be.number(above=0),
+        "clip": be.number(above=0),
+        "validation_fraction": be.number(0, below=1),
+        "validate_every": be.optional(one),
+        "seed": be.whole(),
+        "threads": be.optional(one),
+        "out": be.text,
+    }
+    try:
+        check_run(tree)
+        be.entries(schema)("info", info)
+        # The model is made of the settings, before it is compared with the file.
+        names = {
+            "cell": "cell",
+            "layers": "num_layers",
+            "hidden_size": "hidden_size",
+            "embedding_size": "embedding_dim",
+            "dropout": "dropout",
+            "tie_weights": "tie_weights",
+            "seed": "seed",
+        }
+        be.one_of("LanguageModel")("model.class", tree["model"]["class"])
+        for mine, its in names.items():
+            value = tree["model"]["config"].get(its)
+            be.one_of(value)(f"info.{mine}", info[mine])
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: {be.shortened(error)}") from None
+    size = sum(array.size for array in tree["model"]["params"].values())
+    return info, size
 
 
-def _settings_of(checkpoint: str, given: dict[str, Any]) -> Settings:
-    """Return the settings of the run in `checkpoint`, which `given` must not change."""
-    info = _info(checkpoint)
+def _settings_of(checkpoint: str, given: dict[str, Any]) -> tuple[Settings, int, str]:
+    """Return the settings of the run in `checkpoint`, which `given` must not change,
+    the number of the parameters there, and where its model was to go at first.
+    """
+    info, size = _info(checkpoint)
     for name, value in given.items():
         if name not in _FREE and value != info[name]:
             raise ValueError(
                 f"--{name.replace('_', '-')} cannot change when a run is resumed: "
                 f"it is {info[name]} in {checkpoint}; got {value}"
             )
-    return Settings(**info | {name: given[name] for name in _FREE & set(given)})
+    free = {name: given[name] for name in _FREE & set(given)}
+    return Settings(**info | free), size, info["out"]
 
 
 # ------------------------------------------------------------------------ the corpus
@@ -164,7 +228,6 @@ def _corpus(settings: Settings) -> _Corpus:
 
     if settings.threads is not None:
         fastcell.set_num_threads(settings.threads)
-    _check_writable(settings.out)
     ids, vocabulary, sha256 = read_characters(settings.text)
     name = settings.text or "the text of the demo"
     if settings.sha256 and sha256 != settings.sha256:
@@ -199,6 +262,26 @@ def _corpus(settings: Settings) -> _Corpus:
     streams = min(max(streams, 1), settings.batch_size)
     valid = TextStreams(parts[1], streams, settings.sequence_length)
     return _Corpus(settings, vocabulary, train, valid)
+
+
+def _check_outputs(settings: Settings, checkpoint: str, force: bool) -> None:
+    """Refuse to write over the text, and, unless `force`, over a model.
+
+    Raises
+    ------
+    ValueError
+        If a run would.
+    """
+    from fastcell._files import check_apart, remove_leftovers
+
+    inputs = () if settings.text is None else (settings.text,)
+    check_apart(settings.out, *inputs, checkpoint)
+    _check_writable(settings.out)
+    if os.path.exists(settings.out) and not force:
+        raise ValueError(
+            f"{settings.out}: exists; --force replaces it, --out names another"
+        )
+    remove_leftovers(settings.out)
 
 
 def _check_writable(path: str) -> None:
@@ -270,20 +353,32 @@ def _run(
     *,
     quiet: bool,
     checkpoint_seconds: float = 60.0,
-    resumed: bool = False,
+    resumed_size: int | None = None,
 ) -> int:
-    """Train, save the model, print the figures and a sample."""
+    """Train, save the model, print the figures and a sample.
+
+    Of a run that is resumed, `resumed_size` is the number of parameters in the file.
+    """
     import fastcell
+    from fastcell.module import at_most
     from fastcell.optim import cosine, warmup
     from fastcell.train import Trainer
 
     settings = corpus.settings
-    model, optimizer = _model(corpus)
+    if resumed_size is None:
+        model, optimizer = _model(corpus)
+    else:
+        # A tied array stands in the file once, but two layers make it.
+        try:
+            with at_most(2 * resumed_size):
+                model, optimizer = _model(corpus)
+        except ValueError as error:
+            raise ValueError(f"{checkpoint}: {error}") from None
     steps = settings.steps or settings.epochs * len(corpus.train)
     rising = max(round(_WARMUP * steps), 1)
     schedule = warmup(rising, cosine(max(steps - rising, 1), _FINAL_FACTOR))
     trainer = Trainer(model, optimizer, settings.clip, schedule, progress=not quiet)
-    if resumed:
+    if resumed_size is not None:
         trainer.resume(checkpoint)
     # Absolute, so that the run can be resumed in another folder.
     text = None if settings.text is None else os.path.abspath(settings.text)

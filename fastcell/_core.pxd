@@ -10,6 +10,12 @@ cdef extern from "fastcell.h" nogil:
         FC_BAD_INDEX
         FC_TOO_LARGE
         FC_NO_ISA
+        FC_BAD_ALIGNMENT
+        FC_BAD_MEMORY
+        FC_USED_UP
+
+    enum:
+        FC_SAVED_HEAD
 
     ctypedef enum fc_dtype:
         FC_F32
@@ -130,6 +136,7 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_pack_size(const fc_stack *, fc_pack_kind, size_t *)
     fc_status fc_pack(const fc_stack *, fc_pack_kind, const fc_weights *, void *, int)
     fc_status fc_saved_size(const fc_stack *, const fc_batch *, size_t *)
+    fc_status fc_saved_bytes(const void *, size_t *)
     fc_status fc_scratch_size(const fc_stack *, const fc_batch *, int, size_t *)
     fc_status fc_describe(const fc_stack *, const fc_batch *, int, fc_description *)
     fc_status fc_forward(const fc_stack *, const void *, const fc_batch *,
@@ -142,6 +149,7 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_stream_set(const fc_stack *, Py_ssize_t, void *, const void *,
                             const void *)
     fc_status fc_stream_get(const fc_stack *, Py_ssize_t, const void *, void *, void *)
+    fc_status fc_stream_copy(const fc_stack *, Py_ssize_t, const void *, void *)
     fc_status fc_stream_step(const fc_stack *, const void *, Py_ssize_t, const void *,
                              void *, void *)
 

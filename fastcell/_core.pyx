@@ -14,6 +14,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from cpython.dict cimport PyDict_Size
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.string cimport memcpy, memset
@@ -33,6 +34,18 @@ cdef int raise_status(fc_status status) except -1 with gil:
         raise MemoryError("the sizes asked for do not fit the address space")
     if status == FC_NO_ISA:
         raise ValueError("instruction set: unknown, or not available on this CPU")
+    if status == FC_BAD_ALIGNMENT:
+        raise ValueError(
+            "packed weights, saved, state or scratch: expected memory that begins at a "
+            "multiple of 64 bytes, as _core.aligned_empty gives it"
+        )
+    if status == FC_BAD_MEMORY:
+        raise ValueError(
+            "packed weights, saved or state: expected what this layer made for such a "
+            "call under the instruction set in use, got other memory"
+        )
+    if status == FC_USED_UP:
+        raise ValueError("saved was used up by an earlier backward; run forward again")
     raise ValueError("the C core rejected its arguments")
 
 

@@ -13,6 +13,9 @@ cdef class Dense:
         self.inputs = inputs
         self.outputs = outputs
 
+    def __reduce__(self):
+        return Dense, (self.dtype == FC_F64, self.inputs, self.outputs)
+
     def pack(self, bint backward, w, b):
         """Pack w (O, I) and b (O,) or None."""
         cdef fc_pack_kind kind = FC_PACK_BACKWARD if backward else FC_PACK_FORWARD

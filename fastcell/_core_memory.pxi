@@ -76,8 +76,15 @@ cdef raise_other_isa(str what, const char *made):
     )
 
 
+cdef object rows_apart(array):
+    """Return the array, or a copy where rows overlap, as those of a broadcast one do."""
+    if array is not None and 0 in array.strides:
+        return np.ascontiguousarray(array)
+    return array
+
+
 def aligned_empty(Py_ssize_t size, bint zeroed=False):
-    """Return `size` bytes that start at a multiple of 64."""
+    """Return `size` bytes that start at a multiple of 64, as the core demands it."""
     memory = (np.zeros if zeroed else np.empty)(size + 63, np.uint8)
     cdef Views views = Views()
     cdef uintptr_t address = <uintptr_t> views.get(memory, 1, 1).buf

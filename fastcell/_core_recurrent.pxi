@@ -60,6 +60,17 @@ cdef class Stack:
         self.stack.directions = directions
         check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
 
+    def __reduce__(self):
+        return Stack, (
+            fc_cell_name(self.stack.cell).decode(),
+            {kind: name for name, kind in _PRECISIONS.items()}[self.stack.dtype],
+            self.stack.input_size,
+            self.stack.hidden_size,
+            self.stack.proj_size,
+            self.stack.layers,
+            self.stack.directions,
+        )
+
     cdef Py_ssize_t out(self):
         return self.stack.proj_size if self.stack.proj_size else self.stack.hidden_size
 
@@ -209,6 +220,64 @@ cdef class Stack:
         self.run(packed, &batch, y, h, c, None)
         return y, h, c
 
+    def step(self, packed, x, state, dtype, int threads):
+        """Return the state after one step of one layer: the quick way.
+
+        x (B, I) or (I,); state None, h or (h, c), each (B, n) or (n,).  None where one is
+        no such array of NumPy's, contiguous and of the dtype.
+        """
+        cdef fc_batch batch
+        cdef Views views = Views()
+        cdef bint two = fc_cell_states(self.stack.cell) > 1, single
+        if type(x) is not ndarray or not 1 <= x.ndim <= 2:
+            return None
+        single = x.ndim == 1
+        memset(&batch, 0, sizeof(batch))
+        batch.steps = 1
+        batch.rows = 1 if single else len(x)
+        batch.threads = threads
+        batch.x = self.quick(views, x, single, batch.rows, self.stack.input_size, dtype)
+        batch.x_row = self.stack.input_size
+        batch.x_step = batch.rows * batch.x_row
+        if batch.x == NULL or (two and state is not None and type(state) is not tuple):
+            return None
+        if state is not None:
+            h, c = (state if len(state) == 2 else (None, None)) if two else (state, None)
+            batch.h0 = self.quick(views, h, single, batch.rows, self.out(), dtype)
+            if batch.h0 == NULL:
+                return None
+            if two:
+                batch.c0 = self.quick(
+                    views, c, single, batch.rows, self.stack.hidden_size, dtype
+                )
+                if batch.c0 == NULL:
+                    return None
+        y = np.empty((1, batch.rows, self.out()), dtype)
+        c = np.empty((batch.rows, self.stack.hidden_size), dtype) if two else None
+        self.run(packed, &batch, y, None, c, None)
+        y = y[0]  # which is the next h
+        if single:
+            y, c = y[0], c[0] if two else None
+        return (y, c) if two else y
+
+    cdef void *quick(
+        self, Views views, array, bint single, Py_ssize_t rows, Py_ssize_t n, dtype
+    ) except? NULL:
+        """Memory of an array (rows, n), or (n,) if single; NULL if it is another."""
+        cdef Py_buffer *view
+        if type(array) is not ndarray or array.dtype is not dtype:
+            return NULL
+        view = views.get(array, 0, self.itemsize)
+        if (
+            view.len == 0
+            or view.ndim != 2 - single
+            or view.shape[view.ndim - 1] != n
+            or (not single and view.shape[0] != rows)
+            or not PyBuffer_IsContiguous(view, b"C")
+        ):
+            return NULL
+        return view.buf
+
     cdef int run(self, packed, fc_batch *batch, y, h, c, saved) except -1:
         cdef fc_output output
         cdef size_t size
@@ -251,8 +320,9 @@ cdef class Stack:
     ):
         """Fill dx, dh0, dc0 and add to the weight gradients; uses `saved` up.
 
-        packed_forward may be None unless the gates are to be recomputed.  segment, of a
-        part of longer sequences: (steps before, steps after, pairs before, carry).
+        dy None: zeros.  packed_forward may be None unless the gates are to be
+        recomputed.  segment, of a part of longer sequences: (steps before, steps after,
+        pairs before, carry).
         """
         cdef fc_segment one_segment
         cdef fc_batch batch
@@ -268,19 +338,23 @@ cdef class Stack:
         cdef bytearray table = bytearray(passes * sizeof(fc_gradients))
         cdef fc_gradients *g = <fc_gradients *> <char *> table
         call.check_isa()
+        dy = rows_apart(dy)
         self.fill(call, &batch, views)
         states = passes * batch.rows
         check(fc_pack_size(&self.stack, FC_PACK_BACKWARD, &size))
         weights = outputs.contiguous(packed, 0, 1, size)
         check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
         io.packed_forward = outputs.contiguous(packed_forward, 0, 1, size)
-        view = outputs.rows(
-            dy, 0, self.itemsize, batch.steps, batch.rows,
-            self.stack.directions * self.out(),
-        )
-        io.dy = view.buf
-        io.dy_step = view.strides[0] // self.itemsize
-        io.dy_row = view.strides[1] // self.itemsize
+        io.dy = NULL
+        io.dy_step = io.dy_row = 0
+        if dy is not None:
+            view = outputs.rows(
+                dy, 0, self.itemsize, batch.steps, batch.rows,
+                self.stack.directions * self.out(),
+            )
+            io.dy = view.buf
+            io.dy_step = view.strides[0] // self.itemsize
+            io.dy_row = view.strides[1] // self.itemsize
         io.dh = outputs.contiguous(dh, 0, self.itemsize, states * self.out())
         io.dc = outputs.contiguous(
             dc, 0, self.itemsize, states * self.stack.hidden_size
@@ -332,8 +406,10 @@ cdef class Stack:
                 g[i].w_hr = one.contiguous(
                     w_hr, 1, self.itemsize, self.out() * self.stack.hidden_size
                 )
-        check(fc_saved_size(&self.stack, &batch, &size))
         kept = outputs.get(saved, 1, 1).buf
+        size = FC_SAVED_HEAD
+        if len(saved) >= FC_SAVED_HEAD:
+            check(fc_saved_bytes(kept, &size))
         if len(saved) < <Py_ssize_t> size:
             raise ValueError(f"saved must have {size} bytes; got {len(saved)}")
         check(fc_scratch_size(&self.stack, &batch, 2, &size))

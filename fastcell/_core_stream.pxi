@@ -10,8 +10,18 @@ cdef enum:
     SHARED_FLOP = 130 * 1000
 
 
+cdef class Changes:
+    """How often some arrays have changed, for those who ask before each step."""
+
+    cdef public long long count
+
+
 cdef class Stream:
-    """The states of `rows` streams of one stack, stepped together."""
+    """The states of `rows` streams of one stack, stepped together.
+
+    A subclass that has told what its weights are made of, by `follow`, is asked for the
+    newest ones (`refresh`) before a step if they may have changed.
+    """
 
     cdef Stack owner
     cdef readonly object packed, memory
@@ -22,8 +32,16 @@ cdef class Stream:
     cdef object most_threads  # a function, or None where a step is never shared
     cdef const char *isa  # that the memory is laid out for
     cdef object dtype
+    cdef Changes changes
+    cdef dict handed_out
+    cdef long long version
 
-    def __init__(self, Stack owner, packed, Py_ssize_t rows):
+    def __cinit__(self, *args, **kwargs):
+        self.changes = Changes()
+        self.handed_out = {}
+        self.version = 0
+
+    def __init__(self, Stack owner not None, packed, Py_ssize_t rows):
         cdef size_t size
         self.owner = owner
         self.rows = rows
@@ -51,31 +69,88 @@ cdef class Stream:
 
     cdef inline int check_isa(self) except -1:
         if self.isa is not isa_now:
-            raise_other_isa("session", self.isa)
+            if self.isa is not NULL:
+                raise_other_isa("session", self.isa)
+            self._make_now()
+            if self.isa is NULL:
+                raise RuntimeError("the session was never made")
         return 0
+
+    def postpone(self, Py_ssize_t rows):
+        """Have so many streams; be made when first used, by `_make_now` of a subclass."""
+        self.rows = rows
+
+    def follow(self, Changes changes not None, dict handed_out not None, version):
+        """Tell of what version the weights are, and by what a change is seen.
+
+        They may have changed when `changes` counts another number than `version`, or
+        when somebody has arrays in hand: then `handed_out` is not empty.
+        """
+        self.changes = changes
+        self.handed_out = handed_out
+        self.version = version
+
+    cdef inline bint may_be_outdated(self) noexcept:
+        return (
+            self.changes.count != self.version or PyDict_Size(self.handed_out) != 0
+        )
+
+    def outdated(self):
+        """May the weights have changed since `follow`?"""
+        return self.may_be_outdated()
+
+    def renew(self, Stack owner not None, packed):
+        """Go on with other weights of the same sizes, and maybe another precision."""
+        self.check_isa()
+        if owner is self.owner:
+            if packed is not self.packed:
+                self.adopt(packed, self.memory)
+            return
+        passes = self.owner.stack.layers
+        h = np.empty((passes, self.rows, self.owner.out()), self.dtype)
+        c = None
+        if fc_cell_states(self.owner.stack.cell) > 1:
+            c = np.empty((passes, self.rows, self.owner.stack.hidden_size), self.dtype)
+        self.get(h, c)
+        Stream.__init__(self, owner, packed, self.rows)
+        self.set(h, c)
 
     def step(self, x, out=None):
         """x (B, I), or (I,) for one stream -> y (B, P), or (P,)."""
-        cdef Stack owner = self.owner
+        cdef Stack owner
         cdef Py_buffer xv, yv
-        cdef Py_ssize_t width = owner.stack.input_size
+        cdef Py_ssize_t width
         cdef bint flat
         cdef int threads = 1
         self.check_isa()
+        if self.may_be_outdated():
+            self.refresh()
+        owner = self.owner
+        width = owner.stack.input_size
+        if type(x) is not ndarray:
+            x = self._converted(x)
         PyObject_GetBuffer(x, &xv, PyBUF_STRIDES | PyBUF_FORMAT)
         try:
             flat = xv.ndim == 1 and self.rows == 1
             if not self.fits(&xv, flat, width):
-                raise_step("x", x, self.rows, width, self.dtype)
+                PyBuffer_Release(&xv)
+                x = self._converted(x)
+                PyObject_GetBuffer(x, &xv, PyBUF_STRIDES | PyBUF_FORMAT)
+                flat = xv.ndim == 1
+                if not self.fits(&xv, flat, width):
+                    raise ValueError("x: expected a step of the streams")
             if out is None:
                 if flat:
                     out = np.empty(owner.out(), self.dtype)
                 else:
                     out = np.empty((self.rows, owner.out()), self.dtype)
-            PyObject_GetBuffer(out, &yv, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE)
+            elif type(out) is not ndarray and not isinstance(out, ndarray):
+                self._checked_out(out, flat)
+            PyObject_GetBuffer(out, &yv, PyBUF_STRIDES | PyBUF_FORMAT)
             try:
-                if not self.fits(&yv, flat, owner.out()):
-                    raise_step("out", out, self.rows, owner.out(), self.dtype)
+                if yv.readonly or not self.fits(&yv, flat, owner.out()):
+                    self._checked_out(out, flat)
+                    raise ValueError("out: expected an array for a step's output")
                 if self.most_threads is not None:
                     threads = self.most_threads()
                 if self.long_step:
@@ -124,8 +199,8 @@ cdef class Stream:
     def get(self, h, c):
         """Copy the states into h (L, B, P) and c (L, B, H), or None."""
         cdef Views views = Views()
-        cdef Py_ssize_t n = self.owner.stack.layers * self.rows
         self.check_isa()
+        cdef Py_ssize_t n = self.owner.stack.layers * self.rows
         cdef void *hp = views.contiguous(h, 1, self.owner.itemsize, n * self.owner.out())
         cdef void *cp = views.contiguous(
             c, 1, self.owner.itemsize, n * self.owner.stack.hidden_size
@@ -135,8 +210,8 @@ cdef class Stream:
     def set(self, h, c):
         """Set the states from h (L, B, P) and c (L, B, H); None is zero."""
         cdef Views views = Views()
-        cdef Py_ssize_t n = self.owner.stack.layers * self.rows
         self.check_isa()
+        cdef Py_ssize_t n = self.owner.stack.layers * self.rows
         cdef void *hp = views.contiguous(h, 0, self.owner.itemsize, n * self.owner.out())
         cdef void *cp = views.contiguous(
             c, 0, self.owner.itemsize, n * self.owner.stack.hidden_size
@@ -146,9 +221,9 @@ cdef class Stream:
     def step_some(self, which, x, y, int threads):
         """Step the streams `which` (n,), int64: x (n, I) -> y (n, P), contiguous."""
         cdef Views views = Views()
+        self.check_isa()
         cdef Stack owner = self.owner
         cdef Py_ssize_t n = len(which)
-        self.check_isa()
         cdef const int64_t *ids = <const int64_t *> views.contiguous(which, 0, 8, n)
         cdef const void *xp = views.contiguous(
             x, 0, owner.itemsize, n * owner.stack.input_size
@@ -165,9 +240,9 @@ cdef class Stream:
     def get_some(self, which, h, c):
         """Copy the states of the streams `which` (n,) into h (L, n, P) and c, or None."""
         cdef Views views = Views()
+        self.check_isa()
         cdef Stack owner = self.owner
         cdef Py_ssize_t count = len(which), n = owner.stack.layers * count
-        self.check_isa()
         cdef const int64_t *ids = <const int64_t *> views.contiguous(which, 0, 8, count)
         cdef void *hp = views.contiguous(h, 1, owner.itemsize, n * owner.out())
         cdef void *cp = views.contiguous(
@@ -182,9 +257,9 @@ cdef class Stream:
     def set_some(self, which, h, c):
         """Set the states of the streams `which` from h (L, n, P) and c; None is zero."""
         cdef Views views = Views()
+        self.check_isa()
         cdef Stack owner = self.owner
         cdef Py_ssize_t count = len(which), n = owner.stack.layers * count
-        self.check_isa()
         cdef const int64_t *ids = <const int64_t *> views.contiguous(which, 0, 8, count)
         cdef void *hp = views.contiguous(h, 0, owner.itemsize, n * owner.out())
         cdef void *cp = views.contiguous(
@@ -200,13 +275,5 @@ cdef class Stream:
         """Begin as a copy of another stream, with its packed weights."""
         other.check_isa()
         Stream.__init__(self, other.owner, other.packed, other.rows)
-        self.memory[:] = other.memory
-
-
-cdef raise_step(str name, array, Py_ssize_t rows, Py_ssize_t width, dtype):
-    got = np.asarray(array)
-    shape = f"({width},) or (1, {width})" if rows == 1 else f"({rows}, {width})"
-    raise ValueError(
-        f"{name}: expected a contiguous {np.dtype(dtype).name} array of shape {shape}, "
-        f"got {got.dtype} {got.shape}"
-    )
+        self.follow(other.changes, other.handed_out, other.version)
+        check(fc_stream_copy(&self.owner.stack, self.rows, other.state, self.state))

@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: what is left over stays
+    fcntl = None  # type: ignore[assignment]
 
 Path = str | os.PathLike[str]
 
@@ -60,10 +66,9 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
                 mode = os.stat(target).st_mode
             if mode is not None:
                 check_regular(path, mode)
-            folder, name = os.path.split(target)
-            # Cut short, or a long name would exceed the 255 bytes of most file systems.
-            temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(6).hex()}.tmp")
-            file = opened.enter_context(open(temporary, "xb"))
+            folder = os.path.dirname(target)
+            temporary, file = _temporary(target)
+            opened.enter_context(file)
         try:
             yield file
             with named_errors(path):
@@ -86,6 +91,79 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
             os.close(descriptor)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of processes that were killed while writing `path`.
+
+    A file that is being written is locked, until its process has ended in whatever way;
+    one that is not is removed. Nothing is raised: what cannot be removed stays.
+
+    Parameters
+    ----------
+    path : path
+        What `written_atomically` is about to be given.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "notes")
+    ...     open(os.path.join(folder, ".notes.0123456789ab.tmp"), "w").close()
+    ...     remove_leftovers(path)
+    ...     os.listdir(folder)
+    []
+    """
+    if fcntl is None:
+        return
+    folder, start = _beginning(os.path.realpath(os.fsdecode(path)))
+    pattern = re.compile(re.escape(start) + r"[0-9a-f]{12}\.tmp")
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if pattern.fullmatch(name):
+                _remove_unless_locked(os.path.join(folder, name))
+
+
+def _remove_unless_locked(path: str) -> None:
+    # Not through a link, and without waiting for the other end of a pipe.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, flags)
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
+        finally:
+            os.close(descriptor)
+
+
+def _beginning(target: str) -> tuple[str, str]:
+    """Return the folder of a file, and what its temporary names begin with."""
+    folder, name = os.path.split(target)
+    # Cut short, or a long name would exceed the 255 bytes of most file systems.
+    return folder, f".{name[:40]}."
+
+
+def _temporary(target: str) -> tuple[str, BinaryIO]:
+    """Return a new file beside `target`, locked as long as it is open."""
+    folder, start = _beginning(target)
+    while True:
+        path = os.path.join(folder, f"{start}{os.urandom(6).hex()}.tmp")
+        file = open(path, "xb")  # noqa: SIM115
+        try:
+            # Some file systems have no locks: nothing is then removed there either.
+            with contextlib.suppress(OSError):
+                if fcntl is not None:
+                    fcntl.flock(file, fcntl.LOCK_EX)
+            # Another process may have taken it for a left-over before it was locked.
+            if os.path.lexists(path):
+                return path, file
+        except BaseException:
+            file.close()
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            raise
+        file.close()
+
+
 @contextlib.contextmanager
 def _named_if_nameless(path: Path) -> Iterator[None]:
     """Let an error of writing name `path`, and those of other files pass."""
@@ -95,6 +173,39 @@ def _named_if_nameless(path: Path) -> Iterator[None]:
         if error.filename is not None or error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, os.fsdecode(path)) from error
+
+
+def check_apart(output: Path, *others: Path) -> None:
+    """Refuse to write over another file, by whatever name: a link is the file.
+
+    Parameters
+    ----------
+    output : path
+        What is to be written.
+    *others : path
+        What is to be kept. None of them need exist.
+
+    Raises
+    ------
+    ValueError
+        If `output` is one of them.
+
+    Examples
+    --------
+    >>> check_apart("notes.txt", "./notes.txt")
+    Traceback (most recent call last):
+    ...
+    ValueError: notes.txt: must not be written over ./notes.txt: they are one file
+    """
+    for other in others:
+        same = os.path.realpath(output) == os.path.realpath(other)
+        with contextlib.suppress(OSError):
+            same = same or os.path.samefile(output, other)
+        if same:
+            raise ValueError(
+                f"{os.fsdecode(output)}: must not be written over "
+                f"{os.fsdecode(other)}: they are one file"
+            )
 
 
 def check_regular(path: Path, mode: int) -> None:

@@ -24,6 +24,8 @@ def shown(value: object) -> str:
     """
     if isinstance(value, int) and value.bit_length() > 200:
         return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, type):
+        return value.__name__
     try:
         text = _repr.repr(value)
     except Exception:  # whatever the repr of a stranger may raise

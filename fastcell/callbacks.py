@@ -17,8 +17,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from fastcell._checks import one_of, path_of
-from fastcell._files import named_errors, write_atomically
+from fastcell._files import named_errors, remove_leftovers, write_atomically
 from fastcell._numbers import integer, real, shown
 
 if TYPE_CHECKING:
@@ -140,6 +142,7 @@ class SaveBest:
         from fastcell.serialize import class_name
 
         class_name(trainer.model)
+        remove_leftovers(self.path)
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
         """Save the model if the record is the best one."""
@@ -169,6 +172,7 @@ class _Logger(ABC):
 
     def begin(self, trainer: Trainer) -> None:
         """Write the file as the history of the run says."""
+        remove_leftovers(self.path)
         write_atomically(self.path, self._text(trainer.history).encode())
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
@@ -237,7 +241,7 @@ class CSVLogger(_Logger):
 class JSONLogger(_Logger):
     """Keep the records of a run in a file of JSON objects, one a line.
 
-    What is NaN or infinite becomes null.
+    What is NaN or infinite becomes null; NumPy's arrays become lists.
 
     Parameters
     ----------
@@ -258,13 +262,20 @@ class JSONLogger(_Logger):
         return "".join(self._added(record) for record in history)
 
     def _added(self, record: Record) -> str:
-        finite = {
-            key: None
-            if isinstance(value, float) and not math.isfinite(value)
-            else value
-            for key, value in record.items()
-        }
-        return json.dumps(finite, allow_nan=False) + "\n"
+        return json.dumps(_finite(record), allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """Return a value as JSON can hold it: a callback may have added what it likes."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _monitored(record: Record, name: str) -> float:

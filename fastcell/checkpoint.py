@@ -4,6 +4,7 @@ A checkpoint is a tree of dictionaries, lists and tuples with arrays and plain v
 its leaves. The arrays are stored as the tensors of the file under the path of their
 place in the tree; the tree itself, with each array replaced by its path, is JSON in the
 metadata. JSON keeps every bit of a float64, so what is read equals what was written.
+A checksum over all of it tells a file that was damaged on the disk.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from fastcell._schema import shortened, shown
+
 _FORMAT = 1
 _CLASS = "Checkpoint"
+_DEEPEST = 100  # dictionaries and lists within each other
+_NOT_FINITE = ("nan", "inf", "-inf")
 
 
 def write_checkpoint(path: str | os.PathLike[str], tree: dict[str, Any]) -> None:
@@ -37,6 +42,8 @@ def write_checkpoint(path: str | os.PathLike[str], tree: dict[str, Any]) -> None
     ------
     TypeError
         If the tree holds anything else.
+    ValueError
+        If it is more than 100 dictionaries, lists and tuples deep.
     OSError
         If the file cannot be written.
 
@@ -54,7 +61,12 @@ def write_checkpoint(path: str | os.PathLike[str], tree: dict[str, Any]) -> None
 
     arrays: dict[str, np.ndarray] = {}
     skeleton = _take_apart(tree, "", arrays)
-    header = {"format": _FORMAT, "class": _CLASS, "tree": skeleton}
+    header = {
+        "format": _FORMAT,
+        "class": _CLASS,
+        "tree": skeleton,
+        "crc32": _checksum(skeleton, arrays),
+    }
     write_arrays(path, arrays, {"fastcell": json.dumps(header, allow_nan=False)})
 
 
@@ -75,23 +87,47 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     header = parse_json(name, "metadata 'fastcell'", metadata.get("fastcell", "null"))
     kind = header.get("class") if isinstance(header, dict) else None
     if kind != _CLASS:
-        what = f"a {kind}" if isinstance(kind, str) else "something else"
+        what = f"a {shortened(kind)}" if isinstance(kind, str) else "something else"
         raise ValueError(f"{name}: must be a checkpoint of fastcell; got {what}")
-    if header.get("format") != _FORMAT:
-        raise ValueError(
-            f"{name}: the format must be {_FORMAT}; got {header.get('format')!r}"
-        )
+    number = header.get("format")
+    if type(number) is not int or number != _FORMAT:
+        raise ValueError(f"{name}: the format must be {_FORMAT}; got {shown(number)}")
+    if "tree" not in header:
+        raise ValueError(f"{name}: damaged checkpoint: the tree is missing")
+    # Those of earlier versions have none.
+    if "crc32" in header and header["crc32"] != _checksum(header["tree"], arrays):
+        raise ValueError(f"{name}: damaged checkpoint: the checksum is another")
+    left = dict(arrays)
     try:
-        tree = _put_together(header["tree"], arrays)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{name}: damaged checkpoint: {error!r}") from error
+        tree = _put_together(header["tree"], left, 0)
+    except ValueError as error:
+        raise ValueError(f"{name}: damaged checkpoint: {shortened(error)}") from None
+    if left:
+        raise ValueError(
+            f"{name}: damaged checkpoint: the array {shown(next(iter(left)))} has no "
+            "place in the tree"
+        )
     if not isinstance(tree, dict):
         raise ValueError(f"{name}: damaged checkpoint: the tree is no dictionary")
     return tree
 
 
-def _take_apart(node: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+def _checksum(skeleton: Any, arrays: dict[str, np.ndarray]) -> int:
+    """Return the CRC-32 of a tree as it stands in a file."""
+    crc = zlib.crc32(json.dumps(skeleton, allow_nan=False).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        crc = zlib.crc32(repr((name, array.shape, array.dtype.str)).encode(), crc)
+        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), crc)
+    return crc
+
+
+def _take_apart(
+    node: Any, path: str, arrays: dict[str, np.ndarray], depth: int = 0
+) -> Any:
     """Return `node` as JSON can hold it; its arrays go into `arrays`."""
+    if depth > _DEEPEST:
+        raise ValueError(f"the tree must be at most {_DEEPEST} deep; got {path!r}")
     if node is None or isinstance(node, (bool, str)):
         return node
     if isinstance(node, (np.ndarray, np.generic)):
@@ -105,7 +141,9 @@ def _take_apart(node: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(node, float):
         return node if math.isfinite(node) else {"float": repr(node)}
     if isinstance(node, (list, tuple)):
-        items = [_take_apart(n, f"{path}/{i}", arrays) for i, n in enumerate(node)]
+        items = [
+            _take_apart(n, f"{path}/{i}", arrays, depth + 1) for i, n in enumerate(node)
+        ]
         return {"tuple" if isinstance(node, tuple) else "list": items}
     if isinstance(node, dict):
         wrong = next((key for key in node if not isinstance(key, str)), None)
@@ -113,7 +151,7 @@ def _take_apart(node: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
             raise TypeError(f"keys must be strings; got {wrong!r} at {path!r}")
         return {
             "dict": {
-                key: _take_apart(n, f"{path}/{key}" if path else key, arrays)
+                key: _take_apart(n, f"{path}/{key}" if path else key, arrays, depth + 1)
                 for key, n in node.items()
             }
         }
@@ -123,26 +161,38 @@ def _take_apart(node: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     )
 
 
-def _put_together(node: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """Return the tree of which `_take_apart` made `node`."""
-    if not isinstance(node, dict):
-        if isinstance(node, list):
-            raise ValueError("a bare list")
+def _put_together(node: Any, left: dict[str, np.ndarray], depth: int) -> Any:
+    """Return the tree of which `_take_apart` made `node`; take its arrays from `left`.
+
+    Raises
+    ------
+    ValueError
+        If `_take_apart` could not have made it.
+    """
+    if depth > _DEEPEST:
+        raise ValueError(f"the tree must be at most {_DEEPEST} deep")
+    if node is None or isinstance(node, (bool, int, float, str)):
         return node
+    if not isinstance(node, dict) or len(node) != 1:
+        raise ValueError(f"a node must have one kind; got {shown(node)}")
     ((kind, value),) = node.items()
-    if kind == "array":
-        return arrays[value]
-    if kind == "scalar":
-        return arrays[value][()]
-    if kind == "float":
+    if kind in ("array", "scalar"):
+        if not isinstance(value, str) or value not in left:
+            raise ValueError(f"no array, or one used twice, is called {shown(value)}")
+        array = left.pop(value)
+        if kind == "array":
+            return array
+        if array.ndim:
+            raise ValueError(f"{shown(value)} must have no dimension")
+        return array[()]
+    if kind == "float" and value in _NOT_FINITE:
         return float(value)
-    if kind == "list":
-        return [_put_together(n, arrays) for n in value]
-    if kind == "tuple":
-        return tuple(_put_together(n, arrays) for n in value)
-    if kind == "dict":
-        return {key: _put_together(n, arrays) for key, n in value.items()}
-    raise ValueError(f"unknown kind {kind!r}")
+    if kind in ("list", "tuple") and isinstance(value, list):
+        items = [_put_together(n, left, depth + 1) for n in value]
+        return items if kind == "list" else tuple(items)
+    if kind == "dict" and isinstance(value, dict):
+        return {key: _put_together(n, left, depth + 1) for key, n in value.items()}
+    raise ValueError(f"unknown kind {shown(kind)}, or not of {shown(value)}")
 
 
 def data_fingerprint(data: Sequence[Any]) -> dict[str, int]:

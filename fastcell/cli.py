@@ -243,6 +243,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", type=_path, help="where to (default: model.safetensors)"
     )
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 
@@ -274,10 +275,12 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     from fastcell._cli_bench import MODES
-    from fastcell._cli_measure import CELLS
+    from fastcell._cli_cells import cells, default_cells
 
     parser.add_argument(
-        "--cells", type=_list(_one_of(CELLS)), help="such as lstm,gru (default: all)"
+        "--cells",
+        type=_list(_one_of(cells())),
+        help=f"of {', '.join(cells())} (default: {','.join(default_cells())})",
     )
     parser.add_argument(
         "--shapes",
@@ -306,9 +309,12 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:
-    from fastcell._cli_measure import CELLS
+    from fastcell._cli_cells import cells
 
-    parser.add_argument("--cell", type=_one_of(CELLS), help="(default: lstm)")
+    names = ", ".join(cells())
+    parser.add_argument(
+        "--cell", type=_one_of(cells()), help=f"of {names} (default: lstm)"
+    )
     parser.add_argument(
         "--shape", type=_shape, required=True, help="TxBxH or TxBxIxH, as 100x32x256"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,33 +15,104 @@ import numpy as np
 from fastcell._checks import WrongNames, mapping_of
 from fastcell._numbers import flag, shown
 from fastcell._state_dicts import IncompatibleKeys, arrays_of
-from fastcell.parameters import ParameterGroup, Parameters, UnsuffixedParameters
+from fastcell.parameters import (
+    ParameterGroup,
+    Parameters,
+    UnsuffixedParameters,
+    writable_values,
+)
+
+PRECISIONS = ("float32", "float64", "bf16", "int8")
+ONE_FOR_ALL = ("float32", "bf16", "bfloat16")  # of these, constructors and `to` know
 
 
 class Module:
     """The base of layers and models.
 
     A leaf keeps its arrays in ``_parameters`` (a `Parameters`) and its generator, if it
-    has one, in ``_random``; a container returns its parts from `children`.
+    has one, in ``_random``. A container has its parts as attributes, or returns them
+    from `children`; its parameters are those of its parts, "name.weight".
 
     There is no hidden state between calls: what backward needs is `saved`, which
     forward returns and backward uses up.
+
+    Modules can be copied and pickled. A deep copy (`copy.deepcopy`), and what comes out
+    of a pickle, is a module of its own: configuration, parameters, precision and the
+    state of random generators are those of the original, and results have its bits;
+    what is shared inside, such as tied weights, is shared inside the copy. Packed
+    weights are not copied but made again. A shallow copy (`copy.copy`) shares the
+    parameters, the parts and the random generator with the original, so both have a
+    change of the weights; of a layer without parts, it has a precision of its own.
+
+    Examples
+    --------
+    A model of one's own, which an optimizer, `to` and `state_dict` take as any other:
+
+    >>> import numpy as np
+    >>> import fastcell
+    >>> class Net(fastcell.Module):
+    ...     def __init__(self):
+    ...         self.rnn = fastcell.GRU(3, 4, seed=0)
+    ...         self.heads = [fastcell.Linear(4, 2, seed=1), fastcell.Linear(4, 1)]
+    ...     def __call__(self, x):
+    ...         y, _ = self.rnn(x)
+    ...         return [head(y) for head in self.heads]
+    >>> list(Net().params)[-3:]
+    ['heads.0.bias', 'heads.1.weight', 'heads.1.bias']
     """
 
     _parameters: Parameters | UnsuffixedParameters | None = None
     _random: np.random.Generator | None = None
     _group: ParameterGroup | None = None
+    _takes_precision = True  # the constructor, what may be one for the whole
 
     def children(self) -> dict[str, Module]:
-        """Return the parts by name; none for a leaf."""
-        return {}
+        """Return the parts by name: the attributes that are modules, in their order.
+
+        Those in a list, a tuple or a dict are called "name.0", or "name.key". A class
+        that has other names for its parts overrides this.
+        """
+        found: dict[str, Module] = {}
+        for name, value in vars(self).items():
+            parts: Iterable[tuple[Any, Any]] = ()
+            if isinstance(value, Module):
+                found[name] = value
+            elif isinstance(value, (list, tuple)):
+                parts = enumerate(value)
+            elif isinstance(value, dict):
+                parts = value.items()
+            for key, part in parts:
+                if isinstance(part, Module):
+                    found[f"{name}.{key}"] = part
+        return found
+
+    def __setstate__(self, state: Any) -> None:
+        own, slots = state if isinstance(state, tuple) else (state, None)
+        self.__dict__.update(writable_values(own or {}))
+        for name, value in (slots or {}).items():  # of a subclass
+            setattr(self, name, value)
+        if isinstance(self.__dict__.get("dtype"), np.dtype):
+            # NumPy has one object for it; a copy of that passes for another dtype where
+            # calls compare the fastest way.
+            self.__dict__["dtype"] = np.dtype(self.__dict__["dtype"].type)
 
     @property
     def params(self) -> Parameters | UnsuffixedParameters | ParameterGroup:
-        """The parameters themselves, by the names of `state_dict`."""
-        if self._parameters is not None:
-            return self._parameters
+        """The parameters themselves, by the names of `state_dict`.
+
+        Raises
+        ------
+        TypeError
+            If the module has parameters of its own and parts that have some too.
+        """
         parts = {n: child.params for n, child in self.children().items()}
+        if self._parameters is not None:
+            if any(map(len, parts.values())):
+                raise TypeError(
+                    f"{type(self).__name__} must have its own parameters or parts "
+                    f"that have some; got both, with {', '.join(parts)}"
+                )
+            return self._parameters
         if self._group is None or not self._group.joins(parts):
             self._group = ParameterGroup(parts)
         return self._group
@@ -103,8 +175,14 @@ class Module:
         With "bf16" the operands of all products of recurrent layers, forward and
         backward, are rounded to bfloat16; sums, states, gates, gradients and the
         parameters themselves stay float32. So training goes on with float32 master
-        weights. On CPUs with AVX512_BF16 the products are about twice as fast; on
-        others they are made without the instruction, with the same results.
+        weights.
+
+        What that gains depends on the CPU, and the results do not. On AMD Zen 4, which
+        has AVX512_BF16, training in batches of 8 or more is 1.4 to 1.95 times as fast
+        with one thread. Without an instruction for it, as with AVX2, it is slower than
+        float32: 0.6 to 0.9 times as fast. An instruction is no promise either: on an
+        Intel Xeon (family 6, model 207) it is 0.5 to 0.7. ``fastcell explain
+        --precision bf16`` tells whether there is one, and measures the gain.
 
         Parameters
         ----------
@@ -121,7 +199,7 @@ class Module:
         ValueError
             If the precision is unknown.
         TypeError
-            If a recurrent layer is of dtype float64.
+            If a recurrent layer is of dtype float64. In both cases nothing is changed.
 
         Examples
         --------
@@ -135,7 +213,7 @@ class Module:
             raise ValueError(
                 f"precision must be 'float32' or 'bf16'; got {shown(precision)}"
             )
-        self._set_precision(names[precision])
+        self._set_precisions(names[precision])
         return self
 
     def quantize(self, precision: str = "int8") -> Self:
@@ -143,8 +221,14 @@ class Module:
 
         Weights have one scale for each row of a gate; inputs one for each step; h,
         which stays in [-1, 1], the scale 1/127 (where it does not, as with relu or a
-        projection, one for each step). States, gates and biases stay float32. On CPUs
-        with AVX512_VNNI the products take a quarter of the memory traffic.
+        projection, one for each step). States, gates and biases stay float32. Weights
+        take a quarter of the memory traffic.
+
+        On CPUs with AVX512_VNNI single rows are 1.9 to 4.9 times as fast as in float32
+        (AMD Zen 4). Without an instruction for it, as with AVX2, all is slower than
+        float32, batches of 8 or more 0.3 to 0.9 times as fast: quantise there to save
+        memory, not time. ``fastcell explain --precision int8`` tells whether there is
+        an instruction, and measures the gain.
 
         Parameters
         ----------
@@ -153,7 +237,8 @@ class Module:
         Returns
         -------
         Module
-            A copy with the weights of now. It does not train.
+            A deep copy, with the weights of now and all else that the module has. It
+            does not train.
 
         Raises
         ------
@@ -173,14 +258,58 @@ class Module:
         """
         if not isinstance(precision, str) or precision != "int8":
             raise ValueError(f"precision must be 'int8'; got {shown(precision)}")
-        other = type(self).from_config(self.config())
-        other.load_state_dict(self.state_dict())
-        other._set_precision("int8")
+        other = copy.deepcopy(self)
+        other._set_precisions("int8")
         return other
 
-    def _set_precision(self, precision: str) -> None:
-        for child in self.children().values():
-            child._set_precision(precision)
+    def _with_precision(self) -> dict[str, Module]:
+        """Return the recurrent layers inside, by name: they have `precision`."""
+        if hasattr(self, "_set_precision"):
+            return {"": self}
+        return {
+            f"{name}.{inner}".rstrip("."): layer
+            for name, child in self.children().items()
+            for inner, layer in child._with_precision().items()
+        }
+
+    def _set_precisions(self, precision: Any) -> None:
+        """Set the precision of all recurrent layers, or of each by its name.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is unknown, or not for a layer's dtype. Nothing is changed then.
+        """
+        layers = self._with_precision()
+        if not isinstance(precision, Mapping):
+            precision = dict.fromkeys(layers or [""], precision)
+            layers = layers or {"": None}
+        for name, value in precision.items():
+            if not isinstance(value, str) or value not in PRECISIONS:
+                raise ValueError(
+                    f"precision must be one of {', '.join(PRECISIONS)}; got {value!r}"
+                )
+            if name not in layers:
+                raise ValueError(
+                    f"precision must name recurrent layers, "
+                    f"{', '.join(map(repr, layers))}; got {name!r}"
+                )
+            if layers[name] is not None:
+                layers[name]._check_precision(value)
+        for name, value in precision.items():
+            if layers[name] is not None:
+                layers[name]._set_precision(value)
+
+    def _precision_config(self) -> dict[str, Any]:
+        """Return what a configuration says of the precision: nothing if as usual.
+
+        That of all recurrent layers, or where they differ of each by its name.
+        """
+        found = {n: la.precision for n, la in self._with_precision().items()}
+        different = set(found.values())
+        if different <= {"float32", "float64"}:
+            return {}
+        return {"precision": different.pop() if len(different) == 1 else found}
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
@@ -194,9 +323,27 @@ class Module:
         ------
         TypeError
             If it is no mapping of arguments that the constructor has.
+        ValueError
+            If a precision is unknown.
         """
-        mapping_of("config", config, "a mapping of the constructor's arguments")
-        return _made(cls, config)
+        given = dict(
+            mapping_of("config", config, "a mapping of the constructor's arguments")
+        )
+        precision = given.get("precision")
+        one_for_all = isinstance(precision, str) and precision in ONE_FOR_ALL
+        apart = precision is not None and not (cls._takes_precision and one_for_all)
+        if apart:
+            del given["precision"]
+        try:
+            signature(cls).bind(**given)
+        except TypeError as error:
+            raise TypeError(
+                f"config must hold the arguments of {cls.__name__}; {error}"
+            ) from None
+        module = cls(**given)
+        if apart:
+            module._set_precisions(precision)
+        return module
 
     def rng_state(self) -> dict[str, Any]:
         """Return the state of every random generator, by name, for JSON."""

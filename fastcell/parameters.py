@@ -11,11 +11,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from operator import is_
 from typing import Any
 
 import numpy as np
+
+from fastcell import _core
 
 
 def _references(arrays: dict[str, np.ndarray], name: str) -> int:
@@ -54,19 +57,45 @@ class Parameters(Mapping[str, np.ndarray]):
     >>> layer.params["bias"][...] = 3
     >>> layer(np.zeros((1, 2), np.float32))
     array([[3.]], dtype=float32)
+
+    A deep copy, or what comes out of a pickle, has arrays of its own. A shallow copy
+    holds the same arrays, as `share` makes it.
     """
 
     _shares = 0  # calls of `share` on any: after one, groups may have other aliases
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self._arrays = arrays
-        self._version = 0
-        self._copies: dict[str, np.ndarray] = {}  # of arrays that were handed out
+        self._changes = _core.Changes()
+        # Of arrays that were handed out; None where that is not known yet.
+        self._copies: dict[str, np.ndarray | None] = {}
+
+    def __copy__(self) -> Parameters:
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._begin(dict(self._arrays))
+        for name in self._arrays:
+            other.share(name, self)
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_changes", "_copies")
+        return {key: value for key, value in self.__dict__.items() if key not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin({name: writable(array) for name, array in self._arrays.items()})
+        # Who else got these arrays from the same copy or pickle is seen at first use.
+        self._copies.update(dict.fromkeys(self._arrays))
+
+    def _begin(self, arrays: dict[str, np.ndarray]) -> None:
+        self._arrays, self._copies = arrays, {}
+        self._changes = _core.Changes()
 
     def __getitem__(self, name: str) -> np.ndarray:
         with _lock:
             array = self._arrays[name]
-            if name not in self._copies:
+            if self._copies.get(name) is None:
                 self._copies[name] = array.copy()
             return array
 
@@ -92,7 +121,7 @@ class Parameters(Mapping[str, np.ndarray]):
 
     def changed(self) -> None:
         """Say that an array was written to."""
-        self._version += 1
+        self._changes.count += 1
 
     def share(
         self, name: str, other: Parameters, other_name: str | None = None
@@ -116,17 +145,27 @@ class Parameters(Mapping[str, np.ndarray]):
     def version(self) -> int:
         """Return a number that is new whenever an array has changed."""
         if not self._copies:
-            return self._version
+            return self._changes.count
         with _lock:
             for name in list(self._copies):
                 array, copy = self._arrays[name], self._copies[name]
-                if not _same_bits(array, copy):
-                    np.copyto(copy, array)
-                    self._version += 1
+                if copy is None or not _same_bits(array, copy):
+                    self._copies[name] = None
+                    self._changes.count += 1
                 del array, copy
                 if _references(self._arrays, name) <= _UNSHARED:
                     del self._copies[name]
-            return self._version
+                elif self._copies[name] is None:
+                    self._copies[name] = self._arrays[name].copy()
+            return self._changes.count
+
+    def watched(self) -> tuple[_core.Changes, dict[str, Any]]:
+        """Return by what a stream sees that it must ask for the version.
+
+        The first counts the changes that are known; the second is empty unless somebody
+        may have an array in hand.
+        """
+        return self._changes, self._copies
 
 
 class UnsuffixedParameters(Mapping[str, np.ndarray]):
@@ -194,7 +233,41 @@ class ParameterGroup(Mapping[str, np.ndarray]):
                     first[id(array)] = full
                     self._where[full] = (prefix, name)
             for alias, target in getattr(child, "aliases", {}).items():
-                self.aliases[f"{prefix}.{alias}"] = f"{prefix}.{target}"
+                full = f"{prefix}.{target}"  # which may be an alias of one before
+                self.aliases[f"{prefix}.{alias}"] = self.aliases.get(full, full)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Elsewhere the count of `share` is another.
+        return {**self.__dict__, "_shares": self._shares == Parameters._shares}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._shares = Parameters._shares if self._shares else -1
+
+    def share(self, alias: str, name: str) -> None:
+        """Let the array of one full name be that of another from now on.
+
+        Raises
+        ------
+        KeyError
+            If there is none of that name.
+        ValueError, TypeError
+            If the shapes or dtypes differ.
+        """
+        mine, inner = self._leaf(alias)
+        its, its_inner = self._leaf(name)
+        mine.share(inner, its, its_inner)
+
+    def _leaf(self, full: str) -> tuple[Parameters, str]:
+        """Return whose parameter a name is, also one that is an alias."""
+        for prefix, child in self._children.items():
+            if full.startswith(f"{prefix}."):
+                rest = full[len(prefix) + 1 :]
+                if isinstance(child, ParameterGroup):
+                    return child._leaf(rest)
+                if isinstance(child, Parameters) and rest in child:
+                    return child, rest
+        raise KeyError(f"{full}: no such parameter")
 
     def joins(self, children: Mapping[str, Parameters | ParameterGroup]) -> bool:
         """Is it what joining these would make?"""
@@ -253,6 +326,41 @@ def check_like(name: str, value: Any, like: np.ndarray) -> np.ndarray:
     if array.shape != like.shape:
         raise ValueError(f"{name} must have the shape {like.shape}; got {array.shape}")
     return array
+
+
+# The writable arrays that were made for read-only ones, by their ids, while both live.
+_writable: dict[int, tuple[weakref.ref, weakref.ref]] = {}
+
+
+def writable(array: np.ndarray) -> np.ndarray:
+    """Return an array from a pickle as one that can be written to.
+
+    Memory from outside of the pickle, as joblib and dask hand it over, is read-only or
+    a file's. Those who share such an array get one copy of it.
+    """
+    if type(array) is np.ndarray and array.flags.writeable:
+        return array
+    key = id(array)
+    with _lock:
+        source, made = _writable.get(key, (None, None))
+        if source is not None and source() is array:
+            found = made()
+            if found is not None:
+                return found
+        copy = np.array(array, order="C", subok=False)
+        _writable[key] = (
+            weakref.ref(array, lambda _: _writable.pop(key, None)),
+            weakref.ref(copy),
+        )
+        return copy
+
+
+def writable_values(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of an object from a pickle with arrays that `writable` made."""
+    return {
+        key: writable(value) if isinstance(value, np.ndarray) else value
+        for key, value in state.items()
+    }
 
 
 def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:

@@ -13,11 +13,13 @@ import operator
 import os
 import reprlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from fastcell._files import Path, check_regular, named_errors, write_atomically
+from fastcell._open_files import is_file, name_of, read_all, write_all
+from fastcell._schema import shortened
 from fastcell.module import at_most
 
 if TYPE_CHECKING:
@@ -60,8 +62,12 @@ MODEL_CLASSES = {
 }
 
 _FORMAT = 1
-# A shared array stands in the file once, but two layers make it.
-_MOST_SHARED = 2
+# A shared array stands in the file once, but each layer makes it: this often at most.
+_MOST_SHARED = 16
+# Of a configuration. Making a layer takes a fraction of a millisecond, whatever is in
+# the file of it; and Python nests no more than some hundred calls.
+_MOST_LAYERS = 10_000
+_DEEPEST = 150  # objects and lists within each other: three of them make a layer
 _METADATA_KEY = "fastcell"
 # The reader's limit, so that nothing is written that cannot be read.
 _MAX_HEADER = 100_000_000
@@ -88,8 +94,8 @@ _DTYPES = {
 }
 
 
-def save(model: Module, path: Path) -> None:
-    """Write a model, its configuration and its parameters, to a safetensors file.
+def save(model: Module, path: Path | BinaryIO) -> None:
+    """Write a model to a safetensors file: configuration, parameters and precision.
 
     The file appears whole or not at all: a file of that name stays as it was until the
     new one is complete on the disk.
@@ -98,13 +104,19 @@ def save(model: Module, path: Path) -> None:
     ----------
     model : Module
         A layer or a model of fastcell.
-    path : path
-        Where to; the usual suffix is ``.safetensors``.
+    path : path, or binary file
+        Where to; the usual suffix is ``.safetensors``. Of an object with a method
+        `write`, such as an open file or `io.BytesIO`, that takes the bytes at once, and
+        it stays open.
 
     Raises
     ------
     TypeError
-        If `model` is of a class that `load` could not build.
+        If `model` is of a class that `load` could not build, or `path` neither a path
+        nor a binary file.
+    ValueError
+        If it holds more than 10,000 layers, or more than 50 within each other, or more
+        than 16 layers share all of their arrays.
     OSError
         If the file cannot be written.
 
@@ -121,26 +133,41 @@ def save(model: Module, path: Path) -> None:
     """
     name = class_name(model)
     description = {"format": _FORMAT, "class": name, "config": model.config()}
+    _check_extent("model", description["config"])
+    arrays = model.state_dict()
+    # The configuration does not tell of arrays that a user lets two layers share.
+    if shared := getattr(getattr(model, "params", None), "aliases", {}):
+        description["shared"] = shared
+        if _elements(arrays, shared) > _most_elements(arrays):
+            raise ValueError(
+                f"model must share its arrays among less layers: it has "
+                f"{_elements(arrays, shared):,} parameters in {_elements(arrays, {}):,}"
+            )
     text = json.dumps(description, allow_nan=False)
-    write_arrays(path, model.state_dict(), {_METADATA_KEY: text})
+    write_arrays(path, arrays, {_METADATA_KEY: text})
 
 
-def load(path: Path) -> Module:
+def load(path: Path | BinaryIO) -> Module:
     """Read a model that `save` wrote.
 
     Parameters
     ----------
-    path : path
+    path : path, or binary file
         The file. It need not be trusted: no code in it is run, and only classes of
-        fastcell are built.
+        fastcell are built. Of an object with a method `read`, what is read begins where
+        the file stands and ends with the model, and it stays open.
 
     Returns
     -------
     model : Module
-        Of the class that was saved, with the same configuration and parameters.
+        Of the class that was saved, with the same configuration, parameters and
+        precision. Files of a time when they had none tell of no precision but a whole
+        model's "bf16"; those layers compute as they are made.
 
     Raises
     ------
+    TypeError
+        If `path` is neither a path nor a binary file.
     OSError
         If the file cannot be read.
     ValueError
@@ -155,7 +182,7 @@ def load(path: Path) -> Module:
     FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.safetensors'
     """
     arrays, metadata = read_arrays(path)
-    path = os.fsdecode(path)
+    path = name_of(path)
     if _METADATA_KEY not in metadata:
         raise ValueError(
             f"{path}: no model of fastcell: the metadata have no entry "
@@ -179,22 +206,47 @@ def load(path: Path) -> Module:
         )
     if not isinstance(config, dict):
         raise ValueError(f"{path}: the config must be a JSON object")
+    _check_extent(f"{path}: the config", config)
+    shared = description.get("shared", {})
+    if not isinstance(shared, dict) or not all(
+        isinstance(first, str) and first in arrays for first in shared.values()
+    ):
+        raise ValueError(
+            f"{path}: the shared arrays must be those of the file, by name"
+        )
     cls = model_class(name)
     # Whatever these two say against the file's content, the file is to blame.
     try:
-        with at_most(_MOST_SHARED * sum(array.size for array in arrays.values())):
+        # A layer within a model may share without a word of it in the file.
+        most = max(_elements(arrays, shared), 2 * _elements(arrays, {}))
+        with at_most(min(most, _most_elements(arrays))):
             model = cls.from_config(config)
     except Exception as error:
         raise ValueError(
-            f"{path}: no {name} can be made of the config {_short(config)}: {error}"
+            f"{path}: no {name} can be made of the config {shortened(_short(config))}: "
+            f"{shortened(error)}"
         ) from error
     try:
+        for alias, first in shared.items():
+            if model.params.aliases.get(alias) != first:
+                model.params.share(alias, first)
         model.load_state_dict(arrays)
     except Exception as error:
         raise ValueError(
-            f"{path}: the arrays do not fit the {name} of the config: {error}"
+            f"{path}: the arrays do not fit the {name} of the config: "
+            f"{shortened(error)}"
         ) from error
     return model
+
+
+def _elements(arrays: Mapping[str, Any], shared: Mapping[str, str]) -> int:
+    """Return the numbers in the arrays of a model's layers."""
+    again = sum(arrays[first].size for first in shared.values())
+    return sum(array.size for array in arrays.values()) + again
+
+
+def _most_elements(arrays: Mapping[str, Any]) -> int:
+    return _MOST_SHARED * _elements(arrays, {})
 
 
 def model_class(name: str) -> type[Module]:
@@ -248,7 +300,7 @@ def class_name(model: Module) -> str:
 
 
 def write_arrays(
-    path: Path,
+    path: Path | BinaryIO,
     arrays: Mapping[str, ArrayLike],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
@@ -260,8 +312,9 @@ def write_arrays(
 
     Parameters
     ----------
-    path : path
-        Where to. A link is followed; anything but a regular file is left alone.
+    path : path, or binary file
+        Where to. A link is followed; anything but a regular file is left alone. An open
+        file, or anything with a method `write`, takes the bytes at once.
     arrays : mapping of str to array
         Of bool, integers, float16, float32 or float64.
     metadata : mapping of str to str, optional
@@ -270,7 +323,8 @@ def write_arrays(
     Raises
     ------
     TypeError
-        If a name or a text is no string, or an array of another dtype.
+        If a name or a text is no string, or an array of another dtype; or if `path` is
+        neither a path nor a binary file.
     ValueError
         If a name is ``"__metadata__"``, or a text cannot be written as UTF-8.
     OSError
@@ -289,6 +343,7 @@ def write_arrays(
     """
     from safetensors.numpy import save as to_safetensors
 
+    written_to = is_file("path", path, "write")
     tensors = {name: _writable(name, array) for name, array in arrays.items()}
     metadata = dict(metadata or {})
     for key, text in metadata.items():
@@ -306,18 +361,23 @@ def write_arrays(
         raise ValueError(
             f"names and metadata must fit into {_MAX_HEADER} bytes; got {len(encoded)}"
         )
-    write_atomically(
-        path, len(encoded).to_bytes(8, "little"), encoded, content[8 + length :]
-    )
+    parts = len(encoded).to_bytes(8, "little"), encoded, content[8 + length :]
+    if written_to:
+        write_all("path", path, *parts)
+    else:
+        write_atomically(path, *parts)
 
 
-def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+def read_arrays(
+    path: Path | BinaryIO,
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Read all arrays and the metadata of a safetensors file.
 
     Parameters
     ----------
-    path : path
-        The file, which need not be trusted.
+    path : path, or binary file
+        The file, which need not be trusted; or anything with a method `read`, of which
+        no more is read than belongs to the arrays.
 
     Returns
     -------
@@ -328,6 +388,8 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 
     Raises
     ------
+    TypeError
+        If `path` is neither a path nor a binary file.
     OSError
         If the file cannot be read.
     ValueError
@@ -351,7 +413,7 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     from safetensors import SafetensorError, deserialize
 
     content, header = _read(path)
-    path = os.fsdecode(path)
+    path = name_of(path)
     try:
         tensors = dict(deserialize(content))
     except SafetensorError as error:
@@ -432,36 +494,59 @@ def _check_text(what: str, text: object) -> None:
         raise ValueError(f"{what} must be valid Unicode; got {text!r}") from None
 
 
-def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
+def _read(path: Path | BinaryIO) -> tuple[bytes, dict[str, Any]]:
     """Return a file's content and its header.
 
     The header is held against the size of the file before the rest is read: a large
-    file of another kind must not fill the memory.
+    file of another kind must not fill the memory. Of an open file the size is unknown:
+    as much is read as the header tells, if it is there.
     """
+    if is_file("path", path, "read"):
+        return _read_from(path, name_of(path), None)
     with named_errors(path):
         check_regular(path, os.stat(path).st_mode)
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(8)
-            path = os.fsdecode(path)
-            if len(start) < 8:
-                raise ValueError(
-                    f"{path}: {_NOT_VALID}: it must have at least 8 bytes; "
-                    f"got {len(start)}"
-                )
-            length = int.from_bytes(start, "little")
-            if length > min(size - 8, _MAX_HEADER):
-                raise ValueError(
-                    f"{path}: {_NOT_VALID}: it says that its header has {length} "
-                    f"bytes, but the file has {size}"
-                )
-            encoded = file.read(length)
-            header = _header(path, encoded, size - 8 - length)
-            return start + encoded + file.read(), header
+            return _read_from(file, os.fsdecode(path), os.fstat(file.fileno()).st_size)
 
 
-def _header(path: str, encoded: bytes, data_size: int) -> dict[str, Any]:
-    """Parse a header; check what the package does not, and the size of the data."""
+def _read_from(
+    file: BinaryIO, path: str, size: int | None
+) -> tuple[bytes, dict[str, Any]]:
+    start = read_all("path", file, 8)
+    if len(start) < 8:
+        raise ValueError(
+            f"{path}: {_NOT_VALID}: it must have at least 8 bytes; got {len(start)}"
+        )
+    length = int.from_bytes(start, "little")
+    if length > _MAX_HEADER or (size is not None and length > size - 8):
+        has = "" if size is None else f", but the file has {size}"
+        raise ValueError(
+            f"{path}: {_NOT_VALID}: it says that its header has {length} bytes{has}"
+        )
+    encoded = read_all("path", file, length)
+    if len(encoded) < length:
+        raise ValueError(
+            f"{path}: {_NOT_VALID}: it says that its header has {length} bytes, but "
+            f"{len(encoded)} follow"
+        )
+    header, declared = _header(path, encoded)
+    if size is not None:
+        _check_size(path, declared, size - 8 - length)
+    data = read_all("path", file, declared)
+    _check_size(path, declared, len(data))
+    return start + encoded + data, header
+
+
+def _check_size(path: str, declared: int, there: int) -> None:
+    if declared != there:
+        raise ValueError(
+            f"{path}: {_NOT_VALID}: the header tells of {declared} bytes of data, but "
+            f"{there} follow it"
+        )
+
+
+def _header(path: str, encoded: bytes) -> tuple[dict[str, Any], int]:
+    """Parse a header; check what the package does not. And the size of the data."""
     try:
         text = encoded.decode()
     except UnicodeDecodeError as error:
@@ -479,12 +564,33 @@ def _header(path: str, encoded: bytes, data_size: int) -> dict[str, Any]:
                 raise ValueError(
                     f"{path}: {_NOT_VALID}: the array {_short(name)} has no offsets"
                 ) from None
-    if declared != data_size:
-        raise ValueError(
-            f"{path}: {_NOT_VALID}: the header tells of {declared} bytes of data, but "
-            f"{data_size} follow it"
-        )
-    return header
+    return header, declared
+
+
+def _check_extent(what: str, config: Any) -> None:
+    """Refuse a configuration of so many layers, or so deep, that it is no model's.
+
+    Raises
+    ------
+    ValueError
+        If it is one.
+    """
+    objects, depth, level = 0, 0, [config]
+    while level:
+        inner: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                objects += 1
+                inner += node.values()
+            elif isinstance(node, (list, tuple)):
+                inner += node
+        depth += 1
+        level = [node for node in inner if isinstance(node, (dict, list, tuple))]
+        # A layer is an object, and its configuration is one.
+        if objects > 2 * _MOST_LAYERS:
+            raise ValueError(f"{what} must hold at most {_MOST_LAYERS:,} layers")
+        if depth > _DEEPEST:
+            raise ValueError(f"{what} must be at most {_DEEPEST} lists or objects deep")
 
 
 def _one_of(names: Mapping[str, Any]) -> str:

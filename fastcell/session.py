@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copyreg
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fastcell import _core
+from fastcell._arrays import check_out, real_array
 from fastcell.layers.batches import Layout
 
 if TYPE_CHECKING:
@@ -17,15 +21,24 @@ _BATCHED = Layout(batch_first=False, unbatched=False)
 class Session(_core.Stream):
     """The states of some streams through one layer.
 
-    Made by ``layer.session(batch_size)``. It begins at a zero state, and has the
-    weights that the layer had when it was made. Its outputs equal, bit for bit, those
-    of one call over the whole sequence. A session belongs to one thread at a time; a
-    large step, as of 256 units, is shared by several while steps follow one another
-    closely.
+    Made by ``layer.session(batch_size)``. It begins at a zero state, and each step has
+    the weights that the layer has then: after a change of them, as by an optimizer, the
+    next step packs them anew, once for all sessions of the layer, and goes on from its
+    state. For weights that stay, take the session of a copy of the layer. While
+    somebody holds an array of ``layer.params``, each step compares it with a copy.
 
-    ``session.step(x, out=None)`` takes x (B, I), contiguous and of the layer's dtype,
-    and returns y (B, P); for one stream also (I,) -> (P,). With `out` it fills that
-    array and allocates nothing.
+    Its outputs equal, bit for bit, those of one call over the whole sequence. A session
+    belongs to one thread at a time; a large step, as of 256 units, is shared by several
+    while steps follow one another closely.
+
+    ``session.step(x, out=None)`` takes x (B, I) of the layer's dtype, whatever the
+    layer takes for an array, and returns y (B, P); for one stream also (I,) -> (P,).
+    With `out`, contiguous and of that shape, it fills that array and, where x is a
+    contiguous array of NumPy's, allocates nothing. It raises TypeError if x is no array
+    or of another dtype, ValueError if a shape is another; the state is then as before.
+
+    A shallow copy (`copy.copy`) is what `fork` returns. A deep copy, and what comes out
+    of a pickle, has a layer of its own; copied together with the layer, that copy.
 
     Attributes
     ----------
@@ -50,8 +63,68 @@ class Session(_core.Stream):
                 "bidirectional layers have no session: their reverse direction begins "
                 "at the end of the sequence"
             )
-        super().__init__(layer._stack, layer._packed(False)[1], batch_size)
         self._layer = layer
+        self._make(batch_size)
+
+    def _make(self, rows: int) -> None:
+        layer = self._layer
+        version, packed = layer._packed(False)
+        try:
+            super().__init__(layer._stack, packed, rows)
+        except (MemoryError, OverflowError) as error:
+            raise MemoryError(
+                f"batch_size must be a number of streams that memory holds; got {rows}"
+            ) from error
+        self.follow(*layer._parameters.watched(), version)
+
+    def refresh(self) -> None:
+        """Take the layer's weights of now, and its precision; the state stays.
+
+        A step does the same where they have changed. To do it before saves that step
+        the time.
+        """
+        layer = self._layer
+        version, packed = layer._packed(False)
+        self.renew(layer._stack, packed)
+        self.follow(*layer._parameters.watched(), version)
+
+    def _converted(self, x: Any) -> np.ndarray:
+        """Return a step as the core takes it, or raise what is wrong with it."""
+        dtype, width = self._layer.dtype, self._layer.input_size
+        x = real_array("x", x, dtype)
+        shapes = [(self.rows, width)] + ([(width,)] if self.rows == 1 else [])
+        if x.shape not in shapes:
+            raise ValueError(
+                f"x must have the shape {' or '.join(map(str, shapes))}; got {x.shape}"
+            )
+        return np.ascontiguousarray(x, dtype)
+
+    def _checked_out(self, out: Any, flat: bool) -> np.ndarray:
+        width = self._layer.output_size
+        return check_out(
+            out, (width,) if flat else (self.rows, width), self._layer.dtype
+        )
+
+    def __copy__(self) -> Session:
+        return self.fork()
+
+    def __getstate__(self) -> dict[str, Any]:
+        h, c = self._layer._states.empty(self.rows)
+        self.get(h, c)
+        return {**self.__dict__, "_rows": self.rows, "_kept": (h, c)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # At first use: now the layer may be there in part only, if it has this session.
+        self.postpone(self.__dict__.pop("_rows"))
+
+    def _make_now(self) -> None:
+        h, c = self.__dict__.pop("_kept")
+        self._make(self.rows)
+        self.set(h, c)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return copyreg.__newobj__, (type(self),), self.__getstate__()
 
     @property
     def state(self) -> Any:
@@ -81,8 +154,8 @@ class Session(_core.Stream):
         self.state = state
 
     def fork(self) -> Session:
-        """Return a session with a copy of the state and the same packed weights."""
-        other = Session.__new__(Session)
+        """Return a session of the same layer with a copy of the state."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other.fork_from(self)
-        other._layer = self._layer
         return other

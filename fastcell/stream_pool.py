@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import as_array, check_shape, real_array
+from fastcell._arrays import as_array, check_out, check_shape, real_array
 from fastcell._numbers import integer
 from fastcell.layers.batches import Layout
+from fastcell.parameters import writable
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ class StreamPool:
 
     The streams that have an input in a tick are gathered into one product: their
     outputs have the bits that each would have in a session of its own. Streams are
-    opened and closed at any time; the pool grows as needed. It has the weights that
-    the layer had when it was made, and belongs to one thread at a time.
+    opened and closed at any time; the pool grows as needed. As with a session, each
+    step has the weights that the layer has then. A pool belongs to one thread at a
+    time, and can be copied and pickled: a shallow copy (`copy.copy`) has the same layer
+    and states of its own, a deep copy a layer of its own as well.
 
     Parameters
     ----------
@@ -35,8 +38,12 @@ class StreamPool:
 
     Raises
     ------
+    TypeError
+        If `layer` is no recurrent layer: a container has none, but its recurrent layer.
     ValueError
         If the layer is bidirectional or the capacity below 1.
+    MemoryError
+        If there is no memory for so many streams.
 
     Examples
     --------
@@ -53,15 +60,66 @@ class StreamPool:
     """
 
     def __init__(self, layer: Recurrent, capacity: int = 64) -> None:
+        from fastcell.layers.recurrent import Recurrent
+
+        if not isinstance(layer, Recurrent):
+            raise TypeError(
+                f"layer must be an RNN, LSTM or GRU; got {type(layer).__name__}"
+            )
         if layer.bidirectional:
             raise ValueError(
                 "layer must have one direction: a reverse one begins at the end"
             )
         capacity = integer("capacity", capacity, minimum=1)
         self._layer = layer
-        self._stack = layer._stack
-        self._streams = _core.Stream(self._stack, layer._packed(False)[1], capacity)
+        self._make(capacity, "capacity")
         self._live = np.zeros(capacity, bool)
+
+    def _make(self, capacity: int, name: str) -> None:
+        version, packed = self._layer._packed(False)
+        try:
+            self._streams = _core.Stream(self._layer._stack, packed, capacity)
+        except (MemoryError, OverflowError) as error:
+            raise MemoryError(
+                f"{name} must be a number of streams that memory holds; got {capacity}"
+            ) from error
+        self._streams.follow(*self._layer._parameters.watched(), version)
+
+    def refresh(self) -> None:
+        """Take the layer's weights of now, and its precision; the states stay.
+
+        A step does the same where they have changed. To do it before saves that step
+        the time.
+        """
+        version, packed = self._layer._packed(False)
+        self._streams.renew(self._layer._stack, packed)
+        self._streams.follow(*self._layer._parameters.watched(), version)
+
+    def __copy__(self) -> StreamPool:
+        other = type(self).__new__(type(self))
+        other.__setstate__(self.__getstate__())
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        live = np.flatnonzero(self._live)
+        h, c = self._layer._states.empty(len(live))
+        self._streams.get_some(live, h, c)
+        state = {**self.__dict__, "_live": self._live.copy(), "_kept": (h, c)}
+        del state["_streams"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._live = writable(self._live)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "_streams" or "_kept" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        # At first use: before, a layer that has this pool may be there in part only.
+        h, c = self.__dict__.pop("_kept")
+        self._make(len(self._live), "capacity")
+        self._streams.set_some(np.flatnonzero(self._live), h, c)
+        return self._streams
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._live))
@@ -75,10 +133,15 @@ class StreamPool:
         ------
         ValueError
             If the count is below 0.
+        MemoryError
+            If there is no memory for so many streams.
         """
         count = integer("count", count, minimum=0)
-        while len(self._live) - len(self) < count:
-            self._grow(2 * len(self._live))
+        capacity = len(self._live)
+        while capacity - len(self) < count:
+            capacity *= 2
+        if capacity > len(self._live):
+            self._grow(capacity)
         ids = np.flatnonzero(~self._live)[:count]
         self._live[ids] = True
         self._streams.set_some(ids, None, None)
@@ -127,11 +190,10 @@ class StreamPool:
         shape = (len(ids), self._layer.output_size)
         if out is None:
             out = np.empty(shape, dtype)
-        elif out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
-            raise ValueError(
-                f"out must be a contiguous {dtype} array of shape {shape}; "
-                f"got {out.dtype} {out.shape}"
-            )
+        else:
+            check_out(out, shape, dtype)
+        if self._streams.outdated():
+            self.refresh()
         self._streams.step_some(ids, np.ascontiguousarray(x), out, get_num_threads())
         return out
 
@@ -193,7 +255,7 @@ class StreamPool:
         live = np.flatnonzero(self._live)
         h, c = self._layer._states.empty(len(live))
         self._streams.get_some(live, h, c)
-        self._streams = _core.Stream(self._stack, self._streams.packed, capacity)
+        self._make(capacity, "count")
         self._streams.set_some(live, h, c)
         self._live = np.concatenate(
             [self._live, np.zeros(capacity - len(self._live), bool)]

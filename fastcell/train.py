@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastcell._checks import callable_of, has_methods, list_of, path_of
+from fastcell._files import check_apart, remove_leftovers
 from fastcell._interrupts import Interrupted, Interrupts, TrainingInterrupted
 from fastcell._numbers import flag, integer, real, shown
 from fastcell._progress import Progress
@@ -16,6 +17,7 @@ from fastcell._records import assess, record_of
 from fastcell._run_state import (
     Position,
     check_same_data,
+    check_state,
     run_tree,
     take_up,
     warn_of_another_machine,
@@ -117,6 +119,11 @@ class Trainer:
             callable_of("callbacks", callback, "callable")
         has_methods("model", model, "a model", ("loss", "backward", "assess", "count"))
         has_methods("optimizer", optimizer, "an optimizer", ("step", "state_dict"))
+        if not optimizer.holds_any(model.params.arrays().values()):
+            raise ValueError(
+                "optimizer must hold parameters of the model; got one that holds none "
+                "of them: make it of model.params"
+            )
         self.model = model
         self.optimizer = optimizer
         self.clip_norm = clip_norm
@@ -202,7 +209,8 @@ class Trainer:
             before that step, and no checkpoint of them is written.
         TypeError, ValueError
             If an argument is of the wrong type or out of its range, there is no window
-            to train on, or the data are not those of the resumed run.
+            to train on, `best` and `checkpoint` are one file, or the data are not those
+            of the resumed run.
         """
         if epochs is not None:
             epochs = integer("epochs", epochs, minimum=0)
@@ -228,11 +236,15 @@ class Trainer:
         if best is not None:
             best = path_of("best", best)
             callbacks.insert(0, SaveBest(best, monitor, mode))
+            if path is not None:
+                check_apart(best, path)
             if valid_data is None and monitor.startswith("valid_"):
                 raise ValueError(f"valid_data must be given to monitor {monitor!r}")
 
+        if path is not None:
+            remove_leftovers(path)
         fingerprint = _fingerprint(train_data)
-        self._begin(fingerprint, callbacks)
+        self._begin(train_data, fingerprint, callbacks)
         ends = [] if steps is None else [steps]
         if epochs is not None:
             ends.append(epochs * len(train_data))
@@ -310,14 +322,23 @@ class Trainer:
         _check_batches("data", data)
         return assess(self.model, data)
 
-    def _begin(self, fingerprint: dict[str, int], callbacks: list[Callback]) -> None:
+    def _begin(
+        self,
+        train_data: Sequence[Any],
+        fingerprint: dict[str, int],
+        callbacks: list[Callback],
+    ) -> None:
         """Start a new run, unless one has been resumed."""
         self._stopped = False
         if self._resumed is None:
             self._position = Position(base_lr=float(self.optimizer.lr))
             self.history = History()
         else:
-            check_same_data(self._resumed, self._position, fingerprint)
+            check_same_data(self._resumed, fingerprint)
+            position = self._position
+            if position.state is not None:
+                batch = _of_epoch(train_data, position.epoch)[position.window]
+                check_state(self.model, batch, position.state, self._resumed["file"])
             warn_of_another_machine(self._resumed, stacklevel=4)
         for callback in callbacks:
             if hasattr(callback, "begin"):
@@ -439,7 +460,9 @@ class Trainer:
         OSError
             If the file cannot be read.
         ValueError
-            If it is not a checkpoint, or one of another model, optimizer or schedule.
+            If it is not a checkpoint, a damaged one, or one of another model, optimizer
+            or schedule. Nothing is changed then. Whether the data and the recurrent
+            state go together is for `fit` to find out, before it writes anything.
         """
         path = path_of("path", path)
         run = take_up(self, read_checkpoint(path), path)

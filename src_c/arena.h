@@ -1,14 +1,16 @@
 /* A memory layout, measured and carved by the same code.
  *
- * With base NULL the takes only add up; then the caller allocates `used` bytes and the
- * same function runs again with a base.  Sizes are checked: after an overflow `failed`
- * is set, and every take returns NULL. */
+ * With base NULL the takes only add up; then the caller allocates that many bytes, at a
+ * multiple of FC_ALIGNMENT, and the same function runs again with a base.  Sizes are
+ * checked: after an overflow `failed` is set, and every take returns NULL. */
 #ifndef FC_ARENA_H
 #define FC_ARENA_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "fastcell.h"
 
 enum { FC_ALIGNMENT = 64 };
 
@@ -22,12 +24,15 @@ typedef struct fc_arena {
     bool failed;
 } fc_arena;
 
-/* The first aligned address of `memory`; measured sizes leave room for the shift. */
-static inline fc_arena fc_arena_at(void *memory) {
-    uintptr_t start =
-        ((uintptr_t)memory + FC_ALIGNMENT - 1) & ~(uintptr_t)(FC_ALIGNMENT - 1);
-    return (fc_arena){.base = (char *)start};
+/* FC_OK, FC_BAD_ARGUMENT for NULL, or FC_BAD_ALIGNMENT. */
+static inline fc_status fc_check_alignment(const void *memory) {
+    return !memory                                  ? FC_BAD_ARGUMENT
+           : (uintptr_t)memory & (FC_ALIGNMENT - 1) ? FC_BAD_ALIGNMENT
+                                                    : FC_OK;
 }
+
+/* `memory` is aligned: offsets in it do not depend on its address. */
+static inline fc_arena fc_arena_at(void *memory) { return (fc_arena){.base = memory}; }
 
 static inline void *fc_take(fc_arena *arena, size_t count, size_t size) {
     size_t bytes, rounded, used;
@@ -55,9 +60,9 @@ static inline void *fc_take2(fc_arena *arena, size_t count1, size_t count2,
     return fc_take(arena, count, size);
 }
 
-/* Bytes to allocate for what was measured. */
+/* Bytes to allocate for what was measured: at least some, so that NULL is an error. */
 static inline size_t fc_arena_bytes(const fc_arena *arena) {
-    return arena->used + FC_ALIGNMENT;
+    return arena->used ? arena->used : FC_ALIGNMENT;
 }
 
 #endif

@@ -152,7 +152,7 @@ fc_status fc_additive_scores(const fc_attention *a, const fc_additive *score,
 
 static fc_arena sums_of_sequences(const fc_attention *a, ptrdiff_t n, void *scratch,
                                   void **sums) {
-    fc_arena arena = scratch ? fc_arena_at(scratch) : (fc_arena){0};
+    fc_arena arena = fc_arena_at(scratch);
     *sums = fc_take2(&arena, (size_t)a->batch, (size_t)n,
                      fc_kernels_of(a->dtype)->real_size);
     return arena;
@@ -172,9 +172,11 @@ fc_status fc_additive_backward(const fc_attention *a, const fc_additive *score,
                                const void *dscores, void *dquery, void *dmemory,
                                void *dv, void *scratch, int threads) {
     fc_status status = score ? check(a, score, threads) : FC_BAD_ARGUMENT;
-    if (!status && (!scratch || !dv || (has_values(a) && !dscores) ||
+    if (!status && (!dv || (has_values(a) && !dscores) ||
                     (a->batch && ((a->queries && !dquery) || (a->steps && !dmemory)))))
         status = FC_BAD_ARGUMENT;
+    if (!status)
+        status = fc_check_alignment(scratch);
     if (status)
         return status;
     void *sums;

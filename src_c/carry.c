@@ -2,11 +2,14 @@
 
 #include <string.h>
 
-void fc_carry_layout(fc_carry *carry, fc_arena *arena, const fc_stack *stack,
-                     const fc_batch *batch, int layer) {
+/* Lays out the layers up to this one; with an arena without a base: measures. */
+static void layout(fc_carry *carry, fc_arena *arena, const fc_stack *stack,
+                   const fc_batch *batch, int layer) {
     fc_shape shape;
     fc_shape_of(stack, 0, &shape);
     size_t block = (size_t)shape.k->gradient_block;
+    carry->seal = fc_take(arena, 1, sizeof *carry->seal);
+    carry->place = fc_take(arena, 1, sizeof *carry->place);
     carry->dtable = batch->index
                         ? fc_take2(arena, (size_t)batch->x_rows,
                                    (size_t)fc_input_columns(&shape), shape.k->real_size)
@@ -24,9 +27,73 @@ void fc_carry_layout(fc_carry *carry, fc_arena *arena, const fc_stack *stack,
     }
 }
 
-static void keep_row(char *rows, ptrdiff_t place, const void **at, const void *row,
-                     size_t bytes) {
-    at[place] = memcpy(rows + (size_t)place * bytes, row, bytes);
+static fc_seal seal_of(const fc_stack *stack, const fc_batch *batch) {
+    return fc_seal_of(FC_SEAL_CARRY, stack, fc_kernels_of(stack->dtype),
+                      batch->index ? batch->x_rows : -1);
+}
+
+fc_status fc_carry_check(const fc_stack *stack, const fc_batch *batch,
+                         const fc_segment *segment, ptrdiff_t total) {
+    ptrdiff_t most;
+    if (segment->steps_before < 0 || segment->steps_after < 0 ||
+        segment->pairs_before < 0 ||
+        __builtin_mul_overflow(segment->steps_before, batch->rows, &most) ||
+        segment->pairs_before > most ||
+        __builtin_add_overflow(segment->pairs_before, total, &most) ||
+        __builtin_add_overflow(segment->steps_before, batch->steps, &most) ||
+        __builtin_add_overflow(most, segment->steps_after, &most))
+        return FC_BAD_ARGUMENT;
+    fc_status status = fc_check_alignment(segment->carry);
+    if (status || segment->steps_after == 0)
+        return status;
+    const fc_seal expected = seal_of(stack, batch);
+    status = fc_check_seal(segment->carry, &expected);
+    if (status)
+        return status;
+    const fc_carry_place *after =
+        (const fc_carry_place *)((const fc_seal *)segment->carry + 1);
+    return after->whole == most && after->steps == most - segment->steps_after &&
+                   after->pairs == segment->pairs_before + total
+               ? FC_OK
+               : FC_BAD_ARGUMENT;
+}
+
+static void point_at_rows(const void **at, const char *rows, ptrdiff_t count,
+                          size_t bytes) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        at[i] = rows + (size_t)i * bytes;
+}
+
+void fc_carry_open(fc_carry *carry, const fc_stack *stack, const fc_batch *batch,
+                   const fc_segment *segment, int layer) {
+    fc_arena arena = fc_arena_at(segment->carry);
+    fc_shape shape;
+    fc_shape_of(stack, layer, &shape);
+    ptrdiff_t block = shape.k->gradient_block;
+    layout(carry, &arena, stack, batch, layer);
+    point_at_rows(carry->at.x, carry->x, block, fc_bytes(&shape, shape.in));
+    point_at_rows(carry->at.h_prev, carry->h_prev, block, fc_bytes(&shape, shape.out));
+    point_at_rows(carry->at.middle, carry->middle, block,
+                  fc_bytes(&shape, shape.units));
+    if (segment->steps_after == 0)
+        *carry->end = 0;
+}
+
+void fc_carry_unseal(const fc_segment *segment) {
+    memset(segment->carry, 0, sizeof(fc_seal));
+}
+
+void fc_carry_seal(const fc_stack *stack, const fc_batch *batch,
+                   const fc_segment *segment) {
+    fc_seal *seal = segment->carry;
+    *(fc_carry_place *)(seal + 1) =
+        (fc_carry_place){segment->steps_before, segment->pairs_before,
+                         segment->steps_before + batch->steps + segment->steps_after};
+    *seal = seal_of(stack, batch);
+}
+
+static void keep_row(char *rows, ptrdiff_t place, const void *row, size_t bytes) {
+    memcpy(rows + (size_t)place * bytes, row, bytes);
 }
 
 /* Pairs first .. last-1 of the segment wait. */
@@ -41,11 +108,10 @@ static void keep(const fc_layer_job *job, ptrdiff_t first, ptrdiff_t last) {
         memcpy(to->slots + (size_t)place * slots,
                fc_slots(shape, &pass->memory, p, pass->plan->row[p]), slots);
         if (!pass->dtable)
-            keep_row(to->x, place, to->at.x, pairs->x[p], fc_bytes(shape, shape->in));
-        keep_row(to->h_prev, place, to->at.h_prev, pairs->h_prev[p],
-                 fc_bytes(shape, shape->out));
+            keep_row(to->x, place, pairs->x[p], fc_bytes(shape, shape->in));
+        keep_row(to->h_prev, place, pairs->h_prev[p], fc_bytes(shape, shape->out));
         if (pass->memory.middle)
-            keep_row(to->middle, place, to->at.middle, pairs->middle[p],
+            keep_row(to->middle, place, pairs->middle[p],
                      fc_bytes(shape, shape->units));
     }
 }
@@ -81,15 +147,15 @@ void fc_carry_end(fc_layer_job *job) {
 }
 
 fc_status fc_carry_size(const fc_stack *stack, const fc_batch *batch, size_t *bytes) {
-    ptrdiff_t total;
-    fc_status status = fc_check_batch(stack, batch, &total);
+    fc_shape shape;
+    fc_status status = fc_check_sizes(stack, batch, &shape);
     if (!status && (!bytes || stack->directions > 1))
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;
     fc_arena arena = {0};
     fc_carry carry;
-    fc_carry_layout(&carry, &arena, stack, batch, stack->layers - 1);
+    layout(&carry, &arena, stack, batch, stack->layers - 1);
     *bytes = fc_arena_bytes(&arena);
     return arena.failed ? FC_TOO_LARGE : FC_OK;
 }

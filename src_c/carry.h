@@ -9,18 +9,34 @@
 
 #include "stack_gradients.h"
 
+/* Behind the seal: where the segment of the last call began, in steps and in pairs, and
+ * the steps of the whole sequence. */
+typedef struct fc_carry_place {
+    int64_t steps, pairs, whole;
+} fc_carry_place;
+
 /* Of one layer. */
 struct fc_carry {
+    fc_seal *seal; /* of all layers, like the two below */
+    fc_carry_place *place;
+    char *dtable;    /* of the first layer, with an index: the sums over all segments */
     ptrdiff_t *end;  /* the pair after the last one that waits; 0: none does */
     char *slots;     /* [block][slots of a pair] */
-    fc_pair_rows at; /* [block] pointers at the copies of rows */
+    fc_pair_rows at; /* [block] pointers at the copies of rows, made in every call */
     char *x, *h_prev, *middle;
-    char *dtable; /* of the first layer, with an index: the sums over all segments */
 };
 
-/* Lays out the layers up to this one; with an arena without a base: measures. */
-void fc_carry_layout(fc_carry *carry, fc_arena *arena, const fc_stack *stack,
-                     const fc_batch *batch, int layer);
+/* Is the segment the one before that of the last call, or the last of all, which may
+ * find anything in the carry? */
+fc_status fc_carry_check(const fc_stack *stack, const fc_batch *batch,
+                         const fc_segment *segment, ptrdiff_t total);
+/* The carry of this layer; empty in the last segment. */
+void fc_carry_open(fc_carry *carry, const fc_stack *stack, const fc_batch *batch,
+                   const fc_segment *segment, int layer);
+/* The call has ended: the place and the seal, which is broken while it runs. */
+void fc_carry_unseal(const fc_segment *segment);
+void fc_carry_seal(const fc_stack *stack, const fc_batch *batch,
+                   const fc_segment *segment);
 /* Finds which pairs of the job's steps are due: in place (low, high), or waiting. */
 void fc_carry_begin(fc_layer_job *job);
 /* Lets those wait that are not. */

@@ -351,11 +351,12 @@ static fc_status check_labels(const fc_ctc *c) {
 fc_status fc_ctc_loss(const fc_ctc *c, double *loss, void *dlogits, void *scratch,
                       int threads) {
     fc_status status = check(c, threads);
-    if (!status &&
-        (!scratch || (c->rows && (!loss || !c->label_lengths || !c->scale)) ||
-         (c->rows && c->most_labels && !c->labels) ||
-         (c->rows && c->steps && !c->logits)))
+    if (!status && ((c->rows && (!loss || !c->label_lengths || !c->scale)) ||
+                    (c->rows && c->most_labels && !c->labels) ||
+                    (c->rows && c->steps && !c->logits)))
         status = FC_BAD_ARGUMENT;
+    if (!status)
+        status = fc_check_alignment(scratch);
     if (!status)
         status = check_labels(c);
     if (status)

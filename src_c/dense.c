@@ -6,16 +6,24 @@
 #include "blas.h"
 #include "dispatch.h"
 #include "pool.h"
+#include "seal.h"
 
 enum { ROWS_OF_A_PART = 16, BLOCK = 128 };
+
+/* Pointers at the rows of x, and the scratch of each part. */
+typedef struct linear_scratch {
+    const void **x_rows;
+    char *parts;
+    size_t part_bytes;
+} linear_scratch;
 
 typedef struct linear {
     const fc_kernels *k;
     ptrdiff_t in, out, rows;
     fc_panels panels;
     const char *x, *dy;
-    char *y, *dx, *dw, *db, *scratch;
-    size_t scratch_bytes;
+    char *y, *dx, *dw, *db;
+    linear_scratch scratch;
     const fc_blas *blas;
 } linear;
 
@@ -30,9 +38,23 @@ static fc_status check(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, ptrdiff_t ro
     return FC_OK;
 }
 
-/* Forward: depth I, columns O.  Backward: depth O, columns I. */
+static fc_seal seal_of(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_kind kind) {
+    const fc_stack sizes = {.dtype = dtype, .input_size = in, .hidden_size = out};
+    return fc_seal_of(kind == FC_PACK_FORWARD ? FC_SEAL_LINEAR_FORWARD
+                                              : FC_SEAL_LINEAR_BACKWARD,
+                      &sizes, fc_kernels_of(dtype), 0);
+}
+
+static fc_status check_pack(const void *packed, fc_dtype dtype, ptrdiff_t in,
+                            ptrdiff_t out, fc_pack_kind kind) {
+    fc_seal expected = seal_of(dtype, in, out, kind);
+    return fc_check_seal(packed, &expected);
+}
+
+/* Forward: depth I, columns O.  Backward: depth O, columns I.  Of NULL: measures. */
 static fc_panels layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t out,
-                        fc_pack_kind kind, fc_arena *arena) {
+                        fc_pack_kind kind, const void *packed, fc_arena *arena) {
+    *arena = fc_arena_behind_seal((void *)packed);
     bool forward = kind == FC_PACK_FORWARD;
     ptrdiff_t columns = forward ? out : in;
     fc_panels panels = {.depth = forward ? in : out,
@@ -53,8 +75,8 @@ fc_status fc_linear_pack_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;
-    fc_arena arena = {0};
-    layout(fc_kernels_of(dtype), in, out, kind, &arena);
+    fc_arena arena;
+    layout(fc_kernels_of(dtype), in, out, kind, NULL, &arena);
     *bytes = fc_arena_bytes(&arena);
     return arena.failed ? FC_TOO_LARGE : FC_OK;
 }
@@ -62,14 +84,17 @@ fc_status fc_linear_pack_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
 fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_kind kind,
                          const void *w, const void *b, void *packed) {
     fc_status status = check(dtype, in, out, 0);
-    if (!status && ((in && !w) || !packed))
+    if (!status && in && !w)
         status = FC_BAD_ARGUMENT;
+    if (!status)
+        status = fc_check_alignment(packed);
     if (status)
         return status;
     const fc_kernels *k = fc_kernels_of(dtype);
     bool forward = kind == FC_PACK_FORWARD;
-    fc_arena arena = fc_arena_at(packed);
-    fc_panels panels = layout(k, in, out, kind, &arena);
+    fc_arena arena;
+    fc_panels panels = layout(k, in, out, kind, packed, &arena);
+    memset(packed, 0, sizeof(fc_seal)); /* nobody's, until all is there */
     ptrdiff_t columns = forward ? out : in;
     ptrdiff_t whole = columns / k->lanes / panels.width * panels.width; /* are filled */
     size_t vector_bytes = (size_t)(panels.depth * k->lanes) * k->real_size;
@@ -92,6 +117,8 @@ fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_ki
     }
     if (forward && b)
         memcpy((void *)panels.bias, b, (size_t)out * k->real_size);
+    fc_seal seal = seal_of(dtype, in, out, kind);
+    memcpy(packed, &seal, sizeof seal);
     return FC_OK;
 }
 
@@ -129,21 +156,27 @@ fc_status fc_linear_forward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
                             const void *packed, ptrdiff_t rows, const void *x, void *y,
                             int threads) {
     fc_status status = check(dtype, in, out, rows);
-    if (!status && (!packed || threads < 1 || (rows && ((in && !x) || !y))))
+    if (!status && (threads < 1 || (rows && ((in && !x) || !y))))
         status = FC_BAD_ARGUMENT;
+    if (!status)
+        status = check_pack(packed, dtype, in, out, FC_PACK_FORWARD);
     if (status)
         return status;
     linear l = {
         .k = fc_kernels_of(dtype), .in = in, .out = out, .rows = rows, .x = x, .y = y};
-    fc_arena arena = fc_arena_at((void *)packed);
-    l.panels = layout(l.k, in, out, FC_PACK_FORWARD, &arena);
+    fc_arena arena;
+    l.panels = layout(l.k, in, out, FC_PACK_FORWARD, packed, &arena);
     fc_run_brief_parts(run_forward, &l, useful_parts(rows, threads));
     return FC_OK;
 }
 
-static size_t part_scratch(const fc_kernels *k, ptrdiff_t in) {
+static linear_scratch scratch_layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t rows,
+                                     int threads, fc_arena *arena) {
+    linear_scratch s = {.x_rows = fc_take(arena, (size_t)rows, sizeof(void *))};
     size_t bytes = k->weight_gradient_scratch(in);
-    return (bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
+    s.part_bytes = (bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
+    s.parts = fc_take(arena, (size_t)useful_parts(rows, threads), s.part_bytes);
+    return s;
 }
 
 fc_status fc_linear_scratch_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
@@ -154,9 +187,7 @@ fc_status fc_linear_scratch_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
     if (status)
         return status;
     fc_arena arena = {0};
-    fc_take(&arena, (size_t)rows, sizeof(void *));
-    fc_take(&arena, (size_t)useful_parts(rows, threads),
-            part_scratch(fc_kernels_of(dtype), in));
+    scratch_layout(fc_kernels_of(dtype), in, rows, threads, &arena);
     *bytes = fc_arena_bytes(&arena);
     return arena.failed ? FC_TOO_LARGE : FC_OK;
 }
@@ -178,7 +209,7 @@ static void run_backward(void *context, int part, int parts) {
     fc_weight_gradient g = {
         .d = l->dy,
         .d_row = l->out,
-        .x = (const void *const *)l->scratch,
+        .x = l->scratch.x_rows,
         .rows = l->rows,
         .depth = l->in,
         .gates = 1,
@@ -188,9 +219,8 @@ static void run_backward(void *context, int part, int parts) {
         .last_unit = last < l->out ? last : l->out,
         .out = l->dw,
         .bias = l->db,
+        .scratch = l->scratch.parts + (size_t)part * l->scratch.part_bytes,
     };
-    g.scratch = l->scratch + (size_t)l->rows * sizeof(void *);
-    g.scratch = (char *)fc_arena_at(g.scratch).base + (size_t)part * l->scratch_bytes;
     fc_weight_gradient_of(l->k, l->blas, &g);
 }
 
@@ -199,9 +229,12 @@ fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
                              const void *dy, void *dx, void *dw, void *db,
                              const fc_blas *blas, void *scratch, int threads) {
     fc_status status = check(dtype, in, out, rows);
-    if (!status &&
-        (!packed || !scratch || threads < 1 || (rows && ((in && !x) || !dy))))
+    if (!status && (threads < 1 || (rows && ((in && !x) || !dy))))
         status = FC_BAD_ARGUMENT;
+    if (!status)
+        status = check_pack(packed, dtype, in, out, FC_PACK_BACKWARD);
+    if (!status)
+        status = fc_check_alignment(scratch);
     if (status)
         return status;
     linear l = {.k = fc_kernels_of(dtype),
@@ -213,13 +246,11 @@ fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
                 .dw = dw,
                 .db = db,
                 .blas = blas};
-    fc_arena packed_arena = fc_arena_at((void *)packed), arena = fc_arena_at(scratch);
-    l.panels = layout(l.k, in, out, FC_PACK_BACKWARD, &packed_arena);
-    l.scratch_bytes = part_scratch(l.k, in);
-    const void **x_rows = fc_take(&arena, (size_t)rows, sizeof(void *));
+    fc_arena packed_arena, arena = fc_arena_at(scratch);
+    l.panels = layout(l.k, in, out, FC_PACK_BACKWARD, packed, &packed_arena);
+    l.scratch = scratch_layout(l.k, in, rows, threads, &arena);
     for (ptrdiff_t row = 0; row < rows; row++)
-        x_rows[row] = (const char *)x + (size_t)(row * in) * l.k->real_size;
-    l.scratch = (char *)x_rows;
+        l.scratch.x_rows[row] = (const char *)x + (size_t)(row * in) * l.k->real_size;
     fc_run_brief_parts(run_backward, &l, useful_parts(rows, threads));
     return FC_OK;
 }

@@ -74,12 +74,11 @@ fc_status fc_describe(const fc_stack *stack, const fc_batch *batch, int training
                       fc_description *description) {
     ptrdiff_t total;
     fc_shape shape;
-    fc_status status = fc_check_batch(stack, batch, &total);
+    fc_status status = fc_check_batch(stack, batch, &shape, &total);
     if (!status && (!description || training < 0 || training > 2))
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;
-    fc_shape_of(stack, 0, &shape);
     if (training && !shape.k->trains)
         return FC_BAD_ARGUMENT;
     fc_pack_kind kind = training == 2 ? FC_PACK_BACKWARD : FC_PACK_FORWARD;

@@ -18,6 +18,7 @@ enum { FC_EXP, FC_SIGMOID, FC_TANH };
 /* What is done to each number of a parameter. */
 enum { FC_SGD, FC_RMSPROP, FC_ADAGRAD, FC_ADAM, FC_SCALE, FC_CLIP, FC_UPDATES };
 enum { FC_MAX_ROWS = 8 };        /* of a tile, in every instruction set */
+enum { FC_ISA_BYTES = 16 };      /* of a set's name, zeros behind */
 enum { FC_DROPOUT_BLOCK = 128 }; /* numbers of a block of random ones */
 
 struct fc_cell;
@@ -94,7 +95,7 @@ typedef struct fc_tile_shape {
 } fc_tile_shape;
 
 typedef struct fc_kernels {
-    const char *isa;
+    char isa[FC_ISA_BYTES];
     bool native;     /* narrow operands are multiplied by one instruction */
     bool wants_blas; /* a good BLAS beats weight_gradient (docs/architecture.md) */
     int lanes;

@@ -2,8 +2,9 @@
 
 #include <string.h>
 
+/* Lanes are a power of two. */
 static ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t lanes) {
-    return (n + lanes - 1) / lanes * lanes;
+    return (n + lanes - 1) & -lanes;
 }
 
 fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape) {

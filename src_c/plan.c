@@ -2,8 +2,7 @@
 
 fc_status fc_plan_count(const fc_batch *batch, ptrdiff_t *total) {
     ptrdiff_t steps = batch->steps, rows = batch->rows;
-    if (__builtin_mul_overflow(steps, rows, total) || rows > INT32_MAX)
-        return FC_TOO_LARGE;
+    *total = steps * rows; /* fits: fc_check_sizes */
     if (batch->lengths) {
         *total = 0;
         for (ptrdiff_t row = 0; row < rows; row++) {
@@ -51,7 +50,7 @@ void fc_plan_make(fc_plan *plan, const fc_batch *batch, bool reverse) {
         for (ptrdiff_t row = 0; row < plan->rows; row++) {
             if (!fc_exists(batch, t, row))
                 continue;
-            if (fc_reset(batch, t, row)) /* of a masked step too */
+            if (fc_begins(batch, reverse, t, row)) /* of a masked step too */
                 plan->final[row] = plan->states;
             if (!fc_active(batch, t, row))
                 continue;

@@ -47,8 +47,16 @@ static inline bool fc_skipped(const fc_batch *batch, ptrdiff_t t, ptrdiff_t row)
     return batch->mask && fc_exists(batch, t, row) &&
            !batch->mask[t * batch->rows + row];
 }
-static inline bool fc_reset(const fc_batch *batch, ptrdiff_t t, ptrdiff_t row) {
-    return batch->reset && batch->reset[t * batch->rows + row];
+/* Does an episode end where the pass comes from, so that (t, row), which exists, begins
+ * with zeros?  reset[t] is a border between t-1 and t, in both directions; one past the
+ * row's length does not exist. */
+static inline bool fc_begins(const fc_batch *batch, bool reverse, ptrdiff_t t,
+                             ptrdiff_t row) {
+    if (!batch->reset)
+        return false;
+    if (reverse && (++t == batch->steps || !fc_exists(batch, t, row)))
+        return false;
+    return batch->reset[t * batch->rows + row];
 }
 
 /* Time of step s. */

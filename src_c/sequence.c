@@ -188,7 +188,7 @@ static void emit_masked(const fc_pass *pass, ptrdiff_t s, ptrdiff_t first,
     for (ptrdiff_t row = first; row < last; row++) {
         if (!fc_skipped(pass->batch, t, row))
             continue;
-        if (fc_reset(pass->batch, t, row))
+        if (fc_begins(pass->batch, plan->reverse, t, row))
             now[row - first] = plan->states;
         emit(pass, t, row,
              pass->memory.h + (size_t)now[row - first] *

@@ -24,9 +24,12 @@ static fc_units share_units(const fc_shape *shape, ptrdiff_t padded, fc_team tea
     return fc_share_units(shape, FC_PACK_BACKWARD, padded, team.part, team.parts);
 }
 
-/* dh += dy, where the step exists: a masked step's y is h, so its dy counts too. */
+/* dh += dy, if there is any, where the step exists: a masked step's y is h, so its dy
+ * counts too. */
 static void add_dy(const fc_pass *pass, ptrdiff_t t, ptrdiff_t first, ptrdiff_t last,
                    fc_team team) {
+    if (!pass->dy.data)
+        return;
     const fc_shape *shape = &pass->shape;
     size_t h_row = fc_bytes(shape, shape->out_padded);
     fc_units units = share_units(shape, shape->out_padded, team);
@@ -117,7 +120,8 @@ static void cut_at_resets(const fc_pass *pass, ptrdiff_t t, ptrdiff_t first,
     fc_units h = share_units(shape, shape->out_padded, team);
     fc_units c = share_units(shape, shape->padded, team);
     for (ptrdiff_t row = first; row < last; row++) {
-        if (!fc_exists(pass->batch, t, row) || !fc_reset(pass->batch, t, row))
+        if (!fc_exists(pass->batch, t, row) ||
+            !fc_begins(pass->batch, pass->plan->reverse, t, row))
             continue;
         memset(pass->state_dh + fc_bytes(shape, row * shape->out_padded + h.first), 0,
                fc_bytes(shape, h.count));

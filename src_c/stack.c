@@ -1,6 +1,6 @@
 /* A stack: layers one after another, in each of them both directions, rows shared out
- * to threads.  This file holds the memory map; stack_forward.c and stack_backward.c
- * do the work. */
+ * to threads.  This file holds the checks, the sharing and the packed weights, saved.c
+ * what is kept; stack_forward.c and stack_backward.c do the work. */
 #include "stack.h"
 
 #include <string.h>
@@ -13,19 +13,46 @@ enum { WORK_OF_A_MEMBER = 12 * 1000 };
 enum { PACKED_BYTES_OF_A_THREAD = 64 * 1024 };
 enum { LEAST_ROWS = 2, ROWS_BEFORE_TEAMS = 4 };
 
-fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch,
-                         ptrdiff_t *total) {
+fc_status fc_check_sizes(const fc_stack *stack, const fc_batch *batch,
+                         fc_shape *shape) {
     const ptrdiff_t most = PTRDIFF_MAX / 1024;
-    fc_shape shape;
-    fc_status status = fc_shape_of(stack, 0, &shape);
+    ptrdiff_t pairs;
+    fc_status status = fc_shape_of(stack, 0, shape);
     if (status)
         return status;
     if (!batch || batch->steps < 0 || batch->rows < 0 || batch->threads < 1 ||
         (batch->index && batch->x_rows < 0))
         return FC_BAD_ARGUMENT;
-    if (batch->steps > most || batch->rows > most)
+    if (batch->steps > most || batch->rows > INT32_MAX ||
+        __builtin_mul_overflow(batch->steps, batch->rows, &pairs))
         return FC_TOO_LARGE;
-    return fc_plan_count(batch, total);
+    return FC_OK;
+}
+
+fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch, fc_shape *shape,
+                         ptrdiff_t *total) {
+    fc_status status = fc_check_sizes(stack, batch, shape);
+    return status ? status : fc_plan_count(batch, total);
+}
+
+/* Either the steps of a row stand within the rows of a step, or the other way round. */
+bool fc_rows_are_apart(const fc_batch *batch, ptrdiff_t step, ptrdiff_t row,
+                       ptrdiff_t n) {
+    const ptrdiff_t most = PTRDIFF_MAX / 16; /* in bytes, too */
+    ptrdiff_t steps = batch->steps, rows = batch->rows, extent;
+    if (step < -most || step > most || row < -most || row > most)
+        return false;
+    if (steps < 1 || rows < 1 || n < 1)
+        return true;
+    step = step < 0 ? -step : step;
+    row = row < 0 ? -row : row;
+    if (steps == 1 || rows == 1)
+        return (steps == 1 || step >= n) && (rows == 1 || row >= n);
+    bool rows_within = row < step;
+    ptrdiff_t inner = rows_within ? row : step, outer = rows_within ? step : row;
+    return inner >= n &&
+           !__builtin_mul_overflow(inner, (rows_within ? rows : steps) - 1, &extent) &&
+           outer - n >= extent;
 }
 
 bool fc_reads_x(const fc_batch *batch, ptrdiff_t total) {
@@ -46,11 +73,43 @@ static int thread_count(const fc_batch *batch, const fc_shape *shape, ptrdiff_t 
                         fc_sharing *sharing) {
     double work = 2.0 * (double)total * (double)fc_input_columns(shape) *
                   (double)(shape->in + shape->out);
-    int useful = (int)(work < 1e9 ? work / LEAST_OF_A_THREAD : 1000);
+    int useful = (int)((work < 1e9 ? work : 1e9) / LEAST_OF_A_THREAD);
     int threads = batch->threads < useful ? batch->threads : useful > 1 ? useful : 1;
     sharing->small = work / WORK_OF_A_THREAD < threads;
     sharing->brief = work < BRIEF_WORK;
     return threads;
+}
+
+/* That the work of a step occupies. */
+static ptrdiff_t member_count(const fc_batch *batch, const fc_shape *shape,
+                              fc_pack_kind kind, ptrdiff_t total) {
+    double rows = (double)total / (double)batch->steps; /* active, of a step */
+    double step_work =
+        2.0 * rows * (double)fc_input_columns(shape) * (double)shape->out;
+    ptrdiff_t most = fc_most_members(shape, kind);
+    return step_work / WORK_OF_A_MEMBER < (double)most
+               ? (ptrdiff_t)(step_work / WORK_OF_A_MEMBER)
+               : most;
+}
+
+fc_sharing fc_share_most(const fc_stack *stack, const fc_batch *batch,
+                         const fc_shape *shape, fc_pack_kind kind) {
+    fc_sharing sharing = {.row_parts = 1, .members = 1};
+    ptrdiff_t total = batch->steps * batch->rows;
+    sharing.threads =
+        batch->threads > 1 ? thread_count(batch, shape, total, &sharing) : 1;
+    int parts = sharing.threads / stack->directions;
+    if (parts < 2)
+        return sharing;
+    /* Ranges of rows each with a thread, or fewer of them with a team each. */
+    ptrdiff_t members = member_count(batch, shape, kind, total);
+    ptrdiff_t teams = batch->rows / ROWS_BEFORE_TEAMS;
+    members = members < 1 ? 1 : members < parts ? members : parts;
+    ptrdiff_t most = (teams < 1 ? 1 : teams) * members;
+    if (most < batch->rows / LEAST_ROWS)
+        most = batch->rows / LEAST_ROWS;
+    sharing.row_parts = most < parts ? (int)most : parts;
+    return sharing;
 }
 
 fc_sharing fc_share_work(const fc_stack *stack, const fc_batch *batch,
@@ -60,12 +119,7 @@ fc_sharing fc_share_work(const fc_stack *stack, const fc_batch *batch,
     int parts = sharing.threads / stack->directions;
     if (parts < 2)
         return sharing;
-    double rows = (double)total / (double)batch->steps; /* active, of a step */
-    double step_work =
-        2.0 * rows * (double)fc_input_columns(shape) * (double)shape->out;
-    ptrdiff_t most_members = fc_most_members(shape, kind);
-    if (step_work / WORK_OF_A_MEMBER < (double)most_members)
-        most_members = (ptrdiff_t)(step_work / WORK_OF_A_MEMBER);
+    ptrdiff_t most_members = member_count(batch, shape, kind, total);
     /* Few rows make slow products: the weights are read for those alone. */
     ptrdiff_t most = batch->rows / (most_members > 1 ? ROWS_BEFORE_TEAMS : LEAST_ROWS);
     sharing.row_parts = most < 1 ? 1 : most < parts ? (int)most : parts;
@@ -92,48 +146,8 @@ void fc_run_shared(fc_part_fn *fn, void *context, const fc_sharing *sharing,
         fc_run_parts(fn, context, tasks < sharing->threads ? tasks : sharing->threads);
 }
 
-/* What training keeps: plans, states and slots of each pass, outputs between layers. */
-void fc_saved_layout(fc_saved *saved, fc_arena *arena, const fc_stack *stack,
-                     const fc_batch *batch, ptrdiff_t total, bool kept) {
-    fc_shape shape;
-    for (int d = 0; d < stack->directions; d++)
-        fc_plan_layout(&saved->plan[d], arena, batch, total, kept);
-    fc_shape_of(stack, 0, &shape);
-    saved->between_row = fc_bytes(&shape, stack->directions * shape.out);
-    size_t pairs = (size_t)(batch->steps * batch->rows);
-    saved->between = fc_take2(arena, pairs,
-                              (size_t)(kept                ? stack->layers - 1
-                                       : stack->layers > 1 ? 2
-                                                           : 0),
-                              saved->between_row);
-    saved->between_layer = pairs * saved->between_row;
-    saved->passes = arena->base ? arena->base + arena->used : NULL;
-    size_t before = arena->used;
-    fc_memory memory;
-    for (int d = 0; d < stack->directions; d++)
-        fc_memory_layout(&shape, &saved->plan[d], &memory, arena);
-    saved->layer_bytes = arena->used - before;
-    if (kept) /* memory of a pass does not depend on its layer */
-        fc_take2(arena, (size_t)(stack->layers - 1), 1, saved->layer_bytes);
-}
-
-void fc_saved_memory(const fc_saved *saved, const fc_shape *shape, int layer,
-                     int direction, fc_memory *memory) {
-    fc_arena arena = {.base = saved->passes};
-    arena.used = (saved->plan[0].kept ? (size_t)layer : 0) * saved->layer_bytes;
-    for (int d = 0; d <= direction; d++)
-        fc_memory_layout(shape, &saved->plan[d], memory, &arena);
-}
-
-fc_array fc_saved_between(const fc_saved *saved, const fc_batch *batch, int layer) {
-    int slot = saved->plan[0].kept ? layer : layer & 1;
-    return (fc_array){.data = saved->between + (size_t)slot * saved->between_layer,
-                      .step = (ptrdiff_t)saved->between_row * batch->rows,
-                      .row = (ptrdiff_t)saved->between_row};
-}
-
 fc_status fc_pack_size(const fc_stack *stack, fc_pack_kind kind, size_t *bytes) {
-    fc_arena arena = {0};
+    fc_arena arena = fc_arena_behind_seal(NULL);
     fc_shape shape;
     fc_status status = fc_shape_of(stack, 0, &shape);
     if (!status && !bytes)
@@ -152,7 +166,7 @@ fc_status fc_pack_size(const fc_stack *stack, fc_pack_kind kind, size_t *bytes) 
 
 fc_status fc_packed_of(const fc_stack *stack, fc_pack_kind kind, const void *memory,
                        int layer, int direction, fc_packed *packed) {
-    fc_arena arena = fc_arena_at((void *)memory);
+    fc_arena arena = fc_arena_behind_seal((void *)memory);
     for (int l = 0; l <= layer; l++) {
         fc_shape shape;
         fc_status status = fc_shape_of(stack, l, &shape);
@@ -174,7 +188,7 @@ typedef struct pack_context {
 static void run_pack(void *context, int part, int parts) {
     const pack_context *job = context;
     const fc_weights *weights = job->weights;
-    fc_arena arena = fc_arena_at(job->packed);
+    fc_arena arena = fc_arena_behind_seal(job->packed);
     for (int layer = 0; layer < job->stack->layers; layer++) {
         fc_shape shape;
         fc_packed layout;
@@ -190,8 +204,10 @@ fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *we
                   void *packed, int threads) {
     size_t bytes;
     fc_status status = fc_pack_size(stack, kind, &bytes);
-    if (!status && (!weights || !packed || threads < 1))
+    if (!status && (!weights || threads < 1))
         status = FC_BAD_ARGUMENT;
+    if (!status)
+        status = fc_check_alignment(packed);
     if (status)
         return status;
     for (int i = 0; i < stack->layers * stack->directions; i++)
@@ -201,37 +217,26 @@ fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *we
     pack_context job = {stack, kind, weights, packed};
     size_t most = bytes / PACKED_BYTES_OF_A_THREAD;
     int parts = most < 2 ? 1 : most < (size_t)threads ? (int)most : threads;
+    memset(packed, 0, sizeof(fc_seal)); /* nobody's, until all is there */
     fc_run_brief_parts(run_pack, &job, parts);
+    fc_seal seal = fc_pack_seal(kind, stack, fc_kernels_of(stack->dtype));
+    memcpy(packed, &seal, sizeof seal);
     return FC_OK;
-}
-
-fc_status fc_saved_size(const fc_stack *stack, const fc_batch *batch, size_t *bytes) {
-    ptrdiff_t total;
-    fc_status status = fc_check_batch(stack, batch, &total);
-    if (!status && !bytes)
-        status = FC_BAD_ARGUMENT;
-    if (status)
-        return status;
-    fc_arena arena = {0};
-    fc_saved saved;
-    fc_saved_layout(&saved, &arena, stack, batch, total, true);
-    *bytes = fc_arena_bytes(&arena);
-    return arena.failed ? FC_TOO_LARGE : FC_OK;
 }
 
 fc_status fc_scratch_size(const fc_stack *stack, const fc_batch *batch, int training,
                           size_t *bytes) {
-    ptrdiff_t total;
-    fc_status status = fc_check_batch(stack, batch, &total);
+    fc_shape shape;
+    fc_status status = fc_check_sizes(stack, batch, &shape);
     if (!status && !bytes)
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;
     fc_arena arena = {0};
     if (training == 2)
-        fc_backward_scratch_layout(NULL, &arena, stack, batch, total);
+        fc_backward_scratch_layout(NULL, &arena, stack, &shape, batch);
     else
-        fc_forward_scratch_layout(NULL, &arena, stack, batch, total, training);
+        fc_forward_scratch_layout(NULL, &arena, stack, &shape, batch, training);
     *bytes = fc_arena_bytes(&arena);
     return arena.failed ? FC_TOO_LARGE : FC_OK;
 }

@@ -6,34 +6,39 @@
 
 enum { GATE_PAIRS = 1024 }; /* whose gates are made again at a time */
 
-void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
-                                const fc_stack *stack, const fc_batch *batch,
-                                ptrdiff_t total) {
-    fc_backward_scratch measured;
-    fc_backward_scratch *s = scratch ? scratch : &measured;
-    fc_shape shape;
-    fc_shape_of(stack, 0, &shape);
-    size_t real = shape.k->real_size, rows = (size_t)batch->rows;
-    ptrdiff_t widest = stack->directions * shape.out;
-    widest = widest > shape.in ? widest : shape.in;
-    widest = widest > shape.units ? widest : shape.units;
-
+/* The stack as its threads share it. */
+static fc_stack shared_stack(const fc_stack *stack, const fc_batch *batch) {
     fc_stack shared = *stack;
     if (batch->recompute) /* one direction after the other */
         shared.directions = 1;
-    s->sharing = fc_share_work(&shared, batch, &shape, FC_PACK_BACKWARD, total);
+    return shared;
+}
+
+void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
+                                const fc_stack *stack, const fc_shape *first,
+                                const fc_batch *batch) {
+    fc_backward_scratch measured;
+    fc_backward_scratch *s = scratch ? scratch : &measured;
+    ptrdiff_t total = batch->steps * batch->rows;
+    size_t real = first->k->real_size, rows = (size_t)batch->rows;
+    ptrdiff_t widest = stack->directions * first->out;
+    widest = widest > first->in ? widest : first->in;
+    widest = widest > first->units ? widest : first->units;
+
+    fc_stack shared = shared_stack(stack, batch);
+    s->sharing = fc_share_most(&shared, batch, first, FC_PACK_BACKWARD);
     fc_plan plan = {.steps = batch->steps, .rows = batch->rows, .total = total};
     for (int d = 0; d < stack->directions; d++) {
         s->bound[d] =
             fc_take(arena, (size_t)s->sharing.row_parts + 1, sizeof(ptrdiff_t));
-        s->state_dh[d] = fc_take2(arena, rows, (size_t)shape.out_padded, real);
-        s->state_dc[d] = fc_take2(arena, rows, (size_t)shape.padded, real);
-        s->state_dmiddle[d] = fc_take2(arena, rows, (size_t)shape.padded, real);
+        s->state_dh[d] = fc_take2(arena, rows, (size_t)first->out_padded, real);
+        s->state_dc[d] = fc_take2(arena, rows, (size_t)first->padded, real);
+        s->state_dmiddle[d] = fc_take2(arena, rows, (size_t)first->padded, real);
         s->pairs[d].x = fc_take(arena, (size_t)total, sizeof(void *));
         s->pairs[d].h_prev = fc_take(arena, (size_t)total, sizeof(void *));
         s->pairs[d].middle = fc_take(arena, (size_t)total, sizeof(void *));
         s->dtable[d] = batch->index ? fc_take2(arena, (size_t)batch->x_rows,
-                                               (size_t)fc_input_columns(&shape), real)
+                                               (size_t)fc_input_columns(first), real)
                                     : NULL;
     }
     s->table_x =
@@ -42,10 +47,10 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
     size_t loops = tasks * (size_t)s->sharing.members;
     s->barrier = fc_take(arena, tasks, sizeof *s->barrier);
     s->loop = fc_take(arena, loops, sizeof *s->loop);
-    size_t operand_bytes = fc_operand_bytes(&shape, stack->directions);
+    size_t operand_bytes = fc_operand_bytes(first, stack->directions);
     for (size_t i = 0; i < loops; i++) {
         fc_loop_scratch loop;
-        fc_loop_scratch_layout(&shape, &plan, batch->recompute, operand_bytes,
+        fc_loop_scratch_layout(first, &plan, batch->recompute, operand_bytes,
                                s->loop ? &s->loop[i] : &loop, arena);
     }
     /* Two, where one direction's dx would overwrite the other's dy. */
@@ -54,18 +59,19 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
                                                                : 1;
     for (int i = 0; i < betweens; i++)
         s->between[i] = fc_take2(arena, (size_t)(batch->steps * batch->rows),
-                                 (size_t)(stack->directions * shape.out), real);
+                                 (size_t)(stack->directions * first->out), real);
     if (betweens == 1)
         s->between[1] = s->between[0];
     if (batch->recompute) {
         s->gate_pairs = batch->rows > GATE_PAIRS ? batch->rows : GATE_PAIRS;
-        s->gates = fc_take2(arena, (size_t)(s->gate_pairs + shape.k->gradient_block), 1,
-                            fc_slots_bytes(&shape));
+        s->gates = fc_take2(arena, (size_t)(s->gate_pairs + first->k->gradient_block),
+                            1, fc_slots_bytes(first));
         s->table = batch->index ? fc_take2(arena, (size_t)batch->x_rows,
-                                           (size_t)fc_input_columns(&shape), real)
+                                           (size_t)fc_input_columns(first), real)
                                 : NULL;
     }
-    s->gradient_bytes = shape.k->trains ? shape.k->weight_gradient_scratch(widest) : 0;
+    s->gradient_bytes =
+        first->k->trains ? first->k->weight_gradient_scratch(widest) : 0;
     if (s->gradient_bytes < operand_bytes) /* the products of dx use it too */
         s->gradient_bytes = operand_bytes;
     s->gradient_bytes =
@@ -160,13 +166,9 @@ static void run_direction(const fc_layer_job *layer_job, const fc_stack *stack,
     }
 }
 
-/* The layer's carry, empty before the last segment. */
 static void set_carry(fc_layer_job *job, fc_carry *carry, const fc_stack *stack,
                       const fc_batch *batch, const fc_segment *segment, int layer) {
-    fc_arena arena = fc_arena_at(segment->carry);
-    fc_carry_layout(carry, &arena, stack, batch, layer);
-    if (segment->steps_after == 0)
-        *carry->end = 0;
+    fc_carry_open(carry, stack, batch, segment, layer);
     if (job->pass[0].dtable)
         job->pass[0].dtable = carry->dtable;
     job->pairs_before = segment->pairs_before;
@@ -215,8 +217,11 @@ static void set_pass(fc_pass *pass, const fc_stack *stack, const fc_batch *batch
                    : (fc_array){(char *)io->dy, io->dy_step * real, io->dy_row * real};
     if (pass->dy.data)
         pass->dy.data += (size_t)direction * out;
-    pass->dx =
-        layer ? below : (fc_array){io->dx, io->dx_step * real, io->dx_row * real};
+    pass->dx = below;
+    if (layer == 0) /* the strides of no dx, or of a table's, are not looked at */
+        pass->dx = io->dx && !batch->index
+                       ? (fc_array){io->dx, io->dx_step * real, io->dx_row * real}
+                       : (fc_array){.data = io->dx};
     if (layer == 0 && batch->index) {
         pass->dx.row = (ptrdiff_t)fc_bytes(shape, shape->in);
         pass->dtable = s->dtable[direction];
@@ -234,36 +239,60 @@ static void set_pass(fc_pass *pass, const fc_stack *stack, const fc_batch *batch
     fc_saved_memory(saved, shape, layer, direction, &pass->memory);
 }
 
-fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch *batch,
-                      const fc_backward_io *io, void *saved_memory,
-                      void *scratch_memory) {
-    ptrdiff_t total;
-    fc_status status = fc_check_batch(stack, batch, &total);
-    if (!status)
-        status = fc_check_index(batch);
+/* Everything but what is in `saved`. */
+static fc_status check_backward(const fc_stack *stack, const void *packed,
+                                const fc_batch *batch, const fc_backward_io *io,
+                                const void *scratch) {
+    fc_shape shape;
+    fc_status status = fc_check_sizes(stack, batch, &shape);
     if (status)
         return status;
-    if (!fc_kernels_of(stack->dtype)->trains)
-        return FC_BAD_ARGUMENT;
-    if (!packed || !io || (batch->recompute && !io->packed_forward) || !saved_memory ||
-        !scratch_memory || (fc_reads_x(batch, total) && !batch->x) ||
-        (batch->steps && batch->rows && !io->dy))
-        return FC_BAD_ARGUMENT;
-    const fc_segment *segment = io->segment;
-    if (segment &&
-        (stack->directions > 1 || !segment->carry || segment->steps_before < 0 ||
-         segment->steps_after < 0 || segment->pairs_before < 0))
+    if (!shape.k->trains || !io || (io->segment && stack->directions > 1) ||
+        (io->dy && !fc_rows_are_apart(batch, io->dy_step, io->dy_row,
+                                      stack->directions * shape.out)) ||
+        (io->dx && !batch->index &&
+         !fc_rows_are_apart(batch, io->dx_step, io->dx_row, shape.in)))
         return FC_BAD_ARGUMENT;
     for (int i = 0; io->weights && i < stack->layers * stack->directions; i++)
         if (!io->weights[i].w_ih || !io->weights[i].w_hh ||
             (stack->proj_size && !io->weights[i].w_hr))
             return FC_BAD_ARGUMENT;
+    status = fc_check_pack(packed, FC_PACK_BACKWARD, stack, shape.k);
+    if (!status && batch->recompute)
+        status = fc_check_pack(io->packed_forward, FC_PACK_FORWARD, stack, shape.k);
+    return status ? status : fc_check_alignment(scratch);
+}
 
-    fc_arena arena = fc_arena_at(scratch_memory), kept = fc_arena_at(saved_memory);
-    fc_backward_scratch scratch = {0};
+fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch *given,
+                      const fc_backward_io *io, void *saved_memory,
+                      void *scratch_memory) {
     fc_saved saved;
-    fc_backward_scratch_layout(&scratch, &arena, stack, batch, total);
-    fc_saved_layout(&saved, &kept, stack, batch, total, true);
+    fc_status status = check_backward(stack, packed, given, io, scratch_memory);
+    if (!status)
+        status = fc_saved_open(&saved, saved_memory, stack, given);
+    if (status)
+        return status;
+    const fc_batch kept = fc_saved_batch(&saved, given), *batch = &kept;
+    const ptrdiff_t total = saved.plan[0].total;
+    const fc_segment *segment = io->segment;
+    if (fc_reads_x(batch, total) && !batch->x)
+        return FC_BAD_ARGUMENT;
+    if (segment)
+        status = fc_carry_check(stack, batch, segment, total);
+    if (!status)
+        status = fc_saved_take(&saved);
+    if (status)
+        return status;
+    if (segment)
+        fc_carry_unseal(segment);
+
+    fc_arena arena = fc_arena_at(scratch_memory);
+    fc_backward_scratch scratch = {0};
+    fc_shape shape;
+    fc_stack shared = shared_stack(stack, batch);
+    fc_shape_of(stack, 0, &shape);
+    fc_backward_scratch_layout(&scratch, &arena, stack, &shape, batch);
+    scratch.sharing = fc_share_work(&shared, batch, &shape, FC_PACK_BACKWARD, total);
     for (int d = 0; d < stack->directions; d++) {
         saved.plan[d].reverse = d == 1;
         fc_plan_split_rows(&saved.plan[d], scratch.sharing.row_parts, scratch.bound[d]);
@@ -302,6 +331,8 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
         if (job.pass[0].dropout)
             fc_run_parts(fc_input_dropout, &job, scratch.sharing.now);
     }
+    if (segment)
+        fc_carry_seal(stack, batch, segment);
     fc_call_ended();
     return FC_OK;
 }

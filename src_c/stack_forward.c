@@ -14,20 +14,19 @@ struct fc_forward_scratch {
 };
 
 void fc_forward_scratch_layout(fc_forward_scratch *scratch, fc_arena *arena,
-                               const fc_stack *stack, const fc_batch *batch,
-                               ptrdiff_t total, bool training) {
+                               const fc_stack *stack, const fc_shape *first,
+                               const fc_batch *batch, bool training) {
     fc_forward_scratch measured;
     fc_forward_scratch *s = scratch ? scratch : &measured;
-    fc_shape shape;
-    fc_shape_of(stack, 0, &shape);
-    s->sharing = fc_share_work(stack, batch, &shape, FC_PACK_FORWARD, total);
-    fc_saved_layout(&s->inference, arena, stack, batch, total, false);
+    s->sharing = fc_share_most(stack, batch, first, FC_PACK_FORWARD);
+    fc_saved_layout(&s->inference, arena, stack, first, batch,
+                    batch->steps * batch->rows, 0);
     if (training) /* laid out all the same, for its sizes; the memory is not taken */
         arena->used = 0;
     for (int d = 0; d < stack->directions; d++) {
         s->table[d] = batch->index ? fc_take2(arena, (size_t)batch->x_rows,
-                                              (size_t)fc_input_columns(&shape),
-                                              shape.k->real_size)
+                                              (size_t)fc_input_columns(first),
+                                              first->k->real_size)
                                    : NULL;
         s->bound[d] =
             fc_take(arena, (size_t)s->sharing.row_parts + 1, sizeof(ptrdiff_t));
@@ -36,11 +35,11 @@ void fc_forward_scratch_layout(fc_forward_scratch *scratch, fc_arena *arena,
     size_t loops = tasks * (size_t)s->sharing.members;
     s->barrier = fc_take(arena, tasks, sizeof *s->barrier);
     s->loop = fc_take(arena, loops, sizeof *s->loop);
-    s->operand_bytes = fc_operand_bytes(&shape, stack->directions);
+    s->operand_bytes = fc_operand_bytes(first, stack->directions);
     s->table_operands = fc_take(arena, (size_t)s->sharing.threads, s->operand_bytes);
     for (size_t i = 0; i < loops; i++) {
         fc_loop_scratch loop;
-        fc_loop_scratch_layout(&shape, &s->inference.plan[0], true, s->operand_bytes,
+        fc_loop_scratch_layout(first, &s->inference.plan[0], true, s->operand_bytes,
                                s->loop ? &s->loop[i] : &loop, arena);
     }
 }
@@ -120,30 +119,45 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
                      const fc_output *output, void *saved_memory,
                      void *scratch_memory) {
     ptrdiff_t total;
-    fc_status status = fc_check_batch(stack, batch, &total);
+    fc_shape shape;
+    fc_status status = fc_check_batch(stack, batch, &shape, &total);
     if (!status)
         status = fc_check_index(batch);
     if (status)
         return status;
-    if (saved_memory && !fc_kernels_of(stack->dtype)->trains)
+    if (saved_memory && !shape.k->trains)
         return FC_BAD_ARGUMENT;
-    if (!packed || !output || !scratch_memory ||
-        (fc_reads_x(batch, total) && !batch->x) ||
-        (batch->steps && batch->rows && !output->y))
+    if (!output || (fc_reads_x(batch, total) && !batch->x) ||
+        (batch->steps && batch->rows && !output->y) ||
+        !fc_rows_are_apart(batch, output->y_step, output->y_row,
+                           stack->directions * shape.out))
         return FC_BAD_ARGUMENT;
+    status = fc_check_pack(packed, FC_PACK_FORWARD, stack, shape.k);
+    if (!status)
+        status = fc_check_alignment(scratch_memory);
+    if (!status && saved_memory)
+        status = fc_check_alignment(saved_memory);
+    if (status)
+        return status;
 
     fc_arena arena = fc_arena_at(scratch_memory);
     fc_forward_scratch scratch;
-    fc_forward_scratch_layout(&scratch, &arena, stack, batch, total,
+    fc_forward_scratch_layout(&scratch, &arena, stack, &shape, batch,
                               saved_memory != NULL);
-    fc_saved saved = scratch.inference;
+    scratch.sharing = fc_share_work(stack, batch, &shape, FC_PACK_FORWARD, total);
+    fc_saved training, *saved = &scratch.inference;
+    fc_batch kept;
     if (saved_memory) {
-        fc_arena kept = fc_arena_at(saved_memory);
-        fc_saved_layout(&saved, &kept, stack, batch, total, true);
+        saved = &training;
+        fc_saved_begin(saved, saved_memory, stack, &shape, batch, total);
+        kept = fc_saved_batch(saved, batch);
+        batch = &kept;
     }
     for (int d = 0; d < stack->directions; d++) {
-        fc_plan_make(&saved.plan[d], batch, d == 1);
-        fc_plan_split_rows(&saved.plan[d], scratch.sharing.row_parts, scratch.bound[d]);
+        saved->plan[d].total = total;
+        fc_plan_make(&saved->plan[d], batch, d == 1);
+        fc_plan_split_rows(&saved->plan[d], scratch.sharing.row_parts,
+                           scratch.bound[d]);
     }
     size_t tasks = (size_t)(stack->directions * scratch.sharing.row_parts);
     fc_sharing_begin(&scratch.sharing);
@@ -153,7 +167,7 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
             fc_pass *pass = &job.pass[d];
             fc_shape_of(stack, layer, &pass->shape);
             fc_packed_of(stack, FC_PACK_FORWARD, packed, layer, d, &pass->packed);
-            set_pass(pass, stack, batch, output, &saved, layer, d);
+            set_pass(pass, stack, batch, output, saved, layer, d);
             pass->table = layer ? NULL : scratch.table[d];
         }
         if (layer == 0 && batch->index)
@@ -161,6 +175,8 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
         memset(scratch.barrier, 0, tasks * sizeof *scratch.barrier);
         fc_run_shared(run_rows, &job, &scratch.sharing, stack->directions);
     }
+    if (saved_memory)
+        fc_saved_seal(saved, stack, batch);
     fc_call_ended();
     return FC_OK;
 }

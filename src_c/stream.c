@@ -4,12 +4,22 @@
 
 #include <string.h>
 
-static fc_status check(const fc_stack *stack, ptrdiff_t rows, const void *memory) {
+/* With FC_OK, *seal is that of such streams. */
+static fc_status check(const fc_stack *stack, ptrdiff_t rows, fc_seal *seal) {
     fc_shape shape;
     fc_status status = fc_shape_of(stack, 0, &shape);
-    if (!status && (stack->directions != 1 || rows < 0 || !memory))
+    if (!status && (stack->directions != 1 || rows < 0))
         status = FC_BAD_ARGUMENT;
+    if (!status)
+        *seal = fc_seal_of(FC_SEAL_STREAM, stack, shape.k, rows);
     return status;
+}
+
+/* Also FC_OK where no call has seen the memory yet. */
+static fc_status check_memory(const void *memory, const fc_seal *expected) {
+    static const fc_seal none;
+    fc_status status = fc_check_seal(memory, expected);
+    return status == FC_BAD_MEMORY && fc_bears_seal(memory, &none) ? FC_OK : status;
 }
 
 /* Every stream once at most. */
@@ -31,20 +41,42 @@ static fc_status check_selection(const fc_selection *some, ptrdiff_t rows,
     return good < some->count ? FC_BAD_INDEX : FC_OK;
 }
 
-fc_status fc_stream_open(const fc_stack *stack, ptrdiff_t rows, void *memory,
-                         const fc_selection *some, fc_stream_memory *s) {
-    fc_status status = check(stack, rows, memory);
+/* The seal comes first: a stack that has it was found to be good when it was given. */
+static fc_status open(const fc_stack *stack, ptrdiff_t rows, void *memory,
+                      fc_seal *seal) {
+    fc_status status = stack && stack->dtype >= FC_F32 && stack->dtype <= FC_INT8
+                           ? fc_check_alignment(memory)
+                           : FC_BAD_ARGUMENT;
     if (status)
         return status;
-    *s = fc_stream_memory_at(fc_arena_at(memory), rows);
-    return check_selection(some, rows, s);
+    *seal = fc_seal_of(FC_SEAL_STREAM, stack, fc_kernels_of(stack->dtype), rows);
+    if (fc_bears_seal(memory, seal))
+        return FC_OK;
+    status = check(stack, rows, seal);
+    return status ? status : check_memory(memory, seal);
+}
+
+fc_status fc_stream_open(const fc_stack *stack, ptrdiff_t rows, void *memory,
+                         const fc_selection *some, fc_stream_memory *s, fc_seal *seal) {
+    fc_status status = open(stack, rows, memory, seal);
+    if (status)
+        return status;
+    fc_stream_carve(s, memory, rows);
+    status = check_selection(some, rows, s);
+    if (!status && ((const fc_seal *)memory)->kind == 0)
+        memcpy(memory, seal, sizeof *seal);
+    return status;
 }
 
 fc_status fc_stream_size(const fc_stack *stack, ptrdiff_t rows, size_t *bytes) {
-    fc_status status = check(stack, rows, bytes);
+    fc_stream_memory s;
+    fc_seal seal;
+    fc_status status = check(stack, rows, &seal);
+    if (!status && !bytes)
+        status = FC_BAD_ARGUMENT;
     if (status)
         return status;
-    fc_stream_memory s = fc_stream_memory_at((fc_arena){0}, rows);
+    fc_stream_carve(&s, NULL, rows);
     for (int layer = 0; layer < stack->layers && !s.arena.failed; layer++) {
         fc_shape shape;
         fc_shape_of(stack, layer, &shape);
@@ -52,6 +84,22 @@ fc_status fc_stream_size(const fc_stack *stack, ptrdiff_t rows, size_t *bytes) {
     }
     *bytes = fc_arena_bytes(&s.arena);
     return s.arena.failed ? FC_TOO_LARGE : FC_OK;
+}
+
+fc_status fc_stream_copy(const fc_stack *stack, ptrdiff_t rows, const void *from,
+                         void *to) {
+    size_t bytes;
+    fc_seal seal;
+    fc_status status = fc_stream_size(stack, rows, &bytes);
+    if (!status)
+        status = fc_check_alignment(to);
+    if (status)
+        return status;
+    check(stack, rows, &seal);
+    status = check_memory(from, &seal);
+    if (!status && to != from)
+        memcpy(to, from, bytes);
+    return status;
 }
 
 static void set_state(const fc_shape *shape, char *to, ptrdiff_t padded,
@@ -109,7 +157,8 @@ fc_status fc_stream_set_some(const fc_stack *stack, ptrdiff_t rows, void *memory
                              const void *c) {
     fc_selection some = {which, count};
     fc_stream_memory s;
-    fc_status status = fc_stream_open(stack, rows, memory, &some, &s);
+    fc_seal seal;
+    fc_status status = fc_stream_open(stack, rows, memory, &some, &s, &seal);
     if (!status)
         set_states(stack, rows, &some, s, h, c);
     return status;
@@ -119,18 +168,43 @@ fc_status fc_stream_get_some(const fc_stack *stack, ptrdiff_t rows, void *memory
                              const int64_t *which, ptrdiff_t count, void *h, void *c) {
     fc_selection some = {which, count};
     fc_stream_memory s;
-    fc_status status = fc_stream_open(stack, rows, memory, &some, &s);
+    fc_seal seal;
+    fc_status status = fc_stream_open(stack, rows, memory, &some, &s, &seal);
     if (!status)
         get_states(stack, rows, &some, s, h, c);
     return status;
 }
 
+/* What was in the memory does not matter. */
 fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *memory,
                         const void *h, const void *c) {
-    return fc_stream_set_some(stack, rows, memory, NULL, rows, h, c);
+    fc_selection all = {NULL, rows};
+    fc_stream_memory s;
+    fc_seal seal;
+    fc_status status = check(stack, rows, &seal);
+    if (!status)
+        status = fc_check_alignment(memory);
+    if (status)
+        return status;
+    fc_stream_carve(&s, memory, rows);
+    memcpy(memory, &seal, sizeof seal);
+    memset(s.seen, 0, (size_t)rows);
+    set_states(stack, rows, &all, s, h, c);
+    return FC_OK;
 }
 
+/* Writes nothing to the memory, unlike fc_stream_get_some. */
 fc_status fc_stream_get(const fc_stack *stack, ptrdiff_t rows, const void *memory,
                         void *h, void *c) {
-    return fc_stream_get_some(stack, rows, (void *)memory, NULL, rows, h, c);
+    fc_selection all = {NULL, rows};
+    fc_stream_memory s;
+    fc_seal seal;
+    fc_status status = check(stack, rows, &seal);
+    if (!status)
+        status = check_memory(memory, &seal);
+    if (status)
+        return status;
+    fc_stream_carve(&s, (void *)memory, rows);
+    get_states(stack, rows, &all, s, h, c);
+    return FC_OK;
 }

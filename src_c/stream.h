@@ -3,6 +3,7 @@
 #ifndef FC_STREAM_H
 #define FC_STREAM_H
 
+#include "seal.h"
 #include "sequence.h"
 
 /* Some of the streams; `which` NULL: all of them, in order. */
@@ -28,17 +29,16 @@ enum { FC_STREAM_POINTERS = 6 };
 typedef struct fc_stream_memory {
     uint8_t *side;   /* [rows] of h that holds the state */
     uint8_t *seen;   /* [rows] zeros between calls */
-    void **pointers; /* [FC_STREAM_POINTERS][rows] */
+    void **pointers; /* [FC_STREAM_POINTERS][rows], made in every step */
     fc_arena arena;
 } fc_stream_memory;
 
-static inline fc_stream_memory fc_stream_memory_at(fc_arena arena, ptrdiff_t rows) {
-    fc_stream_memory s;
-    s.side = fc_take(&arena, (size_t)rows, 1);
-    s.seen = fc_take(&arena, (size_t)rows, 1);
-    s.pointers = fc_take2(&arena, FC_STREAM_POINTERS, (size_t)rows, sizeof(void *));
-    s.arena = arena;
-    return s;
+/* All but the layers; of NULL: measures. */
+static inline void fc_stream_carve(fc_stream_memory *s, void *memory, ptrdiff_t rows) {
+    s->arena = fc_arena_behind_seal(memory);
+    s->side = fc_take(&s->arena, (size_t)rows, 1);
+    s->seen = fc_take(&s->arena, (size_t)rows, 1);
+    s->pointers = fc_take2(&s->arena, FC_STREAM_POINTERS, (size_t)rows, sizeof(void *));
 }
 
 /* The next layer's memory. */
@@ -65,8 +65,9 @@ fc_next_stream_layer(fc_stream_memory *s, const fc_shape *shape, ptrdiff_t rows)
     return layer;
 }
 
-/* Checks the arguments of a call for some streams, and finds their memory. */
+/* Checks the arguments of a call for some streams, and finds their memory, to which it
+ * gives its seal where all bytes are 0. */
 fc_status fc_stream_open(const fc_stack *stack, ptrdiff_t rows, void *memory,
-                         const fc_selection *some, fc_stream_memory *s);
+                         const fc_selection *some, fc_stream_memory *s, fc_seal *seal);
 
 #endif

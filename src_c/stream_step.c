@@ -120,7 +120,7 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
 /* Returns the bytes of a row of y. */
 static size_t step_layers(step_job *job, ptrdiff_t first, ptrdiff_t last,
                           row_pointers pointers, fc_team team) {
-    fc_arena packed_arena = fc_arena_at((void *)job->packed);
+    fc_arena packed_arena = fc_arena_behind_seal((void *)job->packed);
     fc_stream_memory s = job->s;
     fc_shape shape;
     for (int l = 0; l < job->stack->layers; l++) {
@@ -165,6 +165,20 @@ static void run_units(void *context, int part, int parts) {
         job->y_row = y_row;
 }
 
+static fc_status open_step(step_job *job, void *memory) {
+    fc_seal seal;
+    fc_status status =
+        fc_stream_open(job->stack, job->rows, memory, &job->some, &job->s, &seal);
+    if (!status) { /* of the same stack */
+        seal.kind = FC_SEAL_PACK_FORWARD;
+        seal.rows = 0;
+        status = fc_check_seal(job->packed, &seal);
+    }
+    if (!status && job->some.count && (!job->x || !job->y))
+        status = FC_BAD_ARGUMENT;
+    return status;
+}
+
 fc_status fc_stream_step(const fc_stack *stack, const void *packed, ptrdiff_t rows,
                          const void *x, void *y, void *memory) {
     step_job job = {.stack = stack,
@@ -173,9 +187,7 @@ fc_status fc_stream_step(const fc_stack *stack, const void *packed, ptrdiff_t ro
                     .some = {NULL, rows},
                     .x = x,
                     .y = y};
-    fc_status status = fc_stream_open(stack, rows, memory, &job.some, &job.s);
-    if (!status && (!packed || (rows && (!x || !y))))
-        status = FC_BAD_ARGUMENT;
+    fc_status status = open_step(&job, memory);
     if (!status && rows)
         run_rows(&job, 0, 1);
     return status;
@@ -219,9 +231,7 @@ fc_status fc_stream_step_some(const fc_stack *stack, const void *packed, ptrdiff
                     .x = x,
                     .y = y,
                     .barrier = &barrier};
-    fc_status status = fc_stream_open(stack, rows, memory, &job.some, &job.s);
-    if (!status && (!packed || threads < 1 || (count && (!x || !y))))
-        status = FC_BAD_ARGUMENT;
+    fc_status status = threads < 1 ? FC_BAD_ARGUMENT : open_step(&job, memory);
     if (status || !count)
         return status;
     step_sharing sharing = share_step(stack, count, threads);

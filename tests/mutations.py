@@ -54,10 +54,19 @@ TESTS = (
     "test_frame_heads.py",
     "test_frame_model.py",
     "test_forecaster.py",
+    "test_copies.py",
+    "test_open_files.py",
+    "test_calls.py",
+    "test_composition.py",
+    "test_backward_without.py",
+    "test_masked_outputs.py",
+    "test_single_cells.py",
     "test_state_dicts.py",
     "test_train.py",
     "test_junk.py",
     "test_arrays.py",
+    "test_cli_bench.py",
+    "test_damaged_files.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400

@@ -177,8 +177,9 @@ def run(
     """Run a stack over x (T, B, I) one step at a time; y and the final states.
 
     Steps past a length do not exist: y is 0 and the state stays. A masked step keeps
-    the state, and y is h. A reset zeroes the state before the step. dropout holds the
-    factors (L-1, T, B, D P) of the outputs between layers.
+    the state, and y is h. A reset is a border before its step in time, where both
+    directions lose their state. dropout holds the factors (L-1, T, B, D P) of the
+    outputs between layers.
     """
     T, B, _ = x.shape
     finals: list[States] = []
@@ -196,10 +197,12 @@ def run(
             for t in reversed(range(T)) if direction else range(T):
                 exists = np.ones(B, bool) if lengths is None else t < lengths
                 active = exists if mask is None else exists & mask[t]
-                if reset is not None:
-                    now = _where(
-                        reset[t] & exists, [np.zeros_like(s) for s in now], now
-                    )
+                border = t + direction  # the one just crossed
+                if reset is not None and border < T:
+                    crossed = reset[border]
+                    if lengths is not None:
+                        crossed = crossed & (border < lengths)
+                    now = _where(crossed, [np.zeros_like(s) for s in now], now)
                 now = _where(active, cell.step(x[t], now, w), now)
                 y[t] = np.where(exists[:, np.newaxis], now[0], 0)
             outputs.append(y)

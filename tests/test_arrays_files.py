@@ -191,6 +191,9 @@ class TestWriting:
             def __exit__(self, *error):
                 self.file.close()
 
+            def fileno(self):
+                return self.file.fileno()
+
             def write(self, part):
                 if self.file.tell():
                     raise OSError(errno.ENOSPC, "No space left on device")

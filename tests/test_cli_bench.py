@@ -6,12 +6,15 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 import fastcell
 from fastcell import _cli_bench, _cli_explain, cli
+from fastcell._cli_cells import gate_functions
 from fastcell._cli_measure import Layer, Shape, Timing, duration, measure, parse_shape
+from fastcell.cells import REGISTRY
 
 TIME_LIMIT = 60  # seconds that a child process may take, on a busy machine
 TINY = ["--shapes", "3x2x8,1x1x5,2x1x3x7", "--seconds", "0.004"]
@@ -110,6 +113,61 @@ def test_bench_measures_what_was_asked_for(run):
     assert found == [("step", cell, s) for cell in ("rnn", "lstm") for s in shapes]
 
 
+@pytest.fixture
+def new_cell(monkeypatch):
+    """A cell of a class of its own, entered in the registry; return its name."""
+
+    class Other(fastcell.LSTM):
+        pass
+
+    entry = replace(REGISTRY["lstm"], layer_class=Other)
+    monkeypatch.setitem(REGISTRY, "lstm_other", entry)
+    return "lstm_other"
+
+
+def test_bench_measures_a_new_cell_without_an_edit(run, new_cell):
+    code, out, err = run("bench", *TINY, "--threads", 1, "--cells", new_cell)
+    assert (code, err) == (0, "")
+    assert {row["cell"] for row in table(out)} == {new_cell}
+    cases = _cli_bench._cases({}, "float32", False)  # by default, too
+    assert new_cell in {case.layer.cell for case in cases}
+
+
+def test_explain_takes_a_new_cell_without_an_edit(run, new_cell):
+    code, out, err = run("explain", "--cell", new_cell, "--shape", "4x3x9x7", "--train")
+    assert (code, err) == (0, "")
+    assert explained(out)["FLOP"] == f"{3 * 2 * 4 * 7 * (9 + 7) * 4 * 3:,}"
+    code, out, _ = run("explain", "--help")
+    assert new_cell in out
+
+
+@pytest.mark.parametrize("cell", REGISTRY)
+def test_every_cell_is_measured_and_explained(run, cell):
+    shape = ["--shapes", "3x2x5x8", "--seconds", "0.002", "--threads", "1"]
+    code, out, err = run("bench", *shape, "--cells", cell)
+    assert (code, err) == (0, "")
+    assert [row["mode"] for row in table(out)] == ["forward", "train"]
+    code, out, err = run("bench", "--shapes", "1x1x6", *shape[2:], "--cells", cell)
+    assert [row["mode"] for row in table(out)] == ["forward", "train", "step"]
+    code, out, err = run("explain", "--shape", "3x2x5x8", "--cell", cell, "--train")
+    assert (code, err) == (0, "")
+    weights = REGISTRY[cell].layer(5, 8).state_dict().values()
+    products = sum(weight.size for weight in weights if weight.ndim == 2)
+    assert explained(out)["FLOP"] == f"{3 * 2 * products * 3 * 2:,}"
+
+
+def test_gate_functions_are_counted_in_the_formulas():
+    counted = {name: gate_functions(cell) for name, cell in REGISTRY.items()}
+    assert counted == {
+        "rnn_tanh": (0, 1),
+        "rnn_relu": (0, 0),
+        "lstm": (3, 2),
+        "lstm_projected": (3, 2),
+        "gru": (2, 1),
+        "gru_reset_before": (2, 1),
+    }
+
+
 def test_bench_default_grid_is_that_of_the_comparison():
     cases = list(_cli_bench._cases({}, "float32", False))
     assert {case.layer.cell for case in cases} == {"lstm", "gru", "rnn"}
@@ -178,6 +236,52 @@ def test_explain_takes_narrow_precisions(run, precision):
     numbers = {"bf16": 2, "int8": 4}[precision]
     assert f"{precision} " in explained(out)["kernels"]
     assert f"of {numbers} numbers" in explained(out)["kernels"]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_explain_measures_narrow_products_against_float32(run, precision):
+    code, out, _ = run("explain", "--shape", "2x2x8", "--precision", precision)
+    assert code == 0
+    told = re.fullmatch(
+        r"([\d.]+) times as fast \(measured, in turns\)",
+        explained(out)["against float32"],
+    )
+    assert float(told[1]) > 0
+    assert "against float32" not in explained(run("explain", "--shape", "2x2x8")[1])
+
+
+def test_a_gain_is_that_of_the_narrow_layer_over_float32(monkeypatch):
+    seconds = {"float32": 3.0, "int8": 2.0}
+    monkeypatch.setattr(Layer, "call", lambda self, mode: (self.precision, mode))
+    monkeypatch.setattr(
+        _cli_explain, "measure", lambda call, _: Timing((seconds[call[0]],) * 3)
+    )
+    layer = Layer("gru", Shape(2, 2, 8, 8), "int8")
+    assert _cli_explain.against_float32(layer, "forward") == 1.5
+
+
+def test_explain_tells_whether_narrow_products_have_an_instruction(run):
+    rows = explained(run("explain", "--shape", "2x2x8")[1])
+    for precision, told in zip(
+        ("bf16", "int8"), rows["narrow products"].split("; "), strict=True
+    ):
+        native = Layer("lstm", Shape(2, 2, 8, 8), precision).describe(1, 0)["native"]
+        expected = "an instruction here" if native else "none here: expect it slower"
+        assert told.startswith(f"{precision} has {expected}")
+
+
+def test_without_an_instruction_narrow_products_are_told_to_be_slower(run_python):
+    code = (
+        "from fastcell import _cli_explain, cli\n"
+        "_cli_explain._SECONDS = _cli_explain._PROBE_SECONDS = 0.004\n"
+        "cli.main(['explain', '--shape', '2x2x8', '--precision', 'int8'])"
+    )
+    done = run_python(code, FASTCELL_ISA="portable")
+    assert done.returncode == 0, done.stderr
+    assert explained(done.stdout)["narrow products"] == "; ".join(
+        f"{precision} has none here: expect it slower than float32"
+        for precision in ("bf16", "int8")
+    )
 
 
 def test_explain_tells_how_threads_are_shared(run):

@@ -264,3 +264,12 @@ def test_parameters_of_a_container_are_one_object_until_layers_share():
     assert outer.params.aliases == {"0.1.weight": "0.0.weight"}
     model.layers[1] = fastcell.Linear(3, 4, seed=2)
     assert not outer.params.aliases
+
+
+def test_an_alias_leads_to_the_first_name_through_containers():
+    layer = fastcell.Linear(3, 3, seed=0)
+    inner = fastcell.Sequential([layer, layer])
+    params = fastcell.Sequential([layer, inner]).params
+    assert set(params) == {"0.weight", "0.bias"}
+    assert set(params.aliases.values()) == set(params)
+    assert "1.1.weight" in params.aliases

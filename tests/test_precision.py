@@ -3,6 +3,8 @@ sequence has its own bits in them is in test_bits.py."""
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import tolerances
@@ -10,6 +12,8 @@ from oracle import by_name, same_bits
 
 import fastcell
 from fastcell.layers.recurrent import Recurrent
+from fastcell.serialize import write_arrays
+from fastcell.train import Trainer
 
 T, B, I, H = 12, 5, 19, 37  # noqa: E741
 
@@ -241,3 +245,135 @@ def test_refusals():
     layer.to("bf16")
     with pytest.raises(ValueError, match="another precision"):
         layer.backward(np.zeros((1, 1, 4), np.float32), saved)
+
+
+def mixed():
+    return fastcell.Sequential(
+        [
+            fastcell.Sequential([fastcell.GRU(I, H, seed=0).to("bf16")]),
+            fastcell.RNN(H, H, seed=1),
+            fastcell.LSTM(H, H, seed=2).quantize(),
+        ]
+    )
+
+
+def mixed_model():
+    model = fastcell.models.Seq2Seq(9, 8, 5, H, seed=0)
+    model.children()["decoder"].to("bf16")
+    return model
+
+
+KEPT = {
+    **{type(model).__name__: model for model in made_in_bf16()},
+    "GRU, bf16": fastcell.GRU(I, H, seed=0).to("bf16"),
+    "LSTM, int8": fastcell.LSTM(I, H, seed=0).quantize(),
+    "Sequential, mixed": mixed(),
+    "Seq2Seq, mixed": mixed_model(),
+    "LanguageModel, int8": fastcell.models.LanguageModel(4, 8, H, seed=0).quantize(),
+}
+
+
+def precisions(module):
+    return [layer.precision for layer in recurrent_layers(module)]
+
+
+@pytest.mark.parametrize("module", KEPT.values(), ids=KEPT)
+def test_files_and_configurations_keep_the_precision_of_each_layer(module, tmp_path):
+    fastcell.save(module, tmp_path / "model")
+    others = [
+        fastcell.load(tmp_path / "model"),
+        type(module).from_config(module.config()),
+        type(module).from_config(json.loads(json.dumps(module.config()))),
+    ]
+    for other in others:
+        assert precisions(other) == precisions(module)
+    assert set(precisions(module)) != {"float32"}
+
+
+@pytest.mark.parametrize("name", ["LSTM, int8", "GRU, bf16", "Sequential, mixed"])
+def test_a_loaded_layer_has_the_bits_of_the_saved_one(name, tmp_path):
+    fastcell.save(KEPT[name], tmp_path / "model")
+    x = inputs()
+    assert same_bits(fastcell.load(tmp_path / "model")(x)[0], KEPT[name](x)[0])
+
+
+def test_a_cell_keeps_its_precision_in_its_configuration():
+    cell = fastcell.LSTMCell(I, H, seed=0).to("bf16")
+    assert cell.precision == "bf16"
+    assert fastcell.LSTMCell.from_config(cell.config()).precision == "bf16"
+
+
+def test_the_usual_precision_is_not_in_a_configuration():
+    for module in (fastcell.GRU(I, H), fastcell.GRU(I, H, dtype=np.float64)):
+        assert "precision" not in module.config()
+
+
+BAD_PRECISIONS = [
+    ("int4", "precision must be one of float32, .* got 'int4'"),
+    (4, "precision must be one of float32, .* got 4"),
+    ({"2": "bf16"}, "precision must name recurrent layers, '0', '1'; got '2'"),
+    ({"0": None}, "precision must be one of float32, .* got None"),
+    ({"0": "float64"}, "dtype float32 computes in float32, .*; got 'float64'"),
+]
+
+
+@pytest.mark.parametrize("precision, message", BAD_PRECISIONS)
+def test_a_file_of_an_unknown_precision_is_refused_by_its_name(
+    precision, message, tmp_path
+):
+    path = tmp_path / "model"
+    layers = [fastcell.GRU(I, H), fastcell.GRU(H, H)]
+    model = layers[0] if not isinstance(precision, dict) else None
+    arrays = (model or fastcell.Sequential(layers)).state_dict()
+    if model is None:
+        # Of a model whose layers differ.
+        model = fastcell.models.Seq2Seq(9, 8, 5, H)
+        arrays = model.state_dict()
+        names = list(model._with_precision())
+        message = message.replace("'0', '1'", ", ".join(map(repr, names)))
+        precision = {names[int(k)] if k == "0" else k: v for k, v in precision.items()}
+    config = {**model.config(), "precision": precision}
+    description = {"format": 1, "class": type(model).__name__, "config": config}
+    write_arrays(path, arrays, {"fastcell": json.dumps(description)})
+    with pytest.raises(ValueError, match=message) as raised:
+        fastcell.load(path)
+    assert str(raised.value).startswith(str(path))
+
+
+def test_a_precision_that_not_all_layers_can_have_changes_none():
+    model = fastcell.Sequential(
+        [fastcell.GRU(I, H), fastcell.GRU(H, H, dtype=np.float64)]
+    )
+    for change in (lambda: model.to("bf16"), model.quantize):
+        with pytest.raises(TypeError, match="computes in float64; got"):
+            change()
+        assert precisions(model) == ["float32", "float64"]
+
+
+def test_a_quantized_copy_keeps_what_else_there_is():
+    first = fastcell.Linear(I, I, seed=0)
+    model = fastcell.Sequential([first, fastcell.Dropout(0.5, seed=1), first])
+    model.layers[1].forward(inputs())
+    quantized = model.quantize()
+    assert quantized.layers[2] is quantized.layers[0]
+    assert quantized.rng_state() == model.rng_state()
+
+
+def test_a_resumed_run_has_the_precision_of_its_checkpoint(tmp_path):
+    ids = np.random.default_rng(0).integers(0, 4, (6, 3))
+    data = [(ids[:-1], ids[1:])]
+
+    def trainer(precision):
+        model = fastcell.models.LanguageModel(4, 8, 16, precision=precision, seed=0)
+        optimizer = fastcell.optim.Adam(model.params, lr=0.03)
+        return Trainer(model, optimizer, progress=False)
+
+    trainer("bf16").fit(data, epochs=2, checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match="precision must be that of the checkpoint"):
+        trainer("float32").resume(tmp_path / "run")
+    resumed, whole = trainer("bf16").resume(tmp_path / "run"), trainer("bf16")
+    resumed.fit(data, epochs=4)
+    whole.fit(data, epochs=4)
+    assert precisions(resumed.model) == ["bf16"]
+    for name, array in whole.model.state_dict().items():
+        assert same_bits(resumed.model.state_dict()[name], array), name

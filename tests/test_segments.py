@@ -18,7 +18,7 @@ from fastcell.layers.segments import Segments
 def outcome(layer: Any, x: Any, budget: int | None, **sequence: Any) -> tuple:
     """Return `saved` as forward left it, its bytes, and all results."""
     y, state, saved = layer.forward(x, memory_budget=budget, **sequence)
-    kept, nbytes = saved._memory, saved.nbytes
+    kept, nbytes = saved.look()[1], saved.nbytes
     dx, dstate, grads = layer.backward(np.cos(y), saved, dstate=state)
     return kept, nbytes, [y, *split(state), dx, *split(dstate), *grads.values()]
 
@@ -170,11 +170,11 @@ def test_segments_are_as_few_as_fit():
     found = [layer.forward(WIDE, memory_budget=free // n)[2] for n in (5, 8, 12)]
     held = [saved.nbytes for saved in found]
     assert held == sorted(held)
-    fewest = found[0]._memory
+    call, fewest = found[0].look()
     one_less = (len(fewest._bounds) - 2) or 1
     longer = Segments(
         layer._stack,
-        found[0]._call,
+        call,
         layer._states,
         np.arange(401) * 8,
         -(-400 // one_less),
@@ -198,7 +198,7 @@ def test_where_nothing_fits_there_are_about_sqrt_t_segments():
 def cut_in_time() -> tuple[Any, np.ndarray, Any]:
     layer = fastcell.GRU(3, 5, seed=0)
     y, _, saved = layer.forward(np.ones((9, 2, 3), np.float32), memory_budget=0)
-    assert isinstance(saved._memory, Segments)
+    assert isinstance(saved.look()[1], Segments)
     return layer, np.ones_like(y), saved
 
 
@@ -237,7 +237,7 @@ def test_a_bidirectional_layer_cannot_be_cut():
 
 def test_the_core_checks_the_carry():
     layer, dy, saved = cut_in_time()
-    call, stack = saved._call, layer._stack
+    call, stack = saved.look()[0], layer._stack
     kept = _core.aligned_empty(stack.saved_size(call))
     with pytest.raises(ValueError, match="carry must have"):
         stack.backward(

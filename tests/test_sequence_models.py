@@ -427,8 +427,9 @@ def test_bad_classes_are_named(make):
 
 def test_bad_arguments_of_one_model_are_named():
     refuses(ValueError, ["output_size"], SequenceRegressor, I, 5, 0)
-    words = ["pooling", "'median'"]
-    refuses(ValueError, words, SequenceRegressor, I, 5, pooling="median")
+    refuses(
+        ValueError, ["pooling", "'median'"], SequenceRegressor, I, 5, pooling="median"
+    )
 
 
 def with_nan(t=2, row=1):

@@ -125,15 +125,56 @@ def test_a_step_returns_an_array_of_its_own(cell):
     assert same_bits(first, kept)
 
 
-def test_a_session_keeps_the_weights_it_was_made_with():
-    layer = fastcell.LSTM(2, 4, seed=0)
-    session, twin = layer.session(3), layer.session(3)
-    session.step(X)
-    twin.step(X)
-    layer.params["weight_hh_l0"][...] = 9
-    layer(np.ones((1, 3, 2), np.float32))  # packs the new weights
-    assert same_bits(session.step(X), twin.step(X))
-    assert not np.array_equal(session.fork().step(X), layer.session(3).step(X))
+def edit_what_was_handed_out(layer):
+    layer.params["weight_hh_l0"][...] *= 2
+
+
+def step_of_an_optimizer(layer):
+    grads = {name: np.ones_like(array) for name, array in layer.state_dict().items()}
+    fastcell.optim.SGD(layer.params, lr=0.1).step(grads)
+
+
+def another_precision(layer):
+    layer.to("bf16")
+
+
+CHANGES = [edit_what_was_handed_out, step_of_an_optimizer, another_precision]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@by_name
+def test_a_step_has_the_newest_weights_and_goes_on_from_its_state(cell, change):
+    layer = problem(cell, I=2).as_float32().layer
+    session, refreshed = layer.session(3), layer.session(3)
+    for each in (session, refreshed):
+        each.step(X)
+    fork, before = session.fork(), session.state
+    old = layer(X[np.newaxis], before)[0][0]
+    change(layer)
+    expected = layer(X[np.newaxis], before)[0][0]
+    assert not same_bits(expected, old)
+    refreshed.refresh()
+    for each in (session, refreshed, fork):
+        assert same_bits(each.step(X), expected)
+
+
+def test_a_session_sees_what_is_written_while_somebody_holds_the_array():
+    layer = fastcell.GRU(2, 4, seed=0)
+    weight = layer.params["weight_ih_l0"]
+    session = layer.session(3)
+    for _ in range(3):
+        before = session.state
+        weight += 0.25
+        assert same_bits(session.step(X), layer(X[np.newaxis], before)[0][0])
+
+
+def test_sessions_of_a_layer_have_one_pack():
+    layer = fastcell.GRU(2, 4, seed=0)
+    one, other = layer.session(), layer.session(3)
+    layer.params.changed()
+    one.refresh()
+    other.step(X)
+    assert one.packed is other.packed
 
 
 def test_a_session_outlives_its_layer():
@@ -163,45 +204,84 @@ def test_dropout_is_not_in_a_session():
 
 
 BAD_STEPS = [
-    (np.ones((3, 3), np.float32), ["x", "float32", "(3, 2)", "(3, 3)"]),
-    (np.ones((2, 2), np.float32), ["x", "float32", "(3, 2)", "(2, 2)"]),
-    (np.ones((1, 3, 2), np.float32), ["x", "(3, 2)", "(1, 3, 2)"]),
-    (np.ones(2, np.float32), ["x", "(3, 2)", "(2,)"]),
-    (np.ones((3, 2)), ["x", "float32", "float64"]),
-    (np.ones((3, 2), np.int32), ["x", "float32", "int32"]),
-    (np.ones((3, 2), ">f4"), ["x", "float32", ">f4"]),
-    (np.asfortranarray(X * 2), ["x", "contiguous"]),
-    (np.ones((3, 4), np.float32)[:, ::2], ["x", "contiguous"]),
-    (np.ones((6, 2), np.float32)[::2], ["x", "contiguous"]),
+    (np.ones((3, 3), np.float32), ValueError, ["x", "(3, 2)", "(3, 3)"]),
+    (np.ones((2, 2), np.float32), ValueError, ["x", "(3, 2)", "(2, 2)"]),
+    (np.ones((1, 3, 2), np.float32), ValueError, ["x", "(3, 2)", "(1, 3, 2)"]),
+    (np.ones(2, np.float32), ValueError, ["x", "(3, 2)", "(2,)"]),
+    (np.ones((3, 2)), TypeError, ["x", "float32", "float64"]),
+    (np.ones((3, 2), np.int32), TypeError, ["x", "float32", "int32"]),
+    (np.ones((3, 2), ">f4"), TypeError, ["x", "float32", ">f4"]),
+    ([[1.0, 2.0]] * 3, TypeError, ["x", "float32", "float64"]),
+    (None, TypeError, ["x", "array", "NoneType"]),
+    ("ab", TypeError, ["x", "float32"]),
+    (1.0, TypeError, ["x", "float32", "float64"]),
 ]
 
 
-@pytest.mark.parametrize("x, words", BAD_STEPS)
-def test_a_step_refuses_and_leaves_the_state(x, words):
-    session = fastcell.LSTM(2, 4, seed=0).session(3)
+@pytest.mark.parametrize("x, error, words", BAD_STEPS)
+def test_a_step_refuses_what_the_layer_refuses_and_leaves_the_state(x, error, words):
+    layer = fastcell.LSTM(2, 4, seed=0)
+    session = layer.session(3)
     session.step(X)
     before = session.state
-    refuses(ValueError, words, session.step, x)
+    refuses(error, words, session.step, x)
+    if error is TypeError:
+        with pytest.raises(error) as raised:
+            layer(x)
+        refuses(error, [str(raised.value)], session.step, x)
     assert all(map(same_bits, session.state, before))
 
 
-def test_a_step_refuses_a_wrong_out():
+SAME_STEPS = {
+    "Fortran order": np.asfortranarray(X),
+    "every second feature": np.repeat(X, 2, axis=1)[:, ::2],
+    "every second row": np.repeat(X, 2, axis=0)[::2],
+    "buffer": memoryview(X),
+    "subclass": X.view(type("Named", (np.ndarray,), {})),
+    "read-only": np.broadcast_to(X, X.shape),
+}
+
+
+@pytest.mark.parametrize("x", SAME_STEPS.values(), ids=SAME_STEPS)
+def test_a_step_takes_what_the_layer_takes(x):
+    session = fastcell.LSTM(2, 4, seed=0).session(3)
+    expected = fastcell.LSTM(2, 4, seed=0)(X[np.newaxis])[0][0]
+    out = np.empty_like(expected)
+    assert same_bits(session.step(x, out), expected)
+
+
+def test_a_step_of_float64_takes_a_list():
+    layer = fastcell.GRU(2, 4, dtype=np.float64, seed=0)
+    expected = layer(np.array([[0.5, -1.0]]))[0][0]
+    assert same_bits(layer.session().step([0.5, -1.0]), expected)
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+BAD_OUTS = [
+    (np.ones((3, 5), np.float32), ValueError, "float32 (3, 5)"),
+    (np.ones((3, 4)), ValueError, "float64 (3, 4)"),
+    (np.ones(4, np.float32), ValueError, "float32 (4,)"),
+    (np.ones((4, 3), np.float32).T, ValueError, "non-contiguous float32 (3, 4)"),
+    (read_only(np.ones((3, 4), np.float32)), ValueError, "read-only float32 (3, 4)"),
+    ([[1.0] * 4] * 3, TypeError, "list"),
+    ("ab", TypeError, "str"),
+]
+
+
+@pytest.mark.parametrize("out, error, got", BAD_OUTS)
+def test_a_wrong_out_is_refused(out, error, got):
     session = fastcell.LSTM(2, 4, seed=0).session(3)
     before = session.state
-    for out in (np.ones((3, 5), np.float32), np.ones((3, 4)), np.ones(4, np.float32)):
-        refuses(ValueError, ["out", "float32", "(3, 4)"], session.step, X, out=out)
-    constant = np.ones((3, 4), np.float32)
-    constant.flags.writeable = False
-    with pytest.raises((ValueError, BufferError)):
-        session.step(X, out=constant)
-    assert (constant == 1).all()
+    words = ["out must be a contiguous, writable float32 array", "(3, 4)", f"got {got}"]
+    refuses(error, words, session.step, X, out=out)
+    pool = fastcell.StreamPool(session._layer)
+    refuses(error, words, pool.step, pool.open(3), X, out=out)
+    assert np.all(out == np.ones_like(out)) or isinstance(out, (str, list))
     assert all(map(same_bits, session.state, before))
-
-
-@pytest.mark.parametrize("x", [None, [1.0, 2.0], "ab", 1.0])
-def test_a_step_refuses_what_has_no_buffer(x):
-    with pytest.raises(TypeError):
-        fastcell.LSTM(2, 4).session().step(x)
 
 
 def test_a_state_of_a_wrong_shape_or_dtype_is_refused():
@@ -225,5 +305,5 @@ def test_sessions_that_cannot_be_are_refused():
     layer = fastcell.GRU(2, 4)
     refuses(ValueError, ["batch_size", ">= 0", "-1"], layer.session, -1)
     refuses(TypeError, ["batch_size", "integer", "1.5"], layer.session, 1.5)
-    with pytest.raises(MemoryError):
-        layer.session(2**50)
+    for rows in (2**50, 2**63 - 1, 2**70):
+        refuses(MemoryError, ["batch_size", str(rows)], layer.session, rows)

@@ -84,7 +84,7 @@ def test_gradients_are_keyed_like_the_parameters(model):
 def test_saved_values_serve_once(model):
     _, saved = model.loss(batch())
     model.backward(saved)
-    with pytest.raises(ValueError, match="used before"):
+    with pytest.raises(ValueError, match="used up"):
         model.backward(saved)
 
 

@@ -75,7 +75,7 @@ def test_out_is_filled():
     out = np.full((3, H), np.nan, np.float32)
     assert pool.step(ids, np.ones((3, I), np.float32), out) is out
     assert np.isfinite(out).all()
-    with pytest.raises(ValueError, match="out must be a contiguous float32"):
+    with pytest.raises(ValueError, match="out must be a contiguous, writable float32"):
         pool.step(ids, np.ones((3, I), np.float32), out[:2])
 
 
@@ -99,6 +99,14 @@ def test_bad_ids_step_nothing(ids, error, message):
 
 
 def test_other_refusals():
+    container = fastcell.Sequential([fastcell.GRU(I, H)])
+    with pytest.raises(TypeError, match="layer must be an RNN, LSTM or GRU; got Seq"):
+        fastcell.StreamPool(container)
+    for capacity in (2**50, 2**70):
+        with pytest.raises(MemoryError, match=f"capacity must .* got {capacity}"):
+            fastcell.StreamPool(fastcell.GRU(I, H), capacity)
+    with pytest.raises(MemoryError, match="count must be a number"):
+        fastcell.StreamPool(fastcell.GRU(I, H)).open(2**60)
     with pytest.raises(ValueError, match="one direction"):
         fastcell.StreamPool(fastcell.GRU(I, H, bidirectional=True))
     with pytest.raises(ValueError, match="capacity"):

@@ -207,6 +207,7 @@ STOREYS = {
     "models": ["train", "cli", "optim", "checkpoint"],
     "train.py": ["cli"],
     "_run_state.py": ["cli", "train"],
+    "_schema.py": [*ABOVE, "layers", "cells", "module"],
     "_records.py": ["cli", "train", "callbacks"],
     "callbacks.py": ["cli", "train", "models", "optim"],
 }

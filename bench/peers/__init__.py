@@ -11,7 +11,7 @@ To add a peer: write ``<name>_adapter.py``, enter it in ``ADAPTERS``.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +21,8 @@ import numpy as np
 from language_model import LanguageModelCase
 from ragged import RaggedCase
 from shapes import Case
+
+from fastcell._cli_cells import cells
 
 Arrays = dict[str, np.ndarray]
 
@@ -72,6 +74,9 @@ class BaseEngine:
     #: As the tables print it.
     label: str
 
+    #: The cells that the engine has, by the names of `fastcell._cli_cells.cells`.
+    cells: Container[str] = ("lstm", "gru", "rnn")
+
     #: Whether the number of threads is of the process and fixed by the first call:
     #: then every number of threads gets a process, with all engines in it.
     threads_fixed = False
@@ -87,6 +92,10 @@ class BaseEngine:
     def notes(self) -> list[str]:
         """Settings that differ from what users get by default."""
         return []
+
+    def has(self, cell: str) -> bool:
+        """Whether the engine has a cell; without, its columns stay empty."""
+        return cell in self.cells
 
     def set_num_threads(self, n: int) -> None:
         """Use `n` threads in the runs prepared from now on."""
@@ -144,7 +153,7 @@ class BaseEngine:
 
 def state_names(cell: str) -> tuple[str, ...]:
     """Names under which `read` returns a cell's states."""
-    return ("h", "c") if cell == "lstm" else ("h",)
+    return cells()[cell].states
 
 
 def padded(runs: list[Run], case: RaggedCase, suffix: str = " padded") -> list[Run]:

@@ -14,13 +14,14 @@ from shapes import Case
 import fastcell
 from peers import Arrays, BaseEngine, NotYet, Run, state_names
 
-LAYERS = {"lstm": fastcell.LSTM, "gru": fastcell.GRU, "rnn": fastcell.RNN}
-
 
 class Engine(BaseEngine):
     """See :class:`peers.BaseEngine`."""
 
     label = "fastcell"
+
+    def has(self, cell: str) -> bool:
+        return True  # as cases are of the registry
 
     def versions(self) -> dict[str, str]:
         return {"fastcell": fastcell.__version__}
@@ -104,7 +105,7 @@ class Engine(BaseEngine):
 def _inference(label: str, case: Case, layer: Any, x: np.ndarray) -> Run:
     def read(result: Any) -> Arrays:
         y, state = result
-        states = state if case.cell == "lstm" else (state,)
+        states = state if len(case.entry.states) > 1 else (state,)
         arrays = {"y": y}
         for name, value in zip(state_names(case.cell), states, strict=True):
             arrays[name] = value[0]
@@ -136,6 +137,6 @@ def _converted(layer: Any, method: str, name: str) -> Any:
 
 
 def _layer(case: Case, weights: Arrays) -> Any:
-    layer = LAYERS[case.cell](case.I, case.H)
+    layer = case.entry.layer(case.I, case.H)
     layer.load_state_dict(weights)
     return layer

@@ -11,7 +11,7 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
-from shapes import GATES, Case
+from shapes import Case
 
 from peers import Arrays, BaseEngine, NotInstalled, Run, padded, state_names
 from peers import dnnl as d
@@ -189,7 +189,7 @@ class _Problem:
     def _descriptors(self, with_state: bool) -> list[Any]:
         """Source, states, weights, bias, destination, states, as C declares them."""
         library, case = self.library, self.case
-        G = GATES[case.cell]
+        G = case.gates
         state = library.row_major((1, 1, case.B, case.H))
         after = [state] * len(self.names)
         before = after if with_state else [None] * len(after)
@@ -206,7 +206,7 @@ class _Problem:
 
     def _plain_weights(self) -> dict[int, d.Memory]:
         """Weights as torch has them, (g, o, i), under the dimensions (i, g, o)."""
-        G, H = GATES[self.case.cell], self.case.H
+        G, H = self.case.gates, self.case.H
         arrays = {d.WEIGHTS: self.inputs, d.RECURRENT: self.recurrent}
         made = {}
         for number, array in arrays.items():

@@ -22,13 +22,19 @@ TWINS = {
 }
 
 
-def twin_of(model: Any) -> Twin:
+def twin_of(model: Any, way: str = "padded") -> Twin:
     """Return the same network in PyTorch, with the weights of the model.
+
+    Parameters
+    ----------
+    model : fastcell model
+    way : {"padded", "packed"}
+        How sequences of different length are run (twins/ragged.py).
 
     Raises
     ------
     ValueError
-        If there is no twin of such a model.
+        If there is no twin of such a model, or no such way.
     """
     name = type(model).__name__
     if name not in TWINS:
@@ -36,4 +42,11 @@ def twin_of(model: Any) -> Twin:
     module, _, twin = TWINS[name].partition(".")
     made = getattr(import_module(f"twins.{module}"), twin)(model)
     made.take(model)
+    from twins.base import layers_of
+    from twins.ragged import WAYS
+
+    if way not in WAYS:
+        raise ValueError(f"way must be one of {', '.join(WAYS)}; got {way!r}")
+    for layers in layers_of(made):
+        layers.way = way
     return made

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from fastcell.module import Module
+from twins.ragged import Layers
 
 RECURRENT = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU, "RNN": torch.nn.RNN}
 
@@ -25,6 +26,7 @@ class Twin(torch.nn.Module):
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, Any]:
         """Return the mean loss of a batch of the model, and the state after it.
 
+        The batch is of arrays, or already of tensors (`tensors`).
         The state is to be detached; it is None where batches do not continue one
         another.
         """
@@ -40,39 +42,51 @@ class Twin(torch.nn.Module):
 
 
 def tensor(array: Any) -> torch.Tensor:
-    """Return an array as a tensor, integers as PyTorch takes indices."""
+    """Return an array as a tensor, integers as PyTorch takes indices; a tensor as it
+    is.
+    """
+    if isinstance(array, torch.Tensor):
+        return array
     array = np.ascontiguousarray(array)
     if array.dtype.kind in "iu":
         array = array.astype(np.int64, copy=False)
+    elif array.dtype.kind == "f":
+        array = array.astype(np.float32, copy=False)
     return torch.from_numpy(array)
 
 
+def tensors(batch: Any) -> Any:
+    """Return a batch of arrays, some of which may be None, as one of tensors."""
+    return tuple(None if part is None else tensor(part) for part in batch)
+
+
 def recurrent(layer: Any) -> torch.nn.RNNBase:
-    """Return PyTorch's layer of the sizes of a fastcell LSTM, GRU or RNN (tanh)."""
-    return RECURRENT[type(layer).__name__](
+    """Return PyTorch's layer of the sizes of a fastcell LSTM, GRU or RNN (tanh).
+
+    Its attribute `layers` runs it over sequences of different length.
+
+    Raises
+    ------
+    ValueError
+        If PyTorch has no such layer.
+    """
+    name = type(layer).__name__
+    if name not in RECURRENT:
+        raise ValueError(f"layer must be one of {', '.join(RECURRENT)}; got a {name}")
+    rnn = RECURRENT[name](
         layer.input_size,
         layer.hidden_size,
         layer.num_layers,
         dropout=layer.dropout,
         bidirectional=layer.bidirectional,
     )
+    rnn.layers = Layers(rnn)
+    return rnn
 
 
-def over(
-    rnn: torch.nn.RNNBase, x: torch.Tensor, lengths: Any = None, state: Any = None
-) -> tuple[torch.Tensor, Any]:
-    """Run a layer over sequences (T, B, I): outputs, zeros past the lengths, and state.
-
-    Sequences are packed only where they differ in length: without, PyTorch is faster.
-    """
-    if lengths is None or (np.asarray(lengths) == len(x)).all():
-        return rnn(x, state)
-    packed = torch.nn.utils.rnn.pack_padded_sequence(
-        x, torch.from_numpy(np.asarray(lengths, np.int64)), enforce_sorted=False
-    )
-    packed, state = rnn(packed, state)
-    y, _ = torch.nn.utils.rnn.pad_packed_sequence(packed, total_length=len(x))
-    return y, state
+def layers_of(twin: torch.nn.Module) -> list[Layers]:
+    """Return those of all recurrent layers of a twin."""
+    return [m.layers for m in twin.modules() if isinstance(m, torch.nn.RNNBase)]
 
 
 def detached(state: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from twins.base import tensor
+from twins.base import tensors
 from twins.seq2seq import DecoderTwin, TokenTwin, shifted
 
 
@@ -22,9 +22,10 @@ class CaptionerTwin(TokenTwin):
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, None]:
         """Return the mean cross-entropy of the captions' words."""
-        captions, lengths, images = batch
+        captions, lengths, images = tensors(batch)
         inputs, counted, wanted = shifted(captions, lengths)
-        vectors = self.decoder(inputs, self.first(tensor(images)))
+        steps = None if lengths is None else lengths - 1
+        vectors = self.decoder(inputs, self.first(images), steps)
         if lengths is None:
             vectors, wanted = vectors.flatten(0, 1), wanted.flatten()
         return self.token_loss(vectors[counted], wanted), None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 
-from twins.base import Twin, over, recurrent, tensor
+from twins.base import Twin, recurrent, tensors
 
 
 class ForecasterTwin(Twin):
@@ -24,15 +23,14 @@ class ForecasterTwin(Twin):
             model.task.error
         ]
 
-    def frames(self, x: Any, lengths: Any, horizon: int) -> torch.Tensor:
+    def frames(
+        self, x: torch.Tensor, lengths: torch.Tensor | None, horizon: int
+    ) -> torch.Tensor:
         """Return the frames that follow, (K, B, I)."""
-        x = tensor(x)
-        _, state = over(self.rnn, x, lengths)
+        _, state = self.rnn.layers(x, lengths, final="state")
         h = (state[0] if isinstance(state, tuple) else state)[-1]
-        if lengths is None:
-            frame = x[-1]
-        else:
-            frame = x[tensor(lengths) - 1, torch.arange(x.shape[1])]
+        ends = -1 if lengths is None else lengths - 1
+        frame = x[ends, torch.arange(x.shape[1])]
         made = []
         for k in range(horizon):
             if k:
@@ -45,7 +43,6 @@ class ForecasterTwin(Twin):
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, None]:
         """Return the mean error of a value of the frames that follow."""
-        x, lengths, y = batch
+        x, lengths, y = tensors(batch)
         made = self.frames(x, lengths, len(y))
-        y = tensor(np.asarray(y, np.float32)).reshape(made.shape)
-        return self.error(made, y), None
+        return self.error(made, y.reshape(made.shape)), None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from twins.base import Twin, detached, over, recurrent, tensor
+from twins.base import Twin, detached, recurrent, tensors
 
 
 class FrameTwin(Twin):
@@ -29,8 +29,8 @@ class FrameTwin(Twin):
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, Any]:
         """Return the mean loss of the frames within the lengths, and the state."""
-        x, lengths, y = (None if part is None else tensor(part) for part in batch)
-        h, state = over(self.rnn, x, lengths, state)
+        x, lengths, y = tensors(batch)
+        h, state = self.rnn.layers(x, lengths, state)
         if self.residual:
             y = y - x[..., : self.frame_size]
         if lengths is None:

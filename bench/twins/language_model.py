@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from fastcell.module import Module
-from twins.base import Twin, detached, over, recurrent, tensor
+from twins.base import Twin, detached, recurrent, tensors
 
 
 class LanguageModelTwin(Twin):
@@ -31,13 +31,13 @@ class LanguageModelTwin(Twin):
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, Any]:
         """Return the mean cross-entropy of the next tokens, and the state after."""
-        inputs, targets = batch[0], batch[-1]
-        lengths = batch[1] if len(batch) == 3 else None
-        x = self.dropout(self.embedding(tensor(inputs)))
-        h, state = over(self.rnn, x, lengths, state)
+        inputs, *rest, targets = tensors(batch)
+        lengths = rest[0] if rest else None
+        x = self.dropout(self.embedding(inputs))
+        h, state = self.rnn.layers(x, lengths, state)
         scores = self.decoder(self.dropout(h))
         loss = functional.cross_entropy(
-            scores.flatten(0, 1), tensor(targets).flatten(), ignore_index=-100
+            scores.flatten(0, 1), targets.flatten(), ignore_index=-100
         )
         # Sequences of given lengths have come to their ends.
         return loss, detached(state) if len(batch) == 2 else None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 
-from twins.base import Twin, over, recurrent, tensor
+from twins.base import Twin, recurrent, tensors
 
 
 class ReaderTwin(torch.nn.Module):
@@ -23,9 +22,9 @@ class ReaderTwin(torch.nn.Module):
         self.dropout = torch.nn.Dropout(0.0 if dropout is None else dropout.p)
         self.rnn = recurrent(reader.rnn)
 
-    def embedded(self, ids: Any) -> torch.Tensor:
+    def embedded(self, ids: torch.Tensor) -> torch.Tensor:
         """Return what the recurrent layers read."""
-        return self.dropout(self.embedding(tensor(ids)))
+        return self.dropout(self.embedding(ids))
 
 
 class AttentionTwin(torch.nn.Module):
@@ -74,18 +73,26 @@ class DecoderTwin(ReaderTwin):
             self.combine = torch.nn.Linear(combine.in_features, combine.out_features)
 
     def forward(
-        self, ids: Any, state: Any, memory: Any = None, lengths: Any = None
+        self,
+        ids: torch.Tensor,
+        state: Any,
+        steps: torch.Tensor | None,
+        memory: Any = None,
+        lengths: Any = None,
     ) -> torch.Tensor:
-        """Return a vector for each next token, (T, B, A); memory is (S, B, M)."""
+        """Return a vector for each next token, (T, B, A), of which `steps` (B,) count.
+
+        The memory (S, B, M) has the lengths (B,).
+        """
         x = self.embedded(ids)
         if not hasattr(self, "attention"):
-            return self.rnn(x, state)[0]
+            return self.rnn.layers(x, steps, state)[0]
         rows, past = memory.transpose(0, 1).contiguous(), None
         if lengths is not None:
-            past = torch.arange(len(memory)) >= tensor(lengths)[:, None]
+            past = torch.arange(len(memory)) >= lengths[:, None]
         keys = self.attention.keys(rows)
         if not self.input_feeding:
-            h = self.rnn(x, state)[0]
+            h = self.rnn.layers(x, steps, state)[0]
             context = self.attention(h.transpose(0, 1), rows, keys, past)
             return self.combined(context.transpose(0, 1), h)
         vectors = [x.new_zeros(x.shape[1], self.combine.out_features)]
@@ -147,17 +154,18 @@ class TokenTwin(Twin):
         return functional.cross_entropy(self.output(self.dropout(vectors)), wanted)
 
 
-def shifted(target: Any, lengths: Any) -> tuple[np.ndarray, Any, torch.Tensor]:
+def shifted(
+    target: torch.Tensor, lengths: torch.Tensor | None
+) -> tuple[torch.Tensor, Any, torch.Tensor]:
     """Return what a decoder reads, which of its steps count, and what they have to say.
 
     Past the lengths it reads token 0; without lengths all steps count.
     """
-    target = np.asarray(target)
     if lengths is None:
-        return target[:-1], slice(None), tensor(target[1:])
-    there = np.arange(len(target))[:, np.newaxis] < lengths
-    counted = tensor(there[1:])
-    return np.where(there, target, 0)[:-1], counted, tensor(target[1:])[counted]
+        return target[:-1], slice(None), target[1:]
+    there = torch.arange(len(target))[:, None] < lengths
+    counted = there[1:]
+    return target.masked_fill(~there, 0)[:-1], counted, target[1:][counted]
 
 
 class Seq2SeqTwin(TokenTwin):
@@ -172,10 +180,12 @@ class Seq2SeqTwin(TokenTwin):
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, None]:
         """Return the mean cross-entropy of the target's tokens."""
-        source, lengths, target, target_lengths = batch
+        source, lengths, target, target_lengths = tensors(batch)
         inputs, counted, wanted = shifted(target, target_lengths)
-        memory, final = over(self.encoder.rnn, self.encoder.embedded(source), lengths)
-        vectors = self.decoder(inputs, self.bridge(final), memory, lengths)
+        x = self.encoder.embedded(source)
+        memory, final = self.encoder.rnn.layers(x, lengths, final="state")
+        steps = None if target_lengths is None else target_lengths - 1
+        vectors = self.decoder(inputs, self.bridge(final), steps, memory, lengths)
         if target_lengths is None:
             vectors, wanted = vectors.flatten(0, 1), wanted.flatten()
         return self.token_loss(vectors[counted], wanted), None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 
-from twins.base import Twin, over, recurrent, tensor
+from twins.base import Twin, recurrent, tensors
 
 
 class SequenceTwin(Twin):
@@ -25,15 +24,13 @@ class SequenceTwin(Twin):
         self.decoder = torch.nn.Linear(encoder.output_size, model.task.outputs)
         self.dropout = torch.nn.Dropout(encoder.dropout)
 
-    def encode(self, x: Any, lengths: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the outputs of all steps, and the last one of each direction."""
-        x = tensor(x)
+    def encode(
+        self, x: torch.Tensor, lengths: torch.Tensor | None, final: str = ""
+    ) -> tuple[torch.Tensor, Any]:
+        """Return the outputs of all steps, and what is read of the last state."""
         if hasattr(self, "embedding"):
             x = self.dropout(self.embedding(x))
-        y, state = over(self.rnn, x, lengths)
-        final = state[0] if isinstance(state, tuple) else state
-        directions = 2 if self.rnn.bidirectional else 1
-        return y, torch.cat(list(final[-directions:]), dim=-1)
+        return self.rnn.layers(x, lengths, final=final)
 
 
 class AttentionPool(torch.nn.Module):
@@ -62,21 +59,30 @@ class PooledTwin(SequenceTwin):
             hidden = model.children()["pooling"].children()["hidden"]
             self.pooling = AttentionPool(hidden.in_features, hidden.out_features)
 
-    def scores(self, x: Any, lengths: Any) -> torch.Tensor:
+    def scores(self, x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """Return the scores of a batch, (B, K)."""
-        y, final = self.encode(x, lengths)
-        read = final if self.kind == "last" else self.pooled(y, lengths)
+        if self.kind == "last":
+            read = self.last(x, lengths)
+        else:
+            read = self.pooled(self.encode(x, lengths)[0], lengths)
         return self.decoder(self.dropout(read))
 
-    def pooled(self, y: torch.Tensor, lengths: Any) -> torch.Tensor:
+    def last(self, x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """Return the last output of each direction, side by side."""
+        _, state = self.encode(x, lengths, final="h")
+        h = state[0] if isinstance(state, tuple) else state
+        directions = 2 if self.rnn.bidirectional else 1
+        return torch.cat(list(h[-directions:]), dim=-1)
+
+    def pooled(self, y: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """Return the mean, the maximum, or what attention makes of the steps."""
-        if self.kind == "mean":
-            if lengths is None:
-                return y.mean(0)
-            return y.sum(0) / tensor(lengths).clamp(min=1)[:, None]
         past = None
         if lengths is not None:
-            past = (torch.arange(len(y))[:, None] >= tensor(lengths))[..., None]
+            past = (torch.arange(len(y))[:, None] >= lengths)[..., None]
+        if self.kind == "mean":
+            if past is None:
+                return y.mean(0)
+            return y.masked_fill(past, 0).sum(0) / lengths.clamp(min=1)[:, None]
         if self.kind == "attention":
             return self.pooling(y, past)
         return (y if past is None else y.masked_fill(past, -torch.inf)).max(0).values
@@ -87,8 +93,8 @@ class ClassifierTwin(PooledTwin):
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, None]:
         """Return the mean cross-entropy."""
-        x, lengths, y = batch
-        return functional.cross_entropy(self.scores(x, lengths), tensor(y)), None
+        x, lengths, y = tensors(batch)
+        return functional.cross_entropy(self.scores(x, lengths), y), None
 
 
 class RegressorTwin(PooledTwin):
@@ -96,10 +102,9 @@ class RegressorTwin(PooledTwin):
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, None]:
         """Return the mean squared error."""
-        x, lengths, y = batch
+        x, lengths, y = tensors(batch)
         values = self.scores(x, lengths)
-        y = tensor(np.asarray(y, np.float32)).reshape(values.shape)
-        return functional.mse_loss(values, y), None
+        return functional.mse_loss(values, y.reshape(values.shape)), None
 
 
 class TaggerTwin(SequenceTwin):
@@ -107,9 +112,9 @@ class TaggerTwin(SequenceTwin):
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, None]:
         """Return the mean cross-entropy over the steps that count."""
-        x, lengths, y = batch
+        x, lengths, y = tensors(batch)
         h, _ = self.encode(x, lengths)
         scores = self.decoder(self.dropout(h))
         return functional.cross_entropy(
-            scores.flatten(0, 1), tensor(y).flatten(), ignore_index=-100
+            scores.flatten(0, 1), y.flatten(), ignore_index=-100
         ), None

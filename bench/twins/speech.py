@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from twins.base import Twin, over, recurrent, tensor
+from twins.base import Twin, recurrent, tensors
 
 
 class SpeechTwin(Twin):
@@ -23,13 +23,13 @@ class SpeechTwin(Twin):
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, None]:
         """Return the mean over the rows of the loss by the number of labels."""
-        x, lengths, labels, label_lengths = batch
-        h, _ = over(self.rnn, tensor(x), lengths)
+        x, lengths, labels, label_lengths = tensors(batch)
+        h, _ = self.rnn.layers(x, lengths)
         scores = functional.log_softmax(self.decoder(self.dropout(h)), dim=-1)
         rows = len(labels)
         return functional.ctc_loss(
             scores,
-            tensor(labels),
+            labels,
             _all(lengths, rows, len(x)),
             _all(label_lengths, rows, labels.shape[1]),
         ), None
@@ -37,4 +37,4 @@ class SpeechTwin(Twin):
 
 def _all(lengths: Any, rows: int, most: int) -> torch.Tensor:
     """Return the lengths, the same for all rows if there are none."""
-    return torch.full((rows,), most) if lengths is None else tensor(lengths)
+    return torch.full((rows,), most) if lengths is None else lengths

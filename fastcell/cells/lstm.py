@@ -59,6 +59,8 @@ class LSTM(Recurrent):
     proj_size : int, default 0
         P: if not 0, h is projected to P < H features by weight_hr (Sak et al. 2014,
         arXiv:1402.1128).
+    zero_output_for_mask : bool, default False
+        Whether y is 0 where a step is masked, rather than the h that stays.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -93,6 +95,7 @@ class LSTM(Recurrent):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
+        zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
     ) -> None:
@@ -108,6 +111,7 @@ class LSTM(Recurrent):
             proj_size,
             dtype,
             seed,
+            zero_output_for_mask,
         )
 
     def config(self) -> dict[str, Any]:
@@ -117,6 +121,8 @@ class LSTM(Recurrent):
 
 class LSTMCell(RecurrentCell):
     """One step of an `LSTM`, as ``torch.nn.LSTMCell``.
+
+    To step through a stream, a session is four times as fast: `LSTM.session`.
 
     Examples
     --------

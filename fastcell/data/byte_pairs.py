@@ -185,6 +185,10 @@ class BytePairVocabulary:
         vocabulary._take(model, specials)
         return vocabulary
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The package's own pickle forgets that a text may spell a special token.
+        return type(self).from_json, (self.to_json(),)
+
     def __len__(self) -> int:
         return self._model.get_vocab_size()
 

@@ -31,14 +31,6 @@ def reading(path: Any, argument: str = "path") -> Iterator[BinaryIO]:
             yield file
 
 
-def is_same_file(one: str, other: str) -> bool:
-    """Tell whether two paths lead to the same file, by whatever links."""
-    try:
-        return os.path.samefile(one, other)
-    except (OSError, ValueError):  # one is not there, or no path at all
-        return False
-
-
 def one_line(error: BaseException) -> str:
     """Return what an error says, for a line that names the file it is of.
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from fastcell._arrays import check_ids
 from fastcell._checks import iterable_of, path_of, string_of
-from fastcell._files import named_errors, written_atomically
+from fastcell._files import check_apart, named_errors, written_atomically
 from fastcell._numbers import integer, shown
-from fastcell.data.files import is_same_file, one_line, reading
+from fastcell.data.files import one_line, reading
 from fastcell.data.text import iter_text
 from fastcell.data.vocabulary import CharVocabulary
 from fastcell.data.words import WordVocabulary, iter_words
@@ -198,8 +198,7 @@ def encode_file(
     ...     np.asarray(encode_file(text, os.path.join(folder, "ids"), vocabulary))
     array([1, 0, 2, 2, 3], dtype=uint8)
     """
-    if is_same_file(path_of("text", text), path_of("path", path)):
-        raise ValueError(f"path must be another file than text; got {path!r} for both")
+    check_apart(path_of("path", path), path_of("text", text))
     if not isinstance(vocabulary, (CharVocabulary, WordVocabulary)):
         raise TypeError(
             "vocabulary must be a CharVocabulary or a WordVocabulary; "

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastcell._arrays import as_array, check_shape, real_array
+from fastcell.layers.saved import Watched, check_saved
 from fastcell.module import Module
 from fastcell.parameters import Parameters
 
@@ -65,17 +66,32 @@ class Activation(Module):
             raise TypeError(f"x must be float32 or float64; got {x.dtype}")
         return np.tanh(x) if self.kind == "tanh" else np.maximum(x, 0)
 
-    def forward(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return y, and y as `saved`: both derivatives are functions of it."""
-        y = self(x)
-        return y, y
+    def forward(self, x: Any) -> tuple[np.ndarray, Watched]:
+        """Return y, and what `backward` needs: both derivatives are functions of y.
 
-    def backward(self, dy: Any, saved: np.ndarray) -> tuple[np.ndarray, dict]:
-        """Return the gradient of x, and no gradients of parameters."""
-        dy = check_shape("dy", real_array("dy", dy, saved.dtype), saved.shape)
+        y is kept and not copied, and x is not kept: y must not be written to before
+        `backward`, which refuses a y that has other bits, by a sample of 127 numbers.
+        Parameters and errors are those of a call.
+        """
+        y = self(x)
+        return y, Watched("y", y)
+
+    def backward(self, dy: Any, saved: Watched) -> tuple[np.ndarray, dict]:
+        """Return the gradient of x, and no gradients of parameters.
+
+        Raises
+        ------
+        ValueError
+            If y has changed since forward, or the shape of dy is wrong.
+        TypeError
+            If the dtype of dy is wrong, or `saved` is not from `forward`.
+        """
+        check_saved(saved, Watched)
+        y = saved.unchanged()
+        dy = check_shape("dy", real_array("dy", dy, y.dtype), y.shape)
         if self.kind == "tanh":
-            return dy * (1 - saved * saved), {}
-        return dy * (saved > 0), {}
+            return dy * (1 - y * y), {}
+        return dy * (y > 0), {}
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""

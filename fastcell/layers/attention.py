@@ -12,6 +12,7 @@ from fastcell._numbers import integer, seed_of
 from fastcell.layers.attention_keys import AttentionSaved, GradientSums, Keys
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.linear import Linear
+from fastcell.layers.saved import check_saved, check_version
 from fastcell.module import Module, check_dtype
 from fastcell.threads import get_num_threads
 
@@ -145,7 +146,7 @@ class Attention(Module):
     # ------------------------------------------------------------------- calls
 
     def keys(self, memory: Any, memory_lengths: Any = None) -> Keys:
-        """Return what a memory is looked up by, for several calls.
+        """Return what a memory is looked up by, for several calls; it is copied.
 
         Parameters
         ----------
@@ -169,12 +170,10 @@ class Attention(Module):
             )
         S, B, _ = memory.shape
         lengths = lengths_of(memory_lengths, S, B)
-        # Batch first, for the products of each sequence.
-        rows = np.ascontiguousarray(memory.swapaxes(0, 1))
+        # Batch first, for the products of each sequence; with one, a copy all the same.
+        rows = np.array(memory.swapaxes(0, 1), order="C")
         if lengths is not None and (lengths == S).all():
             lengths = None
-        if lengths is not None and np.shares_memory(rows, memory):
-            rows = rows.copy()  # with one sequence nothing was copied
         keys = Keys(rows, rows, lengths, None)
         keys.clear_past(rows)
         if "memory" in self._parts:
@@ -193,7 +192,7 @@ class Attention(Module):
     def forward(
         self, query: Any, memory: Any, memory_lengths: Any = None
     ) -> tuple[np.ndarray, np.ndarray, AttentionSaved]:
-        """Look up a memory, for training.
+        """Look up a memory, for training. All arguments are copied.
 
         Parameters
         ----------
@@ -219,10 +218,12 @@ class Attention(Module):
             If a shape is not as said above.
         """
         keys = self._keys(memory, memory_lengths)
-        query, shape = self._query(query, keys)
+        query, shape = self._query(query, keys, copies=True)
+        versions = self._versions()
         context, weights, projected = self._attend(query, keys)
-        saved = AttentionSaved(query, projected, weights, keys, shape)
-        return _to_caller(context, shape), _to_caller(weights, shape), saved
+        saved = AttentionSaved(query, projected, weights, keys, shape, versions)
+        given = _to_caller(weights, shape)
+        return _to_caller(context, shape), _own(given, weights), saved
 
     def backward(
         self, dcontext: Any, saved: AttentionSaved, dweights: Any = None
@@ -244,7 +245,15 @@ class Attention(Module):
             0 past the lengths.
         grads : dict of str to ndarray
             Keyed like `state_dict()`.
+
+        Raises
+        ------
+        ValueError
+            If a parameter has changed since forward, or a shape is wrong.
+        TypeError
+            If a dtype is wrong, or `saved` is not from `forward`.
         """
+        check_saved(saved, AttentionSaved)
         sums = self.gradient_sums(saved.keys)
         dquery = self.backward_step(dcontext, saved, sums, dweights)
         dmemory, grads = self.finish(sums)
@@ -273,6 +282,7 @@ class Attention(Module):
         dweights: Any = None,
     ) -> np.ndarray:
         """Return the gradient of a call's query, and add the others to `sums`."""
+        check_version(saved.versions, self._versions())
         weights, rows = saved.weights, sums.keys.rows
         S = weights.shape[-1]
         dcontext = self._gradient("dcontext", dcontext, saved, rows.shape[-1])
@@ -325,7 +335,12 @@ class Attention(Module):
             raise ValueError("memory_lengths must be left out with Keys: they know it")
         return memory
 
-    def _query(self, query: Any, keys: Keys) -> tuple[np.ndarray, tuple[int, ...]]:
+    def _versions(self) -> list[int]:
+        return [part._parameters.version() for part in self._parts.values()]
+
+    def _query(
+        self, query: Any, keys: Keys, copies: bool = False
+    ) -> tuple[np.ndarray, tuple[int, ...]]:
         """Return the query, contiguous and batch first, and the caller's shape."""
         query = real_array("query", query, self.dtype)
         B, Q = len(keys.rows), self.query_size
@@ -334,7 +349,8 @@ class Attention(Module):
                 f"query must have the shape (T, {B}, {Q}) or ({B}, {Q}); "
                 f"got {query.shape}"
             )
-        return _batch_first(query), query.shape[:-1]
+        rows = _batch_first(query)
+        return _own(rows, query) if copies else rows, query.shape[:-1]
 
     def _gradient(
         self, name: str, value: Any, saved: AttentionSaved, width: int
@@ -361,7 +377,7 @@ class Attention(Module):
         return np.matmul(weights, keys.rows), weights, projected
 
     def _v(self) -> np.ndarray:
-        return self._parts["score"].params.arrays()["weight"][0]
+        return self._parts["score"]._parameters.arrays()["weight"][0]
 
 
 def _batch_first(array: np.ndarray) -> np.ndarray:
@@ -369,6 +385,11 @@ def _batch_first(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2:
         array = array[np.newaxis]
     return np.ascontiguousarray(array.swapaxes(0, 1))
+
+
+def _own(array: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return `array`, or a copy if it is a view of the other."""
+    return array.copy() if np.may_share_memory(array, other) else array
 
 
 def _to_caller(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

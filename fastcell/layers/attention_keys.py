@@ -48,9 +48,12 @@ class Keys:
 
 
 class AttentionSaved:
-    """What backward needs of one call of `Attention.forward`, batch first."""
+    """What backward needs of one call of `Attention.forward`, batch first.
 
-    __slots__ = ("keys", "projected", "query", "shape", "weights")
+    All of it belongs to the layer; `versions` are those of the parameters.
+    """
+
+    __slots__ = ("keys", "projected", "query", "shape", "versions", "weights")
 
     def __init__(
         self,
@@ -59,12 +62,14 @@ class AttentionSaved:
         weights: np.ndarray,
         keys: Keys,
         shape: tuple[int, ...],
+        versions: list[int],
     ) -> None:
         self.query = query
         self.projected = projected
         self.weights = weights
         self.keys = keys
         self.shape = shape
+        self.versions = versions
 
 
 class GradientSums:

@@ -25,12 +25,16 @@ class Layout:
             return array[:, np.newaxis]
         return array.swapaxes(0, 1) if self.batch_first else array
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Return an array for the caller, of shape (T, B, n) seen from the core."""
+    def shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """Return the caller's shape of what is (T, B, n) seen from the core."""
         T, B, n = shape
         if self.unbatched:
-            return np.empty((T, n), dtype)
-        return np.empty((B, T, n) if self.batch_first else (T, B, n), dtype)
+            return T, n
+        return (B, T, n) if self.batch_first else (T, B, n)
+
+    def empty(self, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
+        """Return an array for the caller, of shape (T, B, n) seen from the core."""
+        return np.empty(self.shape(shape), dtype)
 
     def state_to_core(self, array: np.ndarray) -> np.ndarray:
         return array[:, np.newaxis] if self.unbatched else array
@@ -45,7 +49,7 @@ def sequence_of(
     """Return the layout of x, its rows, and which of them each step takes.
 
     The rows are (T, B, I), and the index is None; or, for `IndexedRows`, (U, I) and
-    an index (T, B).
+    an index (T, B), a copy.
     """
     if isinstance(x, IndexedRows):
         real_array("x", x.rows, dtype)
@@ -56,7 +60,7 @@ def sequence_of(
                 f"got ids {x.index.shape} of vectors of {x.rows.shape[1]}"
             )
         layout = Layout(batch_first, x.index.ndim == 1)
-        return layout, x.rows, np.ascontiguousarray(layout.to_core(x.index))
+        return layout, x.rows, np.array(layout.to_core(x.index), order="C")
     x = real_array("x", x, dtype)
     if x.ndim not in (2, 3) or x.shape[-1] != input_size:
         axes = "(B, T, I)" if batch_first else "(T, B, I)"
@@ -69,9 +73,11 @@ def sequence_of(
 
 
 def lengths_of(lengths: Any, T: int, B: int) -> np.ndarray | None:
-    """Return lengths as int64 (B,), or None."""
+    """Return lengths as int64 (B,), a copy, or None."""
     if lengths is None:
         return None
+    if type(lengths) is np.ndarray:
+        lengths = lengths.copy()  # before it is checked: it may be another thread's too
     if in_range(lengths, 0, T) and lengths.shape == (B,):  # most are
         return lengths
     array = as_array("lengths", lengths)
@@ -84,13 +90,13 @@ def lengths_of(lengths: Any, T: int, B: int) -> np.ndarray | None:
         raise ValueError(
             f"lengths must be from 0 to {T}; got {array[row]} for row {row}"
         )
-    return np.ascontiguousarray(array, np.int64)
+    return np.array(array, np.int64, order="C")
 
 
 def flags_of(
     name: str, value: Any, layout: Layout, T: int, B: int
 ) -> np.ndarray | None:
-    """Return a mask or reset as contiguous bytes (T, B), or None."""
+    """Return a mask or reset as contiguous bytes (T, B), a copy, or None."""
     if value is None:
         return None
     array = as_array(name, value)
@@ -98,4 +104,4 @@ def flags_of(
         raise TypeError(f"{name} must be bool; got {array.dtype}")
     shape = (T,) if layout.unbatched else (B, T) if layout.batch_first else (T, B)
     check_shape(name, array, shape)
-    return np.ascontiguousarray(layout.to_core(array)).view(np.uint8)
+    return np.array(layout.to_core(array), order="C").view(np.uint8)

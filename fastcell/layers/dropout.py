@@ -70,7 +70,7 @@ class Dropout(Module):
         return x
 
     def forward(self, x: Any) -> tuple[np.ndarray, Dropped]:
-        """Return x with values dropped, and what `backward` needs.
+        """Return x with values dropped, and what `backward` needs; x is not kept.
 
         Parameters
         ----------

@@ -94,17 +94,19 @@ class Embedding(Module):
         return self._parameters.arrays()["weight"][ids]
 
     def forward(self, ids: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the vectors of ids, and the ids as `saved`."""
-        ids = check_ids("ids", ids, self.num_embeddings)
-        return self(ids), ids
+        """Return the vectors of ids, and a copy of the ids as `saved`.
+
+        Parameters and errors are those of a call.
+        """
+        kept = check_ids("ids", ids, self.num_embeddings).astype(np.int64)
+        return self(kept), kept
 
     def backward(self, dy: Any, saved: np.ndarray) -> tuple[None, dict]:
         """Return None, as ids have no gradient, and the gradient of the table."""
         dy = real_array("dy", dy, self.dtype)
         check_shape("dy", dy, (*saved.shape, self.embedding_dim))
         grad = np.zeros((self.num_embeddings, self.embedding_dim), self.dtype)
-        ids = saved.reshape(-1).astype(np.int64, copy=False)
-        _core.add_rows(np.ascontiguousarray(ids), np.ascontiguousarray(dy), grad)
+        _core.add_rows(saved.reshape(-1), np.ascontiguousarray(dy), grad)
         return None, {"weight": self._without_padding(grad)}
 
     # The gather path: only the rows that occur, and each of them once.

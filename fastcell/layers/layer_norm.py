@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastcell._arrays import check_shape, real_array
 from fastcell._numbers import integer, real
+from fastcell.layers.saved import check_saved, check_version
 from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
+
+
+class SavedRows(NamedTuple):
+    """The normalized rows, 1 over their deviation, and the version of g and b."""
+
+    normalized: np.ndarray
+    scale: np.ndarray
+    version: int
 
 
 class LayerNorm(Module):
@@ -74,8 +83,11 @@ class LayerNorm(Module):
         """
         return self.forward(x)[0]
 
-    def forward(self, x: Any) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-        """Return y, and as `saved` the normalized rows and 1 over their deviation."""
+    def forward(self, x: Any) -> tuple[np.ndarray, SavedRows]:
+        """Return y, and what `backward` needs; x is not kept.
+
+        Parameters and errors are those of a call.
+        """
         x = real_array("x", x, self.dtype)
         if x.ndim < 1 or x.shape[-1] != self.features:
             raise ValueError(
@@ -86,17 +98,25 @@ class LayerNorm(Module):
         scale = 1 / np.sqrt(variance + self.dtype.type(self.eps))
         normalized *= scale
         arrays = self._parameters.arrays()
-        return normalized * arrays["weight"] + arrays["bias"], (normalized, scale)
+        y = normalized * arrays["weight"] + arrays["bias"]
+        return y, SavedRows(normalized, scale, self._parameters.version())
 
-    def backward(
-        self, dy: Any, saved: tuple[np.ndarray, np.ndarray]
-    ) -> tuple[np.ndarray, dict]:
+    def backward(self, dy: Any, saved: SavedRows) -> tuple[np.ndarray, dict]:
         """Return dx, and the gradients dg = sum dy n and db = sum dy.
 
         With the normalized rows n and dn = g dy,
         dx = (dn - mean(dn) - n mean(dn n)) / sqrt(variance + eps).
+
+        Raises
+        ------
+        ValueError
+            If a parameter has changed since forward, or the shape of dy is wrong.
+        TypeError
+            If the dtype of dy is wrong, or `saved` is not from `forward`.
         """
-        normalized, scale = saved
+        check_saved(saved, SavedRows)
+        check_version(saved.version, self._parameters.version())
+        normalized, scale, _ = saved
         dy = real_array("dy", dy, self.dtype)
         check_shape("dy", dy, normalized.shape)
         weighted = dy * normalized

@@ -12,6 +12,7 @@ from fastcell._arrays import check_shape, real_array
 from fastcell._numbers import flag, integer, seed_of
 from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.packs import Packs
+from fastcell.layers.saved import SavedInput, Watched, check_saved, check_version
 from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
@@ -79,8 +80,9 @@ class Linear(Module):
     def _pack(self, backward: bool, arrays: Mapping[str, np.ndarray]) -> Any:
         return self._dense.pack(backward, arrays["weight"], arrays.get("bias"))
 
-    def _packed(self, backward: bool) -> Any:
-        return self._packs.get(backward, self._pack)[1]
+    def _packed(self, backward: bool) -> tuple[int, Any]:
+        """Return the version of the weights and their packed form, packed once each."""
+        return self._packs.get(backward, self._pack)
 
     def __call__(self, x: Any) -> np.ndarray:
         """Return y.
@@ -100,27 +102,46 @@ class Linear(Module):
         ValueError
             If the last axis is not I long.
         """
-        return self._run(self._checked(x))
+        return self._run(self._packed(False)[1], self._checked(x))
 
-    def forward(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return y, and x as `saved`."""
+    def forward(self, x: Any) -> tuple[np.ndarray, SavedInput]:
+        """Return y, and what `backward` needs.
+
+        x is kept and not copied: it must not be written to before `backward`, which
+        refuses an x that has other bits, by a sample of 127 numbers. Parameters and
+        errors are those of a call.
+        """
         x = self._checked(x)
-        return self._run(x), x
+        version, packed = self._packed(False)
+        return self._run(packed, x), SavedInput(Watched("x", x), version)
 
     def backward(
         self,
         dy: Any,
-        saved: np.ndarray,
+        saved: SavedInput,
         *,
         add_to: dict[str, np.ndarray] | None = None,
     ) -> tuple[np.ndarray, dict]:
         """Return dx = dy W, and the gradients dW = dy^T x and db = sum dy.
 
         With `add_to`, gradients by name, they are added to those, which are returned.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or x has changed since forward, or a shape is wrong.
+        TypeError
+            If a dtype is wrong, or `saved` is not from `forward`.
         """
-        dx = np.empty(saved.shape, self.dtype)
+        check_saved(saved, SavedInput)
+        version, packed = self._packed(True)
+        check_version(saved.version, version)
+        x = saved.x.unchanged()
+        if x.shape[-1] != self.in_features:
+            raise ValueError("saved was made by another layer's forward")
+        dx = np.empty(x.shape, self.dtype)
         grads = gradient_arrays(self._shapes(), self.dtype, add_to)
-        self.add_backward(dy, saved, dx, grads)
+        self._add_backward(packed, dy, x, dx, grads)
         return dx, grads
 
     def zero_gradients(self) -> dict[str, np.ndarray]:
@@ -131,25 +152,36 @@ class Linear(Module):
         return {name: a.shape for name, a in self._parameters.arrays().items()}
 
     def add_backward(
-        self, dy: Any, saved: np.ndarray, dx: np.ndarray, grads: dict[str, np.ndarray]
+        self, dy: Any, x: np.ndarray, dx: np.ndarray, grads: dict[str, np.ndarray]
     ) -> None:
-        """Do what `backward` does into arrays that are there.
+        """Do what `backward` does into arrays that are there, with the weights of now.
 
         Parameters
         ----------
         dy : array, shape (..., O)
-        saved : ndarray, shape (..., I)
+        x : ndarray, shape (..., I)
+            Contiguous.
         dx : ndarray, shape (..., I)
             Is overwritten.
         grads : dict of str to ndarray
             Is added to: a batch can be worked on in parts.
         """
+        self._add_backward(self._packed(True)[1], dy, x, dx, grads)
+
+    def _add_backward(
+        self,
+        packed: Any,
+        dy: Any,
+        x: np.ndarray,
+        dx: np.ndarray,
+        grads: dict[str, np.ndarray],
+    ) -> None:
         dy = real_array("dy", dy, self.dtype)
-        check_shape("dy", dy, (*saved.shape[:-1], self.out_features))
+        check_shape("dy", dy, (*x.shape[:-1], self.out_features))
         self._dense.backward(
-            self._packed(True),
-            _rows(saved),
-            saved,
+            packed,
+            _rows(x),
+            x,
             np.ascontiguousarray(dy),
             dx,
             grads["weight"],
@@ -193,9 +225,9 @@ class Linear(Module):
             )
         return np.ascontiguousarray(x)
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
+    def _run(self, packed: Any, x: np.ndarray) -> np.ndarray:
         y = np.empty((*x.shape[:-1], self.out_features), self.dtype)
-        self._dense.forward(self._packed(False), _rows(x), x, y, get_num_threads())
+        self._dense.forward(packed, _rows(x), x, y, get_num_threads())
         return y
 
     def config(self) -> dict[str, Any]:

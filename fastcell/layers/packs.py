@@ -24,6 +24,10 @@ class Packs:
         self._parameters = parameters
         self._packs: dict[bool, tuple[Any, Any]] = {}  # backward? -> (key, packed)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Packed memory serves one instruction set; it is made again where it is used.
+        return {**self.__dict__, "_packs": {}}
+
     def get(
         self, backward: bool, pack: Callable[[bool, Mapping[str, np.ndarray]], Any]
     ) -> tuple[int, Any]:

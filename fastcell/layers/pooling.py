@@ -13,6 +13,7 @@ from fastcell.layers.activation import Activation
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.linear import Linear
 from fastcell.layers.running import Running, RunningLast, RunningMax, RunningMean
+from fastcell.layers.saved import Watched
 from fastcell.layers.sequential import Sequential
 from fastcell.module import Module, check_dtype
 from fastcell.parameters import Parameters
@@ -142,7 +143,12 @@ class Pooling(Module):
         return self.forward(h, lengths)[0]
 
     def forward(self, h: Any, lengths: Any = None) -> tuple[np.ndarray, Any]:
-        """Return what a call returns, and what `backward` needs."""
+        """Return what a call returns, and what `backward` needs.
+
+        Of "attention", h is kept and may not be copied: it must not be written to
+        before `backward`, which refuses an h that has other bits, by a sample of 127
+        numbers. The lengths are copied. Parameters and errors are those of a call.
+        """
         h = real_array("h", h, self.dtype)
         if h.ndim != 3 or h.shape[2] != self.input_size:
             raise ValueError(
@@ -161,7 +167,16 @@ class Pooling(Module):
         return y, (h.shape, counts, kept)
 
     def backward(self, dy: Any, saved: Any) -> tuple[np.ndarray, dict]:
-        """Return the gradient of h, zeros past the lengths, and of the parameters."""
+        """Return the gradient of h, zeros past the lengths, and of the parameters.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or h has changed since forward, or the shape of dy is wrong;
+            of "attention" also, if `saved` was used before.
+        TypeError
+            If the dtype of dy is wrong.
+        """
         (T, B, D), counts, kept = saved
         dy = check_shape("dy", real_array("dy", dy, self.dtype), (B, D))
         if self.kind == "attention":
@@ -243,12 +258,12 @@ class Pooling(Module):
         y = np.zeros(h.shape[1:], self.dtype)
         for h_t, a_t in zip(h, weights, strict=True):
             y += a_t[:, np.newaxis] * h_t
-        return y, (h, weights, saved)
+        return y, (Watched("h", h), weights, saved)
 
     def _attend_backward(
-        self, dy: np.ndarray, h: np.ndarray, weights: np.ndarray, saved: Any
+        self, dy: np.ndarray, h: Watched, weights: np.ndarray, saved: Any
     ) -> tuple[np.ndarray, dict]:
-        dweights = np.einsum("tbd,bd->tb", h, dy)
+        dweights = np.einsum("tbd,bd->tb", h.unchanged(), dy)
         dscores = weights * (dweights - (weights * dweights).sum(axis=0))
         dh, grads = self._scores.backward(dscores[..., np.newaxis], saved)
         dh += weights[..., np.newaxis] * dy

@@ -18,7 +18,7 @@ from fastcell.layers.batches import Layout, flags_of, lengths_of, sequence_of
 from fastcell.layers.dropout import drawn_key
 from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.packs import Packs
-from fastcell.layers.saved import Saved, SpareMemory
+from fastcell.layers.saved import Saved, SpareMemory, check_saved, check_version
 from fastcell.layers.segments import Segments, cut
 from fastcell.layers.states import States
 from fastcell.module import Module, check_dtype, check_size
@@ -36,6 +36,7 @@ class Recurrent(Module):
 
     gates: tuple[str, ...] = ()
     states: tuple[str, ...] = ("h",)
+    _takes_precision = False
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Recurrent(Module):
         proj_size: int,
         dtype: Any,
         seed: int | None,
+        zero_output_for_mask: bool = False,
     ) -> None:
         self.input_size = integer("input_size", input_size, minimum=0)
         self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
@@ -68,6 +70,7 @@ class Recurrent(Module):
                 f"proj_size must be less than hidden_size, {self.hidden_size}; "
                 f"got {self.proj_size}"
             )
+        self.zero_output_for_mask = flag("zero_output_for_mask", zero_output_for_mask)
         self.dtype = check_dtype(dtype)
         self.seed = seed_of(seed)
         self.output_size = self.proj_size or self.hidden_size
@@ -90,10 +93,7 @@ class Recurrent(Module):
 
     def _set_precision(self, precision: str) -> None:
         """Compute in `precision` from now on; what was packed or saved is void."""
-        if self.dtype == np.float64 and precision != "float64":
-            raise TypeError(
-                f"a layer of dtype float64 computes in float64; got {precision!r}"
-            )
+        self._check_precision(precision)
         self.precision = precision
         self._stack = _core.Stack(
             self._core_cell,
@@ -105,6 +105,15 @@ class Recurrent(Module):
             self._directions,
         )
         self._packs = Packs(self._parameters)
+        self._parameters.changed()  # sessions ask for the weights again
+
+    def _check_precision(self, precision: str) -> None:
+        double = self.dtype == np.float64
+        if double != (precision == "float64"):
+            raise TypeError(
+                f"precision: a layer of dtype {self.dtype} computes in "
+                f"{'float64' if double else 'float32, bf16 or int8'}; got {precision!r}"
+            )
 
     # -------------------------------------------------------------- parameters
 
@@ -189,7 +198,9 @@ class Recurrent(Module):
         Parameters
         ----------
         x : array, shape (T, B, I), or (B, T, I) if batch_first, or (T, I)
-            The sequences, of the layer's dtype.
+            The sequences, of the layer's dtype. It is kept and not copied: it must not
+            be written to before `backward`, which refuses an x that has other bits,
+            by a sample of 127 numbers. All other arguments are copied.
         state : array or tuple of two, optional
             Initial h, or (h, c): h (L D, B, P) and c (L D, B, H), without B for an
             unbatched x; P is proj_size or H. Default: zeros.
@@ -197,10 +208,18 @@ class Recurrent(Module):
             Steps of each sequence, 0 to T, in any order. Outputs past them are 0, and
             the final state is that of each sequence's own last step.
         mask : array of bool, shape (T, B), or (B, T) if batch_first, or (T,), optional
-            A step where it is False is skipped: the state stays and y is h, as Keras
-            means it.
+            A step where it is False is skipped: the state stays, as Keras means it.
+            There y is the h that stays, of each direction its own, and its dy counts
+            for the step that h is from; or, with zero_output_for_mask, as of Keras'
+            Bidirectional, y is 0 and its dy is not looked at.
         reset : array of bool, shaped as mask, optional
-            Where True the state is set to zero before the step.
+            Where True a new episode begins with the step, masked or not, and the state
+            is set to zero before it. The reverse direction is cut at the same place:
+            its state is zero before step t-1 where reset[t] is True. So episodes one
+            behind the other in a sequence give what each gives alone, with the same
+            bits. The initial state of the forward direction belongs to the first
+            episode, and reset[0] drops it; its final state to the last one. In the
+            reverse direction it is the other way round, and reset[0] changes nothing.
         memory_budget : int, optional
             Most bytes to keep for backward. Where it would be more, `saved` holds the
             states and not the gates, and backward makes the gates again, some steps at
@@ -245,7 +264,7 @@ class Recurrent(Module):
 
     def backward(
         self,
-        dy: Any,
+        dy: Any | None,
         saved: Saved,
         dstate: Any = None,
         *,
@@ -255,12 +274,13 @@ class Recurrent(Module):
 
         Parameters
         ----------
-        dy : array, shape as y
-            Gradient of the outputs.
+        dy : array, shape as y, or None
+            Gradient of the outputs; None for zeros, where only the final state is used.
         saved : Saved
             From `forward`; used up.
         dstate : array or tuple of two, optional
-            Gradient of the final state. Default: zeros.
+            Gradient of the final state. Default: zeros; so is a part of two that is
+            None, as in ``(dh, None)``.
         add_to : dict of str to ndarray, optional
             Gradients that those of the parameters are added to, such as the `grads` of
             the step after, where steps are run one by one. Default: zeros.
@@ -275,34 +295,33 @@ class Recurrent(Module):
         Raises
         ------
         ValueError
-            If `saved` was used before or is another layer's, or a parameter has changed
-            since forward, or a shape is wrong.
+            If `saved` was used before, by another thread at the same time too, or is
+            another layer's; or a parameter or x has changed since forward; or a shape
+            is wrong. In the last case `saved` can still be used.
         TypeError
             If a dtype is wrong.
         RuntimeError
             If `saved` was made under another instruction set than is in use now.
         """
-        if not isinstance(saved, Saved):
-            raise TypeError(
-                f"saved must be what forward returned; got {type(saved).__name__}"
-            )
+        check_saved(saved, Saved)
         if saved._stack is not self._stack:
             raise ValueError(
                 "saved was made by another layer's forward, or in another precision"
             )
-        if saved._memory is None:
-            raise ValueError(
-                "saved was used up by an earlier backward; run forward again"
-            )
+        (call, _), layout = saved.look(), saved._layout
         version, packed = self._packed(True)
-        if version != saved._version:
-            raise ValueError("a parameter was changed between forward and backward")
-        call, layout = saved._call, saved._layout
+        check_version(saved._version, version)
         T, B = call.steps, call.rows
         width = self._directions * self.output_size
-        dy = real_array("dy", dy, self.dtype)
-        check_shape("dy", dy, layout.empty((T, B, width), self.dtype).shape)
-        dh, dc = self._states.to_core("dstate", dstate, layout, B)
+        if dy is not None:
+            dy = real_array("dy", dy, self.dtype)
+            check_shape("dy", dy, layout.shape((T, B, width)))
+            dy = layout.to_core(dy)
+            if self.zero_output_for_mask and call.mask is not None:
+                seen = (call.mask != 0)[..., np.newaxis]
+                dy = np.where(seen, dy, self.dtype.type(0))
+            dy = rows_of(dy)
+        dh, dc = self._dstate(dstate, layout, B)
         indexed = call.index is not None
         dx = (
             np.empty(call.x.shape, self.dtype)
@@ -311,10 +330,10 @@ class Recurrent(Module):
         )
         dstate_in = self._states.empty(B)
         grads = gradient_arrays(self._shapes, self.dtype, add_to)
-        dy = rows_of(layout.to_core(dy))
         dx_core = dx if indexed else layout.to_core(dx)
         by_pass = self._by_pass(grads)
-        memory = saved._memory
+        call.check_isa()
+        memory = saved.take()  # by one thread only; nothing above has used it up
         if isinstance(memory, Segments):
             segments, forward = memory, self._packed(False)[1]
             memory = self._spare.take(segments.saved_bytes, segments.peak_bytes)
@@ -327,13 +346,21 @@ class Recurrent(Module):
                 packed, forward, call, dy, dh, dc, dx_core, *dstate_in, by_pass, memory
             )
         self._spare.give(memory)
-        saved.free()
         return dx, self._states.to_caller(dstate_in, layout), grads
+
+    def check_dstate(self, dstate: Any, saved: Saved) -> None:
+        """Raise if `dstate` is not what `backward` takes with this `saved`."""
+        check_saved(saved, Saved)
+        call, _ = saved.look()
+        self._dstate(dstate, saved._layout, call.rows)
+
+    def _dstate(self, dstate: Any, layout: Layout, B: int) -> tuple[Any, Any]:
+        return self._states.to_core("dstate", dstate, layout, B, parts_may_be_none=True)
 
     def session(self, batch_size: int = 1) -> Any:
         """Return a `fastcell.session.Session`: the layer one step at a time.
 
-        The session keeps the weights as they are now.
+        Each of its steps has the weights that the layer has then.
 
         Parameters
         ----------
@@ -344,6 +371,8 @@ class Recurrent(Module):
         ------
         ValueError
             If the layer is bidirectional: its second direction begins at the end.
+        MemoryError
+            If there is no memory for so many streams.
 
         Examples
         --------
@@ -367,6 +396,8 @@ class Recurrent(Module):
             memory.forward(packed, layout.to_core(y), *state)
         else:
             self._stack.forward(packed, call, layout.to_core(y), *state, memory)
+        if self.zero_output_for_mask and call.mask is not None:
+            layout.to_core(y)[call.mask == 0] = 0
         return y, self._states.to_caller(state, layout)
 
     def _memory_for(self, call: _core.Batch, budget: int | None) -> Any:
@@ -396,7 +427,7 @@ class Recurrent(Module):
             x, self.input_size, self.dtype, self.batch_first
         )
         T, B = rows.shape[:2] if index is None else index.shape
-        h0, c0 = self._states.to_core("state", state, layout, B)
+        h0, c0 = self._states.to_core("state", state, layout, B, copies=bool(masks))
         call = _core.Batch(
             T,
             B,
@@ -437,6 +468,8 @@ class Recurrent(Module):
             "batch_first": self.batch_first,
             "dropout": self.dropout,
             "bidirectional": self.bidirectional,
+            "zero_output_for_mask": self.zero_output_for_mask,
             "dtype": self.dtype.name,
             "seed": self.seed,
+            **self._precision_config(),
         }

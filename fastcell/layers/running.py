@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fastcell.parameters import writable_values
+
 
 class Running:
     """The base of the running pools, for B rows of D features.
@@ -24,6 +26,9 @@ class Running:
     def __init__(self, rows: int, width: int, dtype: np.dtype) -> None:
         self.steps = np.zeros(rows, np.int64)
         self._pool = np.zeros((rows, width), dtype)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(writable_values(state))
 
     def update(self, h: np.ndarray) -> None:
         """Take one more step of the first n rows: h is (n, D)."""

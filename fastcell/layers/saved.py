@@ -1,18 +1,159 @@
-"""What a recurrent layer keeps from forward for backward, and the memory of it."""
+"""What layers keep from forward for backward: guards, and the memory of recurrent ones.
+
+What is small (lengths, masks, states, ids) is copied by forward. What is large (x) is
+kept as it is, and watched: a sample of its bits tells whether it was written to.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from fastcell import _core
+from fastcell._arrays import fingerprint
 from fastcell.layers.batches import Layout
 
 
+class Once:
+    """Values that one caller gets, however many threads ask for them.
+
+    Examples
+    --------
+    >>> values = Once(1, 2)
+    >>> values.take()
+    (1, 2)
+    >>> values.take()
+    Traceback (most recent call last):
+    ...
+    ValueError: saved was used up by an earlier backward; run forward again
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, *values: Any) -> None:
+        self._values = [values]
+
+    def look(self) -> tuple[Any, ...]:
+        """Return the values, which stay there.
+
+        Raises
+        ------
+        ValueError
+            If they have been taken.
+        """
+        return self._of(self._values[:1])
+
+    def take(self) -> tuple[Any, ...]:
+        """Return the values, and let go of them.
+
+        Raises
+        ------
+        ValueError
+            If they have been taken before.
+        """
+        try:
+            return self._values.pop()  # by one thread only
+        except IndexError:
+            return self._of([])
+
+    def put_back(self, values: tuple[Any, ...]) -> None:
+        """Undo `take`, by the caller that took them."""
+        self._values.append(values)
+
+    @staticmethod
+    def _of(values: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+        if not values:
+            raise ValueError(
+                "saved was used up by an earlier backward; run forward again"
+            )
+        return values[0]
+
+
+class Watched:
+    """A large array that is kept and not copied, and a mark that tells of changes.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls it.
+    array : ndarray of float32 or float64
+
+    Examples
+    --------
+    >>> x = np.zeros((5, 2))
+    >>> kept = Watched("x", x)
+    >>> x += 1
+    >>> kept.unchanged()
+    Traceback (most recent call last):
+    ...
+    ValueError: x was changed between forward and backward
+    """
+
+    __slots__ = ("_array", "_mark", "_name")
+
+    def __init__(self, name: str, array: np.ndarray) -> None:
+        self._name = name
+        self._array = array
+        self._mark = fingerprint(array)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._array.shape
+
+    def unchanged(self) -> np.ndarray:
+        """Return the array.
+
+        Raises
+        ------
+        ValueError
+            If a number of the sample has changed.
+        """
+        if fingerprint(self._array) != self._mark:
+            raise ValueError(f"{self._name} was changed between forward and backward")
+        return self._array
+
+
+class SavedInput(NamedTuple):
+    """The input of a layer, and the version of the parameters that it met."""
+
+    x: Watched
+    version: int
+
+
+def check_version(made: Any, now: Any) -> None:
+    """Raise if the parameters are not those of forward.
+
+    Raises
+    ------
+    ValueError
+        If the versions differ.
+    """
+    if made != now:
+        raise ValueError("a parameter was changed between forward and backward")
+
+
+def check_saved(saved: Any, kind: type) -> None:
+    """Raise if `saved` is not what the layer's forward returns.
+
+    Raises
+    ------
+    TypeError
+        If it is no `kind`.
+    """
+    if not isinstance(saved, kind):
+        raise TypeError(
+            f"saved must be what forward returned; got {type(saved).__name__}"
+        )
+
+
 class Saved:
-    """What backward needs of one forward call, used up by it.
+    """What backward of a recurrent layer needs of one forward call, used up by it.
 
     The gate gradients are made where the gates are kept, so each `saved` serves one
-    backward. It refers to the input of forward, which must not be written to before.
+    backward; of several threads that call it with one `saved`, one gets its gradients.
+    It refers to the x of forward, which must not be written to before.
 
     Attributes
     ----------
@@ -20,7 +161,7 @@ class Saved:
         Bytes held: gates and states of every step, or less with a memory budget.
     """
 
-    __slots__ = ("_call", "_layout", "_memory", "_stack", "_version")
+    __slots__ = ("_kept", "_layout", "_stack", "_version")
 
     def __init__(
         self,
@@ -31,18 +172,49 @@ class Saved:
         version: int,
     ) -> None:
         self._stack = stack
-        self._call = call
-        self._memory = memory
+        self._kept = Once(call, memory, Watched("x", call.x))
         self._layout = layout
         self._version = version
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            "saved can be neither copied nor pickled: it serves one backward; run "
+            "forward again, with the copy"
+        )
+
     @property
     def nbytes(self) -> int:
-        return 0 if self._memory is None else self._memory.nbytes
+        try:
+            return self._kept.look()[1].nbytes
+        except ValueError:
+            return 0
+
+    def look(self) -> tuple[_core.Batch, Any]:
+        """Return the batch of forward, which is as it was, and the memory.
+
+        Raises
+        ------
+        ValueError
+            If `saved` was used up, or x has changed.
+        """
+        call, memory, x = self._kept.look()
+        x.unchanged()
+        return call, memory
+
+    def take(self) -> Any:
+        """Return the memory, to one caller.
+
+        Raises
+        ------
+        ValueError
+            If `saved` was used up.
+        """
+        return self._kept.take()[1]
 
     def free(self) -> None:
         """Let go of the memory; backward is no longer possible."""
-        self._memory = self._call = None
+        with suppress(ValueError):
+            self._kept.take()
 
 
 class SpareMemory:
@@ -50,6 +222,9 @@ class SpareMemory:
 
     def __init__(self) -> None:
         self._spare: list[Any] = []
+
+    def __reduce__(self) -> Any:
+        return SpareMemory, ()
 
     def take(self, size: int, most: int | None = None) -> Any:
         """Return the spare memory, if it has `size` to `most` bytes, or fresh one."""

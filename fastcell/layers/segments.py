@@ -85,7 +85,7 @@ class Segments:
         self,
         packed: Any,
         packed_forward: Any,
-        dy: np.ndarray,
+        dy: np.ndarray | None,
         dstate: Arrays,
         dx: np.ndarray,
         dstate_in: Arrays,
@@ -102,7 +102,7 @@ class Segments:
         call, T, B = self._call, self._call.steps, self._call.rows
         call.check_isa()
         carry = _core.aligned_empty(self._stack.carry_size(call))
-        y = np.empty((self._bounds[1], B, dy.shape[2]), dy.dtype)  # made and not used
+        y = self._states.outputs(self._bounds[1], B)  # made and not used
         for i in reversed(range(len(self._bounds) - 1)):
             begin, end = self._bounds[i : i + 2]
             part = self._part(i)
@@ -114,7 +114,7 @@ class Segments:
                 packed,
                 packed_forward if part.recompute else None,
                 part,
-                dy[begin:end],
+                None if dy is None else dy[begin:end],
                 *dstate,
                 dx if call.index is not None else dx[begin:end],
                 *before,

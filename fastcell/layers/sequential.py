@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from fastcell._numbers import integer
 from fastcell.layers.embedding import Embedding
 from fastcell.layers.recurrent import Recurrent
+from fastcell.layers.saved import Once, check_saved
 from fastcell.module import Module
+
+
+class SavedLayers(Once):
+    """What the layers of a `Sequential` have saved; ``saved[i]`` is that of layer i."""
+
+    __slots__ = ()
+
+    def __getitem__(self, i: int) -> Any:
+        return self.look()[i]
+
+    def __len__(self) -> int:
+        return len(self._values[0]) if self._values else 0
 
 
 class Sequential(Module):
@@ -24,8 +38,9 @@ class Sequential(Module):
 
     Parameters
     ----------
-    layers : iterable of Module
-        At least one. Parameters are named "0.weight", "1.weight_ih_l0", and so on.
+    layers : iterable of Module, or mapping of str to Module
+        At least one. Parameters are named "0.weight", "1.weight_ih_l0", and so on; or,
+        of a mapping, by its names: "encoder.weight_ih_l0".
 
     Raises
     ------
@@ -43,9 +58,18 @@ class Sequential(Module):
     >>> y, state = model([[0], [1], [2]])
     >>> y.shape
     (3, 1, 5)
+    >>> model = fastcell.Sequential(
+    ...     {"encoder": fastcell.GRU(3, 4), "head": fastcell.Linear(4, 2)}
+    ... )
+    >>> sorted(model.params)[-2:]
+    ['head.bias', 'head.weight']
     """
 
-    def __init__(self, layers: Iterable[Module]) -> None:
+    def __init__(self, layers: Iterable[Module] | Mapping[str, Module]) -> None:
+        self._names: list[str] | None = None
+        if isinstance(layers, Mapping):
+            self._names = [_checked_name(name) for name in layers]
+            layers = layers.values()
         self.layers = list(layers)
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Module):
@@ -57,8 +81,11 @@ class Sequential(Module):
         self._recurrent = [i for i, la in enumerate(self.layers) if _has_state(la)]
 
     def children(self) -> dict[str, Module]:
-        """Return the layers by their number."""
-        return {str(i): layer for i, layer in enumerate(self.layers)}
+        """Return the layers by their name or number."""
+        return dict(zip(self._prefixes(), self.layers, strict=True))
+
+    def _prefixes(self) -> list[str]:
+        return self._names or [str(i) for i in range(len(self.layers))]
 
     def __call__(self, x: Any, state: Any = None, **sequence: Any) -> Any:
         """Run the layers for inference.
@@ -92,7 +119,11 @@ class Sequential(Module):
         return (x, self._states_out(after)) if self._recurrent else x
 
     def forward(self, x: Any, state: Any = None, **sequence: Any) -> tuple:
-        """Run the layers for training: y, (state,) saved. Arguments as for a call."""
+        """Run the layers for training: y, (state,) saved. Arguments as for a call.
+
+        x is kept and not copied, if the first layer does so: it must not be written to
+        before `backward`.
+        """
         states = self._states_in("state", state)
         after, saved = [], []
         for i, layer in enumerate(self.layers):
@@ -105,29 +136,51 @@ class Sequential(Module):
                 x, kept = layer.forward(x)
             saved.append(kept)
         if self._recurrent:
-            return x, self._states_out(after), saved
-        return x, saved
+            return x, self._states_out(after), SavedLayers(*saved)
+        return x, SavedLayers(*saved)
 
-    def backward(self, dy: Any, saved: list, dstate: Any = None) -> tuple:
+    def backward(self, dy: Any, saved: SavedLayers, dstate: Any = None) -> tuple:
         """Return dx, (dstate,) and the gradients by name; uses `saved` up.
 
-        dx is None where the first layer takes integers.
+        dx is None where the first layer takes integers. dy may be None for zeros, if
+        there is a recurrent layer: a gradient then comes from `dstate` alone.
 
         Raises
         ------
         ValueError
-            If `saved` was used before.
+            If `saved` was used before, by another thread at the same time too; or a
+            parameter or x has changed since forward; or a shape is wrong. In the last
+            case `saved` can still be used.
+        TypeError
+            If a dtype is wrong, or `saved` is not from `forward`.
         """
-        if not saved:
-            raise ValueError(
-                "saved was used up by an earlier backward; run forward again"
-            )
+        check_saved(saved, SavedLayers)
+        if len(saved.look()) != len(self.layers):
+            raise ValueError("saved was made by another model's forward")
+        self.check_dstate(dstate, saved)
         dstates = self._states_in("dstate", dstate)
+        kept = saved.take()  # by one thread only
+        try:
+            return self._backward(dy, kept, dstates)
+        except BaseException:
+            # Layers whose own `saved` is used up by now will say so.
+            saved.put_back(kept)
+            raise
+
+    def check_dstate(self, dstate: Any, saved: SavedLayers) -> None:
+        """Raise if `dstate` is not what `backward` takes with this `saved`."""
+        kept = saved.look()
+        for place, part in zip(
+            self._recurrent, self._states_in("dstate", dstate), strict=True
+        ):
+            self.layers[place].check_dstate(part, kept[place])
+
+    def _backward(self, dy: Any, saved: tuple[Any, ...], dstates: list[Any]) -> tuple:
         before: list[Any] = []
         by_layer: list[dict[str, np.ndarray]] = []
         d = dy
         for i in reversed(range(len(self.layers))):
-            layer, kept = self.layers[i], saved.pop()
+            layer, kept = self.layers[i], saved[i]
             if self._gathers(i):
                 d, grads = None, layer.scatter(d, kept)
             elif _has_state(layer):
@@ -135,14 +188,17 @@ class Sequential(Module):
                     d, kept, dstates[len(self._recurrent) - 1 - len(before)]
                 )
                 before.append(initial)
+            elif d is None and self._recurrent and i > self._recurrent[-1]:
+                grads = {n: np.zeros_like(a) for n, a in layer.params.arrays().items()}
             else:
                 d, grads = layer.backward(d, kept)
             by_layer.append(grads)
         first_name = self.params.aliases  # of arrays that several layers share
         named: dict[str, np.ndarray] = {}
-        for i, grads in enumerate(reversed(by_layer)):
+        for prefix, grads in zip(self._prefixes(), reversed(by_layer), strict=True):
             for name, grad in grads.items():
-                full = first_name.get(f"{i}.{name}", f"{i}.{name}")
+                full = f"{prefix}.{name}"
+                full = first_name.get(full, full)
                 named[full] = named[full] + grad if full in named else grad
         if self._recurrent:
             return d, self._states_out(before[::-1]), named
@@ -155,27 +211,31 @@ class Sequential(Module):
         ------
         ValueError
             If a recurrent layer is bidirectional.
+        MemoryError
+            If there is no memory for so many streams.
         """
-        return SequentialSession(self, batch_size)
+        return SequentialSession(self, integer("batch_size", batch_size, minimum=0))
 
     def config(self) -> dict[str, Any]:
-        """Return the layers' classes and configurations."""
-        return {
-            "layers": [
-                {"class": type(layer).__name__, "config": layer.config()}
-                for layer in self.layers
-            ]
-        }
+        """Return the layers' classes and configurations, and their names if any."""
+        layers = [
+            {"class": type(layer).__name__, "config": layer.config()}
+            for layer in self.layers
+        ]
+        return {"layers": layers} | ({"names": self._names} if self._names else {})
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Sequential:
         """Make the layers that `config` described."""
         from fastcell.serialize import model_class
 
-        return cls(
+        layers = [
             model_class(layer["class"]).from_config(layer["config"])
             for layer in config["layers"]
-        )
+        ]
+        if "names" not in config:
+            return cls(layers)
+        return cls(dict(zip(config["names"], layers, strict=True)))
 
     def _gathers(self, i: int) -> bool:
         """Is layer i an embedding whose vectors need not be made?"""
@@ -201,6 +261,9 @@ class Sequential(Module):
 
 class SequentialSession:
     """All layers of a `Sequential`, one step at a time; made by its `session`.
+
+    Each step has the weights that the layers have then. Copies are as those of
+    `fastcell.session.Session`.
 
     Attributes
     ----------
@@ -243,15 +306,31 @@ class SequentialSession:
         for session in self._sessions:
             session.reset(rows)
 
+    def refresh(self) -> None:
+        """Take the weights of now, as a step does by itself; the state stays."""
+        for session in self._sessions:
+            session.refresh()
+
+    def __copy__(self) -> SequentialSession:
+        return self.fork()
+
     def fork(self) -> SequentialSession:
-        """Return a session with copies of the states and the same weights."""
-        other = SequentialSession.__new__(SequentialSession)
+        """Return a session of the same layers with copies of the states."""
+        other = type(self).__new__(type(self))
         other._model = self._model
         other._parts = [
             part if isinstance(part, Module) else part.fork() for part in self._parts
         ]
         other._sessions = [other._parts[i] for i in self._model._recurrent]
         return other
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str) or not name or "." in name:
+        raise ValueError(
+            f"layers must have names that are not empty and have no dot; got {name!r}"
+        )
+    return name
 
 
 def _has_state(layer: Module) -> bool:

@@ -42,6 +42,10 @@ class States:
             return h, None
         return h, np.empty((self._passes, B, self._widths[1]), self._dtype)
 
+    def outputs(self, steps: int, B: int) -> np.ndarray:
+        """Return an array for the outputs of one direction, (steps, B, P)."""
+        return np.empty((steps, B, self._widths[0]), self._dtype)
+
     def nbytes(self, B: int) -> int:
         """Return the bytes of those arrays."""
         return self._passes * B * sum(self._widths) * self._dtype.itemsize
@@ -54,9 +58,20 @@ class States:
         return h if state[1] is None else (h, layout.state_to_caller(state[1]))
 
     def to_core(
-        self, name: str, state: Any, layout: Layout, B: int
+        self,
+        name: str,
+        state: Any,
+        layout: Layout,
+        B: int,
+        *,
+        copies: bool = False,
+        parts_may_be_none: bool = False,
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Check a state of the caller's; return h and c as the core wants them."""
+        """Check a state of the caller's; return h and c as the core wants them.
+
+        They are copies, if so told; else they may be the caller's arrays. None stands
+        for zeros: for the whole state, or if so told for h or c.
+        """
         if state is None:
             return None, None
         if len(self._names) == 1:
@@ -69,9 +84,12 @@ class States:
             )
         found: list[np.ndarray | None] = [None, None]
         for i, (part, width) in enumerate(zip(parts, self._widths, strict=True)):
+            if part is None and parts_may_be_none:
+                continue
             label = f"{name} {self._names[i]}"
             array = real_array(label, part, self._dtype)
             rows = () if layout.unbatched else (B,)
             check_shape(label, array, (self._passes, *rows, width))
-            found[i] = np.ascontiguousarray(layout.state_to_core(array))
+            array = layout.state_to_core(array)
+            found[i] = np.array(array, order="C", copy=True if copies else None)
         return found[0], found[1]

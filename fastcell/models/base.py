@@ -55,7 +55,10 @@ class Model(Module, ABC):
         Parameters
         ----------
         batch
-            What the model is trained on.
+            What the model is trained on. Its features (x, images) are kept and not
+            copied: they must not be written to before `backward`, which refuses
+            features that have other bits, by a sample of their numbers. Lengths,
+            labels and ids may be.
         state
             The recurrent state to start from; None is zeros.
 
@@ -70,7 +73,15 @@ class Model(Module, ABC):
 
     @abstractmethod
     def backward(self, saved: Any) -> dict[str, np.ndarray]:
-        """Return the gradient of the loss, keyed like `state_dict()`."""
+        """Return the gradient of the loss, keyed like `state_dict()`.
+
+        Raises
+        ------
+        ValueError
+            If `saved` was used before, by another thread at the same time too; or a
+            parameter that the gradient depends on, or the features of the batch, have
+            changed since.
+        """
 
     @abstractmethod
     def evaluate(self, batch: Any, state: Any = None) -> tuple[float, Any]:

@@ -180,7 +180,8 @@ class Captioner(TokenWriter):
         Parameters
         ----------
         batch : tuple
-            ``(captions, lengths, images)``, see the class.
+            ``(captions, lengths, images)``, see the class. The images are kept and not
+            copied: they must not be written to before `backward`.
         state : None
             Captions do not continue one another.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastcell._arrays import check_rows
 from fastcell._numbers import size
+from fastcell.parameters import writable_values
 
 if TYPE_CHECKING:
     from fastcell.models.forecaster import Forecaster
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class ForecastSession:
     """The streams of a `Forecaster`; made by its `session`.
 
-    It begins with nothing read, and has the recurrent weights that the model had when
-    it was made. A forecast has the bits that `Forecaster.predict` has of the same
-    frames. A session belongs to one thread at a time.
+    It begins with nothing read, and each step has the weights that the model has then.
+    A forecast has the bits that `Forecaster.predict` has of the same frames. A session
+    belongs to one thread at a time; copies are as those of `fastcell.session.Session`.
 
     Examples
     --------
@@ -96,9 +96,20 @@ class ForecastSession:
         self._rnn.reset(rows)
         self._begun[rows] = False
 
+    def refresh(self) -> None:
+        """Take the weights of now, as a step does by itself; the state stays."""
+        self._rnn.refresh()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(writable_values(state))
+
+    def __copy__(self) -> ForecastSession:
+        return self.fork()
+
     def fork(self) -> ForecastSession:
-        """Return a session that has read the same, with the same weights."""
-        other = copy.copy(self)
+        """Return a session of the same model that has read the same."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._rnn = self._rnn.fork()
         other._begun = self._begun.copy()
         return other

@@ -167,7 +167,8 @@ class Forecaster(ScoredModel):
         Parameters
         ----------
         batch : tuple
-            ``(x, lengths, y)``, see the class; x of the model's dtype, all finite.
+            ``(x, lengths, y)``, see the class; x of the model's dtype, all finite. It
+            is kept and not copied: it must not be written to before `backward`.
         state
             Must be None: batches do not continue one another.
 
@@ -184,10 +185,10 @@ class Forecaster(ScoredModel):
         """
         check_no_state(state)
         x, lengths, y = self._checked(batch)
-        h, read, encoded = self.feedback.rnn.forward(x, lengths=lengths)
+        _, read, encoded = self.feedback.rnn.forward(x, lengths=lengths)
         frames, made = self.feedback.forward(_last(x, lengths), read, len(y))
         loss, dframes = self.task.loss(frames, y)
-        return loss, SavedOnce(None, dframes, made, encoded, np.zeros_like(h))
+        return loss, SavedOnce(None, dframes, made, encoded)
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.
@@ -197,9 +198,9 @@ class Forecaster(ScoredModel):
         ValueError
             If `saved` has been used up before.
         """
-        dframes, made, encoded, dh = take_saved(saved)
+        dframes, made, encoded = take_saved(saved)
         dstate, rnn, grads = self.feedback.backward(dframes, made)
-        _, _, rnn = self.feedback.rnn.backward(dh, encoded, dstate, add_to=rnn)
+        _, _, rnn = self.feedback.rnn.backward(None, encoded, dstate, add_to=rnn)
         return {**prefixed("rnn", rnn), **grads}
 
     def assess(

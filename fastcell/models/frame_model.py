@@ -201,7 +201,8 @@ class FrameModel(SequenceModel):
         ----------
         batch : tuple (x, lengths, y)
             x and lengths as in `predict`; y (T, B, G) are the frames that follow the
-            steps. What stands past the lengths does not count.
+            steps. What stands past the lengths does not count. x is kept and not
+            copied: it must not be written to before `backward`.
         state
             The recurrent state to start from; None is zeros.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +17,9 @@ class FrameSession:
     """The streams of a `FrameModel`; made by its `session`.
 
     It begins with nothing read. What a step returns is, bit for bit, what the model
-    predicts after the sequence up to that step. The session has the recurrent weights
-    that the model had when it was made, and belongs to one thread at a time.
+    predicts after the sequence up to that step. Each step has the weights that the
+    model has then. A session belongs to one thread at a time; copies are as those of
+    `fastcell.session.Session`.
 
     Examples
     --------
@@ -92,9 +92,17 @@ class FrameSession:
         """Begin anew: all streams, or `rows` (indices or a mask)."""
         self._encoder.reset(None if rows is None else check_rows(rows, self._rows))
 
+    def refresh(self) -> None:
+        """Take the weights of now, as a step does by itself; the state stays."""
+        self._encoder.refresh()
+
+    def __copy__(self) -> FrameSession:
+        return self.fork()
+
     def fork(self) -> FrameSession:
-        """Return a session that has read the same, with the same weights."""
-        other = copy.copy(self)
+        """Return a session of the same model that has read the same."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._encoder = self._encoder.fork()
         return other
 

@@ -10,6 +10,7 @@ import numpy as np
 from fastcell._checks import one_of
 from fastcell._numbers import seed_of, shown
 from fastcell.cells import REGISTRY, Cell
+from fastcell.layers.saved import Once
 from fastcell.module import Module
 
 IGNORED = -100  # the target that `losses.cross_entropy` leaves out by default
@@ -49,13 +50,9 @@ def set_precision(model: Module, precision: Any) -> None:
         model.to(precision)
 
 
-def precision_of(model: Module) -> dict[str, str]:
+def precision_of(model: Module) -> dict[str, Any]:
     """Return what a configuration says of the precision: nothing if it is the usual."""
-    if getattr(model, "precision", None) == "bf16" or any(
-        map(precision_of, model.children().values())
-    ):
-        return {"precision": "bf16"}
-    return {}
+    return model._precision_config()
 
 
 class SavedOnce:
@@ -75,7 +72,13 @@ class SavedOnce:
     def __init__(self, state: Any, *kept: Any) -> None:
         self.state = state
         self.count: int | None = None
-        self._kept: tuple[Any, ...] | None = kept
+        self._kept = Once(*kept)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            "saved can be neither copied nor pickled: it serves one backward; run the "
+            "loss again, with the copy"
+        )
 
     def take(self) -> tuple[Any, ...]:
         """Hand over the saved values, once: backward makes the gradients in them.
@@ -83,12 +86,9 @@ class SavedOnce:
         Raises
         ------
         ValueError
-            If they were taken before.
+            If they were taken before, by another thread at the same time too.
         """
-        if self._kept is None:
-            raise ValueError("saved must not be used before; backward uses it up")
-        kept, self._kept = self._kept, None
-        return kept
+        return self._kept.take()
 
 
 def take_saved(saved: Any) -> tuple[Any, ...]:

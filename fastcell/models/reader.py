@@ -90,7 +90,7 @@ class Reader(Module):
         return self._network.forward(ids, state, lengths=lengths)
 
     def backward(
-        self, dy: np.ndarray, saved: Any, dstate: Any = None
+        self, dy: np.ndarray | None, saved: Any, dstate: Any = None
     ) -> tuple[Any, dict[str, np.ndarray]]:
         """Return the gradients of the initial state and of the parameters."""
         _, dstate, grads = self._network.backward(dy, saved, dstate)

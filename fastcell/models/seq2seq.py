@@ -272,7 +272,7 @@ class Seq2Seq(TokenWriter):
             inputs, first, memory, source_lengths, lengths
         )
         loss, scored = self._output.loss(vectors, labels)
-        return loss, SavedOnce(None, memory.shape, encoded, bridged, decoded, scored)
+        return loss, SavedOnce(None, encoded, bridged, decoded, scored)
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.
@@ -282,12 +282,10 @@ class Seq2Seq(TokenWriter):
         ValueError
             If `saved` was used before.
         """
-        shape, encoded, bridged, decoded, scored = take_saved(saved)
+        encoded, bridged, decoded, scored = take_saved(saved)
         dvectors, output_grads = self._output.loss_backward(scored)
         dmemory, dfirst, decoder_grads = self._decoder.backward(dvectors, decoded)
         dfinal, bridge_grads = self._bridge.backward(dfirst, bridged)
-        if dmemory is None:
-            dmemory = np.zeros(shape, self.dtype)
         _, encoder_grads = self._encoder.backward(dmemory, encoded, dfinal)
         return {
             **prefixed("encoder", encoder_grads),

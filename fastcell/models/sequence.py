@@ -126,7 +126,8 @@ class SequenceModel(ScoredModel):
         Parameters
         ----------
         batch : tuple (x, lengths, y)
-            x and lengths as in a call; y as the model says.
+            x and lengths as in a call; y as the model says. x of features is kept and
+            not copied: it must not be written to before `backward`.
         state
             Must be None: batches do not continue one another.
 

@@ -189,9 +189,9 @@ class SpeechRecognizer(ScoredModel):
         Parameters
         ----------
         batch : tuple of four
-            x, array of the model's dtype, shape (T, B, input_size); lengths, integers
-            (B,) or None; labels, integers (B, L) from 1; label_lengths, integers (B,)
-            or None.
+            x, array of the model's dtype, shape (T, B, input_size), which is kept and
+            must not be written to before `backward`; lengths, integers (B,) or None;
+            labels, integers (B, L) from 1; label_lengths, integers (B,) or None.
         state
             Must be None: batches do not continue one another.
 

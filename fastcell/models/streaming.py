@@ -18,8 +18,9 @@ class ModelSession:
     """The streams of a model of sequences; made by its `session`.
 
     It begins with nothing read. What a step returns is, bit for bit, what the model
-    says of the sequence up to that step. The session has the recurrent weights that the
-    model had when it was made, and belongs to one thread at a time.
+    says of the sequence up to that step. Each step has the weights that the model has
+    then. A session belongs to one thread at a time; copies are as those of
+    `fastcell.session.Session`.
 
     Examples
     --------
@@ -77,9 +78,17 @@ class ModelSession:
         if self._running is not None:
             self._running.reset(rows)
 
+    def refresh(self) -> None:
+        """Take the weights of now, as a step does by itself; the state stays."""
+        self._encoder.refresh()
+
+    def __copy__(self) -> ModelSession:
+        return self.fork()
+
     def fork(self) -> ModelSession:
-        """Return a session that has read the same, with the same weights."""
-        other = copy.copy(self)
+        """Return a session of the same model that has read the same."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._encoder = self._encoder.fork()
         other._running = copy.deepcopy(self._running)
         return other

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from fastcell import _core
 from fastcell._arrays import as_array
 from fastcell._checks import mapping_of
 from fastcell._numbers import integer, real, shown
+from fastcell.optim.composition import flat, joined
+from fastcell.parameters import writable
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -68,9 +70,20 @@ class Optimizer(ABC):
     Parameters
     ----------
     params : mapping of str to array
-        ``model.params``, or a dict of C-contiguous arrays of float32 or float64.
+        ``model.params``, or a dict of C-contiguous arrays of float32 or float64. Or
+        several modules by name: ``{"policy": policy, "value": value}``, or their
+        params; parameters are then called "policy.weight", and so on. Two params must
+        not be merged, ``{**policy.params, **value.params}``: of arrays that have one
+        name in both, a dict keeps only the last.
     hyperparameters
         One value for each `Hyperparameter` of the class.
+
+    Notes
+    -----
+    An optimizer that is deep-copied or pickled together with its model, as in
+    ``copy.deepcopy((model, optimizer))``, steps the copied model; alone, it has copies
+    of the parameters. A shallow copy (`copy.copy`) steps the same parameters, with
+    moments of its own.
 
     Raises
     ------
@@ -85,7 +98,9 @@ class Optimizer(ABC):
 
     def __init__(self, params: Mapping[str, Array], **hyperparameters: Any) -> None:
         self._hyperparameters = self._checked(hyperparameters)
-        self._params = mapping_of("params", params, "a mapping of names to arrays")
+        self._params = params = joined(
+            mapping_of("params", params, "a mapping of names to arrays")
+        )
         arrays = self._arrays()
         _check_parameters(arrays)
         self._layout = {name: (a.shape, a.dtype) for name, a in arrays.items()}
@@ -108,7 +123,8 @@ class Optimizer(ABC):
         ----------
         grads : mapping of str to array
             One gradient for each parameter, of its name, shape and dtype. They are not
-            changed. NaN and infinity go into the parameters, as in torch.
+            changed. NaN and infinity go into the parameters, as in torch. Of several
+            modules, also by module: ``{"policy": grads, "value": other_grads}``.
 
         Raises
         ------
@@ -121,7 +137,7 @@ class Optimizer(ABC):
         arrays = self._arrays()
         if not self._take(arrays, grads):
             self._check_layout(arrays)
-            if not self._take(arrays, self._contiguous(grads)):
+            if not self._take(arrays, self._contiguous(flat(grads, self._params))):
                 raise ValueError(
                     "params must stay C-contiguous and writable arrays, as they are "
                     "changed in place"
@@ -136,6 +152,20 @@ class Optimizer(ABC):
                 some.release()
             if hasattr(self._params, "changed"):
                 self._params.changed()
+
+    def holds_any(self, arrays: Iterable[Array]) -> bool:
+        """Is one of these arrays among the parameters?
+
+        Examples
+        --------
+        >>> import fastcell
+        >>> a, b = fastcell.Linear(2, 2), fastcell.Linear(2, 2)
+        >>> optimizer = fastcell.optim.SGD(a.params, lr=1.0)
+        >>> optimizer.holds_any(b.params.arrays().values())
+        False
+        """
+        held = {_address(array) for array in self._arrays().values()}
+        return any(_address(array) in held for array in arrays)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a bit-identical continuation needs.
@@ -207,7 +237,25 @@ class Optimizer(ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        # Arrays from a pickle may be read-only: those of a dict of the user's as well.
+        if isinstance(self._params, dict):
+            for name, array in self._params.items():
+                self._params[name] = writable(array)
+        for kept in self._slots.values():
+            kept.update({name: writable(array) for name, array in kept.items()})
         self._lists = self._parameter_lists(self._arrays())
+
+    def __copy__(self) -> Self:
+        # A step of the one must not go into the means, or the rate, of the other.
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._hyperparameters = dict(self._hyperparameters)
+        other._slots = {
+            slot: {name: array.copy() for name, array in kept.items()}
+            for slot, kept in self._slots.items()
+        }
+        other._lists = other._parameter_lists(other._arrays())
+        return other
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{k}={v}" for k, v in self._hyperparameters.items())
@@ -301,6 +349,10 @@ def _copy_like(
     return array.copy(order="C")
 
 
+def _address(array: Array) -> int:
+    return array.__array_interface__["data"][0]
+
+
 def _check_parameters(arrays: Mapping[str, Array]) -> None:
     if not arrays:
         raise ValueError("params must hold at least one array; got none")
@@ -320,7 +372,7 @@ def _check_parameters(arrays: Mapping[str, Array]) -> None:
                 f"as it is changed in place"
             )
         if array.size:
-            start = array.__array_interface__["data"][0]
+            start = _address(array)
             ends.append((start, start + array.nbytes, name))
     # One array under two names would take two steps where it is meant to take one.
     ends.sort()

@@ -12,11 +12,23 @@
  *     fc_backward                    gradients, from `saved`, which it uses up
  *
  * *saved* is kept from forward to backward; *scratch* is garbage after every call and
- * may be shared by calls that do not overlap.  Buffers need no alignment; 64 bytes is
- * best.  No function prints, exits or keeps a pointer; nothing allocates.  Functions
- * may be called from several threads at once, and after fork.  `threads` counts the
- * caller; results of forward do not depend on it.  All arrays are of the stack's dtype,
- * row-major, and do not overlap.
+ * may be shared by calls that do not overlap.  No function prints, exits or keeps a
+ * pointer; nothing allocates.  Functions may be called from several threads at once,
+ * and after fork.  `threads` counts the caller; results of forward do not depend on it.
+ * All arrays are of the stack's dtype, row-major, and do not overlap.
+ *
+ * Memory whose size a query tells begins at a multiple of 64 bytes, else
+ * FC_BAD_ALIGNMENT: packed weights (of stacks and of dense layers), saved, streams,
+ * carries, and all scratch.  Sizes are multiples of 64, as aligned_alloc wants them.
+ * The caller's own arrays need no alignment beyond that of their numbers.
+ *
+ * Packed weights, saved, streams and carries hold no address: their bytes may be moved,
+ * or copied by memcpy, to other memory that is aligned, and serve there as before, in
+ * processes with the same library and instruction set.  They begin with a seal that
+ * tells what they are and what they were made for.  Each call that takes them looks at
+ * it first: memory of another kind, of another stack or layer or batch, made under
+ * another instruction set, or never written, is FC_BAD_MEMORY, and nothing in it is
+ * followed.
  *
  * Weights are laid out as in torch.nn: w_ih (G H, I or D P), w_hh (G H, P), b_ih and
  * b_hh (G H) or NULL for zero, w_hr (P, H) for the projected LSTM; gate order i f g o
@@ -45,6 +57,10 @@ typedef enum fc_status {
     FC_BAD_INDEX,    /* an index outside 0 .. x_rows-1, or a target outside 0 .. n-1 */
     FC_TOO_LARGE,    /* a size that does not fit size_t */
     FC_NO_ISA,       /* the instruction set is unknown, or not of this CPU */
+    FC_BAD_ALIGNMENT, /* memory of the core's that is not at a multiple of 64 bytes */
+    FC_BAD_MEMORY,    /* packed weights, saved, a stream or a carry that is none, or was
+                       * made for something else; see above */
+    FC_USED_UP,       /* saved that an earlier backward has used, or begun to use */
 } fc_status;
 
 /* FC_BF16 and FC_INT8, for stacks: arrays, states and gradients are float32, and so is
@@ -57,8 +73,9 @@ typedef enum fc_dtype { FC_F32 = 0, FC_F64 = 1, FC_BF16 = 2, FC_INT8 = 3 } fc_dt
 
 /* Names of the sets this CPU and build have, best last; NULL past the end. */
 FC_API const char *fc_isa_name(int which);
-/* The set in use: the best, until fc_isa_select names another.  Packed weights, saved
- * values and sessions belong to the set they were made under. */
+/* The set in use: the best, until fc_isa_select names another.  Packed weights, saved,
+ * streams and carries belong to the set they were made under, and are FC_BAD_MEMORY
+ * under another. */
 FC_API const char *fc_isa(void);
 FC_API fc_status fc_isa_select(const char *name);
 /* Would weight gradients use a BLAS, if they were given one? */
@@ -104,9 +121,18 @@ FC_API fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind,
  * lengths: (B,) or NULL.  Steps at or past a row's length do not exist: its y is 0,
  *    its final state that of its last step, in both directions.
  * mask: (T, B) bytes or NULL.  Where 0 the step is skipped: the state stays, y is h.
- * reset: (T, B) bytes or NULL.  Where not 0 the state is zero before the step.
+ * reset: (T, B) bytes or NULL.  Where not 0 a new episode begins with the step, masked
+ *    or not: steps t-1 and t know nothing of each other, in both directions.  The state
+ *    is zero before step t; in the reverse direction, which comes from t, before t-1.
+ *    reset[0] drops the forward direction's initial state, and is nothing to the
+ *    reverse one, which ends there: its final state is that of the first episode, as
+ *    its initial state is the last one's.  Past a row's length there is no episode.
  * h0, c0: initial states, NULL for zero.
- * dropout: (L-1, T, B, D P) factors for the outputs between layers, or NULL. */
+ * dropout: (L-1, T, B, D P) factors for the outputs between layers, or NULL.
+ *
+ * fc_forward keeps lengths, mask, reset, index and the initial states in `saved`; they
+ * may be written to when it has returned.  x and dropout, which are large, are read
+ * once more by fc_backward, and must be then what they were. */
 typedef struct fc_batch {
     ptrdiff_t steps, rows;
     const void *x;
@@ -125,9 +151,14 @@ typedef struct fc_batch {
 
 FC_API fc_status fc_saved_size(const fc_stack *stack, const fc_batch *batch,
                                size_t *bytes);
-/* For fc_forward with or without saved (training 1 or 0), and fc_backward (2). */
+/* For fc_forward with or without saved (training 1 or 0), and fc_backward (2).  Enough
+ * for any lengths and mask, which are not read. */
 FC_API fc_status fc_scratch_size(const fc_stack *stack, const fc_batch *batch,
                                  int training, size_t *bytes);
+/* What fc_saved_size told for the batch that is in `saved` now, from its first
+ * FC_SAVED_HEAD bytes; FC_BAD_MEMORY, or FC_USED_UP. */
+enum { FC_SAVED_HEAD = 128 };
+FC_API fc_status fc_saved_bytes(const void *saved, size_t *bytes);
 
 /* How the core will compute a batch: the decisions that the size queries and the calls
  * take, told beforehand. */
@@ -163,8 +194,9 @@ typedef struct fc_description {
 FC_API fc_status fc_describe(const fc_stack *stack, const fc_batch *batch, int training,
                              fc_description *description);
 
-/* y: element (t, b, j) at y[t * y_step + b * y_row + j], j < D P.  h, c: final states,
- * NULL where not wanted.  saved: NULL for inference. */
+/* y: element (t, b, j) at y[t * y_step + b * y_row + j], j < D P.  Rows that overlap,
+ * as with strides of 0, are FC_BAD_ARGUMENT.  h, c: final states, NULL where not
+ * wanted.  saved: NULL for inference. */
 typedef struct fc_output {
     void *y;
     ptrdiff_t y_step, y_row;
@@ -192,7 +224,9 @@ typedef struct fc_blas {
  *
  * steps_before, steps_after: steps of the sequences that are in earlier and in later
  * parts.  pairs_before: of the former, those that exist and are not masked, of all rows
- * together.  carry: of fc_carry_size bytes (of any part), kept from call to call. */
+ * together.  carry: of fc_carry_size bytes (of any part), kept from call to call; the
+ * last part begins it in any memory, and another part that does not end where that of
+ * the call before began is FC_BAD_ARGUMENT. */
 typedef struct fc_segment {
     ptrdiff_t steps_before, steps_after, pairs_before;
     void *carry;
@@ -201,9 +235,10 @@ typedef struct fc_segment {
 FC_API fc_status fc_carry_size(const fc_stack *stack, const fc_batch *batch,
                                size_t *bytes);
 
-/* dy as y; dh, dc: gradients of the final states, or NULL.  dx as x, with its own
- * strides, or NULL; with `index`, (x_rows, I) and contiguous.  dh0, dc0 or NULL.
- * Gradients of activations are overwritten; those of weights are added to. */
+/* dy as y, or NULL for zeros; dh, dc: gradients of the final states, or NULL.  dx as x,
+ * with its own strides, or NULL; with `index`, (x_rows, I) and contiguous.  Rows of dy
+ * or of dx that overlap are FC_BAD_ARGUMENT.  dh0, dc0 or NULL.  Gradients of
+ * activations are overwritten; those of weights are added to. */
 typedef struct fc_backward_io {
     const void *dy;
     ptrdiff_t dy_step, dy_row;
@@ -217,19 +252,28 @@ typedef struct fc_backward_io {
     const fc_segment *segment;  /* NULL: the batch is all of its sequences */
 } fc_backward_io;
 
+/* Of the batch, steps, rows, x_rows and recompute are as they were in forward, else
+ * FC_BAD_MEMORY, and of index only whether there is one; lengths, mask, reset, h0 and
+ * c0 are not read: `saved` has them.  A call that is not refused uses `saved` up, from
+ * its beginning on, by one atomic exchange: another backward gets FC_USED_UP, also
+ * where both begin at once. */
 FC_API fc_status fc_backward(const fc_stack *stack, const void *packed_backward,
                              const fc_batch *batch, const fc_backward_io *io,
                              void *saved, void *scratch);
 
 /* ---- streaming: one step at a time ---------------------------------------------- */
 
-/* The states of `rows` streams.  A state starts zeroed (all bytes 0) or by
- * fc_stream_set.  Bits equal those of fc_forward over the whole sequence.  D = 1. */
+/* The states of `rows` streams.  A state starts zeroed (all bytes 0), to which the
+ * first call gives its seal, or by fc_stream_set, which makes it of any memory.  Bits
+ * equal those of fc_forward over the whole sequence.  D = 1. */
 FC_API fc_status fc_stream_size(const fc_stack *stack, ptrdiff_t rows, size_t *bytes);
 FC_API fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *stream,
                                const void *h, const void *c);
 FC_API fc_status fc_stream_get(const fc_stack *stack, ptrdiff_t rows,
                                const void *stream, void *h, void *c);
+/* `to` becomes a copy of `from`, and goes on alike.  They do not overlap. */
+FC_API fc_status fc_stream_copy(const fc_stack *stack, ptrdiff_t rows, const void *from,
+                                void *to);
 /* x (rows, I) -> y (rows, P), both contiguous. */
 FC_API fc_status fc_stream_step(const fc_stack *stack, const void *packed,
                                 ptrdiff_t rows, const void *x, void *y, void *stream);

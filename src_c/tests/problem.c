@@ -137,7 +137,7 @@ void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind, fc_stack
             section_reals(p, dtype, p->b_ih[i]), section_reals(p, dtype, p->b_hh[i]),
             section_reals(p, dtype, p->w_hr[i])};
     CHECK_OK(fc_pack_size(stack, kind, &bytes));
-    void *packed = take(bytes, 13);
+    void *packed = take(bytes, 0);
     CHECK_OK(fc_pack(stack, kind, weights, packed, threads));
     for (int i = 0; i < p->passes; i++) {
         release((void *)weights[i].w_ih);
@@ -254,7 +254,7 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
                          .blas = blas,
                          .packed_forward = packed_forward};
     CHECK_OK(fc_scratch_size(&stack, batch, 2, &bytes));
-    void *scratch = take(bytes, 29);
+    void *scratch = take(bytes, 0);
     CHECK_OK(fc_backward(&stack, packed, batch, &io, saved, scratch));
     for (int i = 0; i < p->passes; i++) {
         get_gradient(dtype, p->w_ih[i], gradients[i].w_ih, o->g);
@@ -272,6 +272,10 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
     void *all[] = {packed, dy.data, dx.data, dh, dc, dh0, dc0, scratch};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         release(all[i]);
+}
+
+static void *copy_of(const void *from, size_t bytes) {
+    return from ? memcpy(take(bytes, 8), from, bytes) : NULL;
 }
 
 void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
@@ -293,16 +297,20 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
     void *h = take((size_t)p->h_count * real, real),
          *c = take((size_t)p->c_count * real, real);
     void *dropout = reals_of(dtype, p->dropout, (p->spec.layers - 1) * p->y_count);
+    size_t rows = (size_t)p->spec.rows, pairs = (size_t)p->spec.steps * rows;
+    void *lengths = copy_of(p->lengths, rows * sizeof *p->lengths),
+         *mask = copy_of(p->mask, pairs), *reset = copy_of(p->reset, pairs),
+         *index = copy_of(p->index, pairs * sizeof *p->index);
     fc_batch batch = {.steps = p->spec.steps,
                       .rows = p->spec.rows,
                       .x = x.data,
                       .x_step = x.step,
                       .x_row = x.row,
-                      .index = p->index,
+                      .index = index,
                       .x_rows = p->x_rows,
-                      .lengths = p->lengths,
-                      .mask = p->mask,
-                      .reset = p->reset,
+                      .lengths = lengths,
+                      .mask = mask,
+                      .reset = reset,
                       .h0 = h0,
                       .c0 = c0,
                       .dropout = dropout,
@@ -312,19 +320,23 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
     void *saved = NULL;
     if (kind != INFERENCE) {
         CHECK_OK(fc_saved_size(&stack, &batch, &bytes));
-        saved = take(bytes, 7);
+        saved = take(bytes, 0);
     }
     CHECK_OK(fc_scratch_size(&stack, &batch, kind != INFERENCE, &bytes));
-    void *scratch = take(bytes, 29);
+    void *scratch = take(bytes, 0);
     CHECK_OK(fc_forward(&stack, packed, &batch, &output, saved, scratch));
     grid_get(p, dtype, &y, o->y);
     doubles_of(dtype, h, p->h_count, o->h);
     doubles_of(dtype, c, p->c_count, o->c);
     release(scratch);
+    /* Gone before backward, which has what it needs in `saved`. */
+    void *of_the_call[] = {lengths, mask, reset, index, h0, c0};
+    for (size_t i = 0; i < sizeof of_the_call / sizeof *of_the_call; i++)
+        release(of_the_call[i]);
     if (kind >= GRADIENTS)
         run_backward(p, &batch, dtype, kind < GRADIENTS_BY_BLAS ? NULL : &slow_blas,
                      recompute ? packed : NULL, saved, o);
-    void *all[] = {packed, x.data, y.data, h0, c0, h, c, dropout, saved};
+    void *all[] = {packed, x.data, y.data, h, c, dropout, saved};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         release(all[i]);
 }

@@ -71,9 +71,10 @@ typedef enum run_kind {
     GRADIENTS_RECOMPUTED_BY_BLAS,
 } run_kind;
 
-/* By the core.  All memory is of exactly the size asked for, at odd addresses where
- * that is allowed, full of NaN before, and watched.  Values that do not exist (past a
- * length, x of a masked step) are NaN, their index -7. */
+/* By the core.  All memory is of exactly the size asked for, arrays at addresses odd by
+ * a number, full of NaN before, and watched.  What the header lets go of after forward
+ * is released before backward.  Values that do not exist (past a length, x of a masked
+ * step) are NaN, their index -7. */
 void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind, outcome *o);
 
 /* The core's stack and packed weights; release() them. */

@@ -142,7 +142,9 @@ static void run_row(problem *p, const double *v, bool replay, int pass, ptrdiff_
         memset(y_t, 0, h_bytes);
         if (!step_exists(p, t, row))
             continue;
-        if (p->reset && p->reset[pair]) {
+        ptrdiff_t border = reverse ? t + 1 : t; /* the one just crossed */
+        if (p->reset && border < s->steps && step_exists(p, border, row) &&
+            p->reset[border * s->rows + row]) {
             memset(h, 0, sizeof h);
             memset(c, 0, sizeof c);
         }

@@ -166,17 +166,17 @@ static void buffers_make(buffers *b) {
                              .dx_row = I,
                              .weights = b->gradients};
     CHECK_OK(fc_pack_size(&b->stack, FC_PACK_FORWARD, &bytes));
-    b->packed = take(bytes, 1);
+    b->packed = take(bytes, 0);
     CHECK_OK(fc_pack(&b->stack, FC_PACK_FORWARD, b->weights, b->packed, 1));
     CHECK_OK(fc_pack_size(&b->stack, FC_PACK_BACKWARD, &bytes));
-    b->packed_backward = take(bytes, 1);
+    b->packed_backward = take(bytes, 0);
     CHECK_OK(fc_pack(&b->stack, FC_PACK_BACKWARD, b->weights, b->packed_backward, 1));
     CHECK_OK(fc_saved_size(&b->stack, &b->batch, &bytes));
-    b->saved = take(bytes + MANY, 1);
+    b->saved = take(bytes + MANY, 0);
     CHECK_OK(fc_scratch_size(&b->stack, &b->batch, 2, &bytes));
     size_t forward;
     CHECK_OK(fc_scratch_size(&b->stack, &b->batch, 1, &forward));
-    b->scratch = take((bytes > forward ? bytes : forward) + MANY * MANY, 1);
+    b->scratch = take((bytes > forward ? bytes : forward) + MANY * MANY, 0);
 }
 
 static void buffers_free(buffers *b) {
@@ -193,6 +193,24 @@ static fc_status forward(buffers *b) {
 static fc_status backward(buffers *b) {
     return fc_backward(&b->stack, b->packed_backward, &b->batch, &b->io, b->saved,
                        b->scratch);
+}
+
+/* Lengths that are refused by what reads them: fc_saved_size, fc_describe, forward. */
+static void expect_bad_lengths(const int64_t *lengths) {
+    buffers b;
+    size_t bytes;
+    fc_description d;
+    buffers_make(&b);
+    describe("lengths %td and %td", (ptrdiff_t)lengths[0], (ptrdiff_t)lengths[1]);
+    CHECK_OK(forward(&b));
+    b.batch.lengths = lengths;
+    CHECK_STATUS(fc_saved_size(&b.stack, &b.batch, &bytes), FC_BAD_LENGTH);
+    CHECK_STATUS(fc_describe(&b.stack, &b.batch, 1, &d), FC_BAD_LENGTH);
+    for (int training = 0; training < 3; training++)
+        CHECK_OK(fc_scratch_size(&b.stack, &b.batch, training, &bytes));
+    CHECK_STATUS(forward(&b), FC_BAD_LENGTH);
+    CHECK_OK(backward(&b)); /* of the forward that was not refused */
+    buffers_free(&b);
 }
 
 /* A batch that forward, backward and the size queries refuse alike. */
@@ -219,10 +237,10 @@ static void test_batches(void) {
     EXPECT_BATCH(rows = -1, FC_BAD_ARGUMENT);
     EXPECT_BATCH(threads = 0, FC_BAD_ARGUMENT);
     EXPECT_BATCH(threads = INT_MIN, FC_BAD_ARGUMENT);
-    EXPECT_BATCH(lengths = negative, FC_BAD_LENGTH);
-    EXPECT_BATCH(lengths = long_, FC_BAD_LENGTH);
-    EXPECT_BATCH(lengths = huge_, FC_BAD_LENGTH);
-    EXPECT_BATCH(lengths = lowest, FC_BAD_LENGTH);
+    expect_bad_lengths(negative);
+    expect_bad_lengths(long_);
+    expect_bad_lengths(huge_);
+    expect_bad_lengths(lowest);
     EXPECT_BATCH(steps = PTRDIFF_MAX, FC_TOO_LARGE);
     EXPECT_BATCH(rows = PTRDIFF_MAX, FC_TOO_LARGE);
     EXPECT_BATCH(rows = (ptrdiff_t)INT32_MAX + 1, FC_TOO_LARGE);
@@ -262,8 +280,8 @@ static void test_indices(void) {
         b.batch.x_step = 0;
         describe("index %d", bad[i]);
         CHECK_STATUS(forward(&b), FC_BAD_INDEX);
-        CHECK_STATUS(backward(&b), FC_BAD_INDEX);
-        b.batch.lengths = lengths; /* now that step does not exist */
+        CHECK_STATUS(backward(&b), FC_BAD_MEMORY); /* nothing was saved */
+        b.batch.lengths = lengths;                 /* now that step does not exist */
         CHECK_OK(forward(&b));
         CHECK_OK(backward(&b));
         b.batch.lengths = NULL;
@@ -281,6 +299,7 @@ static void test_missing_pointers(void) {
     buffers_make(&b);
     CHECK_OK(forward(&b));
     CHECK_OK(backward(&b));
+    CHECK_OK(forward(&b)); /* calls that are refused do not use it up */
     const void *missing = NULL;
     const buffers good = b;
 #define WITHOUT(call, member)                                                          \
@@ -298,7 +317,6 @@ static void test_missing_pointers(void) {
     WITHOUT(backward, scratch);
     WITHOUT(backward, saved);
     WITHOUT(backward, batch.x);
-    WITHOUT(backward, io.dy);
     WITHOUT(backward, gradients[1].w_ih);
     WITHOUT(backward, gradients[0].w_hh);
 #undef WITHOUT
@@ -321,9 +339,10 @@ static void test_missing_pointers(void) {
     CHECK_STATUS(backward(&b), FC_BAD_ARGUMENT);
     b = good;
     describe("what may be missing");
-    b.io.dx = NULL;
+    b.io.dy = b.io.dx = NULL;
     CHECK_OK(backward(&b));
     b.io.weights = NULL;
+    CHECK_OK(forward(&b));
     CHECK_OK(backward(&b));
     b = good;
     b.batch.steps = 0; /* nothing to read, nothing to write */
@@ -356,7 +375,7 @@ static void test_missing_pointers(void) {
     CHECK_STATUS(fc_stream_set(&s, 1, NULL, NULL, NULL), FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_stream_get(&s, 1, NULL, NULL, NULL), FC_BAD_ARGUMENT);
     CHECK_OK(fc_stream_size(&s, 1, &bytes));
-    void *stream = take(bytes, 1);
+    void *stream = take(bytes, 0);
     memset(stream, 0, bytes);
     CHECK_STATUS(fc_stream_step(&s, NULL, 1, b.x, b.y, stream), FC_BAD_ARGUMENT);
     CHECK_STATUS(fc_stream_step(&s, b.packed, 1, NULL, b.y, stream), FC_BAD_ARGUMENT);
@@ -377,7 +396,13 @@ static void test_no_table(void) {
     b.batch.x_rows = 5;
     describe("a table of 5 rows that is NULL");
     CHECK_STATUS(forward(&b), FC_BAD_ARGUMENT);
+    b.batch.x = b.x;
+    b.batch.x_rows = T * B;
+    CHECK_OK(forward(&b));
+    b.batch.x = NULL;
     CHECK_STATUS(backward(&b), FC_BAD_ARGUMENT);
+    b.batch.x = b.x;
+    CHECK_OK(backward(&b));
     buffers_free(&b);
 }
 
@@ -387,7 +412,7 @@ static void test_no_table(void) {
 static void test_dense(void) {
     size_t bytes;
     float x[16] = {0}, y[16];
-    char memory[4096];
+    _Alignas(64) char memory[4096];
     const ptrdiff_t too_large = PTRDIFF_MAX / 2;
     describe("dense");
     CHECK_STATUS(fc_linear_pack_size(FC_F32, -1, 2, FC_PACK_FORWARD, &bytes),
@@ -428,6 +453,7 @@ static void test_dense(void) {
     CHECK_STATUS(
         fc_linear_backward(FC_F32, 2, 2, memory, 1, x, NULL, y, y, y, NULL, memory, 1),
         FC_BAD_ARGUMENT);
+    CHECK_OK(fc_linear_pack(FC_F32, 2, 2, FC_PACK_BACKWARD, x, NULL, memory));
     CHECK_STATUS(
         fc_linear_backward(FC_F32, 2, 2, memory, 1, x, x, y, y, y, NULL, NULL, 1),
         FC_BAD_ARGUMENT);

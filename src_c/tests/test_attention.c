@@ -90,7 +90,7 @@ static void by_core(const problem *p, int threads, double *scores, double *dquer
     doubles_of(a->dtype, x, pairs, scores);
     size_t bytes = 0;
     CHECK_OK(fc_additive_scratch_size(a, p->n, &bytes));
-    void *scratch = take(bytes, 8);
+    void *scratch = take(bytes, 0);
     size = a->batch * a->queries * p->n;
     void *dq = take((size_t)size * real_size(a->dtype), 8);
     void *dm = reals_of(a->dtype, dmemory, a->batch * a->steps * p->n);

@@ -53,7 +53,7 @@ static void *dense_pack(const dense *l, fc_dtype dtype, fc_pack_kind kind) {
     size_t bytes;
     void *w = reals_of(dtype, l->w, l->in * l->out), *b = reals_of(dtype, l->b, l->out);
     CHECK_OK(fc_linear_pack_size(dtype, l->in, l->out, kind, &bytes));
-    void *packed = take(bytes, 3);
+    void *packed = take(bytes, 0);
     CHECK_OK(fc_linear_pack(dtype, l->in, l->out, kind, w, b, packed));
     release(w);
     release(b);
@@ -81,7 +81,7 @@ static void dense_core(const dense *l, fc_dtype dtype, int threads, const fc_bla
 
     packed = dense_pack(l, dtype, FC_PACK_BACKWARD);
     CHECK_OK(fc_linear_scratch_size(dtype, l->in, l->out, l->rows, threads, &bytes));
-    void *scratch = take(bytes, 37), *dx = take((size_t)(l->rows * l->in) * real, real);
+    void *scratch = take(bytes, 0), *dx = take((size_t)(l->rows * l->in) * real, real);
     void *dw = full_of(dtype, l->out * l->in, 0.25), *db = full_of(dtype, l->out, 0.25);
     CHECK_OK(fc_linear_backward(dtype, l->in, l->out, packed, l->rows, x, dy, dx, dw,
                                 db, blas, scratch, threads));

@@ -118,6 +118,34 @@ static void test_cases(const char *isa) {
                 }
 }
 
+/* Scratch, whose size does not depend on lengths and mask, has room for the threads and
+ * the parts of any number of active pairs. */
+static void test_room(void) {
+    for (int cell = 0; fc_cell_name(cell); cell++)
+        for (int i = 0; i < CASES; i++)
+            for (int kind = 0; kind < 2; kind++)
+                for (int threads = 1; threads <= 4096; threads = threads * 3 / 2 + 1) {
+                    fc_stack stack = stack_of(i, cell, FC_F32);
+                    fc_batch batch = batch_of(i);
+                    fc_shape shape;
+                    batch.threads = threads;
+                    ptrdiff_t all = batch.steps * batch.rows;
+                    CHECK_OK(fc_shape_of(&stack, 0, &shape));
+                    fc_sharing most =
+                        fc_share_most(&stack, &batch, &shape, (fc_pack_kind)kind);
+                    for (int part = 0; part <= 32; part++) {
+                        fc_sharing s =
+                            fc_share_work(&stack, &batch, &shape, (fc_pack_kind)kind,
+                                          all * part / 32);
+                        describe("room, %s, case %d, %d threads, %d of 32 pairs",
+                                 fc_cell_name(cell), i, threads, part);
+                        CHECK(s.threads <= most.threads);
+                        CHECK(s.row_parts <= most.row_parts);
+                        CHECK(s.row_parts * s.members <= most.row_parts);
+                    }
+                }
+}
+
 /* Gates that are made again cost a forward, and room is saved. */
 static void test_recompute(void) {
     fc_stack stack = stack_of(6, fc_cell_index("lstm"), FC_F32);
@@ -171,6 +199,7 @@ static void test_refusals(void) {
 int main(void) {
     FOR_EACH_ISA(isa) {
         test_cases(isa);
+        test_room();
         test_recompute();
         test_lengths();
         test_refusals();

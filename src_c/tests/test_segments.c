@@ -13,6 +13,7 @@ typedef struct cut {
     const fc_blas *blas;
     void *packed, *packed_backward;
     char *x, *dy, *dx, *y, *dropout, *carry;
+    size_t carry_bytes;
     char *h, *c, *dh, *dc; /* states at all borders; gradients of one */
     fc_gradients gradients[MOST_PASSES];
 } cut;
@@ -67,7 +68,7 @@ static fc_batch segment_batch(const cut *c, ptrdiff_t i, int64_t *lengths,
 }
 
 /* One segment: inference, whose states are the next one's; or both ways. */
-static void run_segment(const cut *c, ptrdiff_t i, bool backward) {
+static void run_segment(cut *c, ptrdiff_t i, bool backward) {
     const problem *p = c->p;
     const spec *s = &p->spec;
     size_t bytes, more;
@@ -79,13 +80,17 @@ static void run_segment(const cut *c, ptrdiff_t i, bool backward) {
                         c->h + reals(c, (i + 1) * p->h_count),
                         p->has_c ? c->c + reals(c, (i + 1) * p->c_count) : NULL};
     CHECK_OK(fc_saved_size(&c->stack, &part, &bytes));
-    void *saved = take(bytes, 7);
+    void *saved = take(bytes, 0);
     CHECK_OK(fc_scratch_size(&c->stack, &part, backward, &bytes));
     CHECK_OK(fc_scratch_size(&c->stack, &part, 2, &more));
-    void *scratch = take(bytes > more ? bytes : more, 29);
+    void *scratch = take(bytes > more ? bytes : more, 0);
     CHECK_OK(fc_forward(&c->stack, c->packed, &part, &output, backward ? saved : NULL,
                         scratch));
     if (backward) {
+        char *elsewhere = take(c->carry_bytes, 0);
+        memcpy(elsewhere, c->carry, c->carry_bytes);
+        release(c->carry);
+        c->carry = elsewhere;
         fc_segment segment = {begin, s->steps - begin - part.steps,
                               pairs_of_steps(p, 0, begin), c->carry};
         fc_backward_io io = {.dy = c->dy + reals(c, begin * width),
@@ -123,7 +128,6 @@ static void run_cut(const problem *p, fc_dtype dtype, ptrdiff_t length, int thre
                     bool recompute, const fc_blas *blas, outcome *o) {
     const spec *s = &p->spec;
     ptrdiff_t segments = (s->steps + length - 1) / length;
-    size_t bytes;
     cut c = {.p = p, .dtype = dtype, .length = length, .blas = blas};
     c.packed = pack_weights(p, dtype, FC_PACK_FORWARD, &c.stack, threads);
     c.packed_backward = pack_weights(p, dtype, FC_PACK_BACKWARD, &c.stack, threads);
@@ -152,8 +156,8 @@ static void run_cut(const problem *p, fc_dtype dtype, ptrdiff_t length, int thre
                          .x_rows = p->x_rows,
                          .threads = threads,
                          .recompute = recompute};
-    CHECK_OK(fc_carry_size(&c.stack, &c.whole, &bytes));
-    c.carry = take(bytes, 3);
+    CHECK_OK(fc_carry_size(&c.stack, &c.whole, &c.carry_bytes));
+    c.carry = take(c.carry_bytes, 0);
     for (int i = 0; i < p->passes; i++)
         c.gradients[i] = (fc_gradients){
             clear_reals(dtype, p->w_ih[i]), clear_reals(dtype, p->w_hh[i]),

@@ -8,11 +8,11 @@ typedef struct streaming {
     ptrdiff_t rows, in, out;
 } streaming;
 
-static streaming streaming_new(const problem *p, fc_dtype dtype, size_t shift) {
+static streaming streaming_new(const problem *p, fc_dtype dtype) {
     streaming s = {.rows = p->spec.rows, .in = p->spec.in, .out = p->out};
     s.packed = pack_weights(p, dtype, FC_PACK_FORWARD, &s.stack, 1);
     CHECK_OK(fc_stream_size(&s.stack, s.rows, &s.bytes));
-    s.memory = take(s.bytes, shift);
+    s.memory = take(s.bytes, 0);
     memset(s.memory, 0, s.bytes); /* zero states */
     return s;
 }
@@ -66,7 +66,7 @@ static void check_states(const streaming *s, const problem *p, const void *memor
 
 static void test_against_forward(const problem *p, fc_dtype dtype, const outcome *whole,
                                  outcome *got) {
-    streaming s = streaming_new(p, dtype, 21);
+    streaming s = streaming_new(p, dtype);
     if (!p->spec.no_states) {
         set_states(&s, p);
         check_states(&s, p, s.memory, p->v + p->h0.at,
@@ -84,19 +84,33 @@ static void test_against_forward(const problem *p, fc_dtype dtype, const outcome
     streaming_free(&s);
 }
 
-/* A copy of a stream's bytes, to a place of the same alignment, goes on alike, and the
- * two do not disturb each other. */
-static void test_copy(const problem *p, fc_dtype dtype, outcome *got) {
+/* A copy of a stream's bytes goes on alike wherever it stands, with the original and
+ * without it, and the two do not disturb each other. */
+static void test_copies(const problem *p, fc_dtype dtype, outcome *got) {
+    enum { COPIES = 4 };
+    static const size_t places[COPIES] = {0, 64, 448, 4032}; /* in a page */
     ptrdiff_t half = p->spec.steps / 2, half_count = half * p->spec.rows * p->out;
-    streaming s = streaming_new(p, dtype, 0);
+    streaming s = streaming_new(p, dtype);
     outcome other = outcome_new(p);
+    void *block[COPIES], *copy[COPIES];
     run_steps(&s, p, s.memory, 0, half, got->y);
-    void *copy = take(s.bytes, 0);
-    memcpy(copy, s.memory, s.bytes);
+    for (int i = 0; i < COPIES; i++) {
+        block[i] = take(s.bytes + 2 * 4096, 0);
+        size_t to_page = (4096 - (uintptr_t)block[i] % 4096) % 4096;
+        copy[i] = (char *)block[i] + to_page + places[i];
+        if (i % 2)
+            CHECK_OK(fc_stream_copy(&s.stack, s.rows, s.memory, copy[i]));
+        else
+            memcpy(copy[i], s.memory, s.bytes);
+    }
     run_steps(&s, p, s.memory, half, p->spec.steps, got->y);
-    run_steps(&s, p, copy, half, p->spec.steps, other.y);
-    CHECK_SAME_BITS(got->y + half_count, other.y + half_count, p->y_count - half_count);
-    release(copy);
+    memset(s.memory, 0xff, s.bytes);
+    for (int i = 0; i < COPIES; i++) {
+        run_steps(&s, p, copy[i], half, p->spec.steps, other.y);
+        CHECK_SAME_BITS(got->y + half_count, other.y + half_count,
+                        p->y_count - half_count);
+        release(block[i]);
+    }
     outcome_free(&other);
     streaming_free(&s);
 }
@@ -105,7 +119,7 @@ static void test_copy(const problem *p, fc_dtype dtype, outcome *got) {
 static void test_arrivals(const problem *p, fc_dtype dtype, const outcome *whole,
                           outcome *got) {
     ptrdiff_t rows = p->spec.rows, steps = p->spec.steps;
-    streaming s = streaming_new(p, dtype, 5);
+    streaming s = streaming_new(p, dtype);
     size_t real = real_size(dtype);
     int64_t which[16];
     ptrdiff_t at[16] = {0}, left = rows * steps;
@@ -140,7 +154,7 @@ static void test_arrivals(const problem *p, fc_dtype dtype, const outcome *whole
 static void test_some_states(const problem *p, fc_dtype dtype) {
     enum { SOME = 2 };
     const int64_t which[SOME] = {5, 1}, twice[SOME] = {1, 1}, out[SOME] = {0, 7};
-    streaming s = streaming_new(p, dtype, 0), before = streaming_new(p, dtype, 0);
+    streaming s = streaming_new(p, dtype), before = streaming_new(p, dtype);
     ptrdiff_t layers = p->spec.layers, n = layers * SOME * p->out;
     ptrdiff_t cells = layers * SOME * p->spec.hidden;
     void *h = take((size_t)n * 8, 8), *c = take((size_t)cells * 8, 8);
@@ -195,7 +209,7 @@ static void test_teams(const char *cell) {
         for (int d = 0; d < 2; d++) {
             fc_dtype dtype = (fc_dtype)d;
             size_t row = (size_t)(p.spec.rows * p.out) * real_size(dtype);
-            streaming s = streaming_new(&p, dtype, 0);
+            streaming s = streaming_new(&p, dtype);
             void *x = reals_of(dtype, p.v + p.x.at, STEPS * s.rows * s.in);
             char *y = take(STEPS * row, real_size(dtype));
             run_core(&p, dtype, 1, INFERENCE, &whole);
@@ -246,7 +260,7 @@ static void test_cell(const char *cell) {
                              isa, d ? 64 : 32);
                     run_core(&p, (fc_dtype)d, 1, INFERENCE, &whole);
                     test_against_forward(&p, (fc_dtype)d, &whole, &got);
-                    test_copy(&p, (fc_dtype)d, &got);
+                    test_copies(&p, (fc_dtype)d, &got);
                     test_arrivals(&p, (fc_dtype)d, &whole, &got);
                     if (p.spec.rows == 7 && !p.spec.no_states)
                         test_some_states(&p, (fc_dtype)d);

@@ -1,0 +1,150 @@
+"""Memory that the C core makes and takes: packed weights, saved values, streams."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastcell
+from fastcell import _core
+
+T, B, N, H = 5, 3, 4, 7  # N: inputs
+
+
+def misaligned(memory):
+    """Return a copy of bytes that begins 8 past a multiple of 64."""
+    copy = _core.aligned_empty(len(memory) + 64)[8 : 8 + len(memory)]
+    copy[:] = memory
+    return copy
+
+
+def moved(memory):
+    copy = _core.aligned_empty(len(memory))
+    copy[:] = memory
+    return copy
+
+
+def zeros(size):
+    return _core.aligned_empty(size, zeroed=True)
+
+
+class Calls:
+    """A GRU, and its calls to the core with memory of the test's own."""
+
+    def __init__(self):
+        self.layer = fastcell.GRU(N, H, seed=1)
+        self.stack = self.layer._stack
+        self.packed = self.layer._packed(False)[1]
+        self.backward_packed = self.layer._packed(True)[1]
+        x = np.random.default_rng(1).standard_normal((T, B, N)).astype(np.float32)
+        self.lengths = np.array([T, 1, 3])
+        self.call = _core.Batch(
+            T, B, x, None, self.lengths, *(None,) * 5, fastcell.get_num_threads()
+        )
+        self.saved = _core.aligned_empty(self.stack.saved_size(self.call))
+
+    def forward(self, packed, saved):
+        y = np.empty((T, B, H), np.float32)
+        self.stack.forward(packed, self.call, y, None, None, saved)
+        return y
+
+    def backward(self, packed, saved, dy=None):
+        dx = np.empty((T, B, N), np.float32)
+        if dy is None:
+            dy = np.ones((T, B, H), np.float32)
+        self.stack.backward(
+            packed, None, self.call, dy, None, None, dx, None, None, None, saved
+        )
+        return dx
+
+    def stream(self, packed):
+        return _core.Stream(self.stack, packed, B)
+
+
+@pytest.fixture
+def calls():
+    return Calls()
+
+
+ELSEWHERE = "multiple of 64"
+OTHER = "expected what this layer made"
+
+
+def test_memory_begins_at_a_multiple_of_64(calls):
+    packed, saved = misaligned(calls.packed), misaligned(calls.saved)
+    with pytest.raises(ValueError, match=ELSEWHERE):
+        calls.forward(packed, None)
+    with pytest.raises(ValueError, match=ELSEWHERE):
+        calls.forward(calls.packed, saved)
+    with pytest.raises(ValueError, match=ELSEWHERE):
+        calls.stream(packed).step(np.ones((B, N), np.float32))
+    calls.forward(calls.packed, calls.saved)
+    with pytest.raises(ValueError, match=ELSEWHERE):
+        calls.backward(calls.backward_packed, misaligned(calls.saved))
+    with pytest.raises(ValueError, match=ELSEWHERE):
+        calls.backward(misaligned(calls.backward_packed), calls.saved)
+
+
+def test_moved_memory_gives_the_same_bits(calls):
+    y = calls.forward(calls.packed, calls.saved)
+    saved = moved(calls.saved)
+    dx = calls.backward(calls.backward_packed, calls.saved)
+    assert np.array_equal(calls.forward(moved(calls.packed), None), y)
+    assert np.array_equal(calls.backward(moved(calls.backward_packed), saved), dx)
+
+
+def test_other_memory_is_refused(calls):
+    with pytest.raises(ValueError, match=OTHER):
+        calls.forward(zeros(len(calls.packed)), None)
+    with pytest.raises(ValueError, match=OTHER):
+        calls.backward(calls.backward_packed, zeros(len(calls.saved)))
+    with pytest.raises(ValueError, match="saved: expected 128 bytes, got 64"):
+        calls.backward(calls.backward_packed, zeros(64))
+    calls.forward(calls.packed, calls.saved)
+    size = len(calls.saved)
+    with pytest.raises(
+        ValueError, match=f"saved: expected {size} bytes, got {size - 64}"
+    ):
+        calls.backward(calls.backward_packed, calls.saved[:-64])
+    calls.backward(calls.backward_packed, calls.saved)
+
+
+def test_saved_serves_one_backward(calls):
+    calls.forward(calls.packed, calls.saved)
+    calls.backward(calls.backward_packed, calls.saved)
+    with pytest.raises(ValueError, match="used up by an earlier backward; run forward"):
+        calls.backward(calls.backward_packed, calls.saved)
+
+
+def test_backward_does_not_read_the_lengths_again(calls):
+    calls.forward(calls.packed, calls.saved)
+    dx = calls.backward(calls.backward_packed, calls.saved)
+    calls.forward(calls.packed, calls.saved)
+    calls.lengths[:] = [1, T, T]
+    again = calls.backward(calls.backward_packed, calls.saved)
+    assert np.array_equal(again, dx)
+
+
+def test_dy_may_be_broadcast(calls):
+    gradient = np.linspace(-1, 1, H, dtype=np.float32)
+    shape = (T, B, H)
+    calls.forward(calls.packed, calls.saved)
+    wanted = calls.backward(
+        calls.backward_packed,
+        calls.saved,
+        np.ascontiguousarray(np.broadcast_to(gradient, shape)),
+    )
+    calls.forward(calls.packed, calls.saved)
+    got = calls.backward(
+        calls.backward_packed, calls.saved, np.broadcast_to(gradient, shape)
+    )
+    assert np.array_equal(got, wanted)
+
+
+def test_a_stream_forks_from_another(calls):
+    x = np.random.default_rng(2).standard_normal((2, B, N)).astype(np.float32)
+    first = calls.stream(calls.packed)
+    first.step(x[0])
+    second = calls.stream(calls.packed)
+    second.fork_from(first)
+    assert np.array_equal(first.step(x[1]), second.step(x[1]))
