@@ -389,6 +389,17 @@ class Module:
             child._restore(states, f"{name}.{child_name}".lstrip("."))
 
 
+def _made(cls: type[Module], config: Mapping[str, Any]) -> Module:
+    """Return ``cls(**config)``; arguments that it does not have are of `config`."""
+    try:
+        signature(cls).bind(**config)
+    except TypeError as error:
+        raise TypeError(
+            f"config must hold the arguments of {cls.__name__}; {error}"
+        ) from None
+    return cls(**config)
+
+
 def check_dtype(dtype: Any) -> np.dtype:
     """Return float32 or float64 as a dtype.
 

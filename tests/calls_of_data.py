@@ -74,7 +74,10 @@ for _name, _make, _text in (
 ):
     _argument = "words" if _name == "WordVocabulary" else "text"
 
-    @recipe(f"{_name}.encode")
+    # Of characters, those of "junk" are unknown.
+    _known = {} if _name == "CharVocabulary" else {_argument: "str"}
+
+    @recipe(f"{_name}.encode", **_known)
     def _(make=_make, argument=_argument, text=_text):
         return make().encode, {argument: text}
 
@@ -88,7 +91,7 @@ for _name, _make, _text in (
         return type(make()).from_json, {"text": make().to_json()}
 
 
-@recipe("WordVocabulary.index")
+@recipe("WordVocabulary.index", word="str")
 def _():
     return _words().index, {"word": "a"}
 
@@ -210,12 +213,12 @@ def _():
     return data.TokenFile, {"path": _tokens()}
 
 
-@recipe("TokenFile.columns")
+@recipe("TokenFile.columns", starts="generator")
 def _():
     return data.TokenFile(_tokens()).columns, {"starts": [0, 2], "count": 3}
 
 
-@recipe("encode_file", path="str", end_of_line=OPTIONAL)
+@recipe("encode_file", path="str", end_of_line="none str")
 def _():
     return data.encode_file, {
         "text": _text(),
@@ -225,7 +228,7 @@ def _():
     }
 
 
-@recipe("write_tokens", path="str", parts="generator")
+@recipe("write_tokens", path="str")
 def _():
     return data.write_tokens, {
         "path": _path("parts.npy"),
@@ -261,6 +264,8 @@ def _():
         "classes": ["u", "v"],
         "dtype": np.float32,
         "delimiter": ",",
+        "missing": "skip",
+        "missing_values": ["NA"],
     }
 
 
@@ -273,7 +278,21 @@ def _():
         "target_column": "label",
         "dtype": np.float32,
         "delimiter": ",",
+        "missing": "skip",
+        "missing_values": ["NA"],
     }
+
+
+@functools.cache
+def _arrays():
+    path = _path("arrays.npz")
+    np.savez(path, x=np.zeros(3))
+    return path
+
+
+@recipe("read_npz")
+def _():
+    return data.read_npz, {"path": _arrays()}
 
 
 @functools.cache
@@ -304,17 +323,17 @@ def _():
 SOUND = {"samples": reals(800), "rate": 8000, "frame": 0.025, "hop": 0.01}
 
 
-@recipe("frames")
+@recipe("frames", hop="huge")
 def _():
     return data.frames, dict(SOUND)
 
 
-@recipe("log_mel", high=OPTIONAL)
+@recipe("log_mel", high=OPTIONAL, hop="huge")
 def _():
     return data.log_mel, {**SOUND, "num_mels": 8, "low": 20.0, "high": 3000.0}
 
 
-@recipe("mfcc", high=OPTIONAL)
+@recipe("mfcc", high=OPTIONAL, hop="huge")
 def _():
     options = {"num_coefficients": 3, "num_mels": 8, "low": 20.0, "high": 3000.0}
     return data.mfcc, {**SOUND, **options}
@@ -326,7 +345,19 @@ def _():
     return data.mel_filters, {**arguments, "low": 20.0, "high": 3000.0}
 
 
-@recipe("normalize")
+@recipe("mean_and_spread", features="rank")
+def _():
+    return data.mean_and_spread, {"features": reals(5, 2)}
+
+
+@recipe("read_npz")
+def _():
+    path = _path("arrays.npz")
+    np.savez(path, x=reals(2))
+    return data.read_npz, {"path": path}
+
+
+@recipe("normalize", features="rank")
 def _():
     return data.normalize, {"features": reals(5, 2)}
 

@@ -39,6 +39,7 @@ _RECURRENT = {
     "seed": 0,
 }
 _CELL = {"input_size": 2, "hidden_size": 3, "bias": True, "dtype": "f4", "seed": 0}
+_RECURRENT["zero_output_for_mask"] = False
 _constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh")
 _constructor(fastcell.LSTM, _RECURRENT, proj_size=0)
 _constructor(fastcell.GRU, _RECURRENT, reset_after=True)
@@ -142,7 +143,7 @@ def _():
     return gru().forward, {**sequence(), "memory_budget": 10**6}
 
 
-@recipe("Recurrent.backward", dstate=OPTIONAL, add_to=OPTIONAL)
+@recipe("Recurrent.backward", dy=OPTIONAL, dstate=OPTIONAL, add_to=OPTIONAL)
 def _():
     y, state, saved = gru().forward(X)
     zeros = {name: np.zeros_like(a) for name, a in gru().state_dict().items()}
@@ -192,7 +193,7 @@ def _():
     return cell.forward, {"x": X[0], "state": np.zeros((2, 3), np.float32)}
 
 
-@recipe("RecurrentCell.backward")
+@recipe("RecurrentCell.backward", dstate=OPTIONAL)
 def _():
     cell = fastcell.GRUCell(2, 3)
     state, saved = cell.forward(X[0])
@@ -221,10 +222,10 @@ def _layer(make, name, given, gradient="dy", **accepts):
         return layer.backward, {gradient: np.ones_like(y[0]), "saved": saved}
 
 
-_layer(lambda: fastcell.Dropout(0.5, seed=0), "x", lambda: {"x": X})
+_layer(lambda: fastcell.Dropout(0.5, seed=0), "x", lambda: {"x": X}, x="nan rank")
 _layer(lambda: fastcell.LayerNorm(2), "x", lambda: {"x": X}, x="rank")
 _layer(lambda: fastcell.Linear(2, 3), "x", lambda: {"x": X}, x="rank")
-_layer(lambda: Activation("tanh"), "x", lambda: {"x": X}, x="rank")
+_layer(lambda: Activation("tanh"), "x", lambda: {"x": X}, x="nan rank")
 _layer(
     lambda: fastcell.Embedding(5, 2), "ids", lambda: {"ids": np.array([1, 2])},
     ids="rank",
@@ -302,7 +303,7 @@ def _():
     return sequential().forward, _sequential_arguments()
 
 
-@recipe("Sequential.backward", dstate=OPTIONAL)
+@recipe("Sequential.backward", dy=OPTIONAL, dstate=OPTIONAL)
 def _():
     y, state, saved = sequential().forward(IDS)
     return sequential().backward, {"dy": y, "saved": saved, "dstate": state}

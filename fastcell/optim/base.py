@@ -137,6 +137,7 @@ class Optimizer(ABC):
         arrays = self._arrays()
         if not self._take(arrays, grads):
             self._check_layout(arrays)
+            mapping_of("grads", grads, "a mapping of names to gradients")
             if not self._take(arrays, self._contiguous(flat(grads, self._params))):
                 raise ValueError(
                     "params must stay C-contiguous and writable arrays, as they are "
@@ -310,7 +311,6 @@ class Optimizer(ABC):
 
     def _contiguous(self, grads: Mapping[str, Array]) -> dict[str, Array]:
         """Check the gradients, return them C-contiguous."""
-        mapping_of("grads", grads, "a mapping of names to gradients")
         unknown = [name for name in grads if name not in self._layout]
         if unknown:
             raise ValueError(

@@ -125,7 +125,7 @@ static void test_a_forked_child(bool child_calls, bool child_exits) {
         if (child_exits) /* with the library loaded, and its threads */
             call(&f);
         else
-            unload(handle, 1);
+            unload(handle, before ? 1 : 0);
         fflush(stdout);
         if (child_exits)
             exit(finish("unload in a child"));
