@@ -626,4 +626,10 @@ MUTATIONS = [  # -- functions
         "",
         "a packed sequence is a list of sequences",
     ),
+    (
+        "fastcell/_core.pyx",
+        "        fc_set_stop(run_handlers, NULL)\n",
+        "        fc_set_stop(NULL, NULL)\n",
+        "Ctrl-C waits for the end of a call",
+    ),
 ]
