@@ -25,7 +25,8 @@ class Interrupts:
     Only where their handlers are the usual ones: a program that handles or ignores one
     of them itself goes on doing so. Outside of the main thread, where Python delivers
     no signals, nothing is held. The second signal is not held, but raised as
-    KeyboardInterrupt at once.
+    KeyboardInterrupt at once, also in the middle of a long call of the core: what the
+    step has done is then lost, and the last checkpoint stands.
     """
 
     def __init__(self) -> None:

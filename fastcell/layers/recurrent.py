@@ -283,7 +283,8 @@ class Recurrent(Module):
             None, as in ``(dh, None)``.
         add_to : dict of str to ndarray, optional
             Gradients that those of the parameters are added to, such as the `grads` of
-            the step after, where steps are run one by one. Default: zeros.
+            the step after, where steps are run one by one. Default: zeros. A call that
+            Ctrl-C ends leaves them with a part of what was to be added.
 
         Returns
         -------
