@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 if TYPE_CHECKING:
-    from fastcell.data import CharVocabulary, TextStreams
+    from fastcell._cli_corpus import Corpus
     from fastcell.models import LanguageModel
     from fastcell.optim import Adam
 
@@ -63,6 +63,8 @@ _FREE = {"text", "threads", "out"}
 
 def demo(given: dict[str, Any]) -> int:
     """Train on the packaged text, as long as the user likes; return the exit code."""
+    from fastcell._cli_corpus import read_corpus
+
     quiet = given.pop("quiet", False)
     seconds = given.pop("seconds", 60.0)
     force = given.pop("force", False)
@@ -72,7 +74,7 @@ def demo(given: dict[str, Any]) -> int:
     # A demo may take the place of another, whose loss would be that of a minute.
     if os.path.exists(checkpoint) and _info(checkpoint)[0]["text"] is not None:
         _refuse(checkpoint)
-    corpus = _corpus(settings)
+    corpus = read_corpus(settings, None if quiet else _say)
     settings = corpus.settings
     if settings.steps is None:
         if not quiet:
@@ -86,6 +88,8 @@ def demo(given: dict[str, Any]) -> int:
 
 def train(given: dict[str, Any]) -> int:
     """Train on a user's text, from the start or from a checkpoint on."""
+    from fastcell._cli_corpus import read_corpus
+
     quiet = given.pop("quiet", False)
     force = given.pop("force", False)
     checkpoint_seconds = given.pop("checkpoint_seconds", 60.0)
@@ -108,7 +112,7 @@ def train(given: dict[str, Any]) -> int:
             settings = replace(settings, embedding_size=settings.hidden_size)
     _check_outputs(settings, checkpoint, force)
     return _run(
-        _corpus(settings),
+        read_corpus(settings, None if quiet else _say),
         checkpoint,
         quiet=quiet,
         checkpoint_seconds=checkpoint_seconds,
@@ -207,61 +211,7 @@ def _settings_of(checkpoint: str, given: dict[str, Any]) -> tuple[Settings, int,
     return Settings(**info | free), size, info["out"]
 
 
-# ------------------------------------------------------------------------ the corpus
-
-
-@dataclass
-class _Corpus:
-    """The text of a run, as windows of ids, and the settings with its hash."""
-
-    settings: Settings
-    vocabulary: CharVocabulary
-    train: TextStreams
-    valid: TextStreams | None
-
-
-def _corpus(settings: Settings) -> _Corpus:
-    """Read the text and check all that can be checked before the work begins."""
-    import fastcell
-    from fastcell.data import TextStreams, split_text
-    from fastcell.data.characters import read_characters
-
-    if settings.threads is not None:
-        fastcell.set_num_threads(settings.threads)
-    ids, vocabulary, sha256 = read_characters(settings.text)
-    name = settings.text or "the text of the demo"
-    if settings.sha256 and sha256 != settings.sha256:
-        raise ValueError(f"{name}: must be the text that the run was started with")
-    threads = fastcell.get_num_threads()
-    settings = replace(settings, sha256=sha256, threads=threads)
-
-    parts = [ids]
-    share = settings.validation_fraction
-    if share:
-        try:
-            parts = split_text(parts[0], (1 - share, share))
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-    least = settings.batch_size + 1
-    if len(parts[0]) < least:
-        raise ValueError(
-            f"{name}: too short: a batch of {settings.batch_size} streams needs "
-            f"{least} characters to train on; got {len(parts[0])}"
-        )
-    train = TextStreams(parts[0], settings.batch_size, settings.sequence_length)
-    if not share:
-        return _Corpus(settings, vocabulary, train, None)
-    if len(parts[1]) < 2:
-        raise ValueError(
-            f"{name}: too short: validation needs 2 characters; got {len(parts[1])} "
-            "(--validation-fraction 0 does without)"
-        )
-    # Streams of a window each, at least: at their start the model knows nothing of what
-    # came before, which is no fault of its own.
-    streams = (len(parts[1]) - 1) // settings.sequence_length
-    streams = min(max(streams, 1), settings.batch_size)
-    valid = TextStreams(parts[1], streams, settings.sequence_length)
-    return _Corpus(settings, vocabulary, train, valid)
+# ------------------------------------------------------------------------- the files
 
 
 def _check_outputs(settings: Settings, checkpoint: str, force: bool) -> None:
@@ -301,7 +251,7 @@ def _check_writable(path: str) -> None:
 # --------------------------------------------------------------------------- the run
 
 
-def _model(corpus: _Corpus) -> tuple[LanguageModel, Adam]:
+def _model(corpus: Corpus) -> tuple[LanguageModel, Adam]:
     from fastcell.models import LanguageModel
     from fastcell.optim import Adam
 
@@ -320,7 +270,7 @@ def _model(corpus: _Corpus) -> tuple[LanguageModel, Adam]:
     return model, Adam(model.params, lr=settings.learning_rate)
 
 
-def _steps_in(seconds: float, corpus: _Corpus) -> int:
+def _steps_in(seconds: float, corpus: Corpus) -> int:
     """Return the number of steps that fit into some time, validations included.
 
     They are timed on a model of their own for a fortieth of that time, but at least a
@@ -348,7 +298,7 @@ def _steps_in(seconds: float, corpus: _Corpus) -> int:
 
 
 def _run(
-    corpus: _Corpus,
+    corpus: Corpus,
     checkpoint: str,
     *,
     quiet: bool,
@@ -386,6 +336,8 @@ def _run(
         "text": text,
         "out": os.path.abspath(settings.out),
     }
+    if corpus.warning:
+        _say(f"fastcell: warning: {corpus.warning}")
     if not quiet:
         _say(_headline(corpus, model, steps, trainer.step))
     history = trainer.fit(
@@ -424,9 +376,7 @@ def default_prompt(symbols: Sequence[str]) -> str:
     return "\n" if "\n" in symbols else symbols[0]
 
 
-def _headline(
-    corpus: _Corpus, model: LanguageModel, steps: int, steps_done: int
-) -> str:
+def _headline(corpus: Corpus, model: LanguageModel, steps: int, steps_done: int) -> str:
     """Return what is about to be done, in two lines."""
     settings = corpus.settings
     size = sum(array.size for array in model.params.arrays().values())

@@ -69,10 +69,16 @@ cdef class Stream:
 
     cdef inline int check_isa(self) except -1:
         if self.isa is not isa_now:
+            if self.isa is not NULL:
+                raise_other_isa("session", self.isa)
+            self._make_now()
             if self.isa is NULL:
                 raise RuntimeError("the session was never made")
-            raise_other_isa("session", self.isa)
         return 0
+
+    def postpone(self, Py_ssize_t rows):
+        """Have so many streams; be made when first used, by `_make_now` of a subclass."""
+        self.rows = rows
 
     def follow(self, Changes changes not None, dict handed_out not None, version):
         """Tell of what version the weights are, and by what a change is seen.
@@ -95,6 +101,7 @@ cdef class Stream:
 
     def renew(self, Stack owner not None, packed):
         """Go on with other weights of the same sizes, and maybe another precision."""
+        self.check_isa()
         if owner is self.owner:
             if packed is not self.packed:
                 self.adopt(packed, self.memory)

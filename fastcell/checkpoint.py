@@ -57,7 +57,7 @@ def write_checkpoint(path: str | os.PathLike[str], tree: dict[str, Any]) -> None
     ...     read_checkpoint(path)
     {'step': 3, 'state': (array([0., 0.]), None)}
     """
-    from fastcell.serialize import write_arrays
+    from fastcell._array_files import write_arrays
 
     arrays: dict[str, np.ndarray] = {}
     skeleton = _take_apart(tree, "", arrays)
@@ -80,7 +80,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         If it is not a checkpoint, or a damaged one.
     """
-    from fastcell.serialize import parse_json, read_arrays
+    from fastcell._array_files import parse_json, read_arrays
 
     arrays, metadata = read_arrays(path)
     name = os.fsdecode(path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import check_out, real_array
+from fastcell._arrays import as_array, check_out, real_array
 from fastcell.layers.batches import Layout
 
 if TYPE_CHECKING:
@@ -114,10 +114,13 @@ class Session(_core.Stream):
         return {**self.__dict__, "_rows": self.rows, "_kept": (h, c)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        rest = dict(state)
-        rows, (h, c) = rest.pop("_rows"), rest.pop("_kept")
-        self.__dict__.update(rest)
-        self._make(rows)
+        self.__dict__.update(state)
+        # At first use: now the layer may be there in part only, if it has this session.
+        self.postpone(self.__dict__.pop("_rows"))
+
+    def _make_now(self) -> None:
+        h, c = self.__dict__.pop("_kept")
+        self._make(self.rows)
         self.set(h, c)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -139,12 +142,25 @@ class Session(_core.Stream):
 
         Raises
         ------
+        TypeError
+            If rows are neither.
         IndexError
-            If a row is out of range.
+            If a row is out of range, or the mask is of another length.
         """
         if rows is None:
             self.set(None, None)
             return
+        if not isinstance(rows, slice):
+            rows = as_array("rows", rows)
+            if rows.dtype.kind not in "iub" and rows.size:
+                raise TypeError(f"rows must be indices or a mask; got {rows.dtype}")
+            rows = rows if rows.size else []
+        try:
+            np.empty(self.rows)[rows]
+        except IndexError as error:
+            raise IndexError(
+                f"rows must be indices or a mask of {self.rows} streams: {error}"
+            ) from None
         state = self.state
         for part in state if isinstance(state, tuple) else (state,):
             part[:, rows] = 0

@@ -109,12 +109,17 @@ class StreamPool:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        rest = dict(state)
-        h, c = rest.pop("_kept")
-        self.__dict__.update(rest)
+        self.__dict__.update(state)
         self._live = writable(self._live)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "_streams" or "_kept" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        # At first use: before, a layer that has this pool may be there in part only.
+        h, c = self.__dict__.pop("_kept")
         self._make(len(self._live), "capacity")
         self._streams.set_some(np.flatnonzero(self._live), h, c)
+        return self._streams
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._live))

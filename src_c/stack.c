@@ -38,11 +38,12 @@ fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch, fc_shape 
 /* Either the steps of a row stand within the rows of a step, or the other way round. */
 bool fc_rows_are_apart(const fc_batch *batch, ptrdiff_t step, ptrdiff_t row,
                        ptrdiff_t n) {
-    if (batch->steps < 1 || batch->rows < 1 || n < 1)
-        return true;
+    const ptrdiff_t most = PTRDIFF_MAX / 16; /* in bytes, too */
     ptrdiff_t steps = batch->steps, rows = batch->rows, extent;
-    if (step < -PTRDIFF_MAX || row < -PTRDIFF_MAX)
+    if (step < -most || step > most || row < -most || row > most)
         return false;
+    if (steps < 1 || rows < 1 || n < 1)
+        return true;
     step = step < 0 ? -step : step;
     row = row < 0 ? -row : row;
     if (steps == 1 || rows == 1)

@@ -217,8 +217,11 @@ static void set_pass(fc_pass *pass, const fc_stack *stack, const fc_batch *batch
                    : (fc_array){(char *)io->dy, io->dy_step * real, io->dy_row * real};
     if (pass->dy.data)
         pass->dy.data += (size_t)direction * out;
-    pass->dx =
-        layer ? below : (fc_array){io->dx, io->dx_step * real, io->dx_row * real};
+    pass->dx = below;
+    if (layer == 0) /* the strides of no dx, or of a table's, are not looked at */
+        pass->dx = io->dx && !batch->index
+                       ? (fc_array){io->dx, io->dx_step * real, io->dx_row * real}
+                       : (fc_array){.data = io->dx};
     if (layer == 0 && batch->index) {
         pass->dx.row = (ptrdiff_t)fc_bytes(shape, shape->in);
         pass->dtable = s->dtable[direction];

@@ -439,6 +439,8 @@ MUTATIONS = [
         "(++t == batch->steps || !fc_exists(batch, t, row))",
         "++t == batch->steps",
         "an episode past a row's length cuts the reverse direction",
+    ),
+    (
         "src_c/saved.c",
         "&fresh, FC_SEAL_USED_UP,",
         "&fresh, FC_SEAL_SAVED,",

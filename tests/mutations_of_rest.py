@@ -340,8 +340,8 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/session.py",
-        "self._make(rows)\n        self.set(h, c)",
-        "self._make(rows)",
+        "self._make(self.rows)\n        self.set(h, c)",
+        "self._make(self.rows)",
         "a copied session begins anew",
     ),
     (
@@ -367,6 +367,8 @@ MUTATIONS = [  # -- functions
         "left = left[count:]",
         "break",
         "an open file that takes few bytes at once gets no more",
+    ),
+    (
         "fastcell/data/scaling.py",
         "np.where(spread > last_place, spread, 0), centred",
         "spread, centred",
@@ -419,6 +421,8 @@ MUTATIONS = [  # -- functions
         'unit = getattr(self.model, "unit", "targets")',
         'unit = "targets"',
         "the speed of training is that of tokens, whatever they are",
+    ),
+    (
         "fastcell/layers/batches.py",
         "        lengths = lengths.copy()  # before",
         "        lengths = lengths  # before",
@@ -545,16 +549,12 @@ MUTATIONS = [  # -- functions
         "text: windows of narrow ids change with them",
     ),
     (
-        "fastcell/data/characters.py",
-        "    if filled != count:\n",
-        "    if False:\n",
-        "text: a file may change while it is read",
-    ),
-    (
-        "fastcell/data/characters.py",
-        "next(k for most, k in kinds if len(vocabulary) <= most)",
+        "fastcell/_cli_corpus.py",
+        "next(kind for most, kind in kinds if len(vocabulary) <= most)",
         "np.int32",
         "text: each character takes four bytes",
+    ),
+    (
         "fastcell/_arrays.py",
         'if hasattr(value, "batch_sizes"):  # a tuple',
         "if False:  # a tuple",
@@ -589,6 +589,8 @@ MUTATIONS = [  # -- functions
         "    if not isinstance(saved, SavedOnce):",
         "    if False:",
         "backward of a model takes anything for saved",
+    ),
+    (
         "fastcell/_cli_cells.py",
         'counts["sigmoid" if halved else "tanh"]',
         'counts["tanh"]',

@@ -146,7 +146,7 @@ class TestArrays:
         assert list(path.parent.iterdir()) == []
 
     def test_header_that_no_reader_would_take(self, path, monkeypatch):
-        monkeypatch.setattr("fastcell.serialize._MAX_HEADER", 1000)
+        monkeypatch.setattr("fastcell._array_files._MAX_HEADER", 1000)
         with pytest.raises(ValueError, match="must fit into 1000 bytes"):
             write_arrays(path, {}, {"key": 1000 * "x"})
         assert list(path.parent.iterdir()) == []

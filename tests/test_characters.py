@@ -1,78 +1,14 @@
-"""Whole texts as ids: a byte of a character, and never the text itself in memory."""
+"""Ids in few bytes, and texts that are read in parts."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tracemalloc
 
 import numpy as np
 import pytest
 
 from fastcell.cli import main
-from fastcell.data import CharVocabulary, TextStreams, demo_text, read_text
-from fastcell.data.characters import read_characters
-
-TEXT = "To be, or not to be – that is\r\nthe question: \U0001f600\n" * 3
-
-
-@pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "text.txt"
-    path.write_bytes(TEXT.encode())
-    return path
-
-
-def test_ids_are_those_of_the_text(path):
-    ids, vocabulary, sha256 = read_characters(path)
-    text = read_text(path)
-    assert vocabulary == CharVocabulary.from_text(text)
-    assert ids.dtype == np.uint8
-    assert not ids.flags.writeable
-    np.testing.assert_array_equal(ids, vocabulary.encode(text))
-    assert sha256 == hashlib.sha256(text.encode()).hexdigest()
-
-
-def test_no_path_is_the_demo():
-    ids, vocabulary, _ = read_characters(None)
-    assert vocabulary.decode(ids) == demo_text()
-
-
-@pytest.mark.parametrize(
-    ("count", "dtype"), [(256, np.uint8), (257, np.uint16), (70_000, np.int32)]
-)
-def test_ids_take_as_few_bytes_as_they_need(tmp_path, count, dtype):
-    path = tmp_path / "many.txt"
-    symbols = [chr(0x10000 + k) for k in range(count)]
-    path.write_text("".join(symbols[::-1]), encoding="utf-8")
-    ids, vocabulary, _ = read_characters(path)
-    assert ids.dtype == dtype
-    assert vocabulary.symbols == tuple(symbols)
-    np.testing.assert_array_equal(ids, np.arange(count)[::-1])
-
-
-@pytest.mark.parametrize("more", ["a", "?"])
-def test_a_text_that_changes_while_it_is_read_is_refused(path, monkeypatch, more):
-    texts = iter(["abc", "abc" + more])
-    monkeypatch.setattr("fastcell.data.characters.iter_text", lambda _: [next(texts)])
-    with pytest.raises(ValueError, match=r"text\.txt: changed while it was read"):
-        read_characters(path)
-
-
-def test_a_text_takes_little_more_than_a_byte_of_each_character(tmp_path):
-    path = tmp_path / "large.txt"
-    count = 12_000_000
-    path.write_text("to be, or n\n" * (count // 12))
-    tracemalloc.start()
-    try:
-        ids, _, _ = read_characters(path)
-        streams = TextStreams(ids, 32, 64)
-        assert sum(len(x) for x, _ in streams[-3:]) > 0
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    # A megabyte is read at a time, and has some bytes of each character on its way.
-    assert peak < count + 12e6
+from fastcell.data import CharVocabulary, TextStreams
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16])

@@ -266,6 +266,25 @@ def test_a_pool_takes_the_newest_weights():
     assert same([pool.step(ids, X[2])], [session.step(X[2])])
 
 
+@pytest.mark.parametrize("name", ["session", "pool"])
+@every_way
+def test_a_layer_that_has_a_session_of_its_own_is_copied(way, name):
+    layer = fastcell.GRU(I, H, seed=0)
+    if name == "session":
+        layer.own = layer.session()
+        layer.own.step(FLAT[0])
+    else:
+        layer.own = fastcell.StreamPool(layer)
+        layer.own.step(layer.own.open(), FLAT[:1])
+    other, own = way((layer, layer.own))
+    assert own is other.own and own._layer is other
+    again = way(other)  # before its first use
+    arguments = (FLAT[1],) if name == "session" else ([0], FLAT[1:2])
+    expected = layer.own.step(*arguments)
+    for each in (other, again):
+        assert same([each.own.step(*arguments)], [expected])
+
+
 # ------------------------------------------------------------- optimizers and runs
 
 OPTIMIZERS = [
@@ -520,7 +539,11 @@ def test_dask_has_the_same_bits():
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
+        client.wait_for_workers(2)
         everywhere = client.scatter(model, broadcast=True)
-        futures = [client.submit(scores, everywhere, *batch) for batch in batches]
+        places = list(client.scheduler_info()["workers"])
+        futures = [
+            client.submit(scores, everywhere, *batch, workers=[places[i % 2]])
+            for i, batch in enumerate(batches)
+        ]
         assert same(client.gather(futures), expected)
-        assert len(client.who_has(everywhere)[everywhere.key]) == 2

@@ -238,7 +238,7 @@ class TestHostileFiles:
                 sizes.append(size)
                 return self.file.read(size)
 
-        monkeypatch.setattr("fastcell.serialize.open", Watched, raising=False)
+        monkeypatch.setattr("fastcell._array_files.open", Watched, raising=False)
         with pytest.raises(ValueError, match="4 bytes of data"):
             reader(path)
         assert sum(sizes) < 1000
@@ -271,7 +271,7 @@ class TestHostileFiles:
         def refuse(*arguments):
             raise PermissionError(errno.EACCES, "Permission denied", "elsewhere")
 
-        monkeypatch.setattr("fastcell.serialize.open", refuse, raising=False)
+        monkeypatch.setattr("fastcell._array_files.open", refuse, raising=False)
         with pytest.raises(PermissionError) as caught:
             reader(path)
         assert caught.value.filename == str(path)

@@ -284,6 +284,28 @@ def test_a_wrong_out_is_refused(out, error, got):
     assert all(map(same_bits, session.state, before))
 
 
+BAD_ROWS = [
+    ("a", TypeError),
+    ([1.0], TypeError),
+    (object(), TypeError),
+    (2**70, TypeError),
+    (3, IndexError),
+    (-4, IndexError),
+    (np.ones(2, bool), IndexError),
+]
+
+
+@pytest.mark.parametrize("rows, error", BAD_ROWS)
+def test_a_reset_of_rows_that_are_not_there_is_refused(rows, error):
+    session = fastcell.LSTM(2, 4, seed=0).session(3)
+    session.step(X)
+    before = session.state
+    refuses(error, ["rows must be"], session.reset, rows)
+    assert all(map(same_bits, session.state, before))
+    session.reset([])
+    assert all(map(same_bits, session.state, before))
+
+
 def test_a_state_of_a_wrong_shape_or_dtype_is_refused():
     _, session = session_of(REGISTRY["lstm"])
     h, c = before = session.state
