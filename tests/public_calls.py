@@ -167,9 +167,7 @@ _KNOWN = {
         "write_arrays": "arrays metadata",
     },
     "session": {
-        "SequentialSession.reset": "rows",
         "SequentialSession.step": "x",
-        "Session.reset": "rows",
     },
 }
 KNOWN = {

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
+from fastcell._checks import path_of
 from fastcell._files import check_regular, named_errors
 
 
@@ -17,6 +18,8 @@ def path_name(path: Any, argument: str = "path") -> str:
     ------
     TypeError
         If it is none; the error names the argument.
+    ValueError
+        If it holds a null character.
 
     Examples
     --------
@@ -25,10 +28,7 @@ def path_name(path: Any, argument: str = "path") -> str:
     ...
     TypeError: path must be a path; got 7
     """
-    try:
-        return os.fsdecode(path)
-    except TypeError:
-        raise TypeError(f"{argument} must be a path; got {path!r:.80}") from None
+    return path_of(argument, path)
 
 
 @contextmanager
