@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from fastcell._numbers import shown
 
 
@@ -117,3 +119,79 @@ def has_methods(name: str, value: Any, what: str, methods: Iterable[str]) -> Any
     if missing or isinstance(value, type):
         raise TypeError(f"{name} must be {what}; got {shown(value)}")
     return value
+
+
+def string_of(name: str, value: Any, what: str = "a string") -> str:
+    """Return `value`, which has to be a string.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be {what}; got {shown(value)}")
+    return value
+
+
+def iterable_of(name: str, value: Any, what: str) -> Iterable[Any]:
+    """Return `value`, which has to be iterable, and neither a text nor a mapping.
+
+    Raises
+    ------
+    TypeError
+        If it is not.
+    """
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be {what}; got {shown(value)}")
+    return value
+
+
+def strings_of(name: str, value: Any) -> tuple[str, ...]:
+    """Return the strings that an iterable holds.
+
+    Raises
+    ------
+    TypeError
+        If it is none, or one of its items is no string.
+    """
+    found = tuple(iterable_of(name, value, "a sequence of strings"))
+    for place, item in enumerate(found):
+        string_of(f"{name}[{place}]", item)
+    return found
+
+
+def items_of(name: str, value: Any, what: str) -> Any:
+    """Return `value`, which has to have a length and items by their place.
+
+    Raises
+    ------
+    TypeError
+        If it is not so, or a text or a mapping.
+    """
+    if (
+        isinstance(value, (str, bytes, Mapping, type))
+        or not hasattr(value, "__getitem__")
+        or not hasattr(value, "__len__")
+        or hasattr(value, "batch_sizes")  # a tuple of torch
+    ):
+        raise TypeError(f"{name} must be {what}; got {shown(value)}")
+    return value
+
+
+def real_dtype(name: str, value: Any) -> np.dtype:
+    """Return float32 or float64.
+
+    Raises
+    ------
+    TypeError
+        If `value` stands for neither.
+    """
+    try:
+        dtype = None if value is None else np.dtype(value)
+    except Exception:  # whatever NumPy makes of a stranger
+        dtype = None
+    if dtype not in (np.float32, np.float64):
+        got = shown(value) if dtype is None else str(dtype)
+        raise TypeError(f"{name} must be float32 or float64; got {got}")
+    return dtype

@@ -213,7 +213,7 @@ def _():
     return data.TokenFile, {"path": _tokens()}
 
 
-@recipe("TokenFile.columns")
+@recipe("TokenFile.columns", starts="generator")
 def _():
     return data.TokenFile(_tokens()).columns, {"starts": [0, 2], "count": 3}
 
@@ -228,7 +228,7 @@ def _():
     }
 
 
-@recipe("write_tokens", path="str", parts="generator")
+@recipe("write_tokens", path="str")
 def _():
     return data.write_tokens, {
         "path": _path("parts.npy"),
@@ -281,6 +281,18 @@ def _():
         "missing": "skip",
         "missing_values": ["NA"],
     }
+
+
+@functools.cache
+def _arrays():
+    path = _path("arrays.npz")
+    np.savez(path, x=np.zeros(3))
+    return path
+
+
+@recipe("read_npz")
+def _():
+    return data.read_npz, {"path": _arrays()}
 
 
 @functools.cache

@@ -616,8 +616,14 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/data/token_files.py",
-        '    check_apart(path_name(path), path_name(text, "text"))\n',
+        '    check_apart(path_of("path", path), path_of("text", text))\n',
         "",
         "a text is encoded over itself",
+    ),
+    (
+        "fastcell/_checks.py",
+        '        or hasattr(value, "batch_sizes")  # a tuple of torch\n',
+        "",
+        "a packed sequence is a list of sequences",
     ),
 ]

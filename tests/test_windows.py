@@ -94,7 +94,7 @@ def with_nan():
     ("bad", "error", "words"),
     [
         ([], ValueError, ["recordings", "got none"]),
-        (None, TypeError, ["recordings", "NoneType"]),
+        (None, TypeError, ["recordings", "None"]),
         (iter([np.ones((9, 2))]), TypeError, ["recordings", "list_iterator"]),
         ([np.ones(9)], TypeError, ["recordings[0]", "(9,)"]),
         ([np.full((9, 2), "a")], TypeError, ["recordings[0]", "<U1"]),

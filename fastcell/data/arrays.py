@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastcell.data.files import one_line, path_name, reading
+from fastcell._checks import path_of
+from fastcell.data.files import one_line, reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def read_npz(path: str | os.PathLike[str], *names: str) -> list[NDArray]:
     >>> x.shape, y
     ((5, 28, 28), array([0, 1, 2, 3, 4]))
     """
-    name = path_name(path)
+    name = path_of("path", path)
     with reading(path) as file:
         try:
             arrays = np.load(file, allow_pickle=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._arrays import as_array, check_ids
+from fastcell._checks import iterable_of, string_of, strings_of
 from fastcell._numbers import flag, integer
 
 if TYPE_CHECKING:
@@ -67,13 +68,9 @@ class BytePairVocabulary:
     ) -> None:
         tokenizers = _package()
         min_count = integer("min_count", min_count, minimum=1)
-        if isinstance(specials, str):
-            raise TypeError(f"specials must be a sequence of strings; got {specials!r}")
-        specials = tuple(specials)
+        specials = strings_of("specials", specials)
         vocab_size = integer("vocab_size", vocab_size, minimum=256 + len(specials))
-        if isinstance(texts, str):
-            raise TypeError("texts must be an iterable of strings; got a string")
-        texts = list(texts)
+        texts = list(iterable_of("texts", texts, "an iterable of strings"))
         for place, text in enumerate(texts):
             _check_text(f"texts[{place}]", text)
         if not any(texts):
@@ -106,10 +103,12 @@ class BytePairVocabulary:
 
         Raises
         ------
+        TypeError
+            If it is no string.
         ValueError
-            If it is none.
+            If it is none of the specials.
         """
-        if special not in self.specials:
+        if string_of("special", special) not in self.specials:
             raise ValueError(
                 f"special must be one of the specials, {self.specials}; got {special!r}"
             )
@@ -171,12 +170,13 @@ class BytePairVocabulary:
             If `text` is none.
         """
         tokenizers = _package()
+        string_of("text", text, "the JSON of a vocabulary")
         try:
             tree = json.loads(text)
             specials = tuple(tree["specials"])
             model = tokenizers.Tokenizer.from_str(json.dumps(tree["tokenizer"]))
         except Exception as error:  # the package raises nothing more special
-            raise ValueError(f"the vocabulary is not valid: {error!r}") from None
+            raise ValueError(f"text: the vocabulary is not valid: {error!r}") from None
         if not isinstance(model.model, tokenizers.models.BPE):
             raise ValueError(
                 f"the vocabulary must be one of byte pairs; got {model.model!r}"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from fastcell._checks import one_of, strings_of
 from fastcell._numbers import flag
-from fastcell.data.csv_rows import CsvRows, strings
+from fastcell.data.csv_rows import CsvRows
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -127,10 +128,9 @@ def read_csv_sequences(
     >>> data.ids, data.classes, data.skipped
     (['a', 'c'], ('down', 'up'), 1)
     """
-    if target not in ("class", "value"):
-        raise ValueError(f'target must be "class" or "value"; got {target!r}')
+    one_of("target", target, ("class", "value"))
     flag("per_step", per_step)
-    given = None if classes is None else strings("classes", classes)
+    given = None if classes is None else strings_of("classes", classes)
     rows = CsvRows(
         path,
         id_column,

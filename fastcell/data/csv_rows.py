@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
-from fastcell.data.files import path_name, reading
+from fastcell._checks import one_of, path_of, real_dtype, string_of, strings_of
+from fastcell.data.files import reading
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -53,23 +54,23 @@ class CsvRows(Iterator["Row"]):
         dtype: DTypeLike = np.float32,
         delimiter: str = ",",
     ) -> None:
-        if missing not in ("error", "skip"):
-            raise ValueError(f'missing must be "error" or "skip"; got {missing!r}')
-        self.name = path_name(path)
+        one_of("missing", missing, ("error", "skip"))
+        self.name = path_of("path", path)
         self.skipped = 0
         self.lines = array("q")
         self._path, self._delimiter = path, delimiter
         self._skip = missing == "skip"
-        self._missing = frozenset(strings("missing_values", missing_values))
+        self._missing = frozenset(strings_of("missing_values", missing_values))
         self._present = frozenset(present)
-        self._dtype = np.dtype(dtype)
-        if self._dtype not in (np.float32, np.float64):
-            raise TypeError(f"dtype must be float32 or float64; got {self._dtype}")
-        self._id_column, self._target_column = id_column, target_column
+        self._dtype = real_dtype("dtype", dtype)
+        self._id_column = string_of("id_column", id_column)
+        if target_column is not None:
+            string_of("target_column", target_column, "a string or None")
+        self._target_column = target_column
         self._features = (
             (feature_columns,)
             if isinstance(feature_columns, str)
-            else strings("feature_columns", feature_columns)
+            else strings_of("feature_columns", feature_columns)
         )
         if not self._features:
             raise ValueError("feature_columns must name at least one column; got none")
@@ -206,14 +207,6 @@ class CsvRows(Iterator["Row"]):
         self.lines = lines
         x = np.frombuffer(numbers).reshape(-1, len(self._features))
         return name, x.astype(self._dtype), texts
-
-
-def strings(argument: str, values: Iterable[str]) -> tuple[str, ...]:
-    """Return strings that an argument holds, or raise an error that names it."""
-    found = tuple(values) if isinstance(values, Iterable) else (values,)
-    if isinstance(values, str) or not all(isinstance(value, str) for value in found):
-        raise TypeError(f"{argument} must be a sequence of strings; got {values!r}")
-    return found
 
 
 def _number(text: str) -> float:

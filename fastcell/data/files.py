@@ -11,26 +11,6 @@ from fastcell._checks import path_of
 from fastcell._files import check_regular, named_errors
 
 
-def path_name(path: Any, argument: str = "path") -> str:
-    """Return a path as text.
-
-    Raises
-    ------
-    TypeError
-        If it is none; the error names the argument.
-    ValueError
-        If it holds a null character.
-
-    Examples
-    --------
-    >>> path_name(7)
-    Traceback (most recent call last):
-    ...
-    TypeError: path must be a path; got 7
-    """
-    return path_of(argument, path)
-
-
 @contextmanager
 def reading(path: Any, argument: str = "path") -> Iterator[BinaryIO]:
     """Give a file to be read, which is a regular one: a pipe could wait forever.
@@ -44,9 +24,7 @@ def reading(path: Any, argument: str = "path") -> Iterator[BinaryIO]:
     ValueError
         If the path holds a NUL.
     """
-    name = path_name(path, argument)
-    if "\0" in name:
-        raise ValueError(f"{argument} must have no NUL; got {name!r:.80}")
+    name = path_of(argument, path)
     with named_errors(name):
         check_regular(name, os.stat(name).st_mode)
         with open(name, "rb") as file:

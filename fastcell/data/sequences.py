@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._arrays import all_finite, as_array, fill_rows, in_range
+from fastcell._checks import items_of, real_dtype
 from fastcell._numbers import flag, integer
 from fastcell.data.batches import Batches, Epochs
 from fastcell.data.targets import Targets
@@ -109,9 +110,7 @@ class Sequences(Epochs["Batch"]):
         self.seed = integer("seed", seed, minimum=0, maximum=None)
         self.bucket = flag("bucket", bucket)
         self.check_finite = flag("check_finite", check_finite)
-        self.dtype = np.dtype(np.float32 if dtype is None else dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise TypeError(f"dtype must be float32 or float64; got {self.dtype}")
+        self.dtype = real_dtype("dtype", np.float32 if dtype is None else dtype)
         self._sequences = sequences
         count = _count(sequences)
         first = _shaped(0, sequences[0])
@@ -290,11 +289,7 @@ class Epoch(Batches["Batch"]):
 
 
 def _count(sequences: Any) -> int:
-    if not (hasattr(sequences, "__len__") and hasattr(sequences, "__getitem__")):
-        raise TypeError(
-            "sequences must have a length and be indexable; "
-            f"got {type(sequences).__name__}"
-        )
+    items_of("sequences", sequences, "indexable, and have a length")
     if len(sequences) == 0:
         raise ValueError("sequences must hold at least one sequence; got none")
     return len(sequences)

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from fastcell._numbers import integer, real
-from fastcell.data.files import path_name, reading
+from fastcell._checks import iterable_of, path_of
+from fastcell._numbers import integer, real, shown
+from fastcell.data.files import reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +91,7 @@ def iter_text(path: str | os.PathLike[str], block_size: int = 1 << 20) -> Iterat
     ['to be', '\nor no', 't\n']
     """
     size = integer("block_size", block_size, minimum=4)
-    name = path_name(path)
+    name = path_of("path", path)
     decoder = codecs.getincrementaldecoder("utf-8")()
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     empty, read = True, 0
@@ -182,7 +183,8 @@ def split_text(text: _Text, fractions: Sequence[float] = (0.9, 0.1)) -> list[_Te
     Raises
     ------
     TypeError
-        If a fraction is not a number.
+        If `text` is neither a string nor an array of integers, or a fraction is not a
+        number.
     ValueError
         If the fractions are not positive or do not sum to 1, or a part is empty.
 
@@ -192,6 +194,15 @@ def split_text(text: _Text, fractions: Sequence[float] = (0.9, 0.1)) -> list[_Te
     >>> split_text("abcdefghij", (0.8, 0.1, 0.1))
     ['abcdefgh', 'i', 'j']
     """
+    if not isinstance(text, str):
+        kind = getattr(getattr(text, "dtype", None), "kind", None)
+        if kind not in ("i", "u"):  # a TokenFile is no array, but has a dtype
+            raise TypeError(
+                f"text must be a string or an array of ids; got {shown(text)}"
+            )
+        if getattr(text, "ndim", 1) != 1:
+            raise ValueError(f"text must have one dimension; got {text.shape}")
+    iterable_of("fractions", fractions, "numbers")
     shares = [real(f"fractions[{i}]", f, above=0) for i, f in enumerate(fractions)]
     if not math.isclose(math.fsum(shares), 1.0, abs_tol=1e-9):
         raise ValueError(

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._arrays import check_ids
+from fastcell._checks import iterable_of, path_of, string_of
 from fastcell._files import check_apart, named_errors, written_atomically
-from fastcell._numbers import integer
-from fastcell.data.files import one_line, path_name, reading
+from fastcell._numbers import integer, shown
+from fastcell.data.files import one_line, reading
 from fastcell.data.text import iter_text
+from fastcell.data.vocabulary import CharVocabulary
 from fastcell.data.words import WordVocabulary, iter_words
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
-
-    from fastcell.data.vocabulary import CharVocabulary
 
 _HEADER_SIZE = 128  # of the files written here: the length is filled in at the end
 
@@ -66,7 +66,7 @@ class TokenFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = path_name(path)
+        self.path = path_of("path", path)
         with reading(path) as file:
             shape, self.dtype = _read_header(file, self.path)
             self._offset = file.tell()
@@ -129,6 +129,7 @@ class TokenFile:
         ValueError
             If a stretch is not within the file.
         """
+        starts = iterable_of("starts", starts, "integers")
         starts = [integer("starts", start, minimum=0) for start in starts]
         count = integer("count", count, minimum=0)
         if starts and max(starts) + count > len(self):
@@ -197,7 +198,16 @@ def encode_file(
     ...     np.asarray(encode_file(text, os.path.join(folder, "ids"), vocabulary))
     array([1, 0, 2, 2, 3], dtype=uint8)
     """
-    check_apart(path_name(path), path_name(text, "text"))
+    check_apart(path_of("path", path), path_of("text", text))
+    if not isinstance(vocabulary, (CharVocabulary, WordVocabulary)):
+        raise TypeError(
+            "vocabulary must be a CharVocabulary or a WordVocabulary; "
+            f"got {shown(vocabulary)}"
+        )
+    if end_of_line is not None:
+        string_of("end_of_line", end_of_line, "a word or None")
+        if isinstance(vocabulary, WordVocabulary):
+            vocabulary.index(end_of_line)  # or an error, before anything is written
     parts: Iterable[Any] = iter_text(text)
     if isinstance(vocabulary, WordVocabulary):
         parts = iter_words(parts, end_of_line)
@@ -236,8 +246,9 @@ def write_tokens(
     vocab_size = integer("vocab_size", vocab_size, minimum=1)
     kinds = ((1 << 8, "|u1"), (1 << 16, "<u2"), (1 << 31, "<i4"), (1 << 63, "<i8"))
     dtype = np.dtype(next(kind for most, kind in kinds if vocab_size <= most))
+    iterable_of("parts", parts, "an iterable of arrays")
     count = 0
-    with written_atomically(path) as file:
+    with written_atomically(path_of("path", path)) as file:
         file.write(_header(dtype, 0))
         for number, part in enumerate(parts):
             ids = check_ids(f"parts[{number}]", part, vocab_size)

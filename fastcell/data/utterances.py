@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import as_array
+from fastcell._arrays import as_array, check_ids
+from fastcell._checks import has_methods, items_of
 from fastcell._numbers import integer, real
 from fastcell.data.batches import Batches, Epochs
 
@@ -71,6 +72,8 @@ class Utterances(Epochs[Any]):
         self.batch_size = integer("batch_size", batch_size, minimum=1)
         self.noise = real("noise", noise, minimum=0)
         self.seed = integer("seed", seed, minimum=0, maximum=None)
+        items_of("features", features, "a list of arrays (T, F)")
+        items_of("labels", labels, "a list of rows of integers")
         if len(features) == 0 or len(features) != len(labels):
             raise ValueError(
                 "features and labels must be of the same recordings, at least one; "
@@ -145,7 +148,22 @@ class Utterances(Epochs[Any]):
     def batch(
         self, rows: Sequence[int], random: np.random.Generator | None = None
     ) -> tuple[np.ndarray, ...]:
-        """Return the batch of these recordings; with noise of `random`, if given."""
+        """Return the batch of these recordings; with noise of `random`, if given.
+
+        Raises
+        ------
+        TypeError
+            If `rows` are no integers, or `random` is no generator.
+        ValueError
+            If `rows` are none, or one is not there.
+        """
+        rows = check_ids("rows", rows, len(self.features))
+        if rows.ndim != 1 or len(rows) == 0:
+            raise ValueError(
+                f"rows must be some recordings; got the shape {rows.shape}"
+            )
+        if random is not None:
+            has_methods("random", random, "a Generator", ["standard_normal"])
         lengths = self._lengths[rows]
         label_lengths = np.array([len(self.labels[i]) for i in rows])
         first = self.features[0]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastcell._arrays import as_array, check_ids
+from fastcell._checks import iterable_of, string_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -45,6 +46,8 @@ class CharVocabulary:
     """
 
     def __init__(self, symbols: Iterable[str]) -> None:
+        if not isinstance(symbols, str):
+            iterable_of("symbols", symbols, "an iterable of strings")
         self._symbols = tuple(symbols)
         if not self._symbols:
             raise ValueError("symbols must hold at least one character; got none")
@@ -113,12 +116,7 @@ class CharVocabulary:
         >>> CharVocabulary.from_texts(["he", "llo"]).symbols
         ('e', 'h', 'l', 'o')
         """
-        if isinstance(texts, str):
-            raise TypeError("texts must be an iterable of strings; got a string")
-        if not isinstance(texts, Iterable):
-            raise TypeError(
-                f"texts must be an iterable of strings; got {type(texts).__name__}"
-            )
+        iterable_of("texts", texts, "an iterable of strings")
         there = np.zeros(sys.maxunicode + 1, bool)
         for place, text in enumerate(texts):
             if not isinstance(text, str):
@@ -248,9 +246,11 @@ vocabulary
         import json
 
         try:
-            symbols = json.loads(text)
+            symbols = json.loads(string_of("text", text, "the JSON of a vocabulary"))
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"the vocabulary is not valid JSON: {error}") from None
+            raise ValueError(
+                f"text: the vocabulary is not valid JSON: {error}"
+            ) from None
         if not isinstance(symbols, list):
             raise ValueError(
                 f"the vocabulary must be a JSON list; got a {type(symbols).__name__}"

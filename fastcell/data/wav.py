@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from fastcell.data.files import path_name, reading
+from fastcell._checks import path_of
+from fastcell.data.files import reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +51,7 @@ def read_wav(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
         If it is no wav file, of another format, cut short, or holds no sample or, of
         floats, one that is not finite.
     """
-    name = path_name(path)
+    name = path_of("path", path)
     with reading(path) as file:
         try:
             form, data = _read(file)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._arrays import as_array
+from fastcell._checks import items_of, real_dtype
 from fastcell._numbers import flag, integer
 from fastcell.data.batches import Batches, Epochs
 
@@ -94,9 +95,7 @@ class Windows(Epochs["Batch"]):
         self.stride = integer("stride", stride, minimum=1)
         self.shuffle = flag("shuffle", shuffle)
         self.seed = integer("seed", seed, minimum=0, maximum=None)
-        self.dtype = np.dtype(np.float32 if dtype is None else dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise TypeError(f"dtype must be float32 or float64; got {self.dtype}")
+        self.dtype = real_dtype("dtype", np.float32 if dtype is None else dtype)
         checked = _checked(recordings, self.dtype)
         self.input_size = checked[0].shape[1]
         length = self.given + self.ahead
@@ -161,10 +160,7 @@ class WindowEpoch(Batches["Batch"]):
 
 def _checked(recordings: Any, dtype: np.dtype) -> list[NDArray[Any]]:
     """Return recordings as arrays (L, I) of this dtype, finite."""
-    if not (hasattr(recordings, "__len__") and hasattr(recordings, "__getitem__")):
-        raise TypeError(
-            f"recordings must be a list of arrays; got {type(recordings).__name__}"
-        )
+    items_of("recordings", recordings, "a list of arrays")
     if len(recordings) == 0:
         raise ValueError("recordings must hold at least one; got none")
     checked: list[NDArray[Any]] = []

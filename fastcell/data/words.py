@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._arrays import as_array, check_ids
-from fastcell._numbers import flag, integer
+from fastcell._checks import iterable_of, string_of, strings_of
+from fastcell._numbers import flag, integer, shown
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -97,10 +98,12 @@ class WordVocabulary:
             raise ValueError(f"words must differ; got {twice!r} twice")
         self.words = words
         self.specials = words[:num_specials]
-        if unknown is not None and unknown not in self.specials:
+        if unknown is not None and (
+            not isinstance(unknown, str) or unknown not in self.specials
+        ):
             raise ValueError(
                 f"unknown must be one of the specials, {self.specials}, or None; "
-                f"got {unknown!r}"
+                f"got {shown(unknown)}"
             )
         self.unknown = unknown
 
@@ -109,10 +112,12 @@ class WordVocabulary:
 
         Raises
         ------
+        TypeError
+            If it is no string.
         ValueError
             If it is not there, and `unknown` is None.
         """
-        return int(self.encode([word])[0])
+        return int(self.encode([string_of("word", word)])[0])
 
     def encode(self, words: str | Iterable[str]) -> NDArray[np.int32]:
         """Return the ids of words.
@@ -143,12 +148,10 @@ class WordVocabulary:
         ...
         ValueError: words[1] is 'c', which is not among the 2 words of the vocabulary
         """
-        words = words.split() if isinstance(words, str) else list(words)
+        words = words.split() if isinstance(words, str) else strings_of("words", words)
         other = None if self.unknown is None else self._ids[self.unknown]
         ids = [self._ids.get(word, other) for word in words]
         for place, word in enumerate(words):
-            if not isinstance(word, str):
-                raise TypeError(f"words[{place}] must be a string; got {word!r}")
             if ids[place] is None:
                 raise ValueError(
                     f"words[{place}] is {word!r}, which is not among the {len(self)} "
@@ -215,9 +218,11 @@ class WordVocabulary:
             If `text` is none.
         """
         try:
-            tree = json.loads(text)
+            tree = json.loads(string_of("text", text, "the JSON of a vocabulary"))
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"the vocabulary is not valid JSON: {error}") from None
+            raise ValueError(
+                f"text: the vocabulary is not valid JSON: {error}"
+            ) from None
         keys = {"words", "num_specials", "unknown"}
         if not isinstance(tree, dict) or tree.keys() != keys:
             raise ValueError(
@@ -287,6 +292,9 @@ def iter_words(
     >>> list(iter_words(["to be, o", "r not\nto", " be"], "<eos>"))
     [['to', 'be,'], ['or', 'not', '<eos>'], ['to'], ['be']]
     """
+    iterable_of("texts", texts, "an iterable of strings")
+    if end_of_line is not None:
+        string_of("end_of_line", end_of_line, "a word or None")
     begun = ""  # the word that the parts so far end in
     for place, text in enumerate(texts):
         if not isinstance(text, str):
@@ -304,8 +312,7 @@ def iter_words(
 
 def _flat(tokens: Any) -> Iterator[str]:
     """Yield the words of a text, or of its sentences."""
-    if isinstance(tokens, str):
-        raise TypeError("tokens must be words, such as text.split(); got a string")
+    iterable_of("tokens", tokens, "strings, such as text.split()")
     for place, token in enumerate(tokens):
         if isinstance(token, str):
             yield token
@@ -324,12 +331,8 @@ def _flat(tokens: Any) -> Iterator[str]:
 
 
 def _specials(specials: Any) -> tuple[str, ...]:
-    if isinstance(specials, str):
-        raise TypeError(f"specials must be a sequence of strings; got {specials!r}")
-    specials = tuple(specials)
+    specials = strings_of("specials", specials)
     for place, special in enumerate(specials):
-        if not isinstance(special, str):
-            raise TypeError(f"specials[{place}] must be a string; got {special!r}")
         if special in specials[:place]:
             raise ValueError(f"specials must differ; got {special!r} twice")
     return specials
