@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from fastcell._checks import path_of
 from fastcell._files import Path, check_regular, named_errors, write_atomically
 from fastcell._open_files import is_file, name_of, read_all, write_all
 
@@ -253,6 +254,7 @@ def _read(path: Path | BinaryIO) -> tuple[bytes, dict[str, Any]]:
     """
     if is_file("path", path, "read"):
         return _read_from(path, name_of(path), None)
+    path = path_of("path", path)
     with named_errors(path):
         check_regular(path, os.stat(path).st_mode)
         with open(path, "rb") as file:

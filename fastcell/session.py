@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import as_array, check_out, real_array
+from fastcell._arrays import check_out, check_rows, real_array
 from fastcell.layers.batches import Layout
 
 if TYPE_CHECKING:
@@ -145,22 +145,13 @@ class Session(_core.Stream):
         TypeError
             If rows are neither.
         IndexError
-            If a row is out of range, or the mask is of another length.
+            If a row is out of range, or the mask is of another length; it is a
+            ValueError too.
         """
         if rows is None:
             self.set(None, None)
             return
-        if not isinstance(rows, slice):
-            rows = as_array("rows", rows)
-            if rows.dtype.kind not in "iub" and rows.size:
-                raise TypeError(f"rows must be indices or a mask; got {rows.dtype}")
-            rows = rows if rows.size else []
-        try:
-            np.empty(self.rows)[rows]
-        except IndexError as error:
-            raise IndexError(
-                f"rows must be indices or a mask of {self.rows} streams: {error}"
-            ) from None
+        rows = check_rows(rows, self.rows)
         state = self.state
         for part in state if isinstance(state, tuple) else (state,):
             part[:, rows] = 0

@@ -357,7 +357,7 @@ def _():
     return data.read_npz, {"path": path}
 
 
-@recipe("normalize", features="rank")
+@recipe("normalize")
 def _():
     return data.normalize, {"features": reals(5, 2)}
 

@@ -133,7 +133,8 @@ _KNOWN = {
         ),
         "iter_words": "end_of_line texts",
         "read_csv_sequences": (
-            "classes dtype feature_columns id_column missing missing_values target target_column"
+            "classes dtype feature_columns id_column missing missing_values "
+            "target target_column"
         ),
         "split_text": "fractions text",
         "write_tokens": "parts path",
@@ -166,9 +167,7 @@ _KNOWN = {
         "write_arrays": "arrays metadata",
     },
     "session": {
-        "SequentialSession.reset": "rows",
         "SequentialSession.step": "x",
-        "Session.reset": "rows",
     },
 }
 KNOWN = {

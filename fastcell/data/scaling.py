@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -122,9 +123,10 @@ def _moments(features: np.ndarray) -> tuple[np.ndarray, ...]:
         raise ValueError(
             f"features must have the shape (T, F) or more axes; got {features.shape}"
         )
-    features = features.reshape(-1, features.shape[-1])
-    if len(features) == 0:
+    frames = math.prod(features.shape[:-1])
+    if frames == 0:
         raise ValueError(f"features must hold a frame; got the shape {features.shape}")
+    features = features.reshape(frames, features.shape[-1])
     if features.dtype not in (np.float16, np.float32, np.float64):
         features = features.astype(np.float64)
     if not all_finite(features):
