@@ -236,11 +236,11 @@ def model_class(name: str) -> type[Module]:
     >>> model_class("os.system")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: the class must be RNN, LSTM, ... or LanguageModel; got 'os.system'
+    ValueError: name: the class must be RNN, LSTM, ... or LanguageModel; got 'os.system'
     """
     if not isinstance(name, str) or name not in MODEL_CLASSES:
         raise ValueError(
-            f"the class must be {_one_of(MODEL_CLASSES)}; got {short(name)}"
+            f"name: the class must be {_one_of(MODEL_CLASSES)}; got {short(name)}"
         )
     module, _, attribute = MODEL_CLASSES[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -133,10 +133,6 @@ _KNOWN = {
         "Sequential.forward": "x",
         "Sequential.from_config": "config",
     },
-    "serialize": {
-        "model_class": "name",
-        "write_arrays": "arrays metadata",
-    },
     "session": {
         "SequentialSession.step": "x",
     },
