@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fastcell._array_files import parse_json, read_arrays, short, write_arrays
 from fastcell._files import Path
+from fastcell._numbers import shown
 from fastcell._open_files import name_of
 from fastcell._schema import shortened
 from fastcell.module import at_most
@@ -240,7 +241,7 @@ def model_class(name: str) -> type[Module]:
     """
     if not isinstance(name, str) or name not in MODEL_CLASSES:
         raise ValueError(
-            f"name: the class must be {_one_of(MODEL_CLASSES)}; got {short(name)}"
+            f"name: the class must be {_one_of(MODEL_CLASSES)}; got {shown(name)}"
         )
     module, _, attribute = MODEL_CLASSES[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
