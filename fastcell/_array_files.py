@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from fastcell._checks import path_of
+from fastcell._checks import mapping_of, path_of
 from fastcell._files import Path, check_regular, named_errors, write_atomically
 from fastcell._open_files import is_file, name_of, read_all, write_all
 
@@ -95,7 +95,10 @@ def write_arrays(
     from safetensors.numpy import save as to_safetensors
 
     written_to = is_file("path", path, "write")
+    mapping_of("arrays", arrays, "a mapping of names to arrays")
     tensors = {name: _writable(name, array) for name, array in arrays.items()}
+    if metadata is not None:
+        mapping_of("metadata", metadata, "a mapping of texts to texts")
     metadata = dict(metadata or {})
     for key, text in metadata.items():
         _check_text("metadata key", key)
@@ -223,7 +226,7 @@ def parse_json(path: str, what: str, text: str) -> Any:
 
 def _writable(name: object, value: ArrayLike) -> NDArray[Any]:
     """Check one array and its name, return it in memory order and native bytes."""
-    _check_text("array name", name)
+    _check_text("arrays: each array name", name)
     if name == "__metadata__":
         raise ValueError("no array may have the name '__metadata__'")
     array = np.asarray(value, order="C")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fastcell._array_files import parse_json, read_arrays, short, write_arrays
 from fastcell._files import Path
+from fastcell._numbers import shown
 from fastcell._open_files import name_of
 from fastcell._schema import shortened
 from fastcell.module import at_most
@@ -236,11 +237,11 @@ def model_class(name: str) -> type[Module]:
     >>> model_class("os.system")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: the class must be RNN, LSTM, ... or LanguageModel; got 'os.system'
+    ValueError: name: the class must be RNN, LSTM, ... or LanguageModel; got 'os.system'
     """
     if not isinstance(name, str) or name not in MODEL_CLASSES:
         raise ValueError(
-            f"the class must be {_one_of(MODEL_CLASSES)}; got {short(name)}"
+            f"name: the class must be {_one_of(MODEL_CLASSES)}; got {shown(name)}"
         )
     module, _, attribute = MODEL_CLASSES[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -110,35 +110,6 @@ INTERNAL = {
 # in: (callable, arguments). Each must still fail: a test says when one can be taken
 # out.
 _KNOWN = {
-    "data": {
-        "BytePairVocabulary": "specials texts",
-        "BytePairVocabulary.from_json": "text",
-        "BytePairVocabulary.index": "special",
-        "CharVocabulary": "symbols",
-        "CharVocabulary.from_json": "text",
-        "CharVocabulary.from_texts": "texts",
-        "SequencePairs": "sources targets",
-        "Sequences": "dtype sequences",
-        "TokenFile.columns": "starts",
-        "Utterances": "features labels",
-        "Utterances.batch": "random rows",
-        "Windows": "dtype recordings",
-        "WordVocabulary": "specials tokens unknown",
-        "WordVocabulary.encode": "words",
-        "WordVocabulary.from_json": "text",
-        "WordVocabulary.index": "word",
-        "encode_file": "end_of_line vocabulary",
-        "iter_csv_sequences": (
-            "dtype feature_columns id_column missing missing_values target_column"
-        ),
-        "iter_words": "end_of_line texts",
-        "read_csv_sequences": (
-            "classes dtype feature_columns id_column missing missing_values "
-            "target target_column"
-        ),
-        "split_text": "fractions text",
-        "write_tokens": "parts path",
-    },
     "layers": {
         "Activation": "kind",
         "Attention.__call__": "memory_lengths",
@@ -161,10 +132,6 @@ _KNOWN = {
         "Sequential.__call__": "x",
         "Sequential.forward": "x",
         "Sequential.from_config": "config",
-    },
-    "serialize": {
-        "model_class": "name",
-        "write_arrays": "arrays metadata",
     },
     "session": {
         "SequentialSession.step": "x",
