@@ -110,34 +110,6 @@ INTERNAL = {
 # in: (callable, arguments). Each must still fail: a test says when one can be taken
 # out.
 _KNOWN = {
-    "data": {
-        "BytePairVocabulary": "specials texts",
-        "BytePairVocabulary.from_json": "text",
-        "BytePairVocabulary.index": "special",
-        "CharVocabulary": "symbols",
-        "CharVocabulary.from_json": "text",
-        "CharVocabulary.from_texts": "texts",
-        "SequencePairs": "sources targets",
-        "Sequences": "dtype sequences",
-        "TokenFile.columns": "starts",
-        "Utterances": "features labels",
-        "Utterances.batch": "random rows",
-        "Windows": "dtype recordings",
-        "WordVocabulary": "specials tokens unknown",
-        "WordVocabulary.encode": "words",
-        "WordVocabulary.from_json": "text",
-        "WordVocabulary.index": "word",
-        "encode_file": "end_of_line vocabulary",
-        "iter_csv_sequences": (
-            "dtype feature_columns id_column missing missing_values target_column"
-        ),
-        "iter_words": "end_of_line texts",
-        "read_csv_sequences": (
-            "classes dtype feature_columns id_column missing missing_values target target_column"
-        ),
-        "split_text": "fractions text",
-        "write_tokens": "parts path",
-    },
     "layers": {
         "Activation": "kind",
         "Attention.__call__": "memory_lengths",
