@@ -474,7 +474,11 @@ class Trainer:
 def _check_train_data(data: Any) -> None:
     """Raise unless `data` are batches that can be taken by index, at least one."""
     try:
-        if isinstance(data, (str, bytes, Mapping)) or not hasattr(data, "__getitem__"):
+        # Data with epochs are taken by index from those, and need none of their own.
+        by_index = hasattr(data, "__getitem__") or callable(
+            getattr(data, "epoch", None)
+        )
+        if isinstance(data, (str, bytes, Mapping)) or not by_index:
             raise TypeError
         size = len(data)
     except TypeError:

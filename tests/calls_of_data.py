@@ -284,18 +284,6 @@ def _():
 
 
 @functools.cache
-def _arrays():
-    path = _path("arrays.npz")
-    np.savez(path, x=np.zeros(3))
-    return path
-
-
-@recipe("read_npz")
-def _():
-    return data.read_npz, {"path": _arrays()}
-
-
-@functools.cache
 def _wav():
     import wave
 
