@@ -13,6 +13,7 @@ cdef extern from "fastcell.h" nogil:
         FC_BAD_ALIGNMENT
         FC_BAD_MEMORY
         FC_USED_UP
+        FC_INTERRUPTED
 
     enum:
         FC_SAVED_HEAD
@@ -128,6 +129,7 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_isa_select(const char *name)
     int fc_wants_blas()
     int fc_lanes(fc_dtype dtype)
+    void fc_set_stop(int (*stop)(void *) noexcept nogil, void *context)
     int fc_cell_index(const char *name)
     const char *fc_cell_name(int cell)
     int fc_cell_gates(int cell)

@@ -15,9 +15,14 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from cpython.dict cimport PyDict_Size
+from cpython.exc cimport PyErr_Occurred
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.string cimport memcpy, memset
+
+import os
+import threading
 
 import numpy as np
 
@@ -46,6 +51,10 @@ cdef int raise_status(fc_status status) except -1 with gil:
         )
     if status == FC_USED_UP:
         raise ValueError("saved was used up by an earlier backward; run forward again")
+    if status == FC_INTERRUPTED:
+        if not PyErr_Occurred():  # the child of a fork, see fc_set_stop
+            raise RuntimeError("a signal's handler forked in the middle of this call")
+        return -1  # with what the handler has raised
     raise ValueError("the C core rejected its arguments")
 
 
@@ -53,6 +62,40 @@ cdef inline int check(fc_status status) except -1 nogil:
     if status != FC_OK:
         raise_status(status)
     return 0
+
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals()  # leaves its exception for raise_status
+
+
+cdef unsigned long main_thread
+
+
+def follow_main_thread():
+    """Learn which thread runs the handlers of signals: at import, and after a fork."""
+    global main_thread
+    main_thread = threading.main_thread().ident
+
+
+follow_main_thread()
+os.register_at_fork(after_in_child=follow_main_thread)
+
+
+cdef int run_handlers(void *unused) noexcept nogil:
+    with gil:
+        return PyErr_CheckSignals()
+
+
+cdef inline void heed_signals() noexcept:
+    """Let the next long call of this thread run the handlers of signals meanwhile.
+
+    Where one raises, as that of Ctrl-C does, the call ends and `check` raises the same.
+    Handlers run in the main thread; another would wait for the GIL in vain.
+    """
+    if PyThread_get_thread_ident() == main_thread:
+        fc_set_stop(run_handlers, NULL)
+    else:
+        fc_set_stop(NULL, NULL)
 
 
 # The BLAS of fastcell._blas, which imports scipy (0.3 s) and so waits until it is wanted.

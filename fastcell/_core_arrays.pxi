@@ -29,6 +29,7 @@ def cross_entropy(
     cdef const int64_t *tp = <const int64_t *> arrays.contiguous(targets, 0, 8, rows)
     cdef double *lp = <double *> arrays.contiguous(loss, 1, 8, rows)
     cdef void *dp = arrays.written(dlogits)
+    heed_signals()
     with nogil:
         check(
             fc_cross_entropy(

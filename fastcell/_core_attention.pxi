@@ -29,6 +29,7 @@ def additive_scores(query, memory, v, lengths, scores, int threads):
     cdef void *sp = arrays.written(scores)
     attention_sizes(&a, arrays, scores, lengths)
     additive_score(&score, &a, arrays, query, memory, v)
+    heed_signals()
     with nogil:
         check(fc_additive_scores(&a, &score, sp, threads))
 
@@ -54,6 +55,7 @@ def additive_scores_backward(
     check(fc_additive_scratch_size(&a, score.n, &size))
     scratch = take_scratch(size)
     cdef void *scratch_memory = arrays.get(scratch, 1, 1).buf
+    heed_signals()
     with nogil:
         check(
             fc_additive_backward(
@@ -69,6 +71,7 @@ def attention_weights(scores, lengths, int threads):
     cdef Arrays arrays = Arrays(scores)
     cdef void *sp = arrays.written(scores)
     attention_sizes(&a, arrays, scores, lengths)
+    heed_signals()
     with nogil:
         check(fc_attention_weights(&a, sp, threads))
 
@@ -80,5 +83,6 @@ def attention_weights_backward(weights, dweights, lengths, int threads):
     cdef const void *wp = arrays.read(weights)
     cdef void *dp = arrays.written(dweights)
     attention_sizes(&a, arrays, weights, lengths)
+    heed_signals()
     with nogil:
         check(fc_attention_weights_backward(&a, wp, dp, threads))

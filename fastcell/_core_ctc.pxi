@@ -26,6 +26,7 @@ def ctc_loss(
     check(fc_ctc_scratch_size(&c, threads, &size))
     scratch = take_scratch(size)
     cdef void *sp = arrays.get(scratch, 1, 1).buf
+    heed_signals()
     with nogil:
         check(fc_ctc_loss(&c, lp, dp, sp, threads))
     give_scratch(scratch)

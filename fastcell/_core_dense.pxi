@@ -47,6 +47,7 @@ cdef class Dense:
         cdef void *wp = views.contiguous(packed, 0, 1, size)
         cdef void *xp = views.contiguous(x, 0, self.itemsize, rows * self.inputs)
         cdef void *yp = views.contiguous(y, 1, self.itemsize, rows * self.outputs)
+        heed_signals()
         with nogil:
             check(
                 fc_linear_forward(
@@ -79,6 +80,7 @@ cdef class Dense:
         scratch = take_scratch(size)
         cdef void *sp = views.get(scratch, 1, 1).buf
         cdef const fc_blas *gemms = blas()
+        heed_signals()
         with nogil:
             check(
                 fc_linear_backward(

@@ -307,6 +307,7 @@ cdef class Stack:
         check(fc_scratch_size(&self.stack, batch, 1 if saved is not None else 0, &size))
         scratch = take_scratch(size)
         cdef void *scratch_memory = outputs.get(scratch, 1, 1).buf
+        heed_signals()
         with nogil:
             check(
                 fc_forward(&self.stack, weights, batch, &output, kept, scratch_memory)
@@ -415,6 +416,7 @@ cdef class Stack:
         check(fc_scratch_size(&self.stack, &batch, 2, &size))
         scratch = take_scratch(size)
         cdef void *scratch_memory = outputs.get(scratch, 1, 1).buf
+        heed_signals()
         with nogil:
             check(fc_backward(&self.stack, weights, &batch, &io, kept, scratch_memory))
         give_scratch(scratch)

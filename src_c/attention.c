@@ -5,6 +5,7 @@
 #include "arena.h"
 #include "dispatch.h"
 #include "pool.h"
+#include "watch.h"
 
 typedef struct job {
     const fc_attention *a;
@@ -15,6 +16,7 @@ typedef struct job {
     const char *read; /* weights, or the gradient of the scores */
     char *dquery, *dmemory;
     char *dv; /* (batch, n): each sequence adds up its own */
+    fc_watch *watch;
 } job;
 
 static ptrdiff_t rows_of(const job *j, ptrdiff_t sequence) {
@@ -74,25 +76,33 @@ static void weights_backward(const job *j, ptrdiff_t sequence, ptrdiff_t query) 
     clear_past(j, j->values + before, rows);
 }
 
+enum { WORK_OF_A_VALUE = 32 }; /* for fc_stops */
+
 static void run_part(void *context, int part, int parts) {
     const job *j = context;
     const fc_attention *a = j->a;
+    int64_t work = (int64_t)a->steps * (j->score ? j->score->n : 1) * WORK_OF_A_VALUE;
     ptrdiff_t last = a->batch * (part + 1) / parts;
     for (ptrdiff_t b = a->batch * part / parts; b < last; b++)
         for (ptrdiff_t t = 0; t < a->queries; t++)
-            j->of_query(j, b, t);
+            if (!fc_stops(j->watch, work))
+                j->of_query(j, b, t);
 }
 
 /* Values worked on, about a nanosecond each, that are worth a thread. */
 enum { WORK_OF_A_PART = 50000 };
 
-static void run(const job *j, int threads) {
+static fc_status run(job *j, int threads) {
     const fc_attention *a = j->a;
     double work = (double)a->batch * (double)a->queries * (double)a->steps *
                   (j->score ? (double)j->score->n : 1) / WORK_OF_A_PART;
     ptrdiff_t parts = threads < a->batch ? threads : a->batch;
     parts = work < (double)parts ? (ptrdiff_t)work : parts;
-    fc_run_brief_parts(run_part, (void *)j, parts < 1 ? 1 : (int)parts);
+    fc_watch watch;
+    fc_watch_begin(&watch);
+    j->watch = &watch;
+    fc_run_brief_parts(run_part, j, parts < 1 ? 1 : (int)parts);
+    return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }
 
 /* The sizes; n: 1 where no features are looked at. */
@@ -141,13 +151,12 @@ fc_status fc_additive_scores(const fc_attention *a, const fc_additive *score,
         status = FC_BAD_ARGUMENT;
     if (status || !has_values(a))
         return status;
-    run(&(job){.a = a,
-               .score = score,
-               .k = fc_kernels_of(a->dtype),
-               .of_query = scores_of,
-               .values = scores},
-        threads);
-    return FC_OK;
+    return run(&(job){.a = a,
+                      .score = score,
+                      .k = fc_kernels_of(a->dtype),
+                      .of_query = scores_of,
+                      .values = scores},
+               threads);
 }
 
 static fc_arena sums_of_sequences(const fc_attention *a, ptrdiff_t n, void *scratch,
@@ -197,10 +206,10 @@ fc_status fc_additive_backward(const fc_attention *a, const fc_additive *score,
              .dquery = dquery,
              .dmemory = dmemory,
              .dv = sums};
-    run(&j, threads);
+    status = run(&j, threads);
     for (ptrdiff_t b = 0; b < a->batch; b++)
         j.k->add(dv, j.dv + (size_t)b * row, score->n);
-    return FC_OK;
+    return status;
 }
 
 fc_status fc_attention_weights(const fc_attention *a, void *scores, int threads) {
@@ -209,12 +218,11 @@ fc_status fc_attention_weights(const fc_attention *a, void *scores, int threads)
         status = FC_BAD_ARGUMENT;
     if (status || !has_values(a))
         return status;
-    run(&(job){.a = a,
-               .k = fc_kernels_of(a->dtype),
-               .of_query = weights_of,
-               .values = scores},
-        threads);
-    return FC_OK;
+    return run(&(job){.a = a,
+                      .k = fc_kernels_of(a->dtype),
+                      .of_query = weights_of,
+                      .values = scores},
+               threads);
 }
 
 fc_status fc_attention_weights_backward(const fc_attention *a, const void *weights,
@@ -224,11 +232,10 @@ fc_status fc_attention_weights_backward(const fc_attention *a, const void *weigh
         status = FC_BAD_ARGUMENT;
     if (status || !has_values(a))
         return status;
-    run(&(job){.a = a,
-               .k = fc_kernels_of(a->dtype),
-               .of_query = weights_backward,
-               .values = dweights,
-               .read = weights},
-        threads);
-    return FC_OK;
+    return run(&(job){.a = a,
+                      .k = fc_kernels_of(a->dtype),
+                      .of_query = weights_backward,
+                      .values = dweights,
+                      .read = weights},
+               threads);
 }

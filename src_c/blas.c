@@ -66,7 +66,7 @@ void fc_weight_gradient_of(const fc_kernels *k, const fc_blas *blas,
         for (ptrdiff_t i = 0; i < rows; i++)
             memcpy((char *)g->scratch + (size_t)i * row_bytes, g->x[row + i],
                    row_bytes);
-        for (int j = 0; j < g->gates && fits; j++)
+        for (int j = 0; j < g->gates && fits && !fc_gradient_stops(g, rows); j++)
             fits = gemm(k, blas, g->units, g->depth, rows, g->scratch,
                         (const char *)g->d +
                             (size_t)(row * g->d_row + j * g->d_gate) * k->real_size,

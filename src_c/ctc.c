@@ -26,6 +26,7 @@
 #include "arena.h"
 #include "dispatch.h"
 #include "pool.h"
+#include "watch.h"
 
 /* m * 2^e, with m in [1, 2) or 0; e is whole.  Sums are not brought back to that range
  * (m < 6), products with y are. */
@@ -91,6 +92,7 @@ typedef struct job {
     double *loss;
     char *dlogits, *scratch;
     size_t part_bytes;
+    fc_watch *watch;
 } job;
 
 /* One row's work, laid out in its part's scratch. */
@@ -123,6 +125,12 @@ static inline ptrdiff_t logit_at(const row *r, ptrdiff_t t) {
 static inline double logit(const fc_ctc *c, ptrdiff_t i) {
     return c->dtype == FC_F64 ? ((const double *)c->logits)[i]
                               : (double)((const float *)c->logits)[i];
+}
+
+/* Asked once for each step of each of the loops over the steps of a row. */
+static bool stops(const row *r) {
+    enum { WORK_OF_A_STATE = 64 };
+    return fc_stops(r->job->watch, WORK_OF_A_STATE * (r->states + r->job->c->n));
 }
 
 /* y, its sums and the largest logits; false where a step has no softmax. */
@@ -185,7 +193,7 @@ static wide forward(const row *r) {
         return wide_zero;
     if (r->steps == 0)
         return (wide){1, 0};
-    for (ptrdiff_t t = 0; t < r->steps; t++) {
+    for (ptrdiff_t t = 0; t < r->steps && !stops(r); t++) {
         wide *now = r->alpha + t * states;
         const wide *before = t > 0 ? now - states : now;
         ptrdiff_t s = first_state(r, t), end = end_of_states(r, t);
@@ -223,7 +231,7 @@ static void backward(const row *r, wide total) {
     double scale = r->job->c->scale[r->at];
     for (ptrdiff_t s = 0; s < states + 2; s++)
         r->w[s] = wide_zero;
-    for (ptrdiff_t t = r->steps - 1; t >= 0; t--) {
+    for (ptrdiff_t t = r->steps - 1; t >= 0 && !stops(r); t--) {
         const wide *alpha = r->alpha + t * states;
         memset(r->counts, 0, (size_t)n * sizeof *r->counts);
         ptrdiff_t first = first_state(r, t), end = end_of_states(r, t);
@@ -281,6 +289,8 @@ static void run_part(void *context, int part, int parts) {
         r.labels = (ptrdiff_t)c->label_lengths[r.at];
         r.states = 2 * r.labels + 1;
         r.label = c->labels + r.at * c->most_labels;
+        if (stops(&r))
+            return;
         run_row(&r);
     }
 }
@@ -372,6 +382,9 @@ fc_status fc_ctc_loss(const fc_ctc *c, double *loss, void *dlogits, void *scratc
              .dlogits = dlogits,
              .scratch = scratch,
              .part_bytes = part_bytes};
+    fc_watch watch;
+    fc_watch_begin(&watch);
+    j.watch = &watch;
     fc_run_parts(run_part, &j, parts_of(c, threads));
-    return FC_OK;
+    return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }

@@ -7,8 +7,9 @@
 #include "dispatch.h"
 #include "pool.h"
 #include "seal.h"
+#include "watch.h"
 
-enum { ROWS_OF_A_PART = 16, BLOCK = 128 };
+enum { ROWS_OF_A_PART = 16, BLOCK = 128, WORK_OF_A_LOGIT = 64 };
 
 /* Pointers at the rows of x, and the scratch of each part. */
 typedef struct linear_scratch {
@@ -25,6 +26,7 @@ typedef struct linear {
     char *y, *dx, *dw, *db;
     linear_scratch scratch;
     const fc_blas *blas;
+    fc_watch *watch;
 } linear;
 
 static fc_status check(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, ptrdiff_t rows) {
@@ -137,6 +139,8 @@ static void product_rows(const linear *l, const char *a, char *out, ptrdiff_t fi
         }
         fc_product product = {
             .a = a_rows, .out = out_rows, .rows = rows, .columns = columns};
+        if (fc_stops(l->watch, (int64_t)(2 * rows) * l->in * l->out))
+            return;
         l->k->product(&l->panels, &product);
         first += rows;
     }
@@ -166,8 +170,11 @@ fc_status fc_linear_forward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
         .k = fc_kernels_of(dtype), .in = in, .out = out, .rows = rows, .x = x, .y = y};
     fc_arena arena;
     l.panels = layout(l.k, in, out, FC_PACK_FORWARD, packed, &arena);
+    fc_watch watch;
+    fc_watch_begin(&watch);
+    l.watch = &watch;
     fc_run_brief_parts(run_forward, &l, useful_parts(rows, threads));
-    return FC_OK;
+    return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }
 
 static linear_scratch scratch_layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t rows,
@@ -220,6 +227,7 @@ static void run_backward(void *context, int part, int parts) {
         .out = l->dw,
         .bias = l->db,
         .scratch = l->scratch.parts + (size_t)part * l->scratch.part_bytes,
+        .watch = l->watch,
     };
     fc_weight_gradient_of(l->k, l->blas, &g);
 }
@@ -251,8 +259,11 @@ fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
     l.scratch = scratch_layout(l.k, in, rows, threads, &arena);
     for (ptrdiff_t row = 0; row < rows; row++)
         l.scratch.x_rows[row] = (const char *)x + (size_t)(row * in) * l.k->real_size;
+    fc_watch watch;
+    fc_watch_begin(&watch);
+    l.watch = &watch;
     fc_run_brief_parts(run_backward, &l, useful_parts(rows, threads));
-    return FC_OK;
+    return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }
 
 typedef struct loss_job {
@@ -263,6 +274,7 @@ typedef struct loss_job {
     int64_t ignore_index;
     double smoothing, scale, *loss;
     char *dlogits;
+    fc_watch *watch;
 } loss_job;
 
 static void run_loss(void *context, int part, int parts) {
@@ -270,6 +282,8 @@ static void run_loss(void *context, int part, int parts) {
     size_t row_bytes = (size_t)job->n * job->k->real_size;
     for (ptrdiff_t row = job->rows * part / parts; row < job->rows * (part + 1) / parts;
          row++) {
+        if (fc_stops(job->watch, WORK_OF_A_LOGIT * job->n))
+            return;
         if (job->targets[row] == job->ignore_index) {
             job->loss[row] = 0;
             memset(job->dlogits + (size_t)row * row_bytes, 0, row_bytes);
@@ -295,10 +309,12 @@ fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
     for (ptrdiff_t row = 0; row < rows; row++)
         if (targets[row] != ignore_index && (targets[row] < 0 || targets[row] >= n))
             return FC_BAD_INDEX;
-    loss_job job = {fc_kernels_of(dtype), rows,      n,     logits, targets,
-                    ignore_index,         smoothing, scale, loss,   dlogits};
+    fc_watch watch;
+    fc_watch_begin(&watch);
+    loss_job job = {fc_kernels_of(dtype), rows,  n,    logits,  targets, ignore_index,
+                    smoothing,            scale, loss, dlogits, &watch};
     fc_run_brief_parts(run_loss, &job, useful_parts(rows, threads));
-    return FC_OK;
+    return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }
 
 static fc_status elementary(int function, fc_dtype dtype, ptrdiff_t n, const void *x,

@@ -147,6 +147,8 @@ static void weight_gradient(const fc_weight_gradient *g) {
         for (int j = 0; j < g->gates; j++) {
             ptrdiff_t gate = g->gate_order[j] * g->units;
             ptrdiff_t units;
+            if (fc_gradient_stops(g, rows))
+                return;
             for (ptrdiff_t u = g->first_unit; u < g->last_unit; u += units) {
                 units = g->last_unit - u;
                 if (units > FC_GRADIENT_UNITS)

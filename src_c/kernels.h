@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "watch.h"
+
 enum { FC_EXP, FC_SIGMOID, FC_TANH };
 /* What is done to each number of a parameter. */
 enum { FC_SGD, FC_RMSPROP, FC_ADAGRAD, FC_ADAM, FC_SCALE, FC_CLIP, FC_UPDATES };
@@ -82,7 +84,14 @@ typedef struct fc_weight_gradient {
     void *out;
     void *bias; /* or NULL */
     void *scratch;
+    fc_watch *watch;
 } fc_weight_gradient;
+
+/* Asked between blocks of rows and gates. */
+static inline bool fc_gradient_stops(const fc_weight_gradient *g, ptrdiff_t rows) {
+    return fc_stops(g->watch, (int64_t)(2 * rows) * (g->last_unit - g->first_unit) *
+                                  g->depth);
+}
 
 /* The first row of the last block of `rows`; blocks begin at multiples of `block`. */
 static inline ptrdiff_t fc_last_block(ptrdiff_t rows, ptrdiff_t block) {

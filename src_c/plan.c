@@ -37,7 +37,9 @@ void fc_plan_layout(fc_plan *plan, fc_arena *arena, const fc_batch *batch,
     plan->work = fc_take(arena, (size_t)plan->rows, sizeof *plan->work);
 }
 
-void fc_plan_make(fc_plan *plan, const fc_batch *batch, bool reverse) {
+void fc_plan_make(fc_plan *plan, const fc_batch *batch, bool reverse, fc_watch *watch) {
+    enum { WORK_OF_A_ROW = 32 };
+    int64_t left = FC_WORK_BETWEEN_LOOKS;
     ptrdiff_t p = 0;
     plan->reverse = reverse;
     for (ptrdiff_t row = 0; row < plan->rows; row++) {
@@ -46,6 +48,8 @@ void fc_plan_make(fc_plan *plan, const fc_batch *batch, bool reverse) {
     }
     for (ptrdiff_t s = 0; s < plan->steps; s++) {
         ptrdiff_t t = fc_time(plan, s);
+        if (fc_stops_step(watch, WORK_OF_A_ROW * plan->rows, &left))
+            return;
         plan->offset[s] = p;
         for (ptrdiff_t row = 0; row < plan->rows; row++) {
             if (!fc_exists(batch, t, row))

@@ -13,6 +13,7 @@
 
 #include "arena.h"
 #include "fastcell.h"
+#include "watch.h"
 
 typedef struct fc_plan {
     ptrdiff_t steps, rows, total; /* total: active pairs */
@@ -31,7 +32,7 @@ typedef struct fc_plan {
 fc_status fc_plan_count(const fc_batch *batch, ptrdiff_t *total);
 void fc_plan_layout(fc_plan *plan, fc_arena *arena, const fc_batch *batch,
                     ptrdiff_t total, bool kept);
-void fc_plan_make(fc_plan *plan, const fc_batch *batch, bool reverse);
+void fc_plan_make(fc_plan *plan, const fc_batch *batch, bool reverse, fc_watch *watch);
 
 /* Does (t, row) exist (t below the row's length), is it active (and not masked)? */
 static inline bool fc_exists(const fc_batch *batch, ptrdiff_t t, ptrdiff_t row) {

@@ -6,7 +6,8 @@
  * work, sleeping at once would cost a wake-up between the calls of one training step.
  *
  * After fork the child has no workers; the handler resets the pool, and the child
- * starts its own when first needed. */
+ * starts its own when first needed.  The workers end with fc_shutdown, and by themselves
+ * when the library is unloaded, whose code they run, or the process exits. */
 #define _GNU_SOURCE /* RUSAGE_THREAD */
 #include "pool.h"
 
@@ -15,6 +16,10 @@
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "fastcell.h"
+#include "watch.h"
 
 enum { MOST_WORKERS = 255, SPINS = 2000 };
 /* When more than the first is lost, no work is shared for ten times as long, the second
@@ -22,6 +27,7 @@ enum { MOST_WORKERS = 255, SPINS = 2000 };
  * spin after their call. */
 enum { MOST_LOST_NS = 1000 * 1000, MOST_ALONE_NS = 20 * 1000 * 1000, ALONE_TIMES = 10 };
 enum { FREQUENT_NS = 50 * 1000 };
+enum { WAIT_NS = 10 * 1000 * 1000 }; /* of a caller that has something to watch */
 /* A thread that shares its core is preempted once in as many time slices, of some
  * milliseconds, as there are threads on it: with one other 108 times a second (Linux
  * 6.18); on a quiet machine, by the system's own work, 4 times. */
@@ -32,13 +38,16 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t wake, done;
     int workers;
+    pthread_t thread[MOST_WORKERS];
+    pid_t process; /* that started them */
+    bool ends;     /* the workers are to return, in place of a job */
     /* The job.  `number` tells a new one from the last. */
     atomic_uint number;
     fc_part_fn *fn;
     void *context;
     int parts;
     atomic_int left; /* workers that have not finished with this job */
-    _Atomic int64_t lost, alone_until; /* nanoseconds; the second by now_ns */
+    _Atomic int64_t lost, alone_until; /* nanoseconds; the second by fc_now_ns */
 } pool = {
     .job = PTHREAD_MUTEX_INITIALIZER,
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -47,12 +56,11 @@ static struct {
 };
 
 static _Thread_local bool inside;
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
+/* Does this thread hold pool.job?  Then what its fc_set_stop function does may not wait
+ * for it. */
+static _Thread_local bool holds_job;
+/* Has that function forked, and is this the child, whose job has lost its workers? */
+static _Thread_local bool orphaned;
 
 static void pause_briefly(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -84,6 +92,8 @@ static void *worker(void *argument) {
             pthread_mutex_unlock(&pool.lock);
         }
         seen = atomic_load(&pool.number);
+        if (pool.ends)
+            return NULL;
         if (mine < pool.parts)
             pool.fn(pool.context, mine, pool.parts);
         if (atomic_fetch_sub(&pool.left, 1) == 1) {
@@ -92,27 +102,36 @@ static void *worker(void *argument) {
             pthread_mutex_unlock(&pool.lock);
         }
     }
-    return NULL;
 }
 
 static void before_fork(void) {
-    pthread_mutex_lock(&pool.job);
+    if (!holds_job)
+        pthread_mutex_lock(&pool.job);
     pthread_mutex_lock(&pool.lock);
 }
 
 static void after_fork_in_parent(void) {
     pthread_mutex_unlock(&pool.lock);
-    pthread_mutex_unlock(&pool.job);
+    if (!holds_job)
+        pthread_mutex_unlock(&pool.job);
 }
 
 static void after_fork_in_child(void) {
     pool.workers = 0;
+    pool.ends = false;
     atomic_store(&pool.number, 0);
+    atomic_store(&pool.left, 0);
     pthread_cond_init(&pool.wake, NULL);
     pthread_cond_init(&pool.done, NULL);
     pthread_mutex_init(&pool.lock, NULL);
     pthread_mutex_init(&pool.job, NULL);
+    if (holds_job) {
+        pthread_mutex_lock(&pool.job);
+        orphaned = true;
+    }
 }
+
+bool fc_pool_is_orphaned(void) { return orphaned; }
 
 static void register_fork_handlers(void) {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
@@ -123,16 +142,48 @@ static bool start_workers(int wanted) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, register_fork_handlers);
     int before = pool.workers;
+    pool.process = getpid();
     while (pool.workers < wanted && pool.workers < MOST_WORKERS) {
-        pthread_t thread;
         start *from = &starts[pool.workers];
         *from = (start){pool.workers + 1, atomic_load(&pool.number)};
-        if (pthread_create(&thread, NULL, worker, from))
+        if (pthread_create(&pool.thread[pool.workers], NULL, worker, from))
             break;
-        pthread_detach(thread);
         pool.workers++;
     }
     return pool.workers > before;
+}
+
+/* The caller holds pool.job.  A process that was made without the fork handlers has
+ * no workers to wait for, whatever it has copied. */
+static void end_workers(void) {
+    if (pool.workers == 0 || pool.process != getpid())
+        return;
+    pthread_mutex_lock(&pool.lock);
+    pool.ends = true;
+    atomic_fetch_add(&pool.number, 1);
+    pthread_cond_broadcast(&pool.wake);
+    pthread_mutex_unlock(&pool.lock);
+    for (int i = 0; i < pool.workers; i++)
+        pthread_join(pool.thread[i], NULL);
+    pool.workers = 0;
+    pool.ends = false;
+}
+
+void fc_shutdown(void) {
+    if (inside || holds_job)
+        return;
+    pthread_mutex_lock(&pool.job);
+    end_workers();
+    pthread_mutex_unlock(&pool.job);
+}
+
+/* A call that still runs, in another thread of a process that exits, keeps its workers:
+ * the exit does not wait for it. */
+__attribute__((destructor)) static void at_unload(void) {
+    if (inside || holds_job || pthread_mutex_trylock(&pool.job))
+        return;
+    end_workers();
+    pthread_mutex_unlock(&pool.job);
 }
 
 static void run_here(fc_part_fn *fn, void *context, int first, int parts) {
@@ -146,7 +197,7 @@ static void account(int64_t waited) {
     if (lost > MOST_LOST_NS) {
         int64_t alone = ALONE_TIMES * lost;
         alone = alone < MOST_ALONE_NS ? alone : MOST_ALONE_NS;
-        atomic_store(&pool.alone_until, now_ns() + alone);
+        atomic_store(&pool.alone_until, fc_now_ns() + alone);
         lost = 0;
     }
     atomic_store(&pool.lost, lost);
@@ -165,7 +216,7 @@ static int64_t preemptions(void) {
 static bool cores_are_crowded(void) {
     static _Thread_local int64_t sampled, count;
     static _Thread_local bool crowded;
-    int64_t now = now_ns();
+    int64_t now = fc_now_ns();
     if (now - sampled >= CROWD_SAMPLE_NS) {
         int64_t before = count;
         count = preemptions();
@@ -179,7 +230,30 @@ int fc_parts_of_brief_work(int parts) {
     return parts > 1 && cores_are_crowded() ? 1 : parts;
 }
 
-static bool sharing_pays(void) { return now_ns() >= atomic_load(&pool.alone_until); }
+static bool sharing_pays(void) {
+    return fc_now_ns() >= atomic_load(&pool.alone_until);
+}
+
+/* Where the caller has something to watch, it sleeps for some milliseconds at a time.
+ */
+static void wait_for_workers(void) {
+    for (int spin = 0; spin < SPINS && atomic_load(&pool.left); spin++)
+        pause_briefly();
+    while (atomic_load(&pool.left)) {
+        bool watches = fc_watch_while_waiting();
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += WAIT_NS;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_mutex_lock(&pool.lock);
+        if (watches && atomic_load(&pool.left))
+            pthread_cond_timedwait(&pool.done, &pool.lock, &until);
+        while (!watches && atomic_load(&pool.left))
+            pthread_cond_wait(&pool.done, &pool.lock);
+        pthread_mutex_unlock(&pool.lock);
+    }
+}
 
 /* The caller holds pool.job.  Parts without a worker run here. */
 static void run_job(fc_part_fn *fn, void *context, int parts, bool started) {
@@ -192,34 +266,39 @@ static void run_job(fc_part_fn *fn, void *context, int parts, bool started) {
     pthread_cond_broadcast(&pool.wake);
     pthread_mutex_unlock(&pool.lock);
     inside = true;
-    int64_t lost = atomic_load(&pool.lost), begin = now_ns();
+    int64_t lost = atomic_load(&pool.lost), begin = fc_now_ns();
     fn(context, 0, parts);
     run_here(fn, context, pool.workers + 1, parts);
-    int64_t end = now_ns();
+    int64_t end = fc_now_ns();
     inside = false;
-    for (int spin = 0; spin < SPINS && atomic_load(&pool.left); spin++)
-        pause_briefly();
-    if (atomic_load(&pool.left)) {
-        pthread_mutex_lock(&pool.lock);
-        while (atomic_load(&pool.left))
-            pthread_cond_wait(&pool.done, &pool.lock);
-        pthread_mutex_unlock(&pool.lock);
-    }
+    wait_for_workers();
+    orphaned = false;
     /* Alone it would have taken the time of its own part once more, at least. */
-    int64_t work = end - begin, waited = now_ns() - end;
+    int64_t work = end - begin, waited = fc_now_ns() - end;
     if (waited <= work && atomic_load(&pool.lost) == lost)
         atomic_store(&pool.lost, lost / 2);
     else if (waited > work && !started) /* threads that come into being take time */
         account(waited - work);
 }
 
+static bool take_job(void) {
+    if (inside || holds_job || pthread_mutex_trylock(&pool.job))
+        return false;
+    return holds_job = true;
+}
+
+static void give_job(void) {
+    holds_job = false;
+    pthread_mutex_unlock(&pool.job);
+}
+
 void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
-    if (parts <= 1 || inside || !sharing_pays() || pthread_mutex_trylock(&pool.job)) {
+    if (parts <= 1 || !sharing_pays() || !take_job()) {
         run_here(fn, context, 0, parts);
         return;
     }
     run_job(fn, context, parts, start_workers(parts - 1));
-    pthread_mutex_unlock(&pool.job);
+    give_job();
 }
 
 void fc_run_brief_parts(fc_part_fn *fn, void *context, int parts) {
@@ -227,13 +306,12 @@ void fc_run_brief_parts(fc_part_fn *fn, void *context, int parts) {
 }
 
 void fc_run_team(fc_part_fn *fn, void *context, int parts) {
-    if (fc_parts_of_brief_work(parts) > 1 && !inside && sharing_pays() &&
-        !pthread_mutex_trylock(&pool.job)) {
+    if (fc_parts_of_brief_work(parts) > 1 && sharing_pays() && take_job()) {
         bool started = start_workers(parts - 1);
         bool enough = pool.workers >= parts - 1;
         if (enough)
             run_job(fn, context, parts, started);
-        pthread_mutex_unlock(&pool.job);
+        give_job();
         if (enough)
             return;
     }
@@ -243,10 +321,10 @@ void fc_run_team(fc_part_fn *fn, void *context, int parts) {
 static _Atomic int64_t last_end;
 
 bool fc_calls_are_frequent(void) {
-    return now_ns() - atomic_load(&last_end) < FREQUENT_NS && sharing_pays();
+    return fc_now_ns() - atomic_load(&last_end) < FREQUENT_NS && sharing_pays();
 }
 
-void fc_call_ended(void) { atomic_store(&last_end, now_ns()); }
+void fc_call_ended(void) { atomic_store(&last_end, fc_now_ns()); }
 
 /* Returns the number of the turn, 1 for the first. */
 static unsigned wait_turn(fc_barrier *barrier, int part, int members) {
@@ -261,22 +339,23 @@ static unsigned wait_turn(fc_barrier *barrier, int part, int members) {
             return turn + 1;
         pause_briefly();
     }
-    int64_t before = now_ns();
-    while (atomic_load(&barrier->turn) == turn)
+    int64_t before = fc_now_ns();
+    while (atomic_load(&barrier->turn) == turn && !orphaned)
         sched_yield();
     if (part == 0)
-        barrier->lost = now_ns() - before;
+        barrier->lost = fc_now_ns() - before;
     return turn + 1;
 }
 
-/* Part 0 after a turn: what it has lost may make the next turn the last.  In the last
- * one it leaves its number alone: the others may not have read it yet. */
-static void account_turn(fc_barrier *barrier, unsigned turn, bool ends) {
-    if (!barrier->lost)
-        return;
-    account(barrier->lost);
-    barrier->lost = 0;
-    if (!ends && !sharing_pays())
+/* Part 0 after a turn: what it has lost, or a stop, lets the next turn be the last.  In
+ * the last one it leaves its number alone: the others may not have read it yet. */
+static void account_turn(fc_barrier *barrier, unsigned turn, bool ends, bool stops) {
+    if (barrier->lost) {
+        account(barrier->lost);
+        barrier->lost = 0;
+        stops = stops || !sharing_pays();
+    }
+    if (!ends && stops)
         atomic_store(&barrier->last, turn + 1);
 }
 
@@ -285,16 +364,18 @@ void fc_barrier_wait(fc_barrier *barrier, int part, int members) {
         return;
     unsigned turn = wait_turn(barrier, part, members);
     if (part == 0)
-        account_turn(barrier, turn, false);
+        account_turn(barrier, turn, false, false);
 }
 
-int fc_barrier_last(fc_barrier *barrier, int part, int members) {
+int fc_barrier_last(fc_barrier *barrier, int part, int members, bool stops) {
     if (members == 1)
         return 1;
-    /* By number: part 0 may have come to the next turn when another reads this. */
+    /* By number: part 0 may have come to the next turn when another reads this.  Turns
+     * of fc_barrier_wait come between: the first of these at or after it. */
     unsigned turn = wait_turn(barrier, part, members);
-    bool ends = turn == atomic_load(&barrier->last);
+    unsigned last = atomic_load(&barrier->last);
+    bool ends = (last && (int)(turn - last) >= 0) || orphaned;
     if (part == 0)
-        account_turn(barrier, turn, ends);
+        account_turn(barrier, turn, ends, stops);
     return ends ? part == 0 : members;
 }

@@ -41,7 +41,7 @@ void fc_call_ended(void);
 typedef struct fc_barrier {
     _Alignas(64) atomic_int waiting; /* a cache line for each */
     atomic_uint turn;
-    atomic_uint last; /* the turn after which part 0 goes on alone; 0: none */
+    atomic_uint last; /* the turn from which part 0 goes on alone; 0: none */
     int64_t lost;     /* nanoseconds that part 0 waited last, beyond a short spin */
 } fc_barrier;
 
@@ -49,7 +49,11 @@ void fc_barrier_wait(fc_barrier *barrier, int part, int members);
 
 /* As fc_barrier_wait, at a point where one member could go on alone.  Returns how many
  * members go on: all, or, when sharing does not pay, for part 0, 1, and for the others
- * 0. */
-int fc_barrier_last(fc_barrier *barrier, int part, int members);
+ * 0.  `stops`, of part 0: let it be so at the next such point. */
+int fc_barrier_last(fc_barrier *barrier, int part, int members, bool stops);
+
+/* Is this a child whose parent forked in the middle of its own call?  It has the call,
+ * but not the other threads. */
+bool fc_pool_is_orphaned(void);
 
 #endif

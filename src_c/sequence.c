@@ -82,13 +82,19 @@ static ptrdiff_t make_input_parts(const fc_pass *pass, ptrdiff_t s, ptrdiff_t en
         fc_units units = fc_share_units(&pass->shape, FC_PACK_FORWARD,
                                         pass->shape.padded, team.part, team.parts);
         fc_panels panels = fc_panels_of(&pass->shape, &pass->packed.x, gates, units);
-        fc_product product = {.a = scratch->x,
-                              .out = scratch->input,
-                              .rows = count,
-                              .columns = units.count * gates,
-                              .first = units.first * gates,
-                              .scratch = scratch->operands};
-        pass->shape.k->product(&panels, &product);
+        ptrdiff_t block = fc_rows_between_stops(&pass->shape, pass->shape.in);
+        for (ptrdiff_t row = 0; row < count; row += block) {
+            fc_product product = {.a = scratch->x + row,
+                                  .out = scratch->input + row,
+                                  .rows = count - row < block ? count - row : block,
+                                  .columns = units.count * gates,
+                                  .first = units.first * gates,
+                                  .scratch = scratch->operands};
+            if (fc_stops(pass->watch,
+                         fc_product_work(&pass->shape, product.rows, pass->shape.in)))
+                break;
+            pass->shape.k->product(&panels, &product);
+        }
     }
     return s;
 }
@@ -218,6 +224,10 @@ bool fc_pass_steps(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
                    ptrdiff_t begin_step, ptrdiff_t end_step,
                    const fc_loop_scratch *scratch, fc_team *team) {
     ptrdiff_t chunk_end = begin_step, done = 0;
+    ptrdiff_t block = fc_rows_between_stops(&pass->shape, pass->shape.out);
+    int64_t work = fc_product_work(&pass->shape, 1, pass->shape.out),
+            rest = (last - first) * pass->shape.out_padded,
+            left = FC_WORK_BETWEEN_LOOKS;
     for (ptrdiff_t s = begin_step; s < end_step; s++) {
         if (s == chunk_end) {
             chunk_end =
@@ -226,19 +236,29 @@ bool fc_pass_steps(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
         }
         ptrdiff_t begin, end;
         pairs_of(pass->plan, s, first, last, &begin, &end);
-        if (begin < end)
-            run_step(pass, s, begin, end, scratch->input + done, scratch, last - first,
+        bool stops = team->part == 0 &&
+                     fc_stops_step(pass->watch, work * (end - begin) + rest, &left);
+        if (stops && team->parts == 1)
+            return false;
+        for (ptrdiff_t p = begin, rows; p < end; p += rows) {
+            /* A team has few rows, and its members do not part between barriers. */
+            rows = end - p < block || team->parts > 1 ? end - p : block;
+            if (p > begin && fc_stops(pass->watch, FC_MOST_PRODUCT_WORK))
+                return false;
+            run_step(pass, s, p, p + rows, scratch->input + done, scratch, last - first,
                      *team);
-        done += end - begin;
+            done += rows;
+        }
         if (pass->batch->mask && pass->y.data)
             emit_masked(pass, s, first, last, scratch->now, *team);
-        int members = fc_barrier_last(team->barrier, team->part, team->parts);
+        int members = fc_barrier_last(team->barrier, team->part, team->parts, stops);
         if (members < team->parts)
             chunk_end = s + 1; /* the input parts of the others' units are to be made */
         team->parts = members;
         if (members == 0)
             return false;
     }
+    fc_stops(pass->watch, FC_WORK_BETWEEN_LOOKS - left); /* counts */
     return true;
 }
 
@@ -282,6 +302,8 @@ void fc_pass_table(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
         }
         fc_product product = {
             .a = x, .out = out, .rows = rows, .columns = columns, .scratch = operands};
+        if (fc_stops(pass->watch, fc_product_work(&pass->shape, rows, pass->shape.in)))
+            return;
         pass->shape.k->product(&pass->packed.x, &product);
         first += rows;
     }

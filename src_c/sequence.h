@@ -6,6 +6,7 @@
 
 #include "pass.h"
 #include "pool.h"
+#include "watch.h"
 
 /* A (T, B, n) array: element (t, b) starts at data + t * step + b * row, in bytes. */
 typedef struct fc_array {
@@ -23,6 +24,7 @@ typedef struct fc_pass {
     fc_memory memory;
     const fc_plan *plan;
     const fc_batch *batch;
+    fc_watch *watch;
     fc_array x;  /* its data is NULL where `table` serves */
     char *table; /* [x_rows][input columns]: input parts, one row per index */
     /* forward */
@@ -69,7 +71,8 @@ void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chu
 void fc_pass_forward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
                      const fc_loop_scratch *scratch, fc_team team);
 /* Forward's steps begin .. end-1 alone, from states that are there.  False where the
- * team has disbanded and the member is not the one that goes on. */
+ * call is stopped, or the team has disbanded and the member is not the one that goes
+ * on. */
 bool fc_pass_steps(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
                    ptrdiff_t begin, ptrdiff_t end, const fc_loop_scratch *scratch,
                    fc_team *team);
@@ -85,6 +88,22 @@ void fc_pass_table(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
 /* Reals of one row of input parts. */
 static inline ptrdiff_t fc_input_columns(const fc_shape *shape) {
     return shape->cell->gates * shape->padded;
+}
+
+/* About the FLOP of `rows` rows of a product with the gates, and what it costs without
+ * them: for fc_stops. */
+static inline int64_t fc_product_work(const fc_shape *shape, ptrdiff_t rows,
+                                      ptrdiff_t depth) {
+    return (2 * (int64_t)depth + 64) * fc_input_columns(shape) * rows;
+}
+
+/* Products longer than this are cut, for fc_stops to be asked between. */
+#define FC_MOST_PRODUCT_WORK ((int64_t)1 << 31)
+/* Into blocks of as many rows. */
+static inline ptrdiff_t fc_rows_between_stops(const fc_shape *shape, ptrdiff_t depth) {
+    enum { LEAST = 64 };
+    ptrdiff_t rows = FC_MOST_PRODUCT_WORK / fc_product_work(shape, 1, depth);
+    return rows > LEAST ? rows : LEAST;
 }
 
 #endif

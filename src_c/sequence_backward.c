@@ -44,7 +44,7 @@ static void add_dy(const fc_pass *pass, ptrdiff_t t, ptrdiff_t first, ptrdiff_t 
 
 static void run_step_backward(const fc_pass *pass, ptrdiff_t begin, ptrdiff_t end,
                               const fc_loop_scratch *scratch, ptrdiff_t rows,
-                              fc_team *team) {
+                              fc_team *team, bool stops) {
     const fc_shape *shape = &pass->shape;
     const fc_cell *cell = shape->cell;
     const fc_plan *plan = pass->plan;
@@ -94,7 +94,7 @@ static void run_step_backward(const fc_pass *pass, ptrdiff_t begin, ptrdiff_t en
             a[r] = (char *)saved[r] + fc_bytes(shape, phase->slot * shape->padded);
         /* The product needs the gradients of all units.  What it makes is read by the
          * member that made it, so there is no second barrier. */
-        team->parts = fc_barrier_last(team->barrier, team->part, team->parts);
+        team->parts = fc_barrier_last(team->barrier, team->part, team->parts, stops);
         if (team->parts == 0)
             return;
         units = share_units(
@@ -146,19 +146,31 @@ void fc_pass_backward(const fc_pass *pass, ptrdiff_t first, ptrdiff_t last,
         if (pass->memory.c)
             set_rows(pass->state_dc, c_row, pass->dc, units, first, last);
     }
+    ptrdiff_t block = fc_rows_between_stops(shape, shape->out);
+    int64_t work = fc_product_work(shape, 1, shape->out),
+            rest = (last - first) * shape->out_padded, left = FC_WORK_BETWEEN_LOOKS;
     fc_barrier_wait(team.barrier, team.part, team.parts);
     for (ptrdiff_t s = end_step - 1; s >= begin_step; s--) {
         ptrdiff_t begin =
             fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], first);
         ptrdiff_t end = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], last);
         add_dy(pass, fc_time(plan, s), first, last, team);
-        if (begin < end)
-            run_step_backward(pass, begin, end, scratch, last - first, &team);
-        if (team.parts == 0)
+        bool stops = team.part == 0 &&
+                     fc_stops_step(pass->watch, work * (end - begin) + rest, &left);
+        if (stops && team.parts == 1)
             return;
+        for (ptrdiff_t p = begin, rows; p < end; p += rows) {
+            rows = end - p < block || team.parts > 1 ? end - p : block;
+            if (p > begin && fc_stops(pass->watch, FC_MOST_PRODUCT_WORK))
+                return;
+            run_step_backward(pass, p, p + rows, scratch, last - first, &team, stops);
+            if (team.parts == 0)
+                return;
+        }
         if (pass->batch->reset)
             cut_at_resets(pass, fc_time(plan, s), first, last, team);
     }
+    fc_stops(pass->watch, FC_WORK_BETWEEN_LOOKS - left); /* counts */
     fc_barrier_wait(team.barrier, team.part, team.parts);
     if (team.part > 0 || begin_step > 0)
         return;

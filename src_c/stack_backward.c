@@ -104,6 +104,8 @@ static void run_chunk(fc_layer_job *job) {
     size_t tasks = (size_t)(job->directions * s->sharing.row_parts);
     memset(s->barrier, 0, tasks * sizeof *s->barrier);
     fc_run_shared(run_rows, job, &s->sharing, job->directions);
+    if (fc_stopped(job->watch))
+        return;
     if (job->pass[0].dtable)
         fc_run_parts(fc_scatter, job, s->sharing.now);
     if (job->carry)
@@ -161,7 +163,7 @@ static void run_direction(const fc_layer_job *layer_job, const fc_stack *stack,
         pass->memory.first_pair = first;
         forward.memory = pass->memory;
         run_chunk(&job);
-        if (job.begin == 0)
+        if (job.begin == 0 || fc_stopped(job.watch))
             return;
     }
 }
@@ -297,10 +299,14 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
         saved.plan[d].reverse = d == 1;
         fc_plan_split_rows(&saved.plan[d], scratch.sharing.row_parts, scratch.bound[d]);
     }
+    fc_watch watch;
+    fc_watch_begin(&watch);
     fc_sharing_begin(&scratch.sharing);
-    for (int layer = stack->layers - 1; layer >= 0; layer--) {
-        fc_layer_job job = {
-            .scratch = &scratch, .directions = stack->directions, .blas = io->blas};
+    for (int layer = stack->layers - 1; layer >= 0 && !fc_stopped(&watch); layer--) {
+        fc_layer_job job = {.scratch = &scratch,
+                            .directions = stack->directions,
+                            .blas = io->blas,
+                            .watch = &watch};
         if (io->weights)
             job.gradients = io->weights + layer * stack->directions;
         for (int d = 0; d < stack->directions; d++) {
@@ -308,6 +314,7 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
             fc_shape_of(stack, layer, &pass->shape);
             fc_packed_of(stack, FC_PACK_BACKWARD, packed, layer, d, &pass->packed);
             set_pass(pass, stack, batch, io, &saved, &scratch, layer, d);
+            pass->watch = &watch;
             point_at_pairs(pass, &scratch.pairs[d]);
         }
         fc_carry carry;
@@ -331,8 +338,8 @@ fc_status fc_backward(const fc_stack *stack, const void *packed, const fc_batch 
         if (job.pass[0].dropout)
             fc_run_parts(fc_input_dropout, &job, scratch.sharing.now);
     }
-    if (segment)
+    if (segment && !fc_stopped(&watch))
         fc_carry_seal(stack, batch, segment);
     fc_call_ended();
-    return FC_OK;
+    return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }

@@ -153,21 +153,24 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
         kept = fc_saved_batch(saved, batch);
         batch = &kept;
     }
+    fc_watch watch;
+    fc_watch_begin(&watch);
     for (int d = 0; d < stack->directions; d++) {
         saved->plan[d].total = total;
-        fc_plan_make(&saved->plan[d], batch, d == 1);
+        fc_plan_make(&saved->plan[d], batch, d == 1, &watch);
         fc_plan_split_rows(&saved->plan[d], scratch.sharing.row_parts,
                            scratch.bound[d]);
     }
     size_t tasks = (size_t)(stack->directions * scratch.sharing.row_parts);
     fc_sharing_begin(&scratch.sharing);
-    for (int layer = 0; layer < stack->layers; layer++) {
+    for (int layer = 0; layer < stack->layers && !fc_stopped(&watch); layer++) {
         layer_job job = {.scratch = &scratch, .directions = stack->directions};
         for (int d = 0; d < stack->directions; d++) {
             fc_pass *pass = &job.pass[d];
             fc_shape_of(stack, layer, &pass->shape);
             fc_packed_of(stack, FC_PACK_FORWARD, packed, layer, d, &pass->packed);
             set_pass(pass, stack, batch, output, saved, layer, d);
+            pass->watch = &watch;
             pass->table = layer ? NULL : scratch.table[d];
         }
         if (layer == 0 && batch->index)
@@ -175,8 +178,8 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
         memset(scratch.barrier, 0, tasks * sizeof *scratch.barrier);
         fc_run_shared(run_rows, &job, &scratch.sharing, stack->directions);
     }
-    if (saved_memory)
+    if (saved_memory && !fc_stopped(&watch))
         fc_saved_seal(saved, stack, batch);
     fc_call_ended();
-    return FC_OK;
+    return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }

@@ -31,7 +31,9 @@ static void flush(row_block *block, const fc_pass *pass, bool accumulate) {
                           .columns = pass->shape.in,
                           .accumulate = accumulate,
                           .scratch = block->scratch};
-    pass->shape.k->product(&pass->packed.x, &product);
+    if (!fc_stops(pass->watch,
+                  fc_product_work(&pass->shape, block->count, pass->shape.in)))
+        pass->shape.k->product(&pass->packed.x, &product);
     block->count = 0;
 }
 
@@ -84,6 +86,7 @@ static void run_gradient(const fc_layer_job *job, const fc_pass *pass,
         return;
     if (blas)
         parts = 1;
+    g->watch = job->watch;
     g->d_gate = pass->shape.padded;
     g->first_unit = share(g->units, k->lanes, part, parts);
     g->last_unit = share(g->units, k->lanes, part + 1, parts);
@@ -167,8 +170,8 @@ void fc_clear_table(void *context, int part, int parts) {
         size_t row_bytes = fc_bytes(&pass->shape, fc_input_columns(&pass->shape));
         ptrdiff_t rows = pass->batch->x_rows, first = rows * part / parts,
                   last = rows * (part + 1) / parts;
-        memset(pass->dtable + (size_t)first * row_bytes, 0,
-               (size_t)(last - first) * row_bytes);
+        for (; first < last && !fc_stops(pass->watch, (int64_t)row_bytes); first++)
+            memset(pass->dtable + (size_t)first * row_bytes, 0, row_bytes);
     }
 }
 
@@ -186,6 +189,8 @@ void fc_scatter(void *context, int part, int parts) {
         for (ptrdiff_t s = job->end - 1; s >= job->begin; s--) {
             const int32_t *index =
                 pass->batch->index + fc_time(plan, s) * pass->batch->rows;
+            if (fc_stops(pass->watch, count * (plan->offset[s + 1] - plan->offset[s])))
+                return;
             for (ptrdiff_t p = plan->offset[s + 1] - 1; p >= plan->offset[s]; p--)
                 shape->k->add(pass->dtable + (size_t)index[plan->row[p]] * row_bytes +
                                   skip,

@@ -46,6 +46,7 @@ typedef struct fc_layer_job {
     ptrdiff_t waiting;      /* pairs of the carry that are due, before the others */
     const fc_gradients *gradients; /* [directions], or NULL */
     const fc_blas *blas;
+    fc_watch *watch;
 } fc_layer_job;
 
 /* Part functions; context: a layer job.  Gradients of inputs and weights from pairs, */

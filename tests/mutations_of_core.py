@@ -19,8 +19,8 @@ MUTATIONS = [
     ),
     (
         "src_c/sequence.c",
-        "run_step(pass, s, begin, end, scratch->input + done, scratch, last - first,",
-        "run_step(pass, s, begin, end, scratch->input, scratch, last - first,",
+        "run_step(pass, s, p, p + rows, scratch->input + done, scratch, last - first,",
+        "run_step(pass, s, p, p + rows, scratch->input, scratch, last - first,",
         "every step of a chunk reads the first one's input",
     ),
     (

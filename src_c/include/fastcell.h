@@ -52,15 +52,16 @@ extern "C" {
 
 typedef enum fc_status {
     FC_OK = 0,
-    FC_BAD_ARGUMENT, /* a NULL, a negative size, or a combination that has no meaning */
-    FC_BAD_LENGTH,   /* a length below 0 or above T */
-    FC_BAD_INDEX,    /* an index outside 0 .. x_rows-1, or a target outside 0 .. n-1 */
-    FC_TOO_LARGE,    /* a size that does not fit size_t */
-    FC_NO_ISA,       /* the instruction set is unknown, or not of this CPU */
+    FC_BAD_ARGUMENT,  /* a NULL, a negative size, or a combination that has no meaning */
+    FC_BAD_LENGTH,    /* a length below 0 or above T */
+    FC_BAD_INDEX,     /* an index outside 0 .. x_rows-1, or a target outside 0 .. n-1 */
+    FC_TOO_LARGE,     /* a size that does not fit size_t */
+    FC_NO_ISA,        /* the instruction set is unknown, or not of this CPU */
     FC_BAD_ALIGNMENT, /* memory of the core's that is not at a multiple of 64 bytes */
     FC_BAD_MEMORY,    /* packed weights, saved, a stream or a carry that is none, or was
                        * made for something else; see above */
     FC_USED_UP,       /* saved that an earlier backward has used, or begun to use */
+    FC_INTERRUPTED,   /* the function of fc_set_stop wanted the call to end */
 } fc_status;
 
 /* FC_BF16 and FC_INT8, for stacks: arrays, states and gradients are float32, and so is
@@ -82,6 +83,27 @@ FC_API fc_status fc_isa_select(const char *name);
 FC_API int fc_wants_blas(void);
 /* Vector lanes of the set in use. */
 FC_API int fc_lanes(fc_dtype dtype);
+
+/* Long calls that this thread makes from now on ask `stop`, on this thread, about every
+ * 20 ms: between steps, blocks of rows and blocks of products.  Where it returns not 0
+ * the call ends with FC_INTERRUPTED, in all its threads.  What it was to fill, or to add
+ * to, is garbage then: outputs, gradients (of weights, too), a segment's carry; `saved`
+ * is used up.  Weights and all other input are as they were.  NULL, as at first: none is
+ * asked.  The asking calls are fc_forward, fc_backward, fc_linear_forward,
+ * fc_linear_backward, fc_cross_entropy, fc_ctc_loss and those of attention.  All others
+ * run to their end: they are short, or change what they were given in place, as the
+ * optimizers and the streams do.
+ *
+ * `stop` may call this library, and may fork.  A child that goes on in the call, in
+ * place of leaving it by exec or _exit, has lost the other threads, if the call had any:
+ * there it ends with FC_INTERRUPTED. */
+FC_API void fc_set_stop(int (*stop)(void *context), void *context);
+
+/* Ends the threads that work for the calls of this process, when they have done what
+ * they are at; the next call that wants threads starts them again.  This happens by
+ * itself when the library is unloaded and when the process exits: no call may run then,
+ * but in a process that exits, where it is left alone. */
+FC_API void fc_shutdown(void);
 
 /* Index of a cell by name ("rnn_tanh", "lstm", ...), or -1; name by index, or NULL. */
 FC_API int fc_cell_index(const char *name);

@@ -12,6 +12,15 @@
 
 #include "fastcell.h"
 
+/* It has no threads in the child of a fork. */
+#if defined(__has_feature) /* clang */
+#define UNDER_THREAD_SANITIZER __has_feature(thread_sanitizer)
+#elif defined(__SANITIZE_THREAD__)
+#define UNDER_THREAD_SANITIZER 1
+#else
+#define UNDER_THREAD_SANITIZER 0
+#endif
+
 /* ---- checks --------------------------------------------------------------------- */
 
 /* A failed check prints its place, its text and the case, and the test goes on. */

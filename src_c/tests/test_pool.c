@@ -9,14 +9,6 @@
 #include "../pool.h"
 #include "problem.h"
 
-#if defined(__has_feature) /* clang */
-#define UNDER_THREAD_SANITIZER __has_feature(thread_sanitizer)
-#elif defined(__SANITIZE_THREAD__)
-#define UNDER_THREAD_SANITIZER 1
-#else
-#define UNDER_THREAD_SANITIZER 0
-#endif
-
 enum { CALLERS = 4, CALLS = 25, FORKS = 10 };
 /* `test_pool 5`: a fifth of the repeated calls, for emulators. */
 static int divisor = 1;
@@ -142,7 +134,7 @@ static void wait_for_late_member(void *context, int part, int parts) {
     for (int i = 0; i < 20 && parts == 2; i++) {
         if (part == 1)
             usleep(20 * 1000);
-        parts = fc_barrier_last(&team->barrier, part, parts);
+        parts = fc_barrier_last(&team->barrier, part, parts, false);
     }
     team->goes_on[part] = parts;
 }

@@ -1,0 +1,382 @@
+/* fc_set_stop: long calls end when they are told to, in all their threads, and leave
+ * nothing behind that the next call would notice. */
+#include <stdio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../pool.h"
+#include "../watch.h"
+#include "problem.h"
+
+/* After the answer: generous, for machines that do much else. */
+#define MOST_SECONDS 0.5
+
+/* `test_watch 20`: a twentieth of the steps, for emulators. */
+static int divisor = 1;
+
+static double seconds(void) { return (double)fc_now_ns() * 1e-9; }
+
+/* ---- what is asked --------------------------------------------------------------- */
+
+typedef struct question {
+    double yes_from; /* the time from which the answer is yes */
+    double said_yes; /* when it was given; 0: never */
+    int asked;
+} question;
+
+static int answer(void *context) {
+    question *q = context;
+    q->asked++;
+    if (seconds() < q->yes_from)
+        return 0;
+    q->said_yes = seconds();
+    return 1;
+}
+
+static question ask_from_now(double delay) {
+    return (question){.yes_from = seconds() + delay};
+}
+
+static void check_answered(const question *q, fc_status status, bool surely) {
+    double ended = seconds();
+    CHECK_STATUS(status, q->said_yes > 0 ? FC_INTERRUPTED : FC_OK);
+    CHECK(q->said_yes > 0 || !surely);
+    CHECK(q->said_yes == 0 || ended - q->said_yes < MOST_SECONDS);
+}
+
+/* ---- stacks ---------------------------------------------------------------------- */
+
+/* One problem in float32, with all that its calls need. */
+typedef struct network {
+    problem p;
+    fc_stack stack;
+    fc_batch batch;
+    void *packed, *packed_backward, *saved, *scratch, *x, *y, *dy, *dx, *h;
+    fc_gradients gradients[MOST_PASSES];
+    size_t saved_bytes, y_bytes, dx_bytes, w_bytes;
+} network;
+
+static void network_make(network *n, const spec *s, int threads, bool recompute) {
+    size_t training, inference, backward;
+    *n = (network){0};
+    problem_make(&n->p, s);
+    n->packed = pack_weights(&n->p, FC_F32, FC_PACK_FORWARD, &n->stack, 1);
+    n->packed_backward = pack_weights(&n->p, FC_F32, FC_PACK_BACKWARD, &n->stack, 1);
+    n->x = reals_of(FC_F32, n->p.v + n->p.x.at, n->p.x.count);
+    n->dy = reals_of(FC_F32, n->p.dy, n->p.y_count);
+    n->batch = (fc_batch){.steps = s->steps,
+                          .rows = s->rows,
+                          .x = n->x,
+                          .x_step = s->rows * s->in,
+                          .x_row = s->in,
+                          .index = n->p.index,
+                          .x_rows = n->p.x_rows,
+                          .threads = threads,
+                          .recompute = recompute};
+    CHECK_OK(fc_saved_size(&n->stack, &n->batch, &n->saved_bytes));
+    CHECK_OK(fc_scratch_size(&n->stack, &n->batch, 0, &inference));
+    CHECK_OK(fc_scratch_size(&n->stack, &n->batch, 1, &training));
+    CHECK_OK(fc_scratch_size(&n->stack, &n->batch, 2, &backward));
+    n->saved = take(n->saved_bytes, 0);
+    n->scratch = take((size_t)fmax(fmax((double)inference, (double)training),
+                                   (double)backward),
+                      0);
+    n->y_bytes = (size_t)n->p.y_count * sizeof(float);
+    n->dx_bytes = (size_t)n->p.x.count * sizeof(float);
+    n->y = take(n->y_bytes, 0);
+    n->dx = take(n->dx_bytes, 0);
+    n->h = take((size_t)n->p.h_count * sizeof(float), 0);
+    for (int i = 0; i < n->p.passes; i++) {
+        section of[] = {n->p.w_ih[i], n->p.w_hh[i], n->p.b_ih[i], n->p.b_hh[i]};
+        void **g[] = {&n->gradients[i].w_ih, &n->gradients[i].w_hh,
+                      &n->gradients[i].b_ih, &n->gradients[i].b_hh};
+        for (int j = 0; j < 4; j++)
+            *g[j] = zeros(of[j].count, sizeof(float));
+    }
+    n->w_bytes = (size_t)n->p.w_hh[0].count * sizeof(float);
+}
+
+static void network_free(network *n) {
+    for (int i = 0; i < n->p.passes; i++) {
+        free(n->gradients[i].w_ih);
+        free(n->gradients[i].w_hh);
+        free(n->gradients[i].b_ih);
+        free(n->gradients[i].b_hh);
+    }
+    void *all[] = {n->packed, n->packed_backward, n->saved, n->scratch, n->x,
+                   n->y,      n->dy,              n->dx,    n->h};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        release(all[i]);
+    problem_free(&n->p);
+}
+
+static ptrdiff_t y_row(const network *n) { return n->p.spec.directions * n->p.out; }
+
+static fc_status forward(network *n, bool training) {
+    fc_output output = {n->y, n->p.spec.rows * y_row(n), y_row(n), n->h, NULL};
+    return fc_forward(&n->stack, n->packed, &n->batch, &output,
+                      training ? n->saved : NULL, n->scratch);
+}
+
+static fc_status backward(network *n) {
+    fc_backward_io io = {.dy = n->dy,
+                         .dy_step = n->p.spec.rows * y_row(n),
+                         .dy_row = y_row(n),
+                         .dx = n->dx,
+                         .dx_step = n->batch.x_step,
+                         .dx_row = n->batch.x_row,
+                         .weights = n->gradients,
+                         .packed_forward = n->packed};
+    for (int i = 0; i < n->p.passes; i++)
+        memset(n->gradients[i].w_hh, 0, n->w_bytes);
+    return fc_backward(&n->stack, n->packed_backward, &n->batch, &io, n->saved,
+                       n->scratch);
+}
+
+/* y, dx and a weight gradient, one behind the other. */
+static char *results(network *n) {
+    CHECK_OK(forward(n, true));
+    CHECK_OK(backward(n));
+    char *all = zeros((ptrdiff_t)(n->y_bytes + n->dx_bytes + n->w_bytes), 1);
+    memcpy(all, n->y, n->y_bytes);
+    memcpy(all + n->y_bytes, n->dx, n->dx_bytes);
+    memcpy(all + n->y_bytes + n->dx_bytes, n->gradients[0].w_hh, n->w_bytes);
+    return all;
+}
+
+static void stop_each_kind_of_call(network *n) {
+    double begin = seconds();
+    CHECK_OK(forward(n, true));
+    double forward_seconds = seconds() - begin;
+    CHECK_OK(backward(n));
+    double backward_seconds = seconds() - begin - forward_seconds;
+    for (double share = 0; share < 1; share += 0.4) {
+        bool surely = share == 0;
+        question q = ask_from_now(share * forward_seconds);
+        fc_set_stop(answer, &q);
+        check_answered(&q, forward(n, false), surely);
+        q = ask_from_now(share * forward_seconds);
+        check_answered(&q, forward(n, true), surely);
+        fc_set_stop(NULL, NULL);
+        if (q.said_yes > 0)
+            CHECK_STATUS(backward(n), FC_BAD_MEMORY);
+        CHECK_OK(forward(n, true));
+        q = ask_from_now(share * backward_seconds);
+        fc_set_stop(answer, &q);
+        check_answered(&q, backward(n), surely);
+        fc_set_stop(NULL, NULL);
+        CHECK_STATUS(backward(n), FC_USED_UP);
+    }
+}
+
+static const struct {
+    const char *name;
+    spec spec;
+    bool recompute;
+} cases[] = {
+    {"few rows, in teams",
+     {.cell = "lstm", .in = 29, .hidden = 250, .layers = 1, .directions = 1,
+      .steps = 3000, .rows = 1},
+     false},
+    {"two phases, in teams",
+     {.cell = "gru_reset_before", .in = 29, .hidden = 250, .layers = 1, .directions = 1,
+      .steps = 3000, .rows = 1},
+     false},
+    {"both directions, two layers",
+     {.cell = "gru", .in = 29, .hidden = 125, .layers = 2, .directions = 2,
+      .steps = 700, .rows = 9},
+     false},
+    {"indexed, recomputed",
+     {.cell = "lstm", .in = 29, .hidden = 125, .layers = 1, .directions = 1,
+      .steps = 2000, .rows = 5, .index = true},
+     true},
+};
+
+static void test_stacks(void) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int threads = 1; threads <= 2; threads++) {
+            network n;
+            spec s = cases[i].spec;
+            s.steps /= divisor;
+            s.no_states = true;
+            network_make(&n, &s, threads, cases[i].recompute);
+            describe("stop: %s, %d threads", cases[i].name, threads);
+            char *before = results(&n);
+            stop_each_kind_of_call(&n);
+            char *after = results(&n);
+            CHECK(!memcmp(before, after, n.y_bytes + n.dx_bytes + n.w_bytes));
+            free(before);
+            free(after);
+            network_free(&n);
+        }
+}
+
+/* ---- the function asked does more than answer ------------------------------------ */
+
+static network inner;
+
+static int call_again(void *context) {
+    ++*(int *)context;
+    fc_set_stop(NULL, NULL); /* of this thread's next calls, and not of the one asking */
+    CHECK_OK(forward(&inner, false));
+    fc_shutdown(); /* is left alone: this thread's call has the workers */
+    return 0;
+}
+
+#if !UNDER_THREAD_SANITIZER
+static int fork_once(void *context) {
+    pid_t *child = context;
+    if (*child < 0)
+        *child = fork();
+    if (*child == 0)
+        alarm(60); /* a hang */
+    return 0;
+}
+#endif
+
+static void test_functions_that_do_more(void) {
+    network n;
+    spec s = cases[0].spec;
+    s.steps /= divisor;
+    s.no_states = true;
+    network_make(&n, &s, 2, false);
+    network_make(&inner, &s, 2, false);
+    describe("stop: calls and forks");
+    CHECK_OK(forward(&n, true));
+    char *wanted = zeros((ptrdiff_t)n.y_bytes, 1);
+    memcpy(wanted, n.y, n.y_bytes);
+    int asked = 0;
+    fc_set_stop(call_again, &asked);
+    CHECK_OK(forward(&n, true));
+    CHECK(asked > 0);
+    CHECK(!memcmp(wanted, n.y, n.y_bytes));
+    fc_set_stop(NULL, NULL);
+#if !UNDER_THREAD_SANITIZER
+    pid_t child = -1;
+    fc_set_stop(fork_once, &child);
+    fc_status status = forward(&n, true);
+    fc_set_stop(NULL, NULL);
+    if (child == 0) {
+        /* On busy cores the call had no other threads, and is done. */
+        bool right = status == FC_INTERRUPTED
+                         ? forward(&n, true) == FC_OK
+                         : status == FC_OK;
+        _exit(right && !memcmp(wanted, n.y, n.y_bytes) ? 0 : 1);
+    }
+    int code = -1;
+    CHECK_OK(status);
+    CHECK(!memcmp(wanted, n.y, n.y_bytes));
+    CHECK(child > 0 && waitpid(child, &code, 0) == child);
+    CHECK(WIFEXITED(code) && WEXITSTATUS(code) == 0);
+#endif
+    free(wanted);
+    network_free(&n);
+    network_free(&inner);
+}
+
+/* ---- who asks -------------------------------------------------------------------- */
+
+typedef struct late_part {
+    fc_watch watch;
+    double until;
+} late_part;
+
+static void come_late(void *context, int part, int parts) {
+    late_part *late = context;
+    while (part > 0 && parts > 1 && !fc_stops(&late->watch, 0) &&
+           seconds() < late->until)
+        usleep(1000);
+}
+
+/* The caller has done its part, and sleeps until the others have theirs. */
+static void test_a_waiting_caller_asks(void) {
+    question q = ask_from_now(0);
+    late_part late = {.until = seconds() + 5};
+    describe("stop: a waiting caller");
+    fc_shutdown();
+    usleep(100 * 1000); /* earlier tests may have left a ban on sharing */
+    fc_set_stop(answer, &q);
+    fc_watch_begin(&late.watch);
+    fc_run_parts(come_late, &late, 2);
+    CHECK(fc_watch_end(&late.watch));
+    CHECK(seconds() < late.until);
+    CHECK(q.asked == 1);
+    fc_set_stop(NULL, NULL);
+}
+
+/* ---- layers and losses ----------------------------------------------------------- */
+
+static void test_other_calls(void) {
+    enum { IN = 500, OUT = 700, ROWS = 20000, LABELS = 400, CLASSES = 9, STEPS = 9000 };
+    ptrdiff_t rows = ROWS / divisor;
+    size_t bytes;
+    question q;
+    float *w = zeros(IN * OUT, sizeof *w), *x = zeros(rows * OUT, sizeof *x),
+          *y = zeros(rows * OUT, sizeof *y);
+    int64_t *targets = zeros(rows, sizeof *targets);
+    double *loss = zeros(rows, sizeof *loss);
+    describe("stop: linear");
+    CHECK_OK(fc_linear_pack_size(FC_F32, IN, OUT, FC_PACK_FORWARD, &bytes));
+    void *packed = take(bytes, 0);
+    CHECK_OK(fc_linear_pack(FC_F32, IN, OUT, FC_PACK_FORWARD, w, NULL, packed));
+    CHECK_OK(fc_linear_scratch_size(FC_F32, IN, OUT, rows, 2, &bytes));
+    void *scratch = take(bytes, 0);
+    CHECK_OK(fc_linear_pack_size(FC_F32, IN, OUT, FC_PACK_BACKWARD, &bytes));
+    void *packed_backward = take(bytes, 0);
+    CHECK_OK(fc_linear_pack(FC_F32, IN, OUT, FC_PACK_BACKWARD, w, NULL,
+                            packed_backward));
+    fc_set_stop(answer, &q);
+    q = ask_from_now(0);
+    check_answered(&q, fc_linear_forward(FC_F32, IN, OUT, packed, rows, x, y, 2), true);
+    q = ask_from_now(0);
+    check_answered(&q,
+                   fc_linear_backward(FC_F32, IN, OUT, packed_backward, rows, x, y,
+                                      NULL, w, NULL, NULL, scratch, 2),
+                   true);
+    release(scratch);
+    release(packed_backward);
+    describe("stop: cross-entropy");
+    q = ask_from_now(0);
+    check_answered(&q,
+                   fc_cross_entropy(FC_F32, rows, OUT, x, targets, -1, 0, 1, loss, y, 1),
+                   true);
+    describe("stop: CTC");
+    int64_t labels[LABELS], count = LABELS;
+    double one = 1;
+    for (int i = 0; i < LABELS; i++)
+        labels[i] = 1 + i % (CLASSES - 1);
+    fc_ctc c = {.dtype = FC_F32, .steps = STEPS / divisor, .rows = 1, .n = CLASSES,
+                .most_labels = LABELS, .logits = x, .labels = labels,
+                .label_lengths = &count, .scale = &one};
+    CHECK_OK(fc_ctc_scratch_size(&c, 1, &bytes));
+    scratch = take(bytes, 0);
+    q = ask_from_now(0);
+    check_answered(&q, fc_ctc_loss(&c, loss, y, scratch, 1), true);
+    release(scratch);
+    describe("stop: attention");
+    enum { BATCH = 4, FEATURES = 300 };
+    ptrdiff_t queries = 200, steps = 1000 / divisor;
+    fc_attention a = {.dtype = FC_F32, .batch = BATCH, .queries = queries,
+                      .steps = steps};
+    fc_additive score = {.n = FEATURES, .query = x, .memory = x, .v = w};
+    float *scores = zeros(BATCH * queries * steps, sizeof *scores);
+    q = ask_from_now(0);
+    check_answered(&q, fc_additive_scores(&a, &score, scores, 1), true);
+    fc_set_stop(NULL, NULL);
+    void *all[] = {w, x, y, targets, loss, scores};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+    release(packed);
+}
+
+int main(int count, char **arguments) {
+    if (count > 1)
+        divisor = (int)fmax(strtod(arguments[1], NULL), 1);
+    seed(1100);
+    test_stacks();
+    test_functions_that_do_more();
+    test_a_waiting_caller_asks();
+    test_other_calls();
+    return finish("watch");
+}
