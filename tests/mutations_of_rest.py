@@ -302,4 +302,52 @@ MUTATIONS = [  # -- functions
         "",
         "the first forecast is not in the gradient of the state",
     ),
+    (
+        "fastcell/_run_state.py",
+        "        check_run(tree)\n",
+        "",
+        "a checkpoint is used before it is checked",
+    ),
+    (
+        "fastcell/_run_state.py",
+        "                earlier.load(earlier.old)\n",
+        "                pass\n",
+        "a refused checkpoint leaves what it has changed before",
+    ),
+    (
+        "fastcell/checkpoint.py",
+        'if "crc32" in header and header',
+        "if False and header",
+        "a checkpoint's checksum is not compared",
+    ),
+    (
+        "fastcell/serialize.py",
+        '    _check_extent(f"{path}: the config", config)\n',
+        "",
+        "a file may hold any number of layers",
+    ),
+    (
+        "fastcell/_files.py",
+        "            same = same or os.path.samefile(output, other)\n",
+        "            pass\n",
+        "a hard link is another file",
+    ),
+    (
+        "fastcell/_files.py",
+        "                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "",
+        "a file that is being written is a left-over",
+    ),
+    (
+        "fastcell/_cli_corpus.py",
+        "    if length < least:\n",
+        "    if length < 1:\n",
+        "the command line trains on streams of a few characters",
+    ),
+    (
+        "fastcell/_cli_training.py",
+        "    if os.path.exists(settings.out) and not force:\n",
+        "    if False:\n",
+        "the command line replaces a model that exists",
+    ),
 ]
