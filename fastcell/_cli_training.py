@@ -26,6 +26,7 @@ _WARMUP = 0.02  # of the steps: the learning rate rises
 _FINAL_FACTOR = 0.05  # of the learning rate, at the end of the cosine
 _DEMO_VALIDATIONS = 5  # at the end of equal parts
 _SAMPLE_LENGTH = 500
+_BYTES_EACH = 16  # of a parameter: itself, its gradient, and two numbers of Adam's
 _MOST = 2**31 - 1  # of any size, of steps and of epochs
 _SAMPLE_TEMPERATURE = 0.8
 
@@ -270,6 +271,49 @@ def _model(corpus: Corpus) -> tuple[LanguageModel, Adam]:
     return model, Adam(model.params, lr=settings.learning_rate)
 
 
+def _model_that_fits(
+    corpus: Corpus, checkpoint: str, resumed_size: int | None
+) -> tuple[LanguageModel, Adam]:
+    """Return what `_model` does, if it is no larger than it may be.
+
+    That is what the machine's memory holds, or what the run that is resumed has.
+
+    Raises
+    ------
+    MemoryError, ValueError
+        If it is larger, before any memory is taken.
+    """
+    from fastcell.module import at_most
+
+    if resumed_size is not None:
+        # A tied array stands in the file once, but two layers make it.
+        try:
+            with at_most(2 * resumed_size):
+                return _model(corpus)
+        except ValueError as error:
+            raise ValueError(f"{checkpoint}: {error}") from None
+    memory = _memory()
+    try:
+        with at_most(memory // _BYTES_EACH):
+            return _model(corpus)
+    except ValueError as error:
+        if not str(error).startswith("sizes ask for"):
+            raise
+        reason = str(error).partition(";")[0]
+        raise MemoryError(
+            f"{reason}, of {_BYTES_EACH} bytes each in training; this machine has "
+            f"{memory / 1e9:.0f} GB"
+        ) from None
+
+
+def _memory() -> int:
+    """Return the bytes of memory of this machine, as far as they are known."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 1 << 62
+
+
 def _steps_in(seconds: float, corpus: Corpus) -> int:
     """Return the number of steps that fit into some time, validations included.
 
@@ -310,20 +354,11 @@ def _run(
     Of a run that is resumed, `resumed_size` is the number of parameters in the file.
     """
     import fastcell
-    from fastcell.module import at_most
     from fastcell.optim import cosine, warmup
     from fastcell.train import Trainer
 
     settings = corpus.settings
-    if resumed_size is None:
-        model, optimizer = _model(corpus)
-    else:
-        # A tied array stands in the file once, but two layers make it.
-        try:
-            with at_most(2 * resumed_size):
-                model, optimizer = _model(corpus)
-        except ValueError as error:
-            raise ValueError(f"{checkpoint}: {error}") from None
+    model, optimizer = _model_that_fits(corpus, checkpoint, resumed_size)
     steps = settings.steps or settings.epochs * len(corpus.train)
     rising = max(round(_WARMUP * steps), 1)
     schedule = warmup(rising, cosine(max(steps - rising, 1), _FINAL_FACTOR))

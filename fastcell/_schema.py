@@ -41,8 +41,8 @@ def shown(value: Any) -> str:
     return _REPR.repr(value)
 
 
-def shortened(text: Any) -> str:
-    """Return the text of an error without its middle, if it is long.
+def shortened(text: Any, most: int = _LONGEST_TEXT) -> str:
+    """Return the text of an error without its middle, if it is longer than `most`.
 
     Examples
     --------
@@ -52,9 +52,9 @@ def shortened(text: Any) -> str:
     True
     """
     text = str(text)
-    if len(text) <= _LONGEST_TEXT:
+    if len(text) <= most:
         return text
-    part = _LONGEST_TEXT // 2 - 3
+    part = most // 2 - 3
     return f"{text[:part]} ... {text[-part:]}"
 
 

@@ -67,6 +67,9 @@ TESTS = (
     "test_arrays.py",
     "test_cli_bench.py",
     "test_damaged_files.py",
+    "test_leftovers.py",
+    "test_cli_files.py",
+    "test_cli_corpus.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400
