@@ -625,6 +625,8 @@ MUTATIONS = [  # -- functions
         '        or hasattr(value, "batch_sizes")  # a tuple of torch\n',
         "",
         "a packed sequence is a list of sequences",
+    ),
+    (
         "fastcell/_run_state.py",
         "        check_run(tree)\n",
         "",
