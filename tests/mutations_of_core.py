@@ -400,7 +400,7 @@ MUTATIONS = [
     ),
     (
         "src_c/sequence.c",
-        "int members = fc_barrier_last(team->barrier, team->part, team->parts);",
+        "int members = fc_barrier_last(team->barrier, team->part, team->parts, stops);",
         "int members = team->parts;",
         "a team does not wait between steps",
     ),
@@ -412,7 +412,7 @@ MUTATIONS = [
     ),
     (
         "src_c/sequence_backward.c",
-        "team->parts = fc_barrier_last(team->barrier, team->part, team->parts);",
+        "team->parts = fc_barrier_last(team->barrier, team->part, team->parts, stops);",
         "",
         "a team does not wait in backward",
     ),
