@@ -95,6 +95,8 @@ def write_arrays(
     from safetensors.numpy import save as to_safetensors
 
     written_to = is_file("path", path, "write")
+    if not written_to:
+        path = path_of("path", path)
     mapping_of("arrays", arrays, "a mapping of names to arrays")
     tensors = {name: _writable(name, array) for name, array in arrays.items()}
     if metadata is not None:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastcell import _core
+from fastcell._arrays import converted
 
 
 def _references(arrays: dict[str, np.ndarray], name: str) -> int:
@@ -43,7 +44,7 @@ class Parameters(Mapping[str, np.ndarray]):
     """The parameters of one layer, by name.
 
     ``params[name]`` is the array itself: writing into it changes the layer.
-    ``params[name] = value`` copies `value` in.
+    ``params[name] = value`` copies `value` in, cast as by `Module.load_state_dict`.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ class Parameters(Mapping[str, np.ndarray]):
     def __setitem__(self, name: str, value: Any) -> None:
         if name not in self._arrays:
             raise KeyError(f"{name}: expected one of {', '.join(self._arrays)}")
-        self._arrays[name][...] = check_like(name, value, self._arrays[name])
+        self._arrays[name][...] = converted(name, value, self._arrays[name])
         self.changed()
 
     def __iter__(self) -> Iterator[str]:

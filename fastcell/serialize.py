@@ -143,7 +143,8 @@ def load(path: Path | BinaryIO) -> Module:
     OSError
         If the file cannot be read.
     ValueError
-        If it is no safetensors file, a damaged one, or holds no model of fastcell.
+        If it is no safetensors file, a damaged one, or holds no model of fastcell, or
+        arrays that are not those of its configuration: names, shapes and dtypes.
 
     Examples
     --------
@@ -202,6 +203,7 @@ def load(path: Path | BinaryIO) -> Module:
         for alias, first in shared.items():
             if model.params.aliases.get(alias) != first:
                 model.params.share(alias, first)
+        _check_dtypes(model, arrays)
         model.load_state_dict(arrays)
     except Exception as error:
         raise ValueError(
@@ -209,6 +211,20 @@ def load(path: Path | BinaryIO) -> Module:
             f"{shortened(error)}"
         ) from error
     return model
+
+
+def _check_dtypes(model: Module, arrays: Mapping[str, Any]) -> None:
+    """Refuse arrays that `load_state_dict` would cast: `save` wrote none.
+
+    Raises
+    ------
+    TypeError
+        If one is of another dtype than the parameter.
+    """
+    params = getattr(model, "params", None)
+    for name, own in ({} if params is None else params.arrays()).items():
+        if name in arrays and arrays[name].dtype != own.dtype:
+            raise TypeError(f"{name} must be {own.dtype}; got {arrays[name].dtype}")
 
 
 def _elements(arrays: Mapping[str, Any], shared: Mapping[str, str]) -> int:

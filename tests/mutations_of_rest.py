@@ -673,5 +673,27 @@ MUTATIONS = [  # -- functions
         "    if os.path.exists(settings.out) and not force:\n",
         "    if False:\n",
         "the command line replaces a model that exists",
+        "fastcell/layers/embedding.py",
+        "        if saved.rows != self.num_embeddings:",
+        "        if False:",
+        "an embedding takes what a larger one has saved",
+    ),
+    (
+        "fastcell/layers/dropout.py",
+        "_core.dropout(saved.p,",
+        "_core.dropout(self.p,",
+        "backward of dropout scales by the p of now",
+    ),
+    (
+        "fastcell/cells/single.py",
+        "            shape = (*rows, self._layer.hidden_size)",
+        "            shape = array.shape",
+        "a cell leaves a state of another shape to its layer",
+    ),
+    (
+        "fastcell/serialize.py",
+        "        _check_dtypes(model, arrays)\n",
+        "",
+        "load casts the arrays of a file in silence",
     ),
 ]

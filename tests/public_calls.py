@@ -109,34 +109,7 @@ INTERNAL = {
 # Calls that do not do yet what this file asks for, by the part of the code they are
 # in: (callable, arguments). Each must still fail: a test says when one can be taken
 # out.
-_KNOWN = {
-    "layers": {
-        "Activation": "kind",
-        "Attention.__call__": "memory_lengths",
-        "Attention.forward": "memory_lengths",
-        "Attention.keys": "memory_lengths",
-        "Dropout.__call__": "x",
-        "Dropout.backward": "saved",
-        "Embedding.backward": "saved",
-        "LSTM": "proj_size",
-        "Linear.backward": "add_to",
-        "Pooling": "kind",
-        "Pooling.backward": "saved",
-        "RNN": "nonlinearity",
-        "RNNCell": "nonlinearity",
-        "Recurrent.backward": "add_to",
-        "RecurrentCell.__call__": "state x",
-        "RecurrentCell.backward": "dstate",
-        "RecurrentCell.forward": "state x",
-        "Sequential": "layers",
-        "Sequential.__call__": "x",
-        "Sequential.forward": "x",
-        "Sequential.from_config": "config",
-    },
-    "session": {
-        "SequentialSession.step": "x",
-    },
-}
+_KNOWN: dict[str, dict[str, str]] = {}
 KNOWN = {
     (name, argument): owner
     for owner, calls in _KNOWN.items()

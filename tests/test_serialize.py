@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fake_model import FakeModel
 
+import fastcell
 from fastcell import serialize
 from fastcell.serialize import load, model_class, read_arrays, save, write_arrays
 
@@ -127,6 +128,23 @@ class TestModels:
         write_arrays(path, {"bias": np.ones(3)}, {"fastcell": json.dumps(description)})
         with pytest.raises(ValueError, match=r"arrays do not fit the FakeModel.*bias"):
             load(path)
+
+    @pytest.mark.parametrize(
+        "dtype, other", [("float32", "float64"), ("float64", "float32")]
+    )
+    def test_arrays_of_another_dtype(self, path, dtype, other):
+        layer = fastcell.GRU(2, 3, dtype=dtype)
+        model = fastcell.Sequential([layer, fastcell.Linear(3, 1, dtype=dtype)])
+        save(model, path)
+        arrays, metadata = read_arrays(path)
+        for wrong in (other, "float16"):
+            write_arrays(
+                path, {**arrays, "1.bias": arrays["1.bias"].astype(wrong)}, metadata
+            )
+            with pytest.raises(
+                ValueError, match=rf"arrays do not fit.*1\.bias must be {dtype}; got"
+            ):
+                load(path)
 
     def test_config_that_is_no_json(self, path, fake):
         fake.arguments["note"] = float("nan")

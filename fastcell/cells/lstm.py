@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcell._numbers import integer
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
 from fastcell.layers.recurrent import Recurrent
@@ -99,6 +100,7 @@ class LSTM(Recurrent):
         dtype: Any = np.float32,
         seed: int | None = None,
     ) -> None:
+        proj_size = integer("proj_size", proj_size, minimum=0)
         super().__init__(
             "lstm_projected" if proj_size else "lstm",
             input_size,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcell._checks import one_of
 from fastcell.cells.registry import Cell, State, linear
 from fastcell.cells.single import RecurrentCell
 from fastcell.layers.recurrent import Recurrent
@@ -92,9 +93,7 @@ class RNN(Recurrent):
         dtype: Any = np.float32,
         seed: int | None = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"nonlinearity must be tanh or relu; got {nonlinearity!r}")
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = one_of("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
             f"rnn_{nonlinearity}",
             input_size,

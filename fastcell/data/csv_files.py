@@ -131,6 +131,8 @@ def read_csv_sequences(
     one_of("target", target, ("class", "value"))
     flag("per_step", per_step)
     given = None if classes is None else strings_of("classes", classes)
+    if given == ():
+        raise ValueError("classes must hold at least one name; got none")
     rows = CsvRows(
         path,
         id_column,

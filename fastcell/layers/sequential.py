@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastcell._arrays import check_ids
+from fastcell._checks import list_of, mapping_of, one_of, strings_of
 from fastcell._numbers import integer
 from fastcell.layers.embedding import Embedding
 from fastcell.layers.recurrent import Recurrent
@@ -70,7 +72,8 @@ class Sequential(Module):
         if isinstance(layers, Mapping):
             self._names = [_checked_name(name) for name in layers]
             layers = layers.values()
-        self.layers = list(layers)
+        what = "layers, or a mapping of names to layers"
+        self.layers = list_of("layers", layers, what)
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Module):
                 raise TypeError(
@@ -106,7 +109,7 @@ class Sequential(Module):
         state
             Final states; only where there is a recurrent layer.
         """
-        states = self._states_in("state", state)
+        x, states = self._named(x), self._states_in("state", state)
         after = []
         for i, layer in enumerate(self.layers):
             if self._gathers(i):
@@ -124,7 +127,7 @@ class Sequential(Module):
         x is kept and not copied, if the first layer does so: it must not be written to
         before `backward`.
         """
-        states = self._states_in("state", state)
+        x, states = self._named(x), self._states_in("state", state)
         after, saved = [], []
         for i, layer in enumerate(self.layers):
             if self._gathers(i):
@@ -226,16 +229,42 @@ class Sequential(Module):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Sequential:
-        """Make the layers that `config` described."""
-        from fastcell.serialize import model_class
+        """Make the layers that `config` described.
 
-        layers = [
-            model_class(layer["class"]).from_config(layer["config"])
-            for layer in config["layers"]
-        ]
+        Raises
+        ------
+        TypeError
+            If it is no mapping, or a part of it not what `config` returned there.
+        ValueError
+            If there is no class of a layer's name, or there are not as many names as
+            layers.
+        """
+        from fastcell.serialize import MODEL_CLASSES, model_class
+
+        what = "what config returned, a mapping with layers"
+        mapping_of("config", config, what)
+        layers = []
+        described = list_of("config['layers']", config.get("layers"), "a list of them")
+        for i, layer in enumerate(described):
+            where = f"config['layers'][{i}]"
+            mapping_of(where, layer, "a mapping with a class and a config")
+            one_of(f"{where}['class']", layer.get("class"), MODEL_CLASSES)
+            layers.append(model_class(layer["class"]).from_config(layer.get("config")))
         if "names" not in config:
             return cls(layers)
-        return cls(dict(zip(config["names"], layers, strict=True)))
+        names = strings_of("config['names']", config["names"])
+        if len(names) != len(layers):
+            raise ValueError(
+                f"config['names'] must be {len(layers)} names; got {len(names)}"
+            )
+        return cls(dict(zip(names, layers, strict=True)))
+
+    def _named(self, x: Any) -> Any:
+        """Return x, or raise by the name x what an `Embedding` would call ids."""
+        first = self.layers[0]
+        if isinstance(first, Embedding):
+            return check_ids("x", x, first.num_embeddings)
+        return x
 
     def _gathers(self, i: int) -> bool:
         """Is layer i an embedding whose vectors need not be made?"""
@@ -287,6 +316,7 @@ class SequentialSession:
         x : array, shape (B, ...) or (B,) of ids
             What the first layer takes, without the axis of time.
         """
+        x = self._model._named(x)
         for part in self._parts:
             x = part(x) if isinstance(part, Module) else part.step(x)
         return x

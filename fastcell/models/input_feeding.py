@@ -68,7 +68,7 @@ def feeding_backward(
         {name: np.zeros_like(array) for name, array in part.params.arrays().items()}
         for part in (reader.rnn, combine)
     )
-    dembedded = np.empty((*kept_ids.shape, E), dvectors.dtype)
+    dembedded = np.empty((*kept_ids.ids.shape, E), dvectors.dtype)
     dfeed: Any = 0
     dstate = None
     while steps:

@@ -242,7 +242,7 @@ class LanguageModel(Generating, Model):
         saved
             What the gradient needs.
         """
-        return self.network.forward(_ids("ids", ids), state)
+        return self.network.forward(self._tokens("ids", ids), state)
 
     def __call__(self, ids: Any, state: Any = None) -> tuple[np.ndarray, Any]:
         """Do what `predict` does."""
@@ -341,7 +341,7 @@ class LanguageModel(Generating, Model):
         ValueError
             If `ids` is not (T, B), or an id is out of range.
         """
-        return self.network(_ids("ids", ids), state)
+        return self.network(self._tokens("ids", ids), state)
 
     @property
     def unit(self) -> str:  # type: ignore[override]
@@ -394,8 +394,11 @@ class LanguageModel(Generating, Model):
         return inputs, targets
 
     def _prompt(self, ids: np.ndarray) -> np.ndarray:
-        columns = _ids("prompt", ids)
-        self._check_range("prompt", columns)
+        return self._tokens("prompt", ids)
+
+    def _tokens(self, name: str, ids: Any) -> np.ndarray:
+        columns = _ids(name, ids)
+        self._check_range(name, columns)
         return columns
 
     def _check_range(self, name: str, ids: np.ndarray) -> None:
