@@ -673,6 +673,8 @@ MUTATIONS = [  # -- functions
         "    if os.path.exists(settings.out) and not force:\n",
         "    if False:\n",
         "the command line replaces a model that exists",
+    ),
+    (
         "fastcell/layers/embedding.py",
         "        if saved.rows != self.num_embeddings:",
         "        if False:",
