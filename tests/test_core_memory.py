@@ -103,7 +103,7 @@ def test_other_memory_is_refused(calls):
     calls.forward(calls.packed, calls.saved)
     size = len(calls.saved)
     with pytest.raises(
-        ValueError, match=f"saved: expected {size} bytes, got {size - 64}"
+        ValueError, match=f"saved must have {size} bytes; got {size - 64}"
     ):
         calls.backward(calls.backward_packed, calls.saved[:-64])
     calls.backward(calls.backward_packed, calls.saved)
