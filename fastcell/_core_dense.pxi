@@ -27,12 +27,13 @@ cdef class Dense:
         cdef void *bp = views.contiguous(b, 0, self.itemsize, self.outputs)
         check(fc_linear_pack_size(self.dtype, self.inputs, self.outputs, kind, &size))
         packed = aligned_empty(size)
-        check(
-            fc_linear_pack(
-                self.dtype, self.inputs, self.outputs, kind, wp, bp,
-                views.contiguous(packed, 1, 1, size),
+        cdef void *pp = views.contiguous(packed, 1, 1, size)
+        with nogil:
+            check(
+                fc_linear_pack(
+                    self.dtype, self.inputs, self.outputs, kind, wp, bp, pp
+                )
             )
-        )
         return packed
 
     def forward(self, packed, Py_ssize_t rows, x, y, int threads):

@@ -27,6 +27,11 @@ class Session(_core.Stream):
     state. For weights that stay, take the session of a copy of the layer. While
     somebody holds an array of ``layer.params``, each step compares it with a copy.
 
+    A step below a million floating-point operations (8 L B H (H + I), whatever the
+    cell; one stream through a layer of 250 units of as many features) keeps the GIL:
+    others wait for some ten microseconds at most, and a step of 32 units takes 0.42 us
+    in place of 0.5. Longer steps release it.
+
     Its outputs equal, bit for bit, those of one call over the whole sequence. A session
     belongs to one thread at a time; a large step, as of 256 units, is shared by several
     while steps follow one another closely.

@@ -494,4 +494,46 @@ MUTATIONS = [
         "(void)seal;",
         "a stream is not sealed by its first step",
     ),
+    (
+        "src_c/sequence.c",
+        "        if (stops && team->parts == 1)\n            return false;\n",
+        "",
+        "a long forward goes on when it is to stop",
+    ),
+    (
+        "src_c/pool.c",
+        "        stops = stops || !sharing_pays();\n    }\n    if (!ends && stops)\n",
+        "        stops = !sharing_pays();\n    }\n    if (!ends && stops && !stops)\n",
+        "a team goes on when it is to stop",
+    ),
+    (
+        "src_c/gradient.h",
+        "            if (fc_gradient_stops(g, rows))\n",
+        "            if (rows < 0)\n",
+        "a long sum of weight gradients goes on when it is to stop",
+    ),
+    (
+        "src_c/pool.c",
+        "        bool watches = fc_watch_while_waiting();\n",
+        "        bool watches = false;\n",
+        "a caller that waits for its workers asks nobody",
+    ),
+    (
+        "src_c/stack_forward.c",
+        "    if (saved_memory && !fc_stopped(&watch))\n",
+        "    if (saved_memory)\n",
+        "saved of a stopped forward serves backward",
+    ),
+    (
+        "src_c/pool.c",
+        "__attribute__((destructor)) static",
+        "__attribute__((unused)) static",
+        "the workers stay when the library is unloaded",
+    ),
+    (
+        "src_c/pool.c",
+        "    if (pool.workers == 0 || pool.process != getpid())\n",
+        "    if (pool.workers == 0)\n",
+        "the end waits for workers of another process",
+    ),
 ]

@@ -697,5 +697,9 @@ MUTATIONS = [  # -- functions
         "        _check_dtypes(model, arrays)\n",
         "",
         "load casts the arrays of a file in silence",
+        "fastcell/_core.pyx",
+        "        fc_set_stop(run_handlers, NULL)\n",
+        "        fc_set_stop(NULL, NULL)\n",
+        "Ctrl-C waits for the end of a call",
     ),
 ]
