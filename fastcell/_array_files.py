@@ -93,7 +93,7 @@ def write_arrays(
     """
     from safetensors.numpy import save as to_safetensors
 
-    written_to = is_file("path", path, "write")
+    is_file("path", path, "write")  # or a path, or else it raises
     tensors = {name: _writable(name, array) for name, array in arrays.items()}
     metadata = dict(metadata or {})
     for key, text in metadata.items():
@@ -112,10 +112,10 @@ def write_arrays(
             f"names and metadata must fit into {_MAX_HEADER} bytes; got {len(encoded)}"
         )
     parts = len(encoded).to_bytes(8, "little"), encoded, content[8 + length :]
-    if written_to:
-        write_all("path", path, *parts)
-    else:
+    if isinstance(path, (str, bytes, os.PathLike)):
         write_atomically(path, *parts)
+    else:
+        write_all("path", path, *parts)
 
 
 def read_arrays(
@@ -165,7 +165,7 @@ def read_arrays(
     content, header = _read(path)
     path = name_of(path)
     try:
-        tensors = dict(deserialize(content))
+        tensors = dict(deserialize(content))  # type: ignore[no-untyped-call, unused-ignore]
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing: ")
         raise ValueError(f"{path}: {_NOT_VALID}: {reason}") from None
@@ -251,7 +251,8 @@ def _read(path: Path | BinaryIO) -> tuple[bytes, dict[str, Any]]:
     file of another kind must not fill the memory. Of an open file the size is unknown:
     as much is read as the header tells, if it is there.
     """
-    if is_file("path", path, "read"):
+    is_file("path", path, "read")  # or a path, or else it raises
+    if not isinstance(path, (str, bytes, os.PathLike)):
         return _read_from(path, name_of(path), None)
     with named_errors(path):
         check_regular(path, os.stat(path).st_mode)

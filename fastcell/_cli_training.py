@@ -76,13 +76,14 @@ def demo(given: dict[str, Any]) -> int:
         _refuse(checkpoint)
     corpus = read_corpus(settings, None if quiet else _say)
     settings = corpus.settings
-    if settings.steps is None:
+    steps = settings.steps
+    if steps is None:
         if not quiet:
             _say("timing a few steps ...")
-        settings = replace(settings, steps=_steps_in(seconds, corpus))
+        steps = _steps_in(seconds, corpus)
     # Of the timing, the run keeps the number of steps only: --steps repeats it.
-    every = math.ceil(settings.steps / _DEMO_VALIDATIONS)
-    corpus.settings = replace(settings, validate_every=every)
+    every = math.ceil(steps / _DEMO_VALIDATIONS)
+    corpus.settings = replace(settings, steps=steps, validate_every=every)
     return _run(corpus, checkpoint, quiet=quiet)
 
 
@@ -324,7 +325,8 @@ def _run(
                 model, optimizer = _model(corpus)
         except ValueError as error:
             raise ValueError(f"{checkpoint}: {error}") from None
-    steps = settings.steps or settings.epochs * len(corpus.train)
+    # One of the two is given.
+    steps = settings.steps or (settings.epochs or 0) * len(corpus.train)
     rising = max(round(_WARMUP * steps), 1)
     schedule = warmup(rising, cosine(max(steps - rising, 1), _FINAL_FACTOR))
     trainer = Trainer(model, optimizer, settings.clip, schedule, progress=not quiet)

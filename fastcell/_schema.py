@@ -51,11 +51,11 @@ def shortened(text: Any) -> str:
     >>> len(shortened("a" * 1000)) <= 400
     True
     """
-    text = str(text)
-    if len(text) <= _LONGEST_TEXT:
-        return text
+    whole = str(text)
+    if len(whole) <= _LONGEST_TEXT:
+        return whole
     part = _LONGEST_TEXT // 2 - 3
-    return f"{text[:part]} ... {text[-part:]}"
+    return f"{whole[:part]} ... {whole[-part:]}"
 
 
 def refuse(where: str, expected: str, value: Any) -> None:

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = vars(_parser().parse_args(argv))
         command = arguments.pop("command")
-        code = command(arguments)
+        code: int = command(arguments)
         sys.stdout.flush()
         return code
     except SystemExit as exit_:  # argparse: help, version or a usage error
@@ -484,7 +484,7 @@ def _info(given: dict[str, Any]) -> int:
 
 def _blas() -> str:
     """Return the BLAS that scipy was built with, which does the large products."""
-    import scipy
+    import scipy  # type: ignore[import-untyped, unused-ignore]
 
     try:
         blas = scipy.show_config(mode="dicts")["Build Dependencies"]["blas"]

@@ -17,6 +17,7 @@ from fastcell._files import Path
 from fastcell._open_files import name_of
 from fastcell._schema import shortened
 from fastcell.module import at_most
+from fastcell.parameters import ParameterGroup
 
 if TYPE_CHECKING:
     from fastcell.module import Module
@@ -199,8 +200,11 @@ def load(path: Path | BinaryIO) -> Module:
         ) from error
     try:
         for alias, first in shared.items():
-            if model.params.aliases.get(alias) != first:
-                model.params.share(alias, first)
+            params = model.params
+            if not isinstance(params, ParameterGroup):
+                raise TypeError(f"a {name} has no parts that could share arrays")
+            if params.aliases.get(alias) != first:
+                params.share(alias, first)
         model.load_state_dict(arrays)
     except Exception as error:
         raise ValueError(
@@ -212,8 +216,9 @@ def load(path: Path | BinaryIO) -> Module:
 
 def _elements(arrays: Mapping[str, Any], shared: Mapping[str, str]) -> int:
     """Return the numbers in the arrays of a model's layers."""
-    again = sum(arrays[first].size for first in shared.values())
-    return sum(array.size for array in arrays.values()) + again
+    again: int = sum(arrays[first].size for first in shared.values())
+    own: int = sum(array.size for array in arrays.values())
+    return own + again
 
 
 def _most_elements(arrays: Mapping[str, Any]) -> int:
@@ -243,7 +248,8 @@ def model_class(name: str) -> type[Module]:
             f"the class must be {_one_of(MODEL_CLASSES)}; got {short(name)}"
         )
     module, _, attribute = MODEL_CLASSES[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    found: type[Module] = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def class_name(model: Module) -> str:

@@ -538,7 +538,7 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/serialize.py",
-        "                model.params.share(alias, first)\n",
+        "                params.share(alias, first)\n",
         "                pass\n",
         "layers of a file share their arrays no more",
     ),

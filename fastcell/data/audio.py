@@ -128,7 +128,7 @@ def mel_filters(
     bins = mel(np.arange(size // 2 + 1) * rate / size)
     up = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     down = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    filters = np.maximum(0, np.minimum(up, down))
+    filters: np.ndarray = np.maximum(0, np.minimum(up, down))
     empty = ~filters.any(axis=1)
     if empty.any():
         raise ValueError(
@@ -187,7 +187,7 @@ def log_mel(
     >>> energies.shape, int(energies[0].argmax())
     ((98, 40), 18)
     """
-    from scipy import fft
+    from scipy import fft  # type: ignore[import-untyped, unused-ignore]
 
     cut = frames(samples, rate, frame, hop)
     length = cut.shape[1]
@@ -195,8 +195,9 @@ def log_mel(
     filters = mel_filters(num_mels, size, rate, low, high)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
     spectrum = fft.rfft(cut * window, size, axis=1)
-    power = spectrum.real**2 + spectrum.imag**2
-    return np.log(np.maximum(power @ filters.T, _FLOOR)).astype(np.float32)
+    power: np.ndarray = spectrum.real**2 + spectrum.imag**2
+    energies: np.ndarray = np.log(np.maximum(power @ filters.T, _FLOOR))
+    return energies.astype(np.float32)
 
 
 def mfcc(
@@ -240,7 +241,7 @@ def mfcc(
     >>> mfcc(np.zeros(8000), 8000).shape
     (98, 13)
     """
-    from scipy import fft
+    from scipy import fft  # type: ignore[import-untyped, unused-ignore]
 
     num_coefficients = integer("num_coefficients", num_coefficients, minimum=1)
     energies = log_mel(samples, rate, num_mels, frame, hop, low=low, high=high)

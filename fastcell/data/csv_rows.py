@@ -142,7 +142,8 @@ class CsvRows(Iterator["Row"]):
         seen: set[str] = set()
         current: str | None = None
         whole = True  # is no value of this sequence missing?
-        numbers, texts, lines = array("d"), [], array("q")
+        numbers, lines = array("d"), array("q")
+        texts: list[str] = []
         for row in rows:
             if not row:  # an empty line
                 continue

@@ -77,6 +77,9 @@ class Windows(Epochs["Batch"]):
            [4., 5.]], dtype=float32)
     """
 
+    # Documented, in the place of the method of sequences.
+    count: int  # type: ignore[assignment]
+
     def __init__(
         self,
         recordings: Any,

@@ -64,7 +64,8 @@ class Activation(Module):
         x = as_array("x", x)
         if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise TypeError(f"x must be float32 or float64; got {x.dtype}")
-        return np.tanh(x) if self.kind == "tanh" else np.maximum(x, 0)
+        y: np.ndarray = np.tanh(x) if self.kind == "tanh" else np.maximum(x, 0)
+        return y
 
     def forward(self, x: Any) -> tuple[np.ndarray, Watched]:
         """Return y, and what `backward` needs: both derivatives are functions of y.
@@ -76,7 +77,9 @@ class Activation(Module):
         y = self(x)
         return y, Watched("y", y)
 
-    def backward(self, dy: Any, saved: Watched) -> tuple[np.ndarray, dict]:
+    def backward(
+        self, dy: Any, saved: Watched
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the gradient of x, and no gradients of parameters.
 
         Raises

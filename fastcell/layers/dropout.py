@@ -59,6 +59,8 @@ class Dropout(Module):
     [0.0, 2.0]
     """
 
+    _random: np.random.Generator
+
     def __init__(self, p: float = 0.5, *, seed: int | None = None) -> None:
         self.p = real("p", p, minimum=0, maximum=1)
         self.seed = seed_of(seed)
@@ -87,7 +89,9 @@ class Dropout(Module):
         saved = Dropped(drawn_key(self._random), x.shape, x.dtype)
         return self._dropped(x, saved), saved
 
-    def backward(self, dy: Any, saved: Dropped) -> tuple[np.ndarray, dict]:
+    def backward(
+        self, dy: Any, saved: Dropped
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the gradient of x, and no gradients of parameters."""
         dy = check_shape("dy", real_array("dy", dy, saved.dtype), saved.shape)
         return self._dropped(dy, saved), {}

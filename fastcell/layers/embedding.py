@@ -44,6 +44,8 @@ class Embedding(Module):
     (2, 2, 3)
     """
 
+    _parameters: Parameters
+
     def __init__(
         self,
         num_embeddings: int,
@@ -91,7 +93,8 @@ class Embedding(Module):
             If one is out of range.
         """
         ids = check_ids("ids", ids, self.num_embeddings)
-        return self._parameters.arrays()["weight"][ids]
+        rows: np.ndarray = self._parameters.arrays()["weight"][ids]
+        return rows
 
     def forward(self, ids: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the vectors of ids, and a copy of the ids as `saved`.
@@ -101,7 +104,9 @@ class Embedding(Module):
         kept = check_ids("ids", ids, self.num_embeddings).astype(np.int64)
         return self(kept), kept
 
-    def backward(self, dy: Any, saved: np.ndarray) -> tuple[None, dict]:
+    def backward(
+        self, dy: Any, saved: np.ndarray
+    ) -> tuple[None, dict[str, np.ndarray]]:
         """Return None, as ids have no gradient, and the gradient of the table."""
         dy = real_array("dy", dy, self.dtype)
         check_shape("dy", dy, (*saved.shape, self.embedding_dim))

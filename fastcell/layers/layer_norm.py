@@ -53,6 +53,8 @@ class LayerNorm(Module):
     array([[-1.34, -0.45,  0.45,  1.34]], dtype=float32)
     """
 
+    _parameters: Parameters
+
     def __init__(
         self, features: int, eps: float = 1e-5, *, dtype: Any = np.float32
     ) -> None:
@@ -101,7 +103,9 @@ class LayerNorm(Module):
         y = normalized * arrays["weight"] + arrays["bias"]
         return y, SavedRows(normalized, scale, self._parameters.version())
 
-    def backward(self, dy: Any, saved: SavedRows) -> tuple[np.ndarray, dict]:
+    def backward(
+        self, dy: Any, saved: SavedRows
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return dx, and the gradients dg = sum dy n and db = sum dy.
 
         With the normalized rows n and dn = g dy,

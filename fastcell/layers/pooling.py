@@ -166,7 +166,7 @@ class Pooling(Module):
             y, kept = self._reduce(h, counts)
         return y, (h.shape, counts, kept)
 
-    def backward(self, dy: Any, saved: Any) -> tuple[np.ndarray, dict]:
+    def backward(self, dy: Any, saved: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the gradient of h, zeros past the lengths, and of the parameters.
 
         Raises
@@ -262,7 +262,7 @@ class Pooling(Module):
 
     def _attend_backward(
         self, dy: np.ndarray, h: Watched, weights: np.ndarray, saved: Any
-    ) -> tuple[np.ndarray, dict]:
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         dweights = np.einsum("tbd,bd->tb", h.unchanged(), dy)
         dscores = weights * (dweights - (weights * dweights).sum(axis=0))
         dh, grads = self._scores.backward(dscores[..., np.newaxis], saved)
@@ -291,4 +291,5 @@ def _softmax_over_steps(scores: np.ndarray, exists: np.ndarray) -> np.ndarray:
     total = np.zeros(e.shape[1], e.dtype)
     for e_t in e:
         total += e_t
-    return e / np.where(total == 0, dtype(1), total)
+    weights: np.ndarray = e / np.where(total == 0, dtype(1), total)
+    return weights

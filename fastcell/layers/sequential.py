@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -107,7 +107,7 @@ class Sequential(Module):
             Final states; only where there is a recurrent layer.
         """
         states = self._states_in("state", state)
-        after = []
+        after: list[Any] = []
         for i, layer in enumerate(self.layers):
             if self._gathers(i):
                 x, _ = layer.gather(x)
@@ -118,14 +118,15 @@ class Sequential(Module):
                 x = layer(x)
         return (x, self._states_out(after)) if self._recurrent else x
 
-    def forward(self, x: Any, state: Any = None, **sequence: Any) -> tuple:
+    def forward(self, x: Any, state: Any = None, **sequence: Any) -> tuple[Any, ...]:
         """Run the layers for training: y, (state,) saved. Arguments as for a call.
 
         x is kept and not copied, if the first layer does so: it must not be written to
         before `backward`.
         """
         states = self._states_in("state", state)
-        after, saved = [], []
+        after: list[Any] = []
+        saved: list[Any] = []
         for i, layer in enumerate(self.layers):
             if self._gathers(i):
                 x, kept = layer.gather(x)
@@ -139,7 +140,9 @@ class Sequential(Module):
             return x, self._states_out(after), SavedLayers(*saved)
         return x, SavedLayers(*saved)
 
-    def backward(self, dy: Any, saved: SavedLayers, dstate: Any = None) -> tuple:
+    def backward(
+        self, dy: Any, saved: SavedLayers, dstate: Any = None
+    ) -> tuple[Any, ...]:
         """Return dx, (dstate,) and the gradients by name; uses `saved` up.
 
         dx is None where the first layer takes integers. dy may be None for zeros, if
@@ -175,7 +178,9 @@ class Sequential(Module):
         ):
             self.layers[place].check_dstate(part, kept[place])
 
-    def _backward(self, dy: Any, saved: tuple[Any, ...], dstates: list[Any]) -> tuple:
+    def _backward(
+        self, dy: Any, saved: tuple[Any, ...], dstates: list[Any]
+    ) -> tuple[Any, ...]:
         before: list[Any] = []
         by_layer: list[dict[str, np.ndarray]] = []
         d = dy
@@ -193,7 +198,8 @@ class Sequential(Module):
             else:
                 d, grads = layer.backward(d, kept)
             by_layer.append(grads)
-        first_name = self.params.aliases  # of arrays that several layers share
+        # Of arrays that several layers share.
+        first_name: dict[str, str] = getattr(self.params, "aliases", {})
         named: dict[str, np.ndarray] = {}
         for prefix, grads in zip(self._prefixes(), reversed(by_layer), strict=True):
             for name, grad in grads.items():
@@ -225,7 +231,7 @@ class Sequential(Module):
         return {"layers": layers} | ({"names": self._names} if self._names else {})
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Sequential:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Make the layers that `config` described."""
         from fastcell.serialize import model_class
 
@@ -273,7 +279,7 @@ class SequentialSession:
 
     def __init__(self, model: Sequential, batch_size: int) -> None:
         self._model = model
-        self._parts = [
+        self._parts: list[Any] = [
             layer.session(batch_size) if _has_state(layer) else layer
             for layer in model.layers
         ]
@@ -288,8 +294,10 @@ class SequentialSession:
             What the first layer takes, without the axis of time.
         """
         for part in self._parts:
-            x = part(x) if isinstance(part, Module) else part.step(x)
-        return x
+            is_layer = isinstance(part, Module)
+            x = part(x) if is_layer else part.step(x)
+        y: np.ndarray = x
+        return y
 
     @property
     def state(self) -> Any:

@@ -46,6 +46,8 @@ class SampledSoftmax(Module):
         Of the draws.
     """
 
+    _random: np.random.Generator
+
     def __init__(self, vocab_size: int, count: int, *, seed: int | None) -> None:
         self.vocab_size = vocab_size
         self.count = count
@@ -54,7 +56,10 @@ class SampledSoftmax(Module):
 
     def log_proposal(self, tokens: np.ndarray) -> np.ndarray:
         """Return log Q of tokens."""
-        return np.log(np.log1p(1 / (tokens + 1.0)) / np.log(self.vocab_size + 1))
+        q: np.ndarray = np.log(
+            np.log1p(1 / (tokens + 1.0)) / np.log(self.vocab_size + 1)
+        )
+        return q
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the tokens drawn for a batch, each once, and how often each came.

@@ -107,6 +107,8 @@ class Seq2Seq(TokenWriter):
     2
     """
 
+    _random: np.random.Generator
+
     def __init__(
         self,
         source_vocab: int,
@@ -403,6 +405,7 @@ class Seq2Seq(TokenWriter):
             said[: len(row), b] = row
         said, _ = padded_ids("answers", said, steps, self.target_vocab, 1)
         _, weights = self._decoder(said, *self._encode(ids, counts), steps)
+        assert weights is not None
         ends = np.full(len(rows), len(ids)) if counts is None else counts
         return [weights[: steps[b], b, : ends[b]].copy() for b in range(len(rows))]
 
@@ -442,4 +445,5 @@ def _tokens(name: str, answer: Any) -> list[int]:
         raise TypeError(
             f"{name} must be a list of tokens; got {tokens.dtype} {tokens.shape}"
         )
-    return tokens.tolist()
+    listed: list[int] = tokens.tolist()
+    return listed
