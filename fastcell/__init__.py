@@ -65,8 +65,8 @@ _ELSEWHERE = {"load": "fastcell.serialize", "save": "fastcell.serialize"}
 if "FASTCELL_ISA" in os.environ:
     try:
         _core.select_isa(os.environ["FASTCELL_ISA"])
-    except ValueError as error:
-        raise ImportError(f"FASTCELL_ISA: {error}") from None
+    except ValueError as _error:
+        raise ImportError(f"FASTCELL_ISA: {_error}") from None
 
 
 def __getattr__(name: str) -> Any:

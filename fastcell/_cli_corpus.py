@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fastcell._cli_training import Settings
     from fastcell.data import CharVocabulary, TextStreams
 
-    Say = Callable[[str], None]
+Say = Callable[[str], None]
 
 _LARGE = 1 << 24  # bytes: reading takes a second or more
 _FEWEST = 8  # characters of a stream; with less, nothing comes before anything

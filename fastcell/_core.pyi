@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 _Reals = npt.NDArray[np.floating[Any]]  # float32 or float64
 _Lengths = npt.NDArray[np.int64]
@@ -46,6 +47,18 @@ class _Description(TypedDict):
     flop: float
     recurrent_flop: float
 
+# What Cython makes by itself.
+__test__: dict[str, str]
+
+def __reduce_cython__(self: Any) -> Any: ...
+def __setstate_cython__(self: Any, __pyx_state: Any) -> Any: ...
+@disjoint_base
+class Views: ...
+
+@disjoint_base
+class Arrays(Views):
+    def __init__(self, first: Any) -> None: ...
+
 def aligned_empty(size: int, zeroed: bool = False) -> _Bytes: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
@@ -54,6 +67,7 @@ def cells() -> dict[str, tuple[int, int]]: ...
 def cpu_info() -> _CpuInfo: ...
 def cpu_name() -> str: ...
 
+@disjoint_base
 class Stack:
     def __init__(
         self,
@@ -104,6 +118,7 @@ class Stack:
         segment: tuple[int, int, int, _Bytes] | None = None,
     ) -> None: ...
 
+@disjoint_base
 class Batch:
     recompute: bool
     @property
@@ -143,10 +158,16 @@ class Batch:
         threads: int,
     ) -> None: ...
     def check_isa(self) -> None: ...
+    def __reduce_cython__(self) -> Any: ...
+    def __setstate_cython__(self, __pyx_state: Any) -> Any: ...
 
+@disjoint_base
 class Changes:
     count: int
+    def __reduce_cython__(self) -> Any: ...
+    def __setstate_cython__(self, __pyx_state: Any) -> Any: ...
 
+@disjoint_base
 class Stream:
     @property
     def packed(self) -> _Bytes: ...
@@ -175,6 +196,7 @@ class Stream:
     ) -> None: ...
     def fork_from(self, other: Stream) -> None: ...
 
+@disjoint_base
 class Dense:
     @property
     def inputs(self) -> int: ...
@@ -220,6 +242,7 @@ def ctc_loss(
     threads: int,
 ) -> None: ...
 
+@disjoint_base
 class ParameterList:
     def __init__(
         self,

@@ -26,7 +26,7 @@ from fastcell._numbers import integer, real, shown
 if TYPE_CHECKING:
     from fastcell.train import Trainer
 
-    Record = dict[str, Any]
+Record = dict[str, Any]
 
 __all__ = ["CSVLogger", "EarlyStopping", "JSONLogger", "SaveBest"]
 

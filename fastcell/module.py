@@ -73,8 +73,9 @@ class Module:
     ['heads.0.bias', 'heads.1.weight', 'heads.1.bias']
     """
 
-    _parameters: Parameters | UnsuffixedParameters | None = None
-    _random: np.random.Generator | None = None
+    # Of those that have any.
+    _parameters: Parameters | UnsuffixedParameters
+    _random: np.random.Generator
     _group: ParameterGroup | None = None
     _takes_precision = True  # the constructor, what may be one for the whole
 
@@ -118,7 +119,7 @@ class Module:
             If the module has parameters of its own and parts that have some too.
         """
         parts = {n: child.params for n, child in self.children().items()}
-        if self._parameters is not None:
+        if hasattr(self, "_parameters"):
             if any(map(len, parts.values())):
                 raise TypeError(
                     f"{type(self).__name__} must have its own parameters or parts "
@@ -359,7 +360,8 @@ class Module:
 
     def rng_state(self) -> dict[str, Any]:
         """Return the state of every random generator, by name, for JSON."""
-        states = {} if self._random is None else {"": self._random.bit_generator.state}
+        has_own = hasattr(self, "_random")
+        states = {"": self._random.bit_generator.state} if has_own else {}
         for name, child in self.children().items():
             for inner, state in child.rng_state().items():
                 states[f"{name}.{inner}".rstrip(".")] = state
@@ -395,7 +397,7 @@ class Module:
         self._restore(states, "")
 
     def _restore(self, states: Mapping[str, Any], name: str) -> None:
-        if self._random is not None:
+        if hasattr(self, "_random"):
             self._random.bit_generator.state = states[name]
         for child_name, child in self.children().items():
             child._restore(states, f"{name}.{child_name}".lstrip("."))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fastcell.models.base import Model
     from fastcell.optim import Optimizer
 
-    Callback = Callable[["Trainer", dict[str, Any]], Any]
+Callback = Callable[["Trainer", dict[str, Any]], Any]
 
 __all__ = ["History", "Trainer", "TrainingInterrupted"]
 

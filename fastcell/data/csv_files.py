@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class _Columns(NamedTuple):
     classes: tuple[str, ...] | None  # the name of each class
 
 
+@final
 class CsvSequences(_Columns):
     """What `read_csv_sequences` returns; an item for each sequence of the file."""
 

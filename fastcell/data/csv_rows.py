@@ -18,10 +18,10 @@ from fastcell.data.files import reading
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    Row = tuple[str, NDArray[np.floating], list[str]]
+Row = tuple[str, "NDArray[np.floating]", list[str]]
 
 
-class CsvRows(Iterator["Row"]):
+class CsvRows(Iterator[Row]):
     """Goes through the sequences of a table, one in memory at a time.
 
     Parameters are those of `fastcell.data.read_csv_sequences`.

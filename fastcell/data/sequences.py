@@ -15,7 +15,7 @@ from fastcell.data.targets import Targets
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    Batch = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any] | None]
+Batch = tuple["NDArray[Any]", "NDArray[np.int64]", "NDArray[Any] | None"]
 
 # Sequences are sorted by length within so many batches at most, and within a part of
 # the epoch at most: else the same ones would meet in the same batch in each epoch.
@@ -24,7 +24,7 @@ _BUCKET_PARTS = 4
 _LARGEST_ID = np.iinfo(np.int32).max
 
 
-class Sequences(Epochs["Batch"]):
+class Sequences(Epochs[Batch]):
     """Ragged sequences in batches ``(x, lengths, y)``, time first.
 
     A batch is made when it is asked for; nothing but the lengths and the targets that
@@ -249,7 +249,7 @@ class Sequences(Epochs["Batch"]):
         return sequence
 
 
-class Epoch(Batches["Batch"]):
+class Epoch(Batches[Batch]):
     """The batches of one epoch of `Sequences`: tuples of three.
 
     x : (T, B, I) array of float32 or float64, or (T, B) array of int32

@@ -15,12 +15,12 @@ from fastcell.data.token_files import TokenFile, stretches
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    Window = tuple[NDArray[np.int32], NDArray[np.int32]]
+Window = tuple["NDArray[np.int32]", "NDArray[np.int32]"]
 
 _BLOCK = 1 << 18  # tokens read from the disk at a time: a megabyte
 
 
-class TextStreams(Batches["Window"]):
+class TextStreams(Batches[Window]):
     """A text as `batch_size` streams side by side, cut into windows of `seq_len` steps.
 
     Row b of a window goes on where row b of the window before ended, so the state of a

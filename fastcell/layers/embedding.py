@@ -44,8 +44,6 @@ class Embedding(Module):
     (2, 2, 3)
     """
 
-    _parameters: Parameters
-
     def __init__(
         self,
         num_embeddings: int,
@@ -72,7 +70,7 @@ class Embedding(Module):
         weight = np.random.default_rng(self.seed).standard_normal(shape, self.dtype)
         if self.padding_idx is not None:
             weight[self.padding_idx] = 0
-        self._parameters = Parameters({"weight": weight})
+        self._parameters: Parameters = Parameters({"weight": weight})
 
     def __call__(self, ids: Any) -> np.ndarray:
         """Return the vectors of ids.

@@ -53,8 +53,6 @@ class LayerNorm(Module):
     array([[-1.34, -0.45,  0.45,  1.34]], dtype=float32)
     """
 
-    _parameters: Parameters
-
     def __init__(
         self, features: int, eps: float = 1e-5, *, dtype: Any = np.float32
     ) -> None:
@@ -62,7 +60,7 @@ class LayerNorm(Module):
         self.eps = real("eps", eps, above=0)
         self.dtype = check_dtype(dtype)
         check_size([(self.features,), (self.features,)])
-        self._parameters = Parameters(
+        self._parameters: Parameters = Parameters(
             {
                 "weight": np.ones(self.features, self.dtype),
                 "bias": np.zeros(self.features, self.dtype),

@@ -46,8 +46,6 @@ class Linear(Module):
     (7, 5, 2)
     """
 
-    _parameters: Parameters
-
     def __init__(
         self,
         in_features: int,
@@ -70,7 +68,7 @@ class Linear(Module):
         if self.bias:
             shapes["bias"] = (self.out_features,)
         check_size(shapes.values())
-        self._parameters = Parameters(
+        self._parameters: Parameters = Parameters(
             {
                 n: random.uniform(-bound, bound, s).astype(self.dtype)
                 for n, s in shapes.items()

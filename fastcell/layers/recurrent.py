@@ -37,8 +37,6 @@ class Recurrent(Module, Generic[StateT]):
     The base of `fastcell.RNN`, `fastcell.LSTM` and `fastcell.GRU`, which document it.
     """
 
-    _parameters: Parameters
-    _random: np.random.Generator
     gates: tuple[str, ...] = ()
     states: tuple[str, ...] = ("h",)
     _takes_precision = False
@@ -81,11 +79,11 @@ class Recurrent(Module, Generic[StateT]):
         self.output_size = self.proj_size or self.hidden_size
         self._directions = 2 if self.bidirectional else 1
         self._core_cell = core_cell
-        self._random = np.random.default_rng(self.seed)
+        self._random: np.random.Generator = np.random.default_rng(self.seed)
         self._shapes = self._parameter_shapes()
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
         self._names = [[n + suffix for n in names] for suffix in self._suffixes()]
-        self._parameters = Parameters(self._initial())
+        self._parameters: Parameters = Parameters(self._initial())
         self._set_precision(self.dtype.name)
         self._spare = SpareMemory()
         self._states = States(

@@ -46,13 +46,11 @@ class SampledSoftmax(Module):
         Of the draws.
     """
 
-    _random: np.random.Generator
-
     def __init__(self, vocab_size: int, count: int, *, seed: int | None) -> None:
         self.vocab_size = vocab_size
         self.count = count
         self._parameters = Parameters({})
-        self._random = np.random.default_rng(seed)
+        self._random: np.random.Generator = np.random.default_rng(seed)
 
     def log_proposal(self, tokens: np.ndarray) -> np.ndarray:
         """Return log Q of tokens."""

@@ -107,8 +107,6 @@ class Seq2Seq(TokenWriter):
     2
     """
 
-    _random: np.random.Generator
-
     def __init__(
         self,
         source_vocab: int,
@@ -192,7 +190,7 @@ class Seq2Seq(TokenWriter):
             dtype=self.dtype,
             seed=seeds[4],
         )
-        self._random = np.random.default_rng(seeds[5])
+        self._random: np.random.Generator = np.random.default_rng(seeds[5])
 
     # ------------------------------------------------------------------ the module
 

@@ -18,9 +18,9 @@ from fastcell.parameters import writable
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
-    Array = NDArray[np.floating]
+Array = np.ndarray[tuple[Any, ...], np.dtype[np.floating[Any]]]
 
 __all__ = ["Hyperparameter", "Optimizer"]
 
