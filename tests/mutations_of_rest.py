@@ -626,4 +626,10 @@ MUTATIONS = [  # -- functions
         "",
         "a packed sequence is a list of sequences",
     ),
+    (
+        "fastcell/serialize.py",
+        "if expect is not None and not issubclass(cls, expect):",
+        "if False:",
+        "load: a model of any class is the one expected",
+    ),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -306,6 +306,48 @@ class Seq2Seq(TokenWriter):
         return self._assessed(vectors, labels)
 
     # ------------------------------------------------------------------ prediction
+
+    @overload
+    def predict(
+        self,
+        source: Any,
+        lengths: Any = None,
+        beam_size: int = 1,
+        max_length: int = 100,
+        length_penalty: float = 0.0,
+        *,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        return_attention: Literal[False] = False,
+    ) -> list[list[int]]: ...
+
+    @overload
+    def predict(
+        self,
+        source: Any,
+        lengths: Any = None,
+        beam_size: int = 1,
+        max_length: int = 100,
+        length_penalty: float = 0.0,
+        *,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        return_attention: Literal[True],
+    ) -> tuple[list[list[int]], list[np.ndarray]]: ...
+
+    @overload
+    def predict(
+        self,
+        source: Any,
+        lengths: Any = None,
+        beam_size: int = 1,
+        max_length: int = 100,
+        length_penalty: float = 0.0,
+        *,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        return_attention: bool = False,
+    ) -> list[list[int]] | tuple[list[list[int]], list[np.ndarray]]: ...
 
     def predict(
         self,
