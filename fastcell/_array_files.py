@@ -165,6 +165,7 @@ def read_arrays(
     content, header = _read(path)
     path = name_of(path)
     try:
+        # That function has no types.
         tensors = dict(deserialize(content))  # type: ignore[no-untyped-call, unused-ignore]
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing: ")

@@ -484,6 +484,7 @@ def _info(given: dict[str, Any]) -> int:
 
 def _blas() -> str:
     """Return the BLAS that scipy was built with, which does the large products."""
+    # Stubs of it are a package of its own, which need not be there.
     import scipy  # type: ignore[import-untyped, unused-ignore]
 
     try:

@@ -14,7 +14,9 @@ from fastcell._numbers import integer, real
 _FLOOR = 1e-10
 
 
-def frames(samples: Any, rate: int, frame: float = 0.025, hop: float = 0.010) -> Any:
+def frames(
+    samples: Any, rate: int, frame: float = 0.025, hop: float = 0.010
+) -> np.ndarray:
     """Cut sound into frames that overlap.
 
     Frame i holds the samples from ``i * H`` on, ``N`` of them, with ``N = round(frame *
@@ -187,6 +189,7 @@ def log_mel(
     >>> energies.shape, int(energies[0].argmax())
     ((98, 40), 18)
     """
+    # Stubs of it are a package of its own, which need not be there.
     from scipy import fft  # type: ignore[import-untyped, unused-ignore]
 
     cut = frames(samples, rate, frame, hop)
@@ -241,6 +244,7 @@ def mfcc(
     >>> mfcc(np.zeros(8000), 8000).shape
     (98, 13)
     """
+    # Stubs of it are a package of its own, which need not be there.
     from scipy import fft  # type: ignore[import-untyped, unused-ignore]
 
     num_coefficients = integer("num_coefficients", num_coefficients, minimum=1)
@@ -254,7 +258,7 @@ def mfcc(
     # Where all bands are alike, as in silence, the cosines must sum to 0 and not to
     # what rounding leaves of the level: so the level goes by itself.
     level = energies[:, :1].astype(np.float64)
-    cosines = fft.dct(energies - level, type=2, axis=1, norm="ortho")
+    cosines: np.ndarray = fft.dct(energies - level, type=2, axis=1, norm="ortho")
     cosines[:, :1] += math.sqrt(bands) * level
     return cosines[:, :num_coefficients].astype(np.float32)
 
