@@ -118,10 +118,10 @@ def write_arrays(
             f"names and metadata must fit into {_MAX_HEADER} bytes; got {len(encoded)}"
         )
     parts = len(encoded).to_bytes(8, "little"), encoded, content[8 + length :]
-    if written_to:
-        write_all("path", path, *parts)
-    else:
+    if isinstance(path, (str, bytes, os.PathLike)):
         write_atomically(path, *parts)
+    else:
+        write_all("path", path, *parts)
 
 
 def read_arrays(
@@ -171,7 +171,8 @@ def read_arrays(
     content, header = _read(path)
     path = name_of(path)
     try:
-        tensors = dict(deserialize(content))
+        # That function has no types.
+        tensors = dict(deserialize(content))  # type: ignore[no-untyped-call, unused-ignore]
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing: ")
         raise ValueError(f"{path}: {_NOT_VALID}: {reason}") from None
@@ -257,7 +258,8 @@ def _read(path: Path | BinaryIO) -> tuple[bytes, dict[str, Any]]:
     file of another kind must not fill the memory. Of an open file the size is unknown:
     as much is read as the header tells, if it is there.
     """
-    if is_file("path", path, "read"):
+    is_file("path", path, "read")  # or a path, or else it raises
+    if not isinstance(path, (str, bytes, os.PathLike)):
         return _read_from(path, name_of(path), None)
     path = path_of("path", path)
     with named_errors(path):

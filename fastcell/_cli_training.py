@@ -77,13 +77,14 @@ def demo(given: dict[str, Any]) -> int:
         _refuse(checkpoint)
     corpus = read_corpus(settings, None if quiet else _say)
     settings = corpus.settings
-    if settings.steps is None:
+    steps = settings.steps
+    if steps is None:
         if not quiet:
             _say("timing a few steps ...")
-        settings = replace(settings, steps=_steps_in(seconds, corpus))
+        steps = _steps_in(seconds, corpus)
     # Of the timing, the run keeps the number of steps only: --steps repeats it.
-    every = math.ceil(settings.steps / _DEMO_VALIDATIONS)
-    corpus.settings = replace(settings, validate_every=every)
+    every = math.ceil(steps / _DEMO_VALIDATIONS)
+    corpus.settings = replace(settings, steps=steps, validate_every=every)
     return _run(corpus, checkpoint, quiet=quiet)
 
 

@@ -504,7 +504,8 @@ def _info(given: dict[str, Any]) -> int:
 
 def _blas() -> str:
     """Return the BLAS that scipy was built with, which does the large products."""
-    import scipy
+    # Stubs of it are a package of its own, which need not be there.
+    import scipy  # type: ignore[import-untyped, unused-ignore]
 
     try:
         blas = scipy.show_config(mode="dicts")["Build Dependencies"]["blas"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fastcell.models.base import Model
     from fastcell.optim import Optimizer
 
-    Callback = Callable[["Trainer", dict[str, Any]], Any]
+Callback = Callable[["Trainer", dict[str, Any]], Any]
 
 __all__ = ["History", "Trainer", "TrainingInterrupted"]
 
@@ -427,8 +427,9 @@ class Trainer:
         position.loss_sum, position.num_targets, position.step_seconds = 0.0, 0, 0.0
         self.history.append(record)
         bar.record(record)
-        if valid is not None and hasattr(self.schedule, "update"):
-            self.schedule.update(valid["loss"])
+        update = getattr(self.schedule, "update", None)
+        if valid is not None and update is not None:
+            update(valid["loss"])
         for callback in callbacks:
             callback(self, record)
 
@@ -526,4 +527,5 @@ def _fingerprint(data: Any) -> dict[str, int]:
 
 def _of_epoch(data: Any, epoch: int) -> Sequence[Any]:
     """Return the batches of an epoch: of data that shuffle, in their order then."""
-    return data.epoch(epoch) if hasattr(data, "epoch") else data
+    batches: Sequence[Any] = data.epoch(epoch) if hasattr(data, "epoch") else data
+    return batches

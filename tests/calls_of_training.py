@@ -380,9 +380,9 @@ def _saved():
     return path
 
 
-@recipe("load")
+@recipe("load", expect=OPTIONAL)
 def _():
-    return fastcell.load, {"path": _saved()}
+    return fastcell.load, {"path": _saved(), "expect": fastcell.Module}
 
 
 @recipe("save", path="str")

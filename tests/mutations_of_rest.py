@@ -538,7 +538,7 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/serialize.py",
-        "                model.params.share(alias, first)\n",
+        "                params.share(alias, first)\n",
         "                pass\n",
         "layers of a file share their arrays no more",
     ),
@@ -701,5 +701,9 @@ MUTATIONS = [  # -- functions
         "        fc_set_stop(run_handlers, NULL)\n",
         "        fc_set_stop(NULL, NULL)\n",
         "Ctrl-C waits for the end of a call",
+        "fastcell/serialize.py",
+        "if expect is not None and not issubclass(cls, expect):",
+        "if False:",
+        "load: a model of any class is the one expected",
     ),
 ]

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from fake_model import FakeModel
+from refusals import refuses
 
 import fastcell
 from fastcell import serialize
@@ -20,6 +21,22 @@ class TestModels:
         assert type(model) is FakeModel
         assert model.config() == fake.config()
         np.testing.assert_array_equal(model.weight, fake.weight)
+
+    @pytest.mark.parametrize("expect", [fastcell.GRU, fastcell.Module, None])
+    def test_a_model_of_the_class_expected_is_loaded(self, path, expect):
+        save(fastcell.GRU(3, 5), path)
+        assert type(load(path, expect)) is fastcell.GRU
+
+    def test_a_model_of_another_class_than_expected_is_refused(self, path):
+        save(fastcell.GRU(3, 5), path)
+        refuses(
+            ValueError, ["expect", "LSTM", "GRU", str(path)], load, path, fastcell.LSTM
+        )
+
+    @pytest.mark.parametrize("expect", ["GRU", int, fastcell.GRU(1, 1), 0])
+    def test_only_a_class_of_modules_can_be_expected(self, path, expect):
+        save(fastcell.GRU(3, 5), path)
+        refuses(TypeError, ["expect"], load, path, expect)
 
     def test_metadata_are_as_documented(self, path, fake):
         save(fake, path)

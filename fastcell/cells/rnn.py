@@ -28,7 +28,7 @@ def relu_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State
     return (np.maximum(linear(x, w, "ih") + linear(h, w, "hh"), 0),)
 
 
-class RNN(Recurrent):
+class RNN(Recurrent[np.ndarray]):
     r"""A stack of plain recurrent layers.
 
     .. math:: h_t = f(W x_t + b_{ih} + R h_{t-1} + b_{hh})
@@ -114,7 +114,7 @@ class RNN(Recurrent):
         return {**super().config(), "nonlinearity": self.nonlinearity}
 
 
-class RNNCell(RecurrentCell):
+class RNNCell(RecurrentCell[np.ndarray]):
     """One step of an `RNN`, as ``torch.nn.RNNCell``.
 
     To step through a stream, a session is four times as fast: `RNN.session`.

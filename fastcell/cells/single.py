@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
@@ -14,22 +14,22 @@ from fastcell.parameters import UnsuffixedParameters
 from fastcell.threads import get_num_threads
 
 
-class RecurrentCell(Module):
+class RecurrentCell(Module, Generic[StateT]):
     """One step of a layer, with the layer's weights under names without a suffix.
 
     For many steps a layer is faster, and for streaming ``layer.session()``: it keeps
     state and weights ready, and takes a quarter of the time of such a call.
     """
 
-    def __init__(self, layer: Recurrent) -> None:
+    def __init__(self, layer: Recurrent[StateT]) -> None:
         self._layer = layer
-        self._parameters = UnsuffixedParameters(layer.params, "_l0")
+        self._parameters = UnsuffixedParameters(layer._parameters, "_l0")
 
     def children(self) -> dict[str, Module]:
         """Return nothing: the layer inside is the cell itself."""
         return {}
 
-    def __call__(self, x: Any, state: Any = None) -> Any:
+    def __call__(self, x: Any, state: Any = None) -> StateT:
         """Return the next state.
 
         Parameters
@@ -51,18 +51,23 @@ class RecurrentCell(Module):
         layer = self._layer
         _, packed = layer._packed(False)
         # Most calls: the checks below take longer than the step.
-        quick = layer._stack.step(packed, x, state, layer.dtype, get_num_threads())
+        quick: StateT | None = layer._stack.step(
+            packed, x, state, layer.dtype, get_num_threads()
+        )
         if quick is not None:
             return quick
         _, state = layer(*self._to_layer(x, state))
-        return self._states(state, lambda part: part[0])
+        after: StateT = self._states(state, lambda part: part[0])
+        return after
 
-    def forward(self, x: Any, state: Any = None) -> tuple[Any, Saved]:
+    def forward(self, x: Any, state: Any = None) -> tuple[StateT, Saved]:
         """Return the next state, and what `backward` needs."""
         _, state, saved = self._layer.forward(*self._to_layer(x, state))
         return self._states(state, lambda part: part[0]), saved
 
-    def backward(self, dstate: Any, saved: Saved) -> tuple[np.ndarray, Any, dict]:
+    def backward(
+        self, dstate: Any, saved: Saved
+    ) -> tuple[np.ndarray, StateT, dict[str, np.ndarray]]:
         """Return the gradients of x, of the state before, and of the parameters.
 
         Parameters

@@ -104,7 +104,8 @@ def _real(features: Any) -> np.ndarray:
     features = as_array("features", features)
     if features.dtype.kind not in "fiub":
         raise TypeError(f"features must be real numbers; got dtype {features.dtype}")
-    return features
+    checked: np.ndarray = features
+    return checked
 
 
 def _moments(features: np.ndarray) -> tuple[np.ndarray, ...]:

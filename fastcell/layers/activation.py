@@ -73,7 +73,9 @@ class Activation(Module):
         y = self(x)
         return y, Watched("y", y)
 
-    def backward(self, dy: Any, saved: Watched) -> tuple[np.ndarray, dict]:
+    def backward(
+        self, dy: Any, saved: Watched
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the gradient of x, and no gradients of parameters.
 
         Raises

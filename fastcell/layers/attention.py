@@ -376,7 +376,8 @@ class Attention(Module):
         return np.matmul(weights, keys.rows), weights, projected
 
     def _v(self) -> np.ndarray:
-        return self._parts["score"]._parameters.arrays()["weight"][0]
+        v: np.ndarray = self._parts["score"]._parameters.arrays()["weight"][0]
+        return v
 
 
 def _batch_first(array: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, *, seed: int | None = None) -> None:
         self.p = real("p", p, minimum=0, maximum=1)
         self.seed = seed_of(seed)
-        self._random = np.random.default_rng(self.seed)
+        self._random: np.random.Generator = np.random.default_rng(self.seed)
         self._parameters = Parameters({})
 
     def __call__(self, x: Any) -> np.ndarray:

@@ -78,7 +78,7 @@ class Embedding(Module):
         weight = np.random.default_rng(self.seed).standard_normal(shape, self.dtype)
         if self.padding_idx is not None:
             weight[self.padding_idx] = 0
-        self._parameters = Parameters({"weight": weight})
+        self._parameters: Parameters = Parameters({"weight": weight})
 
     def __call__(self, ids: Any) -> np.ndarray:
         """Return the vectors of ids.
@@ -99,7 +99,8 @@ class Embedding(Module):
             If one is out of range.
         """
         ids = check_ids("ids", ids, self.num_embeddings)
-        return self._parameters.arrays()["weight"][ids]
+        rows: np.ndarray = self._parameters.arrays()["weight"][ids]
+        return rows
 
     def forward(self, ids: Any) -> tuple[np.ndarray, LookedUp]:
         """Return the vectors of ids, and what `backward` needs: a copy of the ids.

@@ -273,7 +273,7 @@ class Pooling(Module):
 
     def _attend_backward(
         self, dy: np.ndarray, h: Watched, weights: np.ndarray, saved: Any
-    ) -> tuple[np.ndarray, dict]:
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         dweights = np.einsum("tbd,bd->tb", h.unchanged(), dy)
         dscores = weights * (dweights - (weights * dweights).sum(axis=0))
         dh, grads = self._scores.backward(dscores[..., np.newaxis], saved)
@@ -302,4 +302,5 @@ def _softmax_over_steps(scores: np.ndarray, exists: np.ndarray) -> np.ndarray:
     total = np.zeros(e.shape[1], e.dtype)
     for e_t in e:
         total += e_t
-    return e / np.where(total == 0, dtype(1), total)
+    weights: np.ndarray = e / np.where(total == 0, dtype(1), total)
+    return weights

@@ -191,7 +191,8 @@ class Saved:
     @property
     def nbytes(self) -> int:
         try:
-            return self._kept.look()[1].nbytes
+            nbytes: int = self._kept.look()[1].nbytes
+            return nbytes
         except ValueError:
             return 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -121,7 +121,7 @@ class Sequential(Module):
                 x = layer(x)
         return (x, self._states_out(after)) if self._recurrent else x
 
-    def forward(self, x: Any, state: Any = None, **sequence: Any) -> tuple:
+    def forward(self, x: Any, state: Any = None, **sequence: Any) -> tuple[Any, ...]:
         """Run the layers for training: y, (state,) saved. Arguments as for a call.
 
         x is kept and not copied, if the first layer does so: it must not be written to
@@ -142,7 +142,9 @@ class Sequential(Module):
             return x, self._states_out(after), SavedLayers(*saved)
         return x, SavedLayers(*saved)
 
-    def backward(self, dy: Any, saved: SavedLayers, dstate: Any = None) -> tuple:
+    def backward(
+        self, dy: Any, saved: SavedLayers, dstate: Any = None
+    ) -> tuple[Any, ...]:
         """Return dx, (dstate,) and the gradients by name; uses `saved` up.
 
         dx is None where the first layer takes integers. dy may be None for zeros, if
@@ -178,7 +180,9 @@ class Sequential(Module):
         ):
             self.layers[place].check_dstate(part, kept[place])
 
-    def _backward(self, dy: Any, saved: tuple[Any, ...], dstates: list[Any]) -> tuple:
+    def _backward(
+        self, dy: Any, saved: tuple[Any, ...], dstates: list[Any]
+    ) -> tuple[Any, ...]:
         before: list[Any] = []
         by_layer: list[dict[str, np.ndarray]] = []
         d = dy
@@ -196,7 +200,8 @@ class Sequential(Module):
             else:
                 d, grads = layer.backward(d, kept)
             by_layer.append(grads)
-        first_name = self.params.aliases  # of arrays that several layers share
+        # Of arrays that several layers share.
+        first_name: dict[str, str] = getattr(self.params, "aliases", {})
         named: dict[str, np.ndarray] = {}
         for prefix, grads in zip(self._prefixes(), reversed(by_layer), strict=True):
             for name, grad in grads.items():
@@ -302,7 +307,7 @@ class SequentialSession:
 
     def __init__(self, model: Sequential, batch_size: int) -> None:
         self._model = model
-        self._parts = [
+        self._parts: list[Any] = [
             layer.session(batch_size) if _has_state(layer) else layer
             for layer in model.layers
         ]
@@ -318,8 +323,10 @@ class SequentialSession:
         """
         x = self._model._named(x)
         for part in self._parts:
-            x = part(x) if isinstance(part, Module) else part.step(x)
-        return x
+            is_layer = isinstance(part, Module)
+            x = part(x) if is_layer else part.step(x)
+        y: np.ndarray = x
+        return y
 
     @property
     def state(self) -> Any:

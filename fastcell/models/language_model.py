@@ -13,6 +13,7 @@ from fastcell._numbers import flag, number, real, shown, size
 from fastcell.cells import Cell
 from fastcell.data import CharVocabulary
 from fastcell.layers import Dropout, Embedding, Linear, Sequential
+from fastcell.layers.sequential import SequentialSession
 from fastcell.models.base import Model
 from fastcell.models.generation import Generating
 from fastcell.models.parts import (
@@ -365,7 +366,7 @@ class LanguageModel(Generating, Model):
         """Return the loss in bits per character (token), under ``"bpc"``."""
         return {"bpc": number("loss", loss) / math.log(2)}
 
-    def session(self, batch_size: int = 1) -> Any:
+    def session(self, batch_size: int = 1) -> SequentialSession:
         """Return a session that takes tokens one step at a time.
 
         ``session.step(ids)`` takes one token of each row, shape (B,), and returns the
@@ -430,7 +431,7 @@ def _tie(embedding: Embedding, decoder: Linear) -> None:
     of the size of the hidden layer's square root, and a first loss far above log V.
     """
     embedding.params["weight"] = decoder.params["weight"]
-    decoder.params.share("weight", embedding.params)
+    decoder._parameters.share("weight", embedding._parameters)
 
 
 def _ids(name: str, ids: Any) -> np.ndarray:
@@ -439,4 +440,5 @@ def _ids(name: str, ids: Any) -> np.ndarray:
         raise TypeError(f"{name} must be integers; got dtype {ids.dtype}")
     if ids.ndim != 2:
         raise ValueError(f"{name} must have the shape (T, B); got {ids.shape}")
-    return ids
+    checked: np.ndarray = ids
+    return checked
