@@ -360,7 +360,8 @@ def _run(
 
     settings = corpus.settings
     model, optimizer = _model_that_fits(corpus, checkpoint, resumed_size)
-    steps = settings.steps or settings.epochs * len(corpus.train)
+    # One of the two is given.
+    steps = settings.steps or (settings.epochs or 0) * len(corpus.train)
     rising = max(round(_WARMUP * steps), 1)
     schedule = warmup(rising, cosine(max(steps - rising, 1), _FINAL_FACTOR))
     trainer = Trainer(model, optimizer, settings.clip, schedule, progress=not quiet)

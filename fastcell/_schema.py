@@ -51,11 +51,11 @@ def shortened(text: Any, most: int = _LONGEST_TEXT) -> str:
     >>> len(shortened("a" * 1000)) <= 400
     True
     """
-    text = str(text)
-    if len(text) <= most:
-        return text
+    whole = str(text)
+    if len(whole) <= most:
+        return whole
     part = most // 2 - 3
-    return f"{text[:part]} ... {text[-part:]}"
+    return f"{whole[:part]} ... {whole[-part:]}"
 
 
 def refuse(where: str, expected: str, value: Any) -> None:

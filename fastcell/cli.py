@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = vars(_parser().parse_args(argv))
         command = arguments.pop("command")
-        code = command(arguments)
+        code: int = command(arguments)
         if sys.stdout is not None:  # closed by the caller
             sys.stdout.flush()
         return code

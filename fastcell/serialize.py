@@ -225,8 +225,11 @@ def load(path: Path | BinaryIO, expect: type[Module] | None = None) -> Module:
         ) from error
     try:
         for alias, first in shared.items():
-            if model.params.aliases.get(alias) != first:
-                model.params.share(alias, first)
+            params = model.params
+            if not isinstance(params, ParameterGroup):
+                raise TypeError(f"a {name} has no parts that could share arrays")
+            if params.aliases.get(alias) != first:
+                params.share(alias, first)
         _check_dtypes(model, arrays)
         model.load_state_dict(arrays)
     except Exception as error:

@@ -161,7 +161,7 @@ class Session(_core.Stream, Generic[StateT]):
             self.set(None, None)
             return
         rows = check_rows(rows, self.rows)
-        state = self.state
+        state: Any = self.state
         for part in state if isinstance(state, tuple) else (state,):
             part[:, rows] = 0
         self.state = state

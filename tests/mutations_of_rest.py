@@ -697,10 +697,14 @@ MUTATIONS = [  # -- functions
         "        _check_dtypes(model, arrays)\n",
         "",
         "load casts the arrays of a file in silence",
+    ),
+    (
         "fastcell/_core.pyx",
         "        fc_set_stop(run_handlers, NULL)\n",
         "        fc_set_stop(NULL, NULL)\n",
         "Ctrl-C waits for the end of a call",
+    ),
+    (
         "fastcell/serialize.py",
         "if expect is not None and not issubclass(cls, expect):",
         "if False:",

@@ -9,6 +9,7 @@ import numpy as np
 from fastcell._arrays import check_shape, real_array
 from fastcell.layers.recurrent import Recurrent
 from fastcell.layers.saved import Saved, check_saved
+from fastcell.layers.states import StateT
 from fastcell.module import Module
 from fastcell.parameters import UnsuffixedParameters
 from fastcell.threads import get_num_threads
@@ -20,6 +21,8 @@ class RecurrentCell(Module, Generic[StateT]):
     For many steps a layer is faster, and for streaming ``layer.session()``: it keeps
     state and weights ready, and takes a quarter of the time of such a call.
     """
+
+    _takes_precision = False
 
     def __init__(self, layer: Recurrent[StateT]) -> None:
         self._layer = layer
@@ -88,8 +91,6 @@ class RecurrentCell(Module, Generic[StateT]):
         dx, dstate, grads = self._layer.backward(None, saved, dstate)
         grads = {name.removesuffix("_l0"): grad for name, grad in grads.items()}
         return dx[0], self._states(dstate, lambda part: part[0]), grads
-
-    _takes_precision = False
 
     @property
     def precision(self) -> str:

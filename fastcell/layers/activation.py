@@ -61,7 +61,8 @@ class Activation(Module):
             If x is of another dtype.
         """
         x = floats("x", x)
-        return np.tanh(x) if self.kind == "tanh" else np.maximum(x, 0)
+        y: np.ndarray = np.tanh(x) if self.kind == "tanh" else np.maximum(x, 0)
+        return y
 
     def forward(self, x: Any) -> tuple[np.ndarray, Watched]:
         """Return y, and what `backward` needs: both derivatives are functions of y.

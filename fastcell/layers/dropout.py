@@ -90,7 +90,9 @@ class Dropout(Module):
         saved = Dropped(drawn_key(self._random), self.p, x.shape, x.dtype)
         return self._dropped(x, saved), saved
 
-    def backward(self, dy: Any, saved: Dropped) -> tuple[np.ndarray, dict]:
+    def backward(
+        self, dy: Any, saved: Dropped
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the gradient of x, and no gradients of parameters.
 
         Raises

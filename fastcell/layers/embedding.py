@@ -110,7 +110,7 @@ class Embedding(Module):
         kept = check_ids("ids", ids, self.num_embeddings).astype(np.int64)
         return self(kept), LookedUp(kept, self.num_embeddings)
 
-    def backward(self, dy: Any, saved: LookedUp) -> tuple[None, dict]:
+    def backward(self, dy: Any, saved: LookedUp) -> tuple[None, dict[str, np.ndarray]]:
         """Return None, as ids have no gradient, and the gradient of the table.
 
         Raises

@@ -174,7 +174,9 @@ class Pooling(Module):
             y, kept = self._reduce(h, counts)
         return y, Pooled((self.kind, self.bidirectional), h.shape, counts, kept)
 
-    def backward(self, dy: Any, saved: Pooled) -> tuple[np.ndarray, dict]:
+    def backward(
+        self, dy: Any, saved: Pooled
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the gradient of h, zeros past the lengths, and of the parameters.
 
         Raises

@@ -110,7 +110,7 @@ class Sequential(Module):
             Final states; only where there is a recurrent layer.
         """
         x, states = self._named(x), self._states_in("state", state)
-        after = []
+        after: list[Any] = []
         for i, layer in enumerate(self.layers):
             if self._gathers(i):
                 x, _ = layer.gather(x)
@@ -128,7 +128,8 @@ class Sequential(Module):
         before `backward`.
         """
         x, states = self._named(x), self._states_in("state", state)
-        after, saved = [], []
+        after: list[Any] = []
+        saved: list[Any] = []
         for i, layer in enumerate(self.layers):
             if self._gathers(i):
                 x, kept = layer.gather(x)
@@ -233,7 +234,7 @@ class Sequential(Module):
         return {"layers": layers} | ({"names": self._names} if self._names else {})
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Sequential:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Make the layers that `config` described.
 
         Raises

@@ -342,7 +342,9 @@ class LanguageModel(Generating, Model):
         ValueError
             If `ids` is not (T, B), or an id is out of range.
         """
-        return self.network(self._tokens("ids", ids), state)
+        tokens = self._tokens("ids", ids)
+        result: tuple[np.ndarray, Any] = self.network(tokens, state)
+        return result
 
     @property
     def unit(self) -> str:  # type: ignore[override]
