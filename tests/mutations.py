@@ -28,6 +28,7 @@ import mutations_of_rest
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = (
+    "test_fuzz.py",  # notices most, in a second
     "test_cells_gradients.py",
     "test_cells_forward.py",
     "test_precision.py",
