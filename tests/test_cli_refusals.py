@@ -70,20 +70,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        threads = fastcell.get_num_threads()
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        finally:
-            fastcell.set_num_threads(threads)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
 def assert_refused(result):
     code, out, err = result
     assert (code, out) == (2, "")
