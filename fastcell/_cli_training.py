@@ -393,7 +393,8 @@ def _run(
     if corpus.valid is not None:
         print(f"valid  {last['valid_bpc']:.3f} bits per character")
     speed = np.median(history.column("tokens_per_second"))
-    print(f"speed  {speed:,.0f} tokens/s, {steps:,} steps in {last['seconds']:.0f} s")
+    seconds = f"{last['seconds']:.0f} s"
+    print(f"speed  {speed:,.0f} {model.unit}/s, {steps:,} steps in {seconds}")
     print(f"model  {settings.out}\n")
     prompt = default_prompt(corpus.vocabulary.symbols)
     print(
