@@ -7,10 +7,9 @@ sequence models, `fastcell.train` trains them. Submodules load when first used.
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING, Any
 
-from fastcell import _core
+from fastcell._environment import select_isa
 from fastcell.cells import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from fastcell.layers import (
     Attention,
@@ -62,11 +61,7 @@ _SUBMODULES = (
 )
 _ELSEWHERE = {"load": "fastcell.serialize", "save": "fastcell.serialize"}
 
-if "FASTCELL_ISA" in os.environ:
-    try:
-        _core.select_isa(os.environ["FASTCELL_ISA"])
-    except ValueError as error:
-        raise ImportError(f"FASTCELL_ISA: {error}") from None
+select_isa()
 
 
 def __getattr__(name: str) -> Any:

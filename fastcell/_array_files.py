@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from fastcell._checks import mapping_of, path_of
 from fastcell._files import Path, check_regular, named_errors, write_atomically
 from fastcell._open_files import is_file, name_of, read_all, write_all
 
@@ -94,7 +95,12 @@ def write_arrays(
     from safetensors.numpy import save as to_safetensors
 
     written_to = is_file("path", path, "write")
+    if not written_to:
+        path = path_of("path", path)
+    mapping_of("arrays", arrays, "a mapping of names to arrays")
     tensors = {name: _writable(name, array) for name, array in arrays.items()}
+    if metadata is not None:
+        mapping_of("metadata", metadata, "a mapping of texts to texts")
     metadata = dict(metadata or {})
     for key, text in metadata.items():
         _check_text("metadata key", key)
@@ -112,10 +118,10 @@ def write_arrays(
             f"names and metadata must fit into {_MAX_HEADER} bytes; got {len(encoded)}"
         )
     parts = len(encoded).to_bytes(8, "little"), encoded, content[8 + length :]
-    if written_to:
-        write_all("path", path, *parts)
-    else:
+    if isinstance(path, (str, bytes, os.PathLike)):
         write_atomically(path, *parts)
+    else:
+        write_all("path", path, *parts)
 
 
 def read_arrays(
@@ -165,7 +171,8 @@ def read_arrays(
     content, header = _read(path)
     path = name_of(path)
     try:
-        tensors = dict(deserialize(content))
+        # That function has no types.
+        tensors = dict(deserialize(content))  # type: ignore[no-untyped-call, unused-ignore]
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing: ")
         raise ValueError(f"{path}: {_NOT_VALID}: {reason}") from None
@@ -222,7 +229,7 @@ def parse_json(path: str, what: str, text: str) -> Any:
 
 def _writable(name: object, value: ArrayLike) -> NDArray[Any]:
     """Check one array and its name, return it in memory order and native bytes."""
-    _check_text("array name", name)
+    _check_text("arrays: each array name", name)
     if name == "__metadata__":
         raise ValueError("no array may have the name '__metadata__'")
     array = np.asarray(value, order="C")
@@ -251,8 +258,10 @@ def _read(path: Path | BinaryIO) -> tuple[bytes, dict[str, Any]]:
     file of another kind must not fill the memory. Of an open file the size is unknown:
     as much is read as the header tells, if it is there.
     """
-    if is_file("path", path, "read"):
+    is_file("path", path, "read")  # or a path, or else it raises
+    if not isinstance(path, (str, bytes, os.PathLike)):
         return _read_from(path, name_of(path), None)
+    path = path_of("path", path)
     with named_errors(path):
         check_regular(path, os.stat(path).st_mode)
         with open(path, "rb") as file:

@@ -86,6 +86,20 @@ def real_array(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     return array
 
 
+def floats(name: str, value: Any) -> np.ndarray:
+    """Return an array of float32 or float64, whichever it is.
+
+    Raises
+    ------
+    TypeError
+        If it has another dtype.
+    """
+    array = as_array(name, value)
+    if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise TypeError(f"{name} must be float32 or float64; got {array.dtype}")
+    return array
+
+
 def check_shape(
     name: str, array: np.ndarray, shape: tuple[int, ...], of: str = ""
 ) -> np.ndarray:

@@ -104,7 +104,8 @@ def callable_of(name: str, value: Any, what: str) -> Callable[..., Any]:
     """
     if not callable(value):
         raise TypeError(f"{name} must be {what}; got {shown(value)}")
-    return value
+    call: Callable[..., Any] = value
+    return call
 
 
 def has_methods(name: str, value: Any, what: str, methods: Iterable[str]) -> Any:
@@ -188,10 +189,10 @@ def real_dtype(name: str, value: Any) -> np.dtype:
         If `value` stands for neither.
     """
     try:
-        dtype = None if value is None else np.dtype(value)
+        dtype: np.dtype | None = None if value is None else np.dtype(value)
     except Exception:  # whatever NumPy makes of a stranger
         dtype = None
-    if dtype not in (np.float32, np.float64):
+    if dtype is None or dtype not in (np.float32, np.float64):
         got = shown(value) if dtype is None else str(dtype)
         raise TypeError(f"{name} must be float32 or float64; got {got}")
     return dtype

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fastcell._cli_training import Settings
     from fastcell.data import CharVocabulary, TextStreams
 
-    Say = Callable[[str], None]
+Say = Callable[[str], None]
 
 _LARGE = 1 << 24  # bytes: reading takes a second or more
 _FEWEST = 8  # characters of a stream; with less, nothing comes before anything
@@ -131,20 +131,19 @@ def _encoded(settings: Settings, say: Say) -> tuple[CharVocabulary, NDArray[Any]
     vocabulary = CharVocabulary.from_texts(iter_text(path))
     if large:
         say(f"{path}, {size}: {len(vocabulary):,} symbols, to ids ...")
-    ids, sha256 = _ids(settings, vocabulary)
+    ids, sha256 = _ids(path, settings.out, vocabulary)
     return vocabulary, ids, sha256
 
 
 def _ids(
-    settings: Settings, vocabulary: CharVocabulary
+    path: str, out: str, vocabulary: CharVocabulary
 ) -> tuple[NDArray[np.integer], str]:
     """Return the ids of the text, on the disk, and the SHA-256 of its UTF-8."""
     import tempfile
 
     from fastcell.data import iter_text
 
-    path = os.fspath(settings.text)
-    folder = os.path.dirname(os.path.realpath(settings.out))
+    folder = os.path.dirname(os.path.realpath(out))
     kinds = ((1 << 8, np.uint8), (1 << 16, np.uint16), (1 << 31, np.int32))
     dtype = next(kind for most, kind in kinds if len(vocabulary) <= most)
     digest, count = hashlib.sha256(), 0

@@ -146,10 +146,8 @@ def probe(layer: Layer, members: int) -> Probes:
 
 def _probe_gates() -> tuple[float, float]:
     x = np.linspace(-4, 4, 16384, dtype=np.float32)
-    sigmoid, tanh = (
-        measure(lambda name=name: _core.elementary(name, x), _PROBE_SECONDS).best
-        for name in ("sigmoid", "tanh")
-    )
+    sigmoid = measure(lambda: _core.elementary("sigmoid", x), _PROBE_SECONDS).best
+    tanh = measure(lambda: _core.elementary("tanh", x), _PROBE_SECONDS).best
     return sigmoid / x.size, tanh / x.size
 
 
@@ -172,7 +170,7 @@ def _probe_product(layer: Layer, unit: float) -> float:
 def _probe_read(layer: Layer, members: int, unit: float) -> float:
     units = max(1, round(layer.shape.H / math.sqrt(members)))
     single = Layer(layer.cell, Shape(64, 1, 0, units), layer.precision)
-    size = single.shape.T * single.describe(1, 0)["recurrent_bytes"]
+    size: int = single.shape.T * single.describe(1, 0)["recurrent_bytes"]
     return size / _without(single.shape.T * units * unit, single)
 
 
@@ -238,7 +236,7 @@ def against_float32(layer: Layer, mode: str) -> float:
     """
     calls = [one.call(mode) for one in (layer, replace(layer, precision="float32"))]
     turns = [[measure(call, _SECONDS / 4).median for call in calls] for _ in range(3)]
-    own, exact = map(statistics.median, zip(*turns, strict=True))
+    own, exact = (float(statistics.median(t)) for t in zip(*turns, strict=True))
     return exact / own
 
 

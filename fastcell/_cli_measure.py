@@ -63,7 +63,7 @@ def parse_shape(text: str) -> Shape:
             f"must be TxBxH or TxBxIxH, such as 100x8x256; got {text[:40]!r}"
         )
     sizes = list(map(int, parts))
-    return Shape(*sizes) if len(sizes) == 4 else Shape(*sizes, sizes[-1])
+    return Shape(*sizes) if len(sizes) == 4 else Shape(*sizes, *sizes[-1:])
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Layer:
         above the first layer (what a cell projects beside); three times that in
         training.
         """
-        once = self.describe(1, 0)["flop"]
+        once: float = self.describe(1, 0)["flop"]
         return 3 * once if mode == "train" else once
 
     def check_memory(self, train: bool) -> None:

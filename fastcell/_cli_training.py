@@ -26,6 +26,7 @@ _WARMUP = 0.02  # of the steps: the learning rate rises
 _FINAL_FACTOR = 0.05  # of the learning rate, at the end of the cosine
 _DEMO_VALIDATIONS = 5  # at the end of equal parts
 _SAMPLE_LENGTH = 500
+_BYTES_EACH = 16  # of a parameter: itself, its gradient, and two numbers of Adam's
 _MOST = 2**31 - 1  # of any size, of steps and of epochs
 _SAMPLE_TEMPERATURE = 0.8
 
@@ -76,13 +77,14 @@ def demo(given: dict[str, Any]) -> int:
         _refuse(checkpoint)
     corpus = read_corpus(settings, None if quiet else _say)
     settings = corpus.settings
-    if settings.steps is None:
+    steps = settings.steps
+    if steps is None:
         if not quiet:
             _say("timing a few steps ...")
-        settings = replace(settings, steps=_steps_in(seconds, corpus))
+        steps = _steps_in(seconds, corpus)
     # Of the timing, the run keeps the number of steps only: --steps repeats it.
-    every = math.ceil(settings.steps / _DEMO_VALIDATIONS)
-    corpus.settings = replace(settings, validate_every=every)
+    every = math.ceil(steps / _DEMO_VALIDATIONS)
+    corpus.settings = replace(settings, steps=steps, validate_every=every)
     return _run(corpus, checkpoint, quiet=quiet)
 
 
@@ -270,6 +272,49 @@ def _model(corpus: Corpus) -> tuple[LanguageModel, Adam]:
     return model, Adam(model.params, lr=settings.learning_rate)
 
 
+def _model_that_fits(
+    corpus: Corpus, checkpoint: str, resumed_size: int | None
+) -> tuple[LanguageModel, Adam]:
+    """Return what `_model` does, if it is no larger than it may be.
+
+    That is what the machine's memory holds, or what the run that is resumed has.
+
+    Raises
+    ------
+    MemoryError, ValueError
+        If it is larger, before any memory is taken.
+    """
+    from fastcell.module import at_most
+
+    if resumed_size is not None:
+        # A tied array stands in the file once, but two layers make it.
+        try:
+            with at_most(2 * resumed_size):
+                return _model(corpus)
+        except ValueError as error:
+            raise ValueError(f"{checkpoint}: {error}") from None
+    memory = _memory()
+    try:
+        with at_most(memory // _BYTES_EACH):
+            return _model(corpus)
+    except ValueError as error:
+        if not str(error).startswith("sizes ask for"):
+            raise
+        reason = str(error).partition(";")[0]
+        raise MemoryError(
+            f"{reason}, of {_BYTES_EACH} bytes each in training; this machine has "
+            f"{memory / 1e9:.0f} GB"
+        ) from None
+
+
+def _memory() -> int:
+    """Return the bytes of memory of this machine, as far as they are known."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 1 << 62
+
+
 def _steps_in(seconds: float, corpus: Corpus) -> int:
     """Return the number of steps that fit into some time, validations included.
 
@@ -310,21 +355,13 @@ def _run(
     Of a run that is resumed, `resumed_size` is the number of parameters in the file.
     """
     import fastcell
-    from fastcell.module import at_most
     from fastcell.optim import cosine, warmup
     from fastcell.train import Trainer
 
     settings = corpus.settings
-    if resumed_size is None:
-        model, optimizer = _model(corpus)
-    else:
-        # A tied array stands in the file once, but two layers make it.
-        try:
-            with at_most(2 * resumed_size):
-                model, optimizer = _model(corpus)
-        except ValueError as error:
-            raise ValueError(f"{checkpoint}: {error}") from None
-    steps = settings.steps or settings.epochs * len(corpus.train)
+    model, optimizer = _model_that_fits(corpus, checkpoint, resumed_size)
+    # One of the two is given.
+    steps = settings.steps or (settings.epochs or 0) * len(corpus.train)
     rising = max(round(_WARMUP * steps), 1)
     schedule = warmup(rising, cosine(max(steps - rising, 1), _FINAL_FACTOR))
     trainer = Trainer(model, optimizer, settings.clip, schedule, progress=not quiet)
@@ -356,7 +393,8 @@ def _run(
     if corpus.valid is not None:
         print(f"valid  {last['valid_bpc']:.3f} bits per character")
     speed = np.median(history.column("tokens_per_second"))
-    print(f"speed  {speed:,.0f} tokens/s, {steps:,} steps in {last['seconds']:.0f} s")
+    seconds = f"{last['seconds']:.0f} s"
+    print(f"speed  {speed:,.0f} {model.unit}/s, {steps:,} steps in {seconds}")
     print(f"model  {settings.out}\n")
     prompt = default_prompt(corpus.vocabulary.symbols)
     print(

@@ -117,8 +117,9 @@ def number(name: str, value: object) -> float:
         raise TypeError(f"{name} must be a number; got {shown(value)}")
     try:
         return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
+    except OverflowError:  # `Real` itself promises no order with int
+        above: bool = value > 0  # type: ignore[operator]
+        return math.inf if above else -math.inf
 
 
 def integer(

@@ -41,7 +41,8 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self._shown:
-            from tqdm import tqdm
+            # Stubs of it are a package of its own, which need not be there.
+            from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
             self._bar = tqdm(
                 initial=self._done,

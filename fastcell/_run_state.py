@@ -129,7 +129,8 @@ def take_up(trainer: Trainer, tree: dict[str, Any], name: str) -> Run:
         If the tree is damaged, or that of another model, optimizer or schedule; the
         error begins with `name`. Nothing is changed then.
     """
-    model, optimizer, schedule = trainer.model, trainer.optimizer, trainer.schedule
+    model, optimizer = trainer.model, trainer.optimizer
+    schedule: Any = trainer.schedule
     try:
         check_run(tree)
         its_model, its_schedule = tree["model"], tree["schedule"]

@@ -41,8 +41,8 @@ def shown(value: Any) -> str:
     return _REPR.repr(value)
 
 
-def shortened(text: Any) -> str:
-    """Return the text of an error without its middle, if it is long.
+def shortened(text: Any, most: int = _LONGEST_TEXT) -> str:
+    """Return the text of an error without its middle, if it is longer than `most`.
 
     Examples
     --------
@@ -51,11 +51,11 @@ def shortened(text: Any) -> str:
     >>> len(shortened("a" * 1000)) <= 400
     True
     """
-    text = str(text)
-    if len(text) <= _LONGEST_TEXT:
-        return text
-    part = _LONGEST_TEXT // 2 - 3
-    return f"{text[:part]} ... {text[-part:]}"
+    whole = str(text)
+    if len(whole) <= most:
+        return whole
+    part = most // 2 - 3
+    return f"{whole[:part]} ... {whole[-part:]}"
 
 
 def refuse(where: str, expected: str, value: Any) -> None:

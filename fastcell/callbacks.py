@@ -26,7 +26,7 @@ from fastcell._numbers import integer, real, shown
 if TYPE_CHECKING:
     from fastcell.train import Trainer
 
-    Record = dict[str, Any]
+Record = dict[str, Any]
 
 __all__ = ["CSVLogger", "EarlyStopping", "JSONLogger", "SaveBest"]
 
@@ -280,7 +280,7 @@ def _finite(value: Any) -> Any:
 
 def _monitored(record: Record, name: str) -> float:
     """Return a value of a record, which has to be there."""
-    value = record.get(name)
+    value: float | None = record.get(name)
     if value is None:
         there = ", ".join(key for key, other in record.items() if other is not None)
         raise ValueError(
@@ -308,4 +308,5 @@ def _check_name(monitor: Any) -> str:
 
 
 def _check_mode(mode: Any) -> Literal["min", "max"]:
-    return one_of("mode", mode, ("min", "max"))
+    checked: Literal["min", "max"] = one_of("mode", mode, ("min", "max"))
+    return checked

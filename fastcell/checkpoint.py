@@ -118,7 +118,8 @@ def _checksum(skeleton: Any, arrays: dict[str, np.ndarray]) -> int:
     for name in sorted(arrays):
         array = arrays[name]
         crc = zlib.crc32(repr((name, array.shape, array.dtype.str)).encode(), crc)
-        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), crc)
+        bits = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        crc = zlib.crc32(bits.data, crc)
     return crc
 
 

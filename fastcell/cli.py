@@ -8,13 +8,18 @@ plus the number of the signal, as shells have it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
+from fastcell._schema import MOST, shortened, shown
+
 PROGRAM = "fastcell"
+_LONGEST = 600  # characters of an error
+_MOST_SECONDS = 1e9  # thirty years
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = vars(_parser().parse_args(argv))
         command = arguments.pop("command")
-        code = command(arguments)
-        sys.stdout.flush()
+        code: int = command(arguments)
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
         return code
     except SystemExit as exit_:  # argparse: help, version or a usage error
         return int(exit_.code or 0)
@@ -53,13 +59,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + 13
     except KeyboardInterrupt as error:
         return _interrupted(error)
-    except (OSError, ValueError, TypeError, FloatingPointError, MemoryError) as error:
+    except (
+        *(OSError, ValueError, TypeError, FloatingPointError, MemoryError),
+        *(OverflowError, RecursionError),
+    ) as error:
         _error(_message(error))
         return 2
 
 
 def _error(message: str) -> None:
-    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+    line = shortened(" ".join(message.split()), _LONGEST)
+    line = line.encode("utf-8", "backslashreplace").decode()  # names of any bytes
+    with contextlib.suppress(OSError):  # nobody can be told; the exit code can
+        print(f"{PROGRAM}: error: {line}", file=sys.stderr)
 
 
 def _message(error: BaseException) -> str:
@@ -162,7 +174,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--seconds",
-        type=_number(above=0),
+        type=_number(above=0, maximum=_MOST_SECONDS),
         help="time to train for; a few steps are timed to choose their number "
         "(default: 60)",
     )
@@ -234,7 +246,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_integer(1), help="(default: all cores)")
-    parser.add_argument("--seed", type=_integer(0), help="(default: 0)")
+    parser.add_argument("--seed", type=_integer(0, MOST), help="(default: 0)")
     parser.add_argument(
         "--precision",
         choices=["float32", "bf16"],
@@ -269,7 +281,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
         type=_number(above=0, maximum=1),
         help="choose from the likeliest that hold this probability only",
     )
-    parser.add_argument("--seed", type=_integer(0), help="(default: at random)")
+    parser.add_argument("--seed", type=_integer(0, MOST), help="(default: at random)")
     parser.add_argument("--threads", type=_integer(1), help="(default: all cores)")
 
 
@@ -298,7 +310,9 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     )
     _add_precision(parser)
     parser.add_argument(
-        "--seconds", type=_number(above=0), help="for each figure (default: 0.5)"
+        "--seconds",
+        type=_number(above=0, maximum=_MOST_SECONDS),
+        help="for each figure (default: 0.5)",
     )
     parser.add_argument(
         "--quick", action="store_true", help="few shapes, 0.1 s for each figure"
@@ -341,7 +355,7 @@ def _one_of(names: Iterable[str]) -> Callable[[str], str]:
     def convert(text: str) -> str:
         if text not in names:
             raise argparse.ArgumentTypeError(
-                f"must be one of {', '.join(names)}; got {text!r}"
+                f"must be one of {', '.join(names)}; got {shown(text)}"
             )
         return text
 
@@ -362,7 +376,7 @@ def _shape(text: str) -> Any:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _integer(minimum: int) -> Callable[[str], int]:
+def _integer(minimum: int, maximum: int = 2**31 - 1) -> Callable[[str], int]:
     def convert(text: str) -> int:
         try:
             value = int(text)
@@ -370,7 +384,11 @@ def _integer(minimum: int) -> Callable[[str], int]:
             value = minimum - 1
         if value < minimum:
             raise argparse.ArgumentTypeError(
-                f"must be an integer >= {minimum}; got {text!r}"
+                f"must be an integer >= {minimum}; got {shown(text)}"
+            )
+        if value > maximum:
+            raise argparse.ArgumentTypeError(
+                f"must be an integer <= {maximum}; got {shown(text)}"
             )
         return value
 
@@ -389,14 +407,16 @@ def _number(**limits: float) -> Callable[[str], float]:
             return real("", value, **limits)
         except ValueError as error:
             expected = str(error).strip().rpartition("; got")[0]
-            raise argparse.ArgumentTypeError(f"{expected}; got {text!r}") from None
+            raise argparse.ArgumentTypeError(f"{expected}; got {shown(text)}") from None
 
     return convert
 
 
 def _path(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("must be the name of a file; got ''")
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(
+            f"must be the name of a file; got {shown(text)}"
+        )
     return text
 
 
@@ -484,7 +504,8 @@ def _info(given: dict[str, Any]) -> int:
 
 def _blas() -> str:
     """Return the BLAS that scipy was built with, which does the large products."""
-    import scipy
+    # Stubs of it are a package of its own, which need not be there.
+    import scipy  # type: ignore[import-untyped, unused-ignore]
 
     try:
         blas = scipy.show_config(mode="dicts")["Build Dependencies"]["blas"]

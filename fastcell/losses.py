@@ -10,7 +10,7 @@ only the row (in `cross_entropy` and `ctc`) or the element that it stands in.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -153,9 +153,10 @@ def cross_entropy_in_place(
         Of each row, without `scale`.
     """
     losses = np.empty(len(logits))
-    classes = np.maximum(classes.astype(np.int64, copy=False), -1)
+    labels: NDArray[np.int64] = classes.astype(np.int64, copy=False)
+    labels = np.maximum(labels, -1)
     _core.cross_entropy(
-        logits, classes, -1, 0.0, scale, losses, logits, get_num_threads()
+        logits, labels, -1, 0.0, scale, losses, logits, get_num_threads()
     )
     return losses
 
@@ -327,12 +328,12 @@ def mae(
     return _of_differences(predictions, targets, reduction, _absolute)
 
 
-def _square(difference: NDArray, scale: float, gradient: NDArray) -> float:
+def _square(difference: NDArray[Any], scale: float, gradient: NDArray[Any]) -> float:
     np.multiply(difference, 2.0 * scale, out=gradient)
     return float(np.square(difference, dtype=np.float64).sum())
 
 
-def _absolute(difference: NDArray, scale: float, gradient: NDArray) -> float:
+def _absolute(difference: NDArray[Any], scale: float, gradient: NDArray[Any]) -> float:
     np.multiply(np.sign(difference), scale, out=gradient)
     return float(np.abs(difference).sum(dtype=np.float64))
 
@@ -341,7 +342,7 @@ def _of_differences(
     predictions: ArrayLike,
     targets: ArrayLike,
     reduction: str,
-    rule: Callable[[NDArray, float, NDArray], float],
+    rule: Callable[[NDArray[Any], float, NDArray[Any]], float],
 ) -> tuple[float, NDArray[np.floating]]:
     """Return a loss that is a sum over differences, block by block, and its gradient.
 
@@ -406,5 +407,5 @@ def _first(condition: NDArray[np.bool_]) -> tuple[int, ...]:
     return tuple(int(i) for i in at)
 
 
-def _scale(array: NDArray, reduction: str) -> float:
+def _scale(array: NDArray[Any], reduction: str) -> float:
     return 1.0 / array.size if reduction == "mean" and array.size else 1.0

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import signature
-from typing import Any, Self
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fastcell._checks import WrongNames, mapping_of
 from fastcell._numbers import flag, shown
 from fastcell._state_dicts import IncompatibleKeys, arrays_of
 from fastcell.parameters import (
+    AnyParameters,
     ParameterGroup,
     Parameters,
     UnsuffixedParameters,
@@ -24,6 +25,17 @@ from fastcell.parameters import (
 
 PRECISIONS = ("float32", "float64", "bf16", "int8")
 ONE_FOR_ALL = ("float32", "bf16", "bfloat16")  # of these, constructors and `to` know
+
+
+class HasPrecision(Protocol):
+    """What a recurrent layer has beside all that a module has."""
+
+    @property
+    def precision(self) -> str: ...
+
+    def _check_precision(self, precision: str) -> None: ...
+
+    def _set_precision(self, precision: str) -> None: ...
 
 
 class Module:
@@ -61,8 +73,9 @@ class Module:
     ['heads.0.bias', 'heads.1.weight', 'heads.1.bias']
     """
 
-    _parameters: Parameters | UnsuffixedParameters | None = None
-    _random: np.random.Generator | None = None
+    # Of those that have any.
+    _parameters: Parameters | UnsuffixedParameters
+    _random: np.random.Generator
     _group: ParameterGroup | None = None
     _takes_precision = True  # the constructor, what may be one for the whole
 
@@ -97,7 +110,7 @@ class Module:
             self.__dict__["dtype"] = np.dtype(self.__dict__["dtype"].type)
 
     @property
-    def params(self) -> Parameters | UnsuffixedParameters | ParameterGroup:
+    def params(self) -> AnyParameters:
         """The parameters themselves, by the names of `state_dict`.
 
         Raises
@@ -106,7 +119,7 @@ class Module:
             If the module has parameters of its own and parts that have some too.
         """
         parts = {n: child.params for n, child in self.children().items()}
-        if self._parameters is not None:
+        if hasattr(self, "_parameters"):
             if any(map(len, parts.values())):
                 raise TypeError(
                     f"{type(self).__name__} must have its own parameters or parts "
@@ -262,10 +275,10 @@ class Module:
         other._set_precisions("int8")
         return other
 
-    def _with_precision(self) -> dict[str, Module]:
+    def _with_precision(self) -> dict[str, HasPrecision]:
         """Return the recurrent layers inside, by name: they have `precision`."""
         if hasattr(self, "_set_precision"):
-            return {"": self}
+            return {"": cast(HasPrecision, self)}
         return {
             f"{name}.{inner}".rstrip("."): layer
             for name, child in self.children().items()
@@ -280,7 +293,7 @@ class Module:
         TypeError, ValueError
             If one is unknown, or not for a layer's dtype. Nothing is changed then.
         """
-        layers = self._with_precision()
+        layers: dict[str, HasPrecision | None] = {**self._with_precision()}
         if not isinstance(precision, Mapping):
             precision = dict.fromkeys(layers or [""], precision)
             layers = layers or {"": None}
@@ -294,11 +307,11 @@ class Module:
                     f"precision must name recurrent layers, "
                     f"{', '.join(map(repr, layers))}; got {name!r}"
                 )
-            if layers[name] is not None:
-                layers[name]._check_precision(value)
+            if (layer := layers[name]) is not None:
+                layer._check_precision(value)
         for name, value in precision.items():
-            if layers[name] is not None:
-                layers[name]._set_precision(value)
+            if (layer := layers[name]) is not None:
+                layer._set_precision(value)
 
     def _precision_config(self) -> dict[str, Any]:
         """Return what a configuration says of the precision: nothing if as usual.
@@ -316,7 +329,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no configuration")
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Module:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Make a module from what `config` returned.
 
         Raises
@@ -347,7 +360,8 @@ class Module:
 
     def rng_state(self) -> dict[str, Any]:
         """Return the state of every random generator, by name, for JSON."""
-        states = {} if self._random is None else {"": self._random.bit_generator.state}
+        has_own = hasattr(self, "_random")
+        states = {"": self._random.bit_generator.state} if has_own else {}
         for name, child in self.children().items():
             for inner, state in child.rng_state().items():
                 states[f"{name}.{inner}".rstrip(".")] = state
@@ -383,7 +397,7 @@ class Module:
         self._restore(states, "")
 
     def _restore(self, states: Mapping[str, Any], name: str) -> None:
-        if self._random is not None:
+        if hasattr(self, "_random"):
             self._random.bit_generator.state = states[name]
         for child_name, child in self.children().items():
             child._restore(states, f"{name}.{child_name}".lstrip("."))
@@ -409,7 +423,7 @@ def check_dtype(dtype: Any) -> np.dtype:
         If it is neither.
     """
     try:
-        found = None if dtype is None else np.dtype(dtype)
+        found: np.dtype | None = None if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError, OverflowError):
         found = None
     # To NumPy, None is float64, and it compares equal to it.

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastcell import _core
+from fastcell._arrays import converted
 
 
 def _references(arrays: dict[str, np.ndarray], name: str) -> int:
@@ -43,7 +44,7 @@ class Parameters(Mapping[str, np.ndarray]):
     """The parameters of one layer, by name.
 
     ``params[name]`` is the array itself: writing into it changes the layer.
-    ``params[name] = value`` copies `value` in.
+    ``params[name] = value`` copies `value` in, cast as by `Module.load_state_dict`.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ class Parameters(Mapping[str, np.ndarray]):
     def __setitem__(self, name: str, value: Any) -> None:
         if name not in self._arrays:
             raise KeyError(f"{name}: expected one of {', '.join(self._arrays)}")
-        self._arrays[name][...] = check_like(name, value, self._arrays[name])
+        self._arrays[name][...] = converted(name, value, self._arrays[name])
         self.changed()
 
     def __iter__(self) -> Iterator[str]:
@@ -214,11 +215,11 @@ class ParameterGroup(Mapping[str, np.ndarray]):
 
     Parameters
     ----------
-    children : mapping of str to Parameters or ParameterGroup
+    children : mapping of str to Parameters, UnsuffixedParameters or ParameterGroup
         What to join, by prefix; a dot is put between prefix and name.
     """
 
-    def __init__(self, children: Mapping[str, Parameters | ParameterGroup]) -> None:
+    def __init__(self, children: Mapping[str, AnyParameters]) -> None:
         self._children = dict(children)
         self._shares = Parameters._shares
         self._where: dict[str, tuple[str, str]] = {}
@@ -269,7 +270,7 @@ class ParameterGroup(Mapping[str, np.ndarray]):
                     return child, rest
         raise KeyError(f"{full}: no such parameter")
 
-    def joins(self, children: Mapping[str, Parameters | ParameterGroup]) -> bool:
+    def joins(self, children: Mapping[str, AnyParameters]) -> bool:
         """Is it what joining these would make?"""
         mine = self._children
         return (
@@ -310,6 +311,9 @@ class ParameterGroup(Mapping[str, np.ndarray]):
             child.changed()
 
 
+AnyParameters = Parameters | UnsuffixedParameters | ParameterGroup
+
+
 def check_like(name: str, value: Any, like: np.ndarray) -> np.ndarray:
     """Return `value` as an array of the shape and dtype of `like`.
 
@@ -328,8 +332,9 @@ def check_like(name: str, value: Any, like: np.ndarray) -> np.ndarray:
     return array
 
 
+_ArrayRef = weakref.ref[np.ndarray]
 # The writable arrays that were made for read-only ones, by their ids, while both live.
-_writable: dict[int, tuple[weakref.ref, weakref.ref]] = {}
+_writable: dict[int, tuple[_ArrayRef, _ArrayRef]] = {}
 
 
 def writable(array: np.ndarray) -> np.ndarray:
@@ -344,7 +349,7 @@ def writable(array: np.ndarray) -> np.ndarray:
     with _lock:
         source, made = _writable.get(key, (None, None))
         if source is not None and source() is array:
-            found = made()
+            found = None if made is None else made()
             if found is not None:
                 return found
         copy = np.array(array, order="C", subok=False)

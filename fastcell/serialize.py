@@ -10,16 +10,17 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar, overload
 
 from fastcell._array_files import parse_json, read_arrays, short, write_arrays
 from fastcell._files import Path
+from fastcell._numbers import shown
 from fastcell._open_files import name_of
 from fastcell._schema import shortened
-from fastcell.module import at_most
+from fastcell.module import Module, at_most
+from fastcell.parameters import ParameterGroup
 
-if TYPE_CHECKING:
-    from fastcell.module import Module
+AnyModule = TypeVar("AnyModule", bound=Module)
 
 __all__ = [
     "MODEL_CLASSES",
@@ -118,7 +119,15 @@ def save(model: Module, path: Path | BinaryIO) -> None:
     write_arrays(path, arrays, {_METADATA_KEY: text})
 
 
-def load(path: Path | BinaryIO) -> Module:
+@overload
+def load(path: Path | BinaryIO, expect: None = None) -> Module: ...
+
+
+@overload
+def load(path: Path | BinaryIO, expect: type[AnyModule]) -> AnyModule: ...
+
+
+def load(path: Path | BinaryIO, expect: type[Module] | None = None) -> Module:
     """Read a model that `save` wrote.
 
     Parameters
@@ -127,6 +136,9 @@ def load(path: Path | BinaryIO) -> Module:
         The file. It need not be trusted: no code in it is run, and only classes of
         fastcell are built. Of an object with a method `read`, what is read begins where
         the file stands and ends with the model, and it stays open.
+    expect : type, optional
+        The class that the model must be of, or a class above it. Type checkers then
+        know it too.
 
     Returns
     -------
@@ -138,20 +150,30 @@ def load(path: Path | BinaryIO) -> Module:
     Raises
     ------
     TypeError
-        If `path` is neither a path nor a binary file.
+        If `path` is neither a path nor a binary file, or `expect` no class of modules.
     OSError
         If the file cannot be read.
     ValueError
-        If it is no safetensors file, a damaged one, or holds no model of fastcell.
+        If it is no safetensors file, a damaged one, or holds no model of fastcell, or
+        arrays that are not those of its configuration: names, shapes and dtypes.
 
     Examples
     --------
-    >>> import fastcell
+    >>> import fastcell, io
+    >>> file = io.BytesIO()
+    >>> fastcell.save(fastcell.GRU(3, 4), file)
+    >>> position = file.seek(0)
+    >>> fastcell.load(file, fastcell.GRU).hidden_size
+    4
     >>> fastcell.load("nowhere.safetensors")
     Traceback (most recent call last):
     ...
     FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.safetensors'
     """
+    if expect is not None and not (
+        isinstance(expect, type) and issubclass(expect, Module)
+    ):
+        raise TypeError(f"expect must be a class of modules; got {shown(expect)}")
     arrays, metadata = read_arrays(path)
     path = name_of(path)
     if _METADATA_KEY not in metadata:
@@ -186,6 +208,10 @@ def load(path: Path | BinaryIO) -> Module:
             f"{path}: the shared arrays must be those of the file, by name"
         )
     cls = model_class(name)
+    if expect is not None and not issubclass(cls, expect):
+        raise ValueError(
+            f"{path}: the class must be {expect.__name__}, as expect says; got {name!r}"
+        )
     # Whatever these two say against the file's content, the file is to blame.
     try:
         # A layer within a model may share without a word of it in the file.
@@ -199,8 +225,12 @@ def load(path: Path | BinaryIO) -> Module:
         ) from error
     try:
         for alias, first in shared.items():
-            if model.params.aliases.get(alias) != first:
-                model.params.share(alias, first)
+            params = model.params
+            if not isinstance(params, ParameterGroup):
+                raise TypeError(f"a {name} has no parts that could share arrays")
+            if params.aliases.get(alias) != first:
+                params.share(alias, first)
+        _check_dtypes(model, arrays)
         model.load_state_dict(arrays)
     except Exception as error:
         raise ValueError(
@@ -210,10 +240,25 @@ def load(path: Path | BinaryIO) -> Module:
     return model
 
 
+def _check_dtypes(model: Module, arrays: Mapping[str, Any]) -> None:
+    """Refuse arrays that `load_state_dict` would cast: `save` wrote none.
+
+    Raises
+    ------
+    TypeError
+        If one is of another dtype than the parameter.
+    """
+    params = getattr(model, "params", None)
+    for name, own in ({} if params is None else params.arrays()).items():
+        if name in arrays and arrays[name].dtype != own.dtype:
+            raise TypeError(f"{name} must be {own.dtype}; got {arrays[name].dtype}")
+
+
 def _elements(arrays: Mapping[str, Any], shared: Mapping[str, str]) -> int:
     """Return the numbers in the arrays of a model's layers."""
-    again = sum(arrays[first].size for first in shared.values())
-    return sum(array.size for array in arrays.values()) + again
+    again: int = sum(arrays[first].size for first in shared.values())
+    own: int = sum(array.size for array in arrays.values())
+    return own + again
 
 
 def _most_elements(arrays: Mapping[str, Any]) -> int:
@@ -236,14 +281,15 @@ def model_class(name: str) -> type[Module]:
     >>> model_class("os.system")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: the class must be RNN, LSTM, ... or LanguageModel; got 'os.system'
+    ValueError: name: the class must be RNN, LSTM, ... or LanguageModel; got 'os.system'
     """
     if not isinstance(name, str) or name not in MODEL_CLASSES:
         raise ValueError(
-            f"the class must be {_one_of(MODEL_CLASSES)}; got {short(name)}"
+            f"name: the class must be {_one_of(MODEL_CLASSES)}; got {shown(name)}"
         )
     module, _, attribute = MODEL_CLASSES[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    found: type[Module] = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def class_name(model: Module) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copyreg
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import as_array, check_out, real_array
+from fastcell._arrays import check_out, check_rows, real_array
 from fastcell.layers.batches import Layout
+from fastcell.layers.states import StateT
 
 if TYPE_CHECKING:
     from fastcell.layers.recurrent import Recurrent
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _BATCHED = Layout(batch_first=False, unbatched=False)
 
 
-class Session(_core.Stream):
+class Session(_core.Stream, Generic[StateT]):
     """The states of some streams through one layer.
 
     Made by ``layer.session(batch_size)``. It begins at a zero state, and each step has
@@ -62,7 +63,7 @@ class Session(_core.Stream):
     True
     """
 
-    def __init__(self, layer: Recurrent, batch_size: int) -> None:
+    def __init__(self, layer: Recurrent[StateT], batch_size: int) -> None:
         if layer.bidirectional:
             raise ValueError(
                 "bidirectional layers have no session: their reverse direction begins "
@@ -110,7 +111,7 @@ class Session(_core.Stream):
             out, (width,) if flat else (self.rows, width), self._layer.dtype
         )
 
-    def __copy__(self) -> Session:
+    def __copy__(self) -> Self:
         return self.fork()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -129,13 +130,16 @@ class Session(_core.Stream):
         self.set(h, c)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return copyreg.__newobj__, (type(self),), self.__getstate__()
+        # What pickle has an opcode for; typeshed leaves it out.
+        new = copyreg.__newobj__  # type: ignore[attr-defined]
+        return new, (type(self),), self.__getstate__()
 
     @property
-    def state(self) -> Any:
+    def state(self) -> StateT:
         h, c = self._layer._states.empty(self.rows)
         self.get(h, c)
-        return h if c is None else (h, c)
+        state: Any = h if c is None else (h, c)
+        return cast(StateT, state)
 
     @state.setter
     def state(self, state: Any) -> None:
@@ -150,28 +154,19 @@ class Session(_core.Stream):
         TypeError
             If rows are neither.
         IndexError
-            If a row is out of range, or the mask is of another length.
+            If a row is out of range, or the mask is of another length; it is a
+            ValueError too.
         """
         if rows is None:
             self.set(None, None)
             return
-        if not isinstance(rows, slice):
-            rows = as_array("rows", rows)
-            if rows.dtype.kind not in "iub" and rows.size:
-                raise TypeError(f"rows must be indices or a mask; got {rows.dtype}")
-            rows = rows if rows.size else []
-        try:
-            np.empty(self.rows)[rows]
-        except IndexError as error:
-            raise IndexError(
-                f"rows must be indices or a mask of {self.rows} streams: {error}"
-            ) from None
-        state = self.state
+        rows = check_rows(rows, self.rows)
+        state: Any = self.state
         for part in state if isinstance(state, tuple) else (state,):
             part[:, rows] = 0
         self.state = state
 
-    def fork(self) -> Session:
+    def fork(self) -> Self:
         """Return a session of the same layer with a copy of the state."""
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from fastcell import _core
 from fastcell._arrays import as_array, check_out, check_shape, real_array
 from fastcell._numbers import integer
 from fastcell.layers.batches import Layout
+from fastcell.layers.states import StateT
 from fastcell.parameters import writable
 from fastcell.threads import get_num_threads
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _BATCHED = Layout(batch_first=False, unbatched=False)
 
 
-class StreamPool:
+class StreamPool(Generic[StateT]):
     """The states of thousands of streams, of which any may step at any time.
 
     The streams that have an input in a tick are gathered into one product: their
@@ -59,7 +60,7 @@ class StreamPool:
     2
     """
 
-    def __init__(self, layer: Recurrent, capacity: int = 64) -> None:
+    def __init__(self, layer: Recurrent[StateT], capacity: int = 64) -> None:
         from fastcell.layers.recurrent import Recurrent
 
         if not isinstance(layer, Recurrent):
@@ -95,7 +96,7 @@ class StreamPool:
         self._streams.renew(self._layer._stack, packed)
         self._streams.follow(*self._layer._parameters.watched(), version)
 
-    def __copy__(self) -> StreamPool:
+    def __copy__(self) -> Self:
         other = type(self).__new__(type(self))
         other.__setstate__(self.__getstate__())
         return other
@@ -197,7 +198,7 @@ class StreamPool:
         self._streams.step_some(ids, np.ascontiguousarray(x), out, get_num_threads())
         return out
 
-    def state(self, ids: Any) -> Any:
+    def state(self, ids: Any) -> StateT:
         """Return copies of the states of some streams: h (L, n, P), or (h, c).
 
         Raises
@@ -208,7 +209,8 @@ class StreamPool:
         ids = self._checked(ids)
         h, c = self._layer._states.empty(len(ids))
         self._streams.get_some(ids, h, c)
-        return h if c is None else (h, c)
+        state: Any = h if c is None else (h, c)
+        return cast(StateT, state)
 
     def set_state(self, ids: Any, state: Any) -> None:
         """Set the states of some streams; None is zero.

@@ -1,7 +1,7 @@
 """How many threads a call may use.
 
 The default is the number of cores that this process may run on. FASTCELL_NUM_THREADS
-sets another.
+sets another; it is read when the number is first needed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _default() -> int:
     return min(os.cpu_count() or 1, MOST_THREADS)
 
 
-_threads = _default()
+_threads: int | None = None
 
 
 def set_num_threads(n: int) -> None:
@@ -54,5 +54,14 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Return the number of threads that calls may use."""
+    """Return the number of threads that calls may use.
+
+    Raises
+    ------
+    ValueError
+        If FASTCELL_NUM_THREADS is no integer >= 1, and `set_num_threads` has set none.
+    """
+    global _threads
+    if _threads is None:
+        _threads = _default()
     return _threads

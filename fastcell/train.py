@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fastcell.models.base import Model
     from fastcell.optim import Optimizer
 
-    Callback = Callable[["Trainer", dict[str, Any]], Any]
+Callback = Callable[["Trainer", dict[str, Any]], Any]
 
 __all__ = ["History", "Trainer", "TrainingInterrupted"]
 
@@ -427,8 +427,9 @@ class Trainer:
         position.loss_sum, position.num_targets, position.step_seconds = 0.0, 0, 0.0
         self.history.append(record)
         bar.record(record)
-        if valid is not None and hasattr(self.schedule, "update"):
-            self.schedule.update(valid["loss"])
+        update = getattr(self.schedule, "update", None)
+        if valid is not None and update is not None:
+            update(valid["loss"])
         for callback in callbacks:
             callback(self, record)
 
@@ -474,7 +475,11 @@ class Trainer:
 def _check_train_data(data: Any) -> None:
     """Raise unless `data` are batches that can be taken by index, at least one."""
     try:
-        if isinstance(data, (str, bytes, Mapping)) or not hasattr(data, "__getitem__"):
+        # Data with epochs are taken by index from those, and need none of their own.
+        by_index = hasattr(data, "__getitem__") or callable(
+            getattr(data, "epoch", None)
+        )
+        if isinstance(data, (str, bytes, Mapping)) or not by_index:
             raise TypeError
         size = len(data)
     except TypeError:
@@ -522,4 +527,5 @@ def _fingerprint(data: Any) -> dict[str, int]:
 
 def _of_epoch(data: Any, epoch: int) -> Sequence[Any]:
     """Return the batches of an epoch: of data that shuffle, in their order then."""
-    return data.epoch(epoch) if hasattr(data, "epoch") else data
+    batches: Sequence[Any] = data.epoch(epoch) if hasattr(data, "epoch") else data
+    return batches

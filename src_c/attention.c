@@ -96,12 +96,11 @@ static fc_status run(job *j, int threads) {
     const fc_attention *a = j->a;
     double work = (double)a->batch * (double)a->queries * (double)a->steps *
                   (j->score ? (double)j->score->n : 1) / WORK_OF_A_PART;
-    ptrdiff_t parts = threads < a->batch ? threads : a->batch;
-    parts = work < (double)parts ? (ptrdiff_t)work : parts;
+    int most = threads < a->batch ? threads : (int)a->batch;
     fc_watch watch;
     fc_watch_begin(&watch);
     j->watch = &watch;
-    fc_run_brief_parts(run_part, j, parts < 1 ? 1 : (int)parts);
+    fc_run_brief_parts(run_part, j, fc_useful_parts(work, most));
     return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }
 

@@ -303,7 +303,7 @@ static int parts_of(const fc_ctc *c, int threads) {
                   (double)(4 * c->most_labels + 2 + c->n) / WORK_OF_A_PART;
     if (threads > c->rows)
         threads = c->rows < 1 ? 1 : (int)c->rows;
-    return work < 2 ? 1 : work < threads ? (int)work : threads;
+    return fc_useful_parts(work, threads);
 }
 
 static fc_status check(const fc_ctc *c, int threads) {

@@ -147,8 +147,7 @@ static void product_rows(const linear *l, const char *a, char *out, ptrdiff_t fi
 }
 
 static int useful_parts(ptrdiff_t rows, int threads) {
-    ptrdiff_t most = rows / ROWS_OF_A_PART;
-    return most < 1 ? 1 : most < threads ? (int)most : threads;
+    return fc_useful_parts((double)rows / ROWS_OF_A_PART, threads);
 }
 
 static void run_forward(void *context, int part, int parts) {

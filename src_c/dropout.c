@@ -49,8 +49,7 @@ fc_status fc_dropout(fc_dtype dtype, ptrdiff_t n, double p, uint64_t key, const 
              .x = x,
              .y = y,
              .n = n};
-    ptrdiff_t parts = n / NUMBERS_OF_A_PART;
-    parts = parts < threads ? parts : threads;
-    fc_run_brief_parts(run_part, &j, parts < 1 ? 1 : (int)parts);
+    fc_run_brief_parts(run_part, &j,
+                       fc_useful_parts((double)n / NUMBERS_OF_A_PART, threads));
     return FC_OK;
 }

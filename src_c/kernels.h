@@ -135,11 +135,11 @@ typedef struct fc_kernels {
     void (*additive_backward)(const void *dscores, const void *q, const void *memory,
                               const void *v, ptrdiff_t rows, ptrdiff_t n, void *dq,
                               void *dmemory, void *dv);
+    void (*softmax)(void *x, ptrdiff_t n);
+    void (*softmax_backward)(void *dy, const void *y, ptrdiff_t n);
     /* See dropout.h. */
     void (*dropout)(uint64_t key, uint64_t block, uint32_t least, double factor,
                     const void *x, void *y, ptrdiff_t n);
-    void (*softmax)(void *x, ptrdiff_t n);
-    void (*softmax_backward)(void *dy, const void *y, ptrdiff_t n);
     void (*update[FC_UPDATES])(const void *rule, const struct fc_parameter *);
     double (*sum_of_squares)(const void *x, ptrdiff_t n);
     void (*elementary)(int function, const void *x, void *y, ptrdiff_t n);

@@ -71,8 +71,7 @@ static void run_sums(void *context, int part, int parts) {
 }
 
 static int at_most(int most, ptrdiff_t numbers) {
-    ptrdiff_t parts = numbers / LEAST_OF_A_PART;
-    return parts < 2 ? 1 : parts < most ? (int)parts : most;
+    return fc_useful_parts((double)numbers / LEAST_OF_A_PART, most);
 }
 
 /* Checks `count` arrays, of which those in `needed` must be there: bit 0 is g, bit i +

@@ -14,6 +14,11 @@
 
 typedef void fc_part_fn(void *context, int part, int parts);
 
+/* Parts of work that is worth `worth` threads: at least 1, at most `most`. */
+static inline int fc_useful_parts(double worth, int most) {
+    return worth < 1 ? 1 : worth < most ? (int)worth : most;
+}
+
 /* Calls fn(context, part, parts) for part 0 .. parts-1; part 0 on this thread.  When
  * the pool is busy with another caller's work, or inside a part, or sharing does not
  * pay, all parts run here. */

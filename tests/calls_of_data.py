@@ -284,18 +284,6 @@ def _():
 
 
 @functools.cache
-def _arrays():
-    path = _path("arrays.npz")
-    np.savez(path, x=np.zeros(3))
-    return path
-
-
-@recipe("read_npz")
-def _():
-    return data.read_npz, {"path": _arrays()}
-
-
-@functools.cache
 def _wav():
     import wave
 
@@ -357,7 +345,7 @@ def _():
     return data.read_npz, {"path": path}
 
 
-@recipe("normalize", features="rank")
+@recipe("normalize")
 def _():
     return data.normalize, {"features": reals(5, 2)}
 

@@ -380,9 +380,9 @@ def _saved():
     return path
 
 
-@recipe("load")
+@recipe("load", expect=OPTIONAL)
 def _():
-    return fastcell.load, {"path": _saved()}
+    return fastcell.load, {"path": _saved(), "expect": fastcell.Module}
 
 
 @recipe("save", path="str")
@@ -395,7 +395,7 @@ def _():
     return serialize.read_arrays, {"path": _saved()}
 
 
-@recipe("write_arrays", path="str", metadata=OPTIONAL)
+@recipe("write_arrays", path="str", arrays="dict", metadata=OPTIONAL)
 def _():
     return serialize.write_arrays, {
         "path": _path("arrays.safetensors"),

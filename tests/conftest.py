@@ -14,7 +14,7 @@ import pytest
 from fake_model import FakeModel
 
 import fastcell
-from fastcell import _core, serialize
+from fastcell import _core, cli, serialize
 
 pytest.register_assert_rewrite("examples_run", "last_step", "refusals", "trainers")
 
@@ -52,6 +52,22 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
             timeout=60,  # seconds, on a busy machine
             env={**os.environ, **variables},
         )
+
+    return run
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process; return its exit code, stdout and stderr."""
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        threads = fastcell.get_num_threads()
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        finally:
+            fastcell.set_num_threads(threads)
+        out, err = capsys.readouterr()
+        return code, out, err
 
     return run
 

@@ -28,6 +28,7 @@ import mutations_of_rest
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = (
+    "test_fuzz.py",  # notices most, in a second
     "test_cells_gradients.py",
     "test_cells_forward.py",
     "test_precision.py",
@@ -67,6 +68,9 @@ TESTS = (
     "test_arrays.py",
     "test_cli_bench.py",
     "test_damaged_files.py",
+    "test_leftovers.py",
+    "test_cli_files.py",
+    "test_cli_corpus.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400

@@ -109,68 +109,7 @@ INTERNAL = {
 # Calls that do not do yet what this file asks for, by the part of the code they are
 # in: (callable, arguments). Each must still fail: a test says when one can be taken
 # out.
-_KNOWN = {
-    "data": {
-        "BytePairVocabulary": "specials texts",
-        "BytePairVocabulary.from_json": "text",
-        "BytePairVocabulary.index": "special",
-        "CharVocabulary": "symbols",
-        "CharVocabulary.from_json": "text",
-        "CharVocabulary.from_texts": "texts",
-        "SequencePairs": "sources targets",
-        "Sequences": "dtype sequences",
-        "TokenFile.columns": "starts",
-        "Utterances": "features labels",
-        "Utterances.batch": "random rows",
-        "Windows": "dtype recordings",
-        "WordVocabulary": "specials tokens unknown",
-        "WordVocabulary.encode": "words",
-        "WordVocabulary.from_json": "text",
-        "WordVocabulary.index": "word",
-        "encode_file": "end_of_line vocabulary",
-        "iter_csv_sequences": (
-            "dtype feature_columns id_column missing missing_values target_column"
-        ),
-        "iter_words": "end_of_line texts",
-        "read_csv_sequences": (
-            "classes dtype feature_columns id_column missing missing_values target target_column"
-        ),
-        "split_text": "fractions text",
-        "write_tokens": "parts path",
-    },
-    "layers": {
-        "Activation": "kind",
-        "Attention.__call__": "memory_lengths",
-        "Attention.forward": "memory_lengths",
-        "Attention.keys": "memory_lengths",
-        "Dropout.__call__": "x",
-        "Dropout.backward": "saved",
-        "Embedding.backward": "saved",
-        "LSTM": "proj_size",
-        "Linear.backward": "add_to",
-        "Pooling": "kind",
-        "Pooling.backward": "saved",
-        "RNN": "nonlinearity",
-        "RNNCell": "nonlinearity",
-        "Recurrent.backward": "add_to",
-        "RecurrentCell.__call__": "state x",
-        "RecurrentCell.backward": "dstate",
-        "RecurrentCell.forward": "state x",
-        "Sequential": "layers",
-        "Sequential.__call__": "x",
-        "Sequential.forward": "x",
-        "Sequential.from_config": "config",
-    },
-    "serialize": {
-        "model_class": "name",
-        "write_arrays": "arrays metadata",
-    },
-    "session": {
-        "SequentialSession.reset": "rows",
-        "SequentialSession.step": "x",
-        "Session.reset": "rows",
-    },
-}
+_KNOWN: dict[str, dict[str, str]] = {}
 KNOWN = {
     (name, argument): owner
     for owner, calls in _KNOWN.items()

@@ -145,6 +145,12 @@ class TestArrays:
             write_arrays(path, arrays, metadata)
         assert list(path.parent.iterdir()) == []
 
+    @pytest.mark.parametrize("bad", ["a\0b", b"a\0b"])
+    def test_path_with_a_null_character(self, bad):
+        for call in (read_arrays, lambda path: write_arrays(path, {})):
+            with pytest.raises(ValueError, match="path must be without null char"):
+                call(bad)
+
     def test_header_that_no_reader_would_take(self, path, monkeypatch):
         monkeypatch.setattr("fastcell._array_files._MAX_HEADER", 1000)
         with pytest.raises(ValueError, match="must fit into 1000 bytes"):

@@ -223,7 +223,7 @@ def test_saved_attention_loads(kind, path):
 def test_attention_refuses():
     make = fastcell.Attention
     refuses(
-        ValueError, ["kind", "additive, dot, general", "'cosine'"], make, 3, 3, "cosine"
+        ValueError, ["kind", '"additive" or "dot" or', "'cosine'"], make, 3, 3, "cosine"
     )
     refuses(ValueError, ["memory_size", "query_size, 3", "4"], make, 3, 4, "dot")
     refuses(ValueError, ["query_size", ">= 1", "0"], make, 0, 3)

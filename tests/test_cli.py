@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 import fastcell
-from fastcell import cli
 from fastcell.checkpoint import read_checkpoint
 from fastcell.models import LanguageModel
 
@@ -38,22 +37,6 @@ def folder(tmp_path, monkeypatch):
     line = "it was the best of times, it was the worst of times.\n"
     (tmp_path / "text.txt").write_text(line * 40)
     return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process; return its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        threads = fastcell.get_num_threads()
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        finally:
-            fastcell.set_num_threads(threads)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def start(*arguments, **options):

@@ -8,7 +8,6 @@ import pytest
 from trainers import streams, trainer_of
 
 import fastcell
-from fastcell import cli
 from fastcell.data import CharVocabulary, encode_file
 
 SMALL = ["--hidden-size=6", "--embedding-size=4", "--batch-size=4", "--steps=2"]
@@ -21,20 +20,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").write_text(TEXT)
     return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        threads = fastcell.get_num_threads()
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        finally:
-            fastcell.set_num_threads(threads)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def contents():

@@ -129,6 +129,36 @@ class TestClipping:
         assert optim.grad_norm(grads) == 5.0
         assert optim.grad_norm(MappingProxyType(grads)) == 5.0
 
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_gradients_by_module_are_those_by_one_name(self, dtype):
+        def grads():
+            return {
+                "a": {"w": np.full((2, 3), 2.0, dtype), "b": np.full(3, -3.0, dtype)},
+                "b": {"0.w": np.full((3, 2), 4.0, dtype).T, "1.w": np.ones(1)},
+            }
+
+        def by_one_name(grads):
+            return {f"{n}.{k}": g for n, gs in grads.items() for k, g in gs.items()}
+
+        assert optim.grad_norm(grads()) == optim.grad_norm(by_one_name(grads()))
+        for clip in (optim.clip_grad_norm, optim.clip_grad_value):
+            nested, flat = grads(), by_one_name(grads())
+            assert clip(nested, 1.5) == clip(flat, 1.5)
+            for name, grad in by_one_name(nested).items():
+                np.testing.assert_array_equal(grad, flat[name])
+                assert abs(grad).max() <= 1.5
+
+    def test_bad_gradients_by_module_are_named(self):
+        one = np.ones(2)
+        bad = {"a": {"w": one}, "b": {"w": np.array([1.0, np.nan])}}
+        with pytest.raises(ValueError, match=r"finite.*\(look at b\.w\)"):
+            optim.clip_grad_norm(bad, 1.0, error_if_nonfinite=True)
+        with pytest.raises(TypeError, match=r"grads\['b\.w'\].*list"):
+            optim.clip_grad_norm({"a": one, "b": {"w": [1.0]}}, 1.0)
+        with pytest.raises(ValueError, match=r"two of one, among \['a\.b\.w'\]"):
+            optim.clip_grad_value({"a": {"b.w": one}, "a.b": {"w": one}}, 1.0)
+        assert (one == 1).all()
+
     @pytest.mark.parametrize(
         "function, name",
         [(optim.clip_grad_norm, "max_norm"), (optim.clip_grad_value, "clip_value")],

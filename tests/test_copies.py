@@ -49,7 +49,8 @@ def public_classes():
 
 def test_every_public_module_is_among_those_that_are_copied():
     public = {c for c in public_classes() if issubclass(c, Module)}
-    assert public == {type(make()) for make in MODULES.values()}
+    # Module itself is a base: classes of a script, below, are copied for it.
+    assert public - {Module} == {type(make()) for make in MODULES.values()}
 
 
 @every_way
@@ -73,7 +74,7 @@ def test_a_copy_has_nothing_in_common_with_the_original(make, way):
     for array in other.params.values():
         array[...] = 0.5
     for child in [other, *other.children().values()]:
-        if child._random is not None:
+        if hasattr(child, "_random"):
             child._random.random(3)
     assert same(results(module), results(twin))
 
@@ -161,10 +162,8 @@ def test_what_forward_saved_is_refused(name):
         _, saved = module.loss(BATCHES[name])
     else:
         *_, saved = module.forward(IDS if name == "Sequential" else X)
-    for way in (copy.deepcopy, pickle.dumps):
+    for way in (copy.copy, copy.deepcopy, pickle.dumps):
         refuses(TypeError, ["saved", "again"], way, saved)
-    if not isinstance(saved, list):
-        refuses(TypeError, ["saved", "again"], copy.copy, saved)
 
 
 # ---------------------------------------------------------------- sessions and pools

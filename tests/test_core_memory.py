@@ -98,12 +98,12 @@ def test_other_memory_is_refused(calls):
         calls.forward(zeros(len(calls.packed)), None)
     with pytest.raises(ValueError, match=OTHER):
         calls.backward(calls.backward_packed, zeros(len(calls.saved)))
-    with pytest.raises(ValueError, match="saved: expected 128 bytes, got 64"):
+    with pytest.raises(ValueError, match="saved must have 128 bytes; got 64"):
         calls.backward(calls.backward_packed, zeros(64))
     calls.forward(calls.packed, calls.saved)
     size = len(calls.saved)
     with pytest.raises(
-        ValueError, match=f"saved: expected {size} bytes, got {size - 64}"
+        ValueError, match=f"saved must have {size} bytes; got {size - 64}"
     ):
         calls.backward(calls.backward_packed, calls.saved[:-64])
     calls.backward(calls.backward_packed, calls.saved)

@@ -292,6 +292,7 @@ def test_the_count_outlives_copies_and_pickle(table):
         ({"missing_values": [None]}, TypeError, ["missing_values", "None"]),
         ({"classes": "up"}, TypeError, ["classes", "'up'"]),
         ({"classes": ["2", "4.5", "0", "2"]}, ValueError, ["classes", "differ"]),
+        ({"classes": np.array([])}, ValueError, ["classes", "at least one"]),
         ({"feature_columns": 5}, TypeError, ["feature_columns", "5"]),
         ({"delimiter": ";;"}, TypeError, ["delimiter"]),
     ],

@@ -83,6 +83,14 @@ def test_dropout_refuses():
     _, saved = layer.forward(np.ones(4, f32))
     refuses(ValueError, ["dy", "(4,)", "(3,)"], layer.backward, np.ones(3, f32), saved)
     refuses(TypeError, ["dy", "float32", "float64"], layer.backward, np.ones(4), saved)
+    refuses(TypeError, ["x", "float32 or float64", "int64"], layer, np.arange(3))
+
+
+def test_the_gradient_has_the_share_of_its_forward():
+    layer, x = fastcell.Dropout(0.25, seed=0), np.ones(1000, f32)
+    y, saved = layer.forward(x)
+    layer.p = 0.75
+    assert same_bits(layer.backward(x, saved)[0], y)
 
 
 # ------------------------------------------- dropout between recurrent layers

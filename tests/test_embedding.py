@@ -72,6 +72,7 @@ def test_ids_are_refused_on_every_path(ids, error, words):
     refuses(error, words, layer, ids)
     refuses(error, words, layer.forward, ids)
     model = fastcell.Sequential([layer, fastcell.GRU(4, 3)])
+    words = ["x must be", *words[1:]]
     refuses(error, words, model, ids)
     refuses(error, words, model.forward, ids)
     refuses(error, words, model.session().step, ids)
@@ -101,6 +102,8 @@ def test_an_embedding_refuses_a_wrong_dy():
         ValueError, ["dy", "(2, 3, 4)"], layer.backward, np.ones((2, 3, 5), f32), saved
     )
     refuses(TypeError, ["dy", "float32", "float64"], layer.backward, np.ones(3), saved)
+    y, saved = fastcell.Embedding(9, 4).forward([7])
+    refuses(ValueError, ["saved", "another layer"], layer.backward, y, saved)
 
 
 # ------------------------------------------------------------- the gather path

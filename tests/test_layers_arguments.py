@@ -59,7 +59,7 @@ def test_constructor_refuses(cell, changes, error, words):
 def test_constructor_refuses_what_only_one_cell_has():
     refuses(
         ValueError,
-        ["nonlinearity", "tanh or relu", "'gelu'"],
+        ["nonlinearity", '"tanh" or "relu"', "'gelu'"],
         fastcell.RNN,
         2,
         4,
@@ -559,3 +559,34 @@ BAD_CELL_CALLS = [
 @pytest.mark.parametrize("x, state, error, words", BAD_CELL_CALLS)
 def test_cell_classes_refuse(x, state, error, words):
     refuses(error, words, fastcell.LSTMCell(2, 4), x, state)
+
+
+def every_saved():
+    """Return layers of all kinds, an output and a saved of each."""
+    x, query = np.ones((3, 2, 4), np.float32), np.ones((2, 4), np.float32)
+    made = [
+        (fastcell.GRU(4, 4), (x,)),
+        (fastcell.GRUCell(4, 4), (query,)),
+        (fastcell.Linear(4, 4), (x,)),
+        (fastcell.LayerNorm(4), (x,)),
+        (fastcell.Dropout(0.5), (x,)),
+        (fastcell.Embedding(4, 4), (np.ones((3, 2), int),)),
+        (fastcell.layers.Activation("tanh"), (x,)),
+        (fastcell.layers.Pooling(4, "mean"), (x,)),
+        (fastcell.layers.Pooling(4, "attention"), (x,)),
+        (fastcell.Attention(4, 4), (query, x)),
+        (fastcell.Sequential([fastcell.Linear(4, 4)]), (x,)),
+    ]
+    for layer, arguments in made:
+        y, *_, saved = layer.forward(*arguments)
+        yield layer, y, saved
+
+
+def test_what_another_layer_saved_is_refused():
+    found = list(every_saved())
+    for layer, y, mine in found:
+        for _, _, saved in found:
+            if saved is not mine:
+                with pytest.raises((TypeError, ValueError), match="saved"):
+                    layer.backward(y, saved)
+        layer.backward(y, mine)  # which stays of use

@@ -213,6 +213,8 @@ def test_pooling_refuses():
     refuses(ValueError, ["lengths", "(7,)"], layer, h, [1])
     y, saved = layer.forward(h)
     refuses(ValueError, ["dy", "(7, 6)"], layer.backward, y[:2], saved)
+    for other in (layer_of("max"), layer_of("last"), layer_of("mean", True)):
+        refuses(ValueError, ["saved", "another layer"], other.backward, y, saved)
 
 
 # ------------------------------------------------------------------ Activation
@@ -232,7 +234,7 @@ def test_an_activation_and_its_gradient(kind):
 
 
 def test_an_activation_refuses():
-    refuses(ValueError, ["kind", "tanh, relu", "'gelu'"], Activation, "gelu")
+    refuses(ValueError, ["kind", '"tanh" or "relu"', "'gelu'"], Activation, "gelu")
     refuses(TypeError, ["x", "float32", "int64"], Activation(), np.zeros(3, int))
     _, saved = Activation().forward(np.zeros((2, 3), f32))
     refuses(ValueError, ["dy", "(2, 3)"], Activation().backward, np.ones(3, f32), saved)

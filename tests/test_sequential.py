@@ -199,6 +199,33 @@ def test_sequential_refuses():
     refuses(ValueError, ["bidirectional"], both_ways.session)
 
 
+def test_ids_are_called_x_as_the_argument_is():
+    model = language_model()
+    nested = fastcell.Sequential([model])
+    for call in (model, model.forward, nested, nested.forward):
+        refuses(ValueError, ["x must be ids from 0", "99"], call, [[99]])
+        refuses(TypeError, ["x must be integers"], call, [[0.5]])
+    refuses(ValueError, ["x must be ids from 0", "99"], model.session().step, [99])
+
+
+def test_a_configuration_is_refused_by_its_part():
+    config = fastcell.Sequential({"a": fastcell.Linear(1, 2)}).config()
+    make, layer = fastcell.Sequential.from_config, config["layers"][0]
+    for changes, kind, words in (
+        ({"layers": None}, TypeError, ["config['layers']"]),
+        ({"layers": ["Linear"]}, TypeError, ["config['layers'][0]"]),
+        (
+            {"layers": [layer, {"class": "Liner"}]},
+            ValueError,
+            ["[1]['class']", "Liner"],
+        ),
+        ({"layers": [layer, {"class": "GRU"}]}, TypeError, ["config", "NoneType"]),
+        ({"names": ["a", "b"]}, ValueError, ["config['names']", "1", "2"]),
+        ({"names": [1]}, TypeError, ["config['names'][0]"]),
+    ):
+        refuses(kind, words, make, {**config, **changes})
+
+
 def test_a_configuration_makes_a_sequential_again():
     model = language_model(dropout=0.25)
     again = fastcell.Sequential.from_config(model.config())

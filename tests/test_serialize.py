@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 from fake_model import FakeModel
+from refusals import refuses
 
+import fastcell
 from fastcell import serialize
 from fastcell.serialize import load, model_class, read_arrays, save, write_arrays
 
@@ -19,6 +21,22 @@ class TestModels:
         assert type(model) is FakeModel
         assert model.config() == fake.config()
         np.testing.assert_array_equal(model.weight, fake.weight)
+
+    @pytest.mark.parametrize("expect", [fastcell.GRU, fastcell.Module, None])
+    def test_a_model_of_the_class_expected_is_loaded(self, path, expect):
+        save(fastcell.GRU(3, 5), path)
+        assert type(load(path, expect)) is fastcell.GRU
+
+    def test_a_model_of_another_class_than_expected_is_refused(self, path):
+        save(fastcell.GRU(3, 5), path)
+        refuses(
+            ValueError, ["expect", "LSTM", "GRU", str(path)], load, path, fastcell.LSTM
+        )
+
+    @pytest.mark.parametrize("expect", ["GRU", int, fastcell.GRU(1, 1), 0])
+    def test_only_a_class_of_modules_can_be_expected(self, path, expect):
+        save(fastcell.GRU(3, 5), path)
+        refuses(TypeError, ["expect"], load, path, expect)
 
     def test_metadata_are_as_documented(self, path, fake):
         save(fake, path)
@@ -127,6 +145,23 @@ class TestModels:
         write_arrays(path, {"bias": np.ones(3)}, {"fastcell": json.dumps(description)})
         with pytest.raises(ValueError, match=r"arrays do not fit the FakeModel.*bias"):
             load(path)
+
+    @pytest.mark.parametrize(
+        "dtype, other", [("float32", "float64"), ("float64", "float32")]
+    )
+    def test_arrays_of_another_dtype(self, path, dtype, other):
+        layer = fastcell.GRU(2, 3, dtype=dtype)
+        model = fastcell.Sequential([layer, fastcell.Linear(3, 1, dtype=dtype)])
+        save(model, path)
+        arrays, metadata = read_arrays(path)
+        for wrong in (other, "float16"):
+            write_arrays(
+                path, {**arrays, "1.bias": arrays["1.bias"].astype(wrong)}, metadata
+            )
+            with pytest.raises(
+                ValueError, match=rf"arrays do not fit.*1\.bias must be {dtype}; got"
+            ):
+                load(path)
 
     def test_config_that_is_no_json(self, path, fake):
         fake.arguments["note"] = float("nan")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import numpy as np
 import pytest
 from oracle import same_bits
@@ -110,15 +112,30 @@ def test_a_changed_weight_counts_in_the_next_step(name):
     assert_step(cell, x, state, by_layer(cell, x, state))
 
 
-def test_wrong_shapes_are_refused_as_before():
+def test_wrong_arguments_are_refused_by_the_axes_that_a_cell_has():
     cell, lstm = fastcell.GRUCell(I, H), fastcell.LSTMCell(I, H)
     x, h = np.zeros((2, I), f32), np.zeros((2, H), f32)
-    refuses(ValueError, ["state h", "(1, 2, 9)"], cell, x, h[:1])
-    refuses(ValueError, ["state h", "(1, 2, 9)"], cell, x, h[:, :-1].copy())
-    refuses(ValueError, ["state h"], cell, x, h[0])
-    refuses(ValueError, ["x", str(I)], cell, x[:, :-1].copy(), h)
+    refuses(ValueError, ["state h", "(2, 9)"], cell, x, h[:1])
+    refuses(ValueError, ["state h", "(2, 9)"], cell, x, h[:, :-1].copy())
+    refuses(ValueError, ["state h", "(2, 9)"], cell, x, h[0])
+    refuses(ValueError, ["state h", "(9,)"], cell, x[0], h)
+    for call in (cell, cell.forward):
+        wrong = x[:, :-1].copy()
+        refuses(ValueError, ["x", "(B, I) or (I,)", str(I)], call, wrong, h)
+        refuses(ValueError, ["x", "(B, I) or (I,)"], call, x[np.newaxis], h)
     refuses(TypeError, ["state h", "float64"], cell, x, h.astype(float))
     refuses(TypeError, ["x", "float64"], cell, x.astype(float), h)
     refuses(TypeError, ["state", "(h, c)"], lstm, x, h)
     refuses(TypeError, ["state", "(h, c)"], lstm, x, (h, h, h))
     refuses(ValueError, ["state c"], lstm, x, (h, h[:1]))
+    saved = lstm.forward(x)[1]
+    for bad in ((h[:1], None), (None, h[:, :1])):
+        refuses(ValueError, ["dstate", "(2, 9)"], lstm.backward, bad, saved)
+    refuses(TypeError, ["dstate", "(h, c)"], lstm.backward, h, saved)
+    lstm.backward((None, h), saved)  # which no error has used up
+
+
+def test_a_sequence_of_torch_is_no_step():
+    packed = namedtuple("PackedSequence", "data batch_sizes")(np.zeros((2, I)), [2])
+    cell = fastcell.GRUCell(I, H)
+    refuses(TypeError, ["x", "(B, I) or (I,)", "PackedSequence"], cell, packed)

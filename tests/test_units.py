@@ -56,3 +56,21 @@ def test_the_lines_of_training_tell_it(capsys):
     said = capsys.readouterr().err
     assert " sequences/s" in said
     assert "tokens/s" not in said
+
+
+def test_data_that_have_epochs_alone_are_trained_on():
+    data = Sequences([np.ones((3, 2)), np.zeros((2, 2))], [0, 1], batch_size=1)
+
+    class Drawn:
+        def __len__(self):
+            return len(data)
+
+        def epoch(self, n):
+            return list(data.epoch(n))
+
+    losses = []
+    for batches in (data, Drawn()):
+        model = SequenceClassifier(2, 3, 2, seed=0)
+        trainer = Trainer(model, SGD(model.params, lr=0.1), progress=False)
+        losses.append(trainer.fit(batches, epochs=2)[-1]["train_loss"])
+    assert losses[0] == losses[1]

@@ -43,7 +43,7 @@ def reset_before_step(
     return ((1 - z) * n + z * h,)
 
 
-class GRU(Recurrent):
+class GRU(Recurrent[np.ndarray]):
     r"""A stack of gated recurrent unit layers.
 
     .. math::
@@ -135,7 +135,7 @@ class GRU(Recurrent):
         return {**super().config(), "reset_after": self.reset_after}
 
 
-class GRUCell(RecurrentCell):
+class GRUCell(RecurrentCell[np.ndarray]):
     """One step of a `GRU`, as ``torch.nn.GRUCell``.
 
     To step through a stream, a session is four times as fast: `GRU.session`.

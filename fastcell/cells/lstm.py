@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from fastcell._numbers import integer
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
 from fastcell.layers.recurrent import Recurrent
+from fastcell.layers.states import LSTMState
 
 
 def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
@@ -28,7 +30,7 @@ def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
     return (h @ w["weight_hr"].T if "weight_hr" in w else h), c
 
 
-class LSTM(Recurrent):
+class LSTM(Recurrent[LSTMState]):
     r"""A stack of long short-term memory layers.
 
     .. math::
@@ -99,6 +101,7 @@ class LSTM(Recurrent):
         dtype: Any = np.float32,
         seed: int | None = None,
     ) -> None:
+        proj_size = integer("proj_size", proj_size, minimum=0)
         super().__init__(
             "lstm_projected" if proj_size else "lstm",
             input_size,
@@ -119,7 +122,7 @@ class LSTM(Recurrent):
         return {**super().config(), "proj_size": self.proj_size}
 
 
-class LSTMCell(RecurrentCell):
+class LSTMCell(RecurrentCell[LSTMState]):
     """One step of an `LSTM`, as ``torch.nn.LSTMCell``.
 
     To step through a stream, a session is four times as fast: `LSTM.session`.

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from fastcell.cells.single import RecurrentCell
+    from fastcell.layers.recurrent import Recurrent
 
 State = tuple[np.ndarray, ...]
 Step = Callable[[np.ndarray, State, Mapping[str, np.ndarray]], State]
@@ -32,8 +36,8 @@ class Cell:
     """
 
     name: str
-    layer_class: type
-    cell_class: type
+    layer_class: type[Recurrent[Any]]
+    cell_class: type[RecurrentCell[Any]]
     step: Step
     options: Mapping[str, Any] = field(default_factory=dict)
     proj_size: Callable[[int], int] | None = None
@@ -48,17 +52,21 @@ class Cell:
         """Names of the gates, in the order of the weight rows."""
         return self.layer_class.gates
 
-    def layer(self, input_size: int, hidden_size: int, **arguments: Any) -> Any:
+    def layer(
+        self, input_size: int, hidden_size: int, **arguments: Any
+    ) -> Recurrent[Any]:
         """Make a layer of this cell."""
         chosen = dict(self.options)
         if self.proj_size:
             chosen["proj_size"] = self.proj_size(hidden_size)
-        return self.layer_class(input_size, hidden_size, **{**chosen, **arguments})
+        make: Callable[..., Recurrent[Any]] = self.layer_class
+        return make(input_size, hidden_size, **{**chosen, **arguments})
 
 
 def linear(x: np.ndarray, weights: Mapping[str, np.ndarray], which: str) -> np.ndarray:
     """Return x W^T + b of "ih" or "hh"; a missing bias is zero."""
-    return x @ weights[f"weight_{which}"].T + weights.get(f"bias_{which}", 0)
+    product: np.ndarray = x @ weights[f"weight_{which}"].T
+    return product + weights.get(f"bias_{which}", 0)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

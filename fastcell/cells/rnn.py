@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcell._checks import one_of
 from fastcell.cells.registry import Cell, State, linear
 from fastcell.cells.single import RecurrentCell
 from fastcell.layers.recurrent import Recurrent
@@ -27,7 +28,7 @@ def relu_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State
     return (np.maximum(linear(x, w, "ih") + linear(h, w, "hh"), 0),)
 
 
-class RNN(Recurrent):
+class RNN(Recurrent[np.ndarray]):
     r"""A stack of plain recurrent layers.
 
     .. math:: h_t = f(W x_t + b_{ih} + R h_{t-1} + b_{hh})
@@ -92,9 +93,7 @@ class RNN(Recurrent):
         dtype: Any = np.float32,
         seed: int | None = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"nonlinearity must be tanh or relu; got {nonlinearity!r}")
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = one_of("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
             f"rnn_{nonlinearity}",
             input_size,
@@ -115,7 +114,7 @@ class RNN(Recurrent):
         return {**super().config(), "nonlinearity": self.nonlinearity}
 
 
-class RNNCell(RecurrentCell):
+class RNNCell(RecurrentCell[np.ndarray]):
     """One step of an `RNN`, as ``torch.nn.RNNCell``.
 
     To step through a stream, a session is four times as fast: `RNN.session`.

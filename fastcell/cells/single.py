@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
+from fastcell._arrays import check_shape, real_array
 from fastcell.layers.recurrent import Recurrent
-from fastcell.layers.saved import Saved
+from fastcell.layers.saved import Saved, check_saved
+from fastcell.layers.states import StateT
 from fastcell.module import Module
 from fastcell.parameters import UnsuffixedParameters
 from fastcell.threads import get_num_threads
 
 
-class RecurrentCell(Module):
+class RecurrentCell(Module, Generic[StateT]):
     """One step of a layer, with the layer's weights under names without a suffix.
 
     For many steps a layer is faster, and for streaming ``layer.session()``: it keeps
     state and weights ready, and takes a quarter of the time of such a call.
     """
 
-    def __init__(self, layer: Recurrent) -> None:
+    _takes_precision = False
+
+    def __init__(self, layer: Recurrent[StateT]) -> None:
         self._layer = layer
-        self._parameters = UnsuffixedParameters(layer.params, "_l0")
+        self._parameters = UnsuffixedParameters(layer._parameters, "_l0")
 
     def children(self) -> dict[str, Module]:
         """Return nothing: the layer inside is the cell itself."""
         return {}
 
-    def __call__(self, x: Any, state: Any = None) -> Any:
+    def __call__(self, x: Any, state: Any = None) -> StateT:
         """Return the next state.
 
         Parameters
@@ -50,18 +54,23 @@ class RecurrentCell(Module):
         layer = self._layer
         _, packed = layer._packed(False)
         # Most calls: the checks below take longer than the step.
-        quick = layer._stack.step(packed, x, state, layer.dtype, get_num_threads())
+        quick: StateT | None = layer._stack.step(
+            packed, x, state, layer.dtype, get_num_threads()
+        )
         if quick is not None:
             return quick
         _, state = layer(*self._to_layer(x, state))
-        return self._states(state, lambda part: part[0])
+        after: StateT = self._states(state, lambda part: part[0])
+        return after
 
-    def forward(self, x: Any, state: Any = None) -> tuple[Any, Saved]:
+    def forward(self, x: Any, state: Any = None) -> tuple[StateT, Saved]:
         """Return the next state, and what `backward` needs."""
         _, state, saved = self._layer.forward(*self._to_layer(x, state))
         return self._states(state, lambda part: part[0]), saved
 
-    def backward(self, dstate: Any, saved: Saved) -> tuple[np.ndarray, Any, dict]:
+    def backward(
+        self, dstate: Any, saved: Saved
+    ) -> tuple[np.ndarray, StateT, dict[str, np.ndarray]]:
         """Return the gradients of x, of the state before, and of the parameters.
 
         Parameters
@@ -70,13 +79,18 @@ class RecurrentCell(Module):
             Gradient of the next state; None, also for a part of two, for zeros.
         saved : Saved
             From `forward`; used up.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a dtype or a shape is wrong, or `saved` not from `forward`, or used.
         """
-        dstate = self._states(dstate, _with_layer)
+        check_saved(saved, Saved)
+        rows = () if saved._layout.unbatched else (saved.look()[0].rows,)
+        dstate = self._to_states("dstate", dstate, rows, parts_may_be_none=True)
         dx, dstate, grads = self._layer.backward(None, saved, dstate)
         grads = {name.removesuffix("_l0"): grad for name, grad in grads.items()}
         return dx[0], self._states(dstate, lambda part: part[0]), grads
-
-    _takes_precision = False
 
     @property
     def precision(self) -> str:
@@ -106,21 +120,53 @@ class RecurrentCell(Module):
     def _to_layer(self, x: Any, state: Any) -> tuple[np.ndarray, Any]:
         """Put a time axis before x and a layer axis before the state.
 
-        An unbatched x (I,) becomes (1, I), which the layer takes as unbatched too.
+        An unbatched x (I,) becomes (1, I), which the layer takes as unbatched too. All
+        is checked here, as the errors of the layer tell of axes that the cell lacks.
         """
-        x = np.asarray(x)
-        if x.ndim not in (1, 2):
-            raise ValueError(f"x must have the shape (B, I) or (I,); got {x.shape}")
-        if state is not None:
-            state = self._states(state, _with_layer)
-        return x[np.newaxis], state
+        size = self._layer.input_size
+        if hasattr(x, "batch_sizes"):
+            raise TypeError(
+                f"x must be one step, (B, I) or (I,); got {type(x).__name__}: a layer "
+                "takes sequences"
+            )
+        x = real_array("x", x, self._layer.dtype)
+        if x.ndim not in (1, 2) or x.shape[-1] != size:
+            raise ValueError(
+                f"x must have the shape (B, I) or (I,) with I = {size}; got {x.shape}"
+            )
+        return x[np.newaxis], self._to_states("state", state, x.shape[:-1])
+
+    def _to_states(
+        self,
+        name: str,
+        state: Any,
+        rows: tuple[int, ...],
+        *,
+        parts_may_be_none: bool = False,
+    ) -> Any:
+        """Check a state of the caller's, and put a layer axis before its parts."""
+        if state is None:
+            return None
+        names = self._layer.states
+        parts = (state,)
+        if len(names) == 2:
+            if not isinstance(state, (tuple, list)) or len(state) != 2:
+                raise TypeError(
+                    f"{name} must be a tuple (h, c); got {type(state).__name__}"
+                )
+            parts = tuple(state)
+        found: list[np.ndarray | None] = []
+        for part_name, part in zip(names, parts, strict=True):
+            if part is None and parts_may_be_none:
+                found.append(None)
+                continue
+            label = f"{name} {part_name}"
+            array = real_array(label, part, self._layer.dtype)
+            shape = (*rows, self._layer.hidden_size)
+            found.append(check_shape(label, array, shape)[np.newaxis])
+        return tuple(found) if len(names) == 2 else found[0]
 
     def _states(self, state: Any, change: Any) -> Any:
         if isinstance(state, (tuple, list)):
             return tuple(change(part) for part in state)
         return change(state)
-
-
-def _with_layer(part: Any) -> np.ndarray | None:
-    """Put a layer axis before a part of a state."""
-    return None if part is None else np.asarray(part)[np.newaxis]

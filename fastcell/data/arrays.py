@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def read_npz(path: str | os.PathLike[str], *names: str) -> list[NDArray]:
+def read_npz(path: str | os.PathLike[str], *names: str) -> list[NDArray[Any]]:
     """Read some arrays of a .npz file, as `numpy.savez` writes it.
 
     No Python object is unpickled.

@@ -14,7 +14,9 @@ from fastcell._numbers import integer, real
 _FLOOR = 1e-10
 
 
-def frames(samples: Any, rate: int, frame: float = 0.025, hop: float = 0.010) -> Any:
+def frames(
+    samples: Any, rate: int, frame: float = 0.025, hop: float = 0.010
+) -> np.ndarray:
     """Cut sound into frames that overlap.
 
     Frame i holds the samples from ``i * H`` on, ``N`` of them, with ``N = round(frame *
@@ -128,7 +130,7 @@ def mel_filters(
     bins = mel(np.arange(size // 2 + 1) * rate / size)
     up = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     down = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    filters = np.maximum(0, np.minimum(up, down))
+    filters: np.ndarray = np.maximum(0, np.minimum(up, down))
     empty = ~filters.any(axis=1)
     if empty.any():
         raise ValueError(
@@ -187,7 +189,8 @@ def log_mel(
     >>> energies.shape, int(energies[0].argmax())
     ((98, 40), 18)
     """
-    from scipy import fft
+    # Stubs of it are a package of its own, which need not be there.
+    from scipy import fft  # type: ignore[import-untyped, unused-ignore]
 
     cut = frames(samples, rate, frame, hop)
     length = cut.shape[1]
@@ -195,8 +198,9 @@ def log_mel(
     filters = mel_filters(num_mels, size, rate, low, high)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
     spectrum = fft.rfft(cut * window, size, axis=1)
-    power = spectrum.real**2 + spectrum.imag**2
-    return np.log(np.maximum(power @ filters.T, _FLOOR)).astype(np.float32)
+    power: np.ndarray = spectrum.real**2 + spectrum.imag**2
+    energies: np.ndarray = np.log(np.maximum(power @ filters.T, _FLOOR))
+    return energies.astype(np.float32)
 
 
 def mfcc(
@@ -240,7 +244,8 @@ def mfcc(
     >>> mfcc(np.zeros(8000), 8000).shape
     (98, 13)
     """
-    from scipy import fft
+    # Stubs of it are a package of its own, which need not be there.
+    from scipy import fft  # type: ignore[import-untyped, unused-ignore]
 
     num_coefficients = integer("num_coefficients", num_coefficients, minimum=1)
     energies = log_mel(samples, rate, num_mels, frame, hop, low=low, high=high)
@@ -253,7 +258,7 @@ def mfcc(
     # Where all bands are alike, as in silence, the cosines must sum to 0 and not to
     # what rounding leaves of the level: so the level goes by itself.
     level = energies[:, :1].astype(np.float64)
-    cosines = fft.dct(energies - level, type=2, axis=1, norm="ortho")
+    cosines: np.ndarray = fft.dct(energies - level, type=2, axis=1, norm="ortho")
     cosines[:, :1] += math.sqrt(bands) * level
     return cosines[:, :num_coefficients].astype(np.float32)
 

@@ -78,7 +78,7 @@ class Epochs(Sequence[Batch]):
         """Go through the batches of epoch 0."""
         return iter(self.epoch(0))
 
-    def epoch(self, n: int) -> Any:
+    def epoch(self, n: int) -> Batches[Batch]:
         """Return the batches of epoch n, from 0, as a sequence: as many in each.
 
         Parameters

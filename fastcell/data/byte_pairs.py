@@ -151,7 +151,8 @@ class BytePairVocabulary:
         if not ids.size:
             return ""
         chosen = check_ids("ids", ids, len(self)).tolist()
-        return self._model.decode(chosen, skip_special_tokens=not specials)
+        text: str = self._model.decode(chosen, skip_special_tokens=not specials)
+        return text
 
     def to_json(self) -> str:
         """Return all of the vocabulary as a JSON object."""
@@ -190,7 +191,8 @@ class BytePairVocabulary:
         return type(self).from_json, (self.to_json(),)
 
     def __len__(self) -> int:
-        return self._model.get_vocab_size()
+        count: int = self._model.get_vocab_size()
+        return count
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BytePairVocabulary):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class _Columns(NamedTuple):
     classes: tuple[str, ...] | None  # the name of each class
 
 
+@final
 class CsvSequences(_Columns):
     """What `read_csv_sequences` returns; an item for each sequence of the file."""
 
@@ -131,6 +132,8 @@ def read_csv_sequences(
     one_of("target", target, ("class", "value"))
     flag("per_step", per_step)
     given = None if classes is None else strings_of("classes", classes)
+    if given == ():
+        raise ValueError("classes must hold at least one name; got none")
     rows = CsvRows(
         path,
         id_column,
@@ -142,10 +145,13 @@ def read_csv_sequences(
         dtype=dtype,
         delimiter=delimiter,
     )
-    known = None if given is None else {name: n for n, name in enumerate(given)}
-    if known is not None and len(known) < len(given):
+    known: dict[str, int] | None = None
+    if given is not None:
+        known = {name: n for n, name in enumerate(given)}
+    if given is not None and len(set(given)) < len(given):
         raise ValueError(f"classes must differ; got {given!r}")
-    ids, sequences, targets = [], [], []
+    ids, sequences = [], []
+    found: list[Any] = []  # targets: arrays, or the texts of classes not known yet
     for name, x, said in rows:
         ids.append(name)
         sequences.append(x)
@@ -155,25 +161,27 @@ def read_csv_sequences(
             rows.check_same(said)
             said = said[:1]
         if target == "value":
-            targets.append(np.array([rows.number(*one) for one in enumerate(said)]))
+            found.append(np.array([rows.number(*one) for one in enumerate(said)]))
         elif known is not None:
             numbers = [rows.number_of(k, text, known) for k, text in enumerate(said)]
-            targets.append(np.array(numbers))
+            found.append(np.array(numbers))
         else:
-            targets.append(said)
+            found.append(said)
     if not ids:
         raise ValueError(
             f"{rows.name}: must have a sequence of which no value is missing; all "
             f"{rows.skipped} were left out"
         )
+    targets: list[Any] | None = found
+    names: tuple[str, ...] | None = None
     if target_column is None:
-        targets = names = None
+        targets = None
     elif target == "value":
         names = None
     elif known is None:
-        names = _in_order({text for said in targets for text in said})
+        names = _in_order({text for said in found for text in said})
         known = {name: number for number, name in enumerate(names)}
-        targets = [np.array([known[text] for text in said]) for said in targets]
+        targets = [np.array([known[text] for text in said]) for said in found]
     else:
         names = given
     if targets is not None and not per_step:

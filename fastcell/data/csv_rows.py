@@ -18,10 +18,10 @@ from fastcell.data.files import reading
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    Row = tuple[str, NDArray[np.floating], list[str]]
+Row = tuple[str, "NDArray[np.floating]", list[str]]
 
 
-class CsvRows(Iterator["Row"]):
+class CsvRows(Iterator[Row]):
     """Goes through the sequences of a table, one in memory at a time.
 
     Parameters are those of `fastcell.data.read_csv_sequences`.
@@ -142,7 +142,8 @@ class CsvRows(Iterator["Row"]):
         seen: set[str] = set()
         current: str | None = None
         whole = True  # is no value of this sequence missing?
-        numbers, texts, lines = array("d"), [], array("q")
+        numbers, lines = array("d"), array("q")
+        texts: list[str] = []
         for row in rows:
             if not row:  # an empty line
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class SequencePairs(Epochs[Any]):
         return len(self._sources)
 
     def _make_epoch(self, n: int) -> PairsEpoch:
-        return PairsEpoch(self._sources.epoch(n), self._targets)
+        return PairsEpoch(cast(Epoch, self._sources.epoch(n)), self._targets)
 
 
 class PairsEpoch(Batches[Any]):
@@ -95,7 +95,9 @@ class PairsEpoch(Batches[Any]):
         return self._sources.indices(index)
 
 
-def _ids(name: str, sequences: Any, batch_size: int, options: dict) -> Sequences:
+def _ids(
+    name: str, sequences: Any, batch_size: int, options: dict[str, Any]
+) -> Sequences:
     """Return the batches of sequences that have to be ids."""
     try:
         found = Sequences(sequences, None, batch_size, **options)

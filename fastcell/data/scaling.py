@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,8 @@ def _real(features: Any) -> np.ndarray:
     features = as_array("features", features)
     if features.dtype.kind not in "fiub":
         raise TypeError(f"features must be real numbers; got dtype {features.dtype}")
-    return features
+    checked: np.ndarray = features
+    return checked
 
 
 def _moments(features: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -122,9 +124,10 @@ def _moments(features: np.ndarray) -> tuple[np.ndarray, ...]:
         raise ValueError(
             f"features must have the shape (T, F) or more axes; got {features.shape}"
         )
-    features = features.reshape(-1, features.shape[-1])
-    if len(features) == 0:
+    frames = math.prod(features.shape[:-1])
+    if frames == 0:
         raise ValueError(f"features must hold a frame; got the shape {features.shape}")
+    features = features.reshape(frames, features.shape[-1])
     if features.dtype not in (np.float16, np.float32, np.float64):
         features = features.astype(np.float64)
     if not all_finite(features):

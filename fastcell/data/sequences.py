@@ -15,7 +15,7 @@ from fastcell.data.targets import Targets
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    Batch = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any] | None]
+Batch = tuple["NDArray[Any]", "NDArray[np.int64]", "NDArray[Any] | None"]
 
 # Sequences are sorted by length within so many batches at most, and within a part of
 # the epoch at most: else the same ones would meet in the same batch in each epoch.
@@ -24,7 +24,7 @@ _BUCKET_PARTS = 4
 _LARGEST_ID = np.iinfo(np.int32).max
 
 
-class Sequences(Epochs["Batch"]):
+class Sequences(Epochs[Batch]):
     """Ragged sequences in batches ``(x, lengths, y)``, time first.
 
     A batch is made when it is asked for; nothing but the lengths and the targets that
@@ -208,19 +208,19 @@ class Sequences(Epochs["Batch"]):
             and len(array)
         ):
             return array  # as the first, which most are
-        array = _shaped(i, array)
+        shaped = _shaped(i, array)
         if self.input_size is None:
-            if array.ndim != 1:
+            if shaped.ndim != 1:
                 raise ValueError(
                     f"sequences[{i}] must be ids (T,), as sequences[0] is; "
-                    f"got the shape {array.shape}"
+                    f"got the shape {shaped.shape}"
                 )
-        elif array.ndim != 2 or array.shape[1] != self.input_size:
+        elif shaped.ndim != 2 or shaped.shape[1] != self.input_size:
             raise ValueError(
                 f"sequences[{i}] must have the shape (T, {self.input_size}), as "
-                f"sequences[0]; got {array.shape}"
+                f"sequences[0]; got {shaped.shape}"
             )
-        return array
+        return shaped
 
     def _has_good_values(self, x: NDArray[Any]) -> bool:
         if self.input_size is None:
@@ -249,7 +249,7 @@ class Sequences(Epochs["Batch"]):
         return sequence
 
 
-class Epoch(Batches["Batch"]):
+class Epoch(Batches[Batch]):
     """The batches of one epoch of `Sequences`: tuples of three.
 
     x : (T, B, I) array of float32 or float64, or (T, B) array of int32
@@ -310,7 +310,8 @@ def _shaped(i: int, sequence: Any) -> NDArray[Any]:
             f"sequences[{i}] must be features (T, I) or integer ids (T,); "
             f"got the shape {array.shape} and dtype {array.dtype}"
         )
-    return array
+    checked: NDArray[Any] = array
+    return checked
 
 
 def _lengths(lengths: Any, count: int) -> NDArray[np.int64]:

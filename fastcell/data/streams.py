@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -15,12 +15,12 @@ from fastcell.data.token_files import TokenFile, stretches
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    Window = tuple[NDArray[np.int32], NDArray[np.int32]]
+Window = tuple["NDArray[np.int32]", "NDArray[np.int32]"]
 
 _BLOCK = 1 << 18  # tokens read from the disk at a time: a megabyte
 
 
-class TextStreams(Batches["Window"]):
+class TextStreams(Batches[Window]):
     """A text as `batch_size` streams side by side, cut into windows of `seq_len` steps.
 
     Row b of a window goes on where row b of the window before ended, so the state of a
@@ -110,9 +110,10 @@ class TextStreams(Batches["Window"]):
         self.num_steps = (len(tokens) - 1) // self.batch_size
         self._starts = np.arange(self.batch_size) * self.num_steps
         # All windows are in one block, or a block holds the next few of them.
-        self._on_disk = tokens if on_disk else None
+        self._on_disk: Any = tokens if on_disk else None
         self._windows = len(self)
-        if on_disk:
+        self._block: tuple[int, NDArray[Any]]  # of one kind of integers
+        if isinstance(tokens, TokenFile) or on_disk:
             self._windows = max(1, _BLOCK // (self.batch_size * self.seq_len))
             self._block = (-1, np.empty((0, self.batch_size), np.int32))
             return
@@ -127,7 +128,7 @@ class TextStreams(Batches["Window"]):
         for stream, start in enumerate(self._starts):
             rows[:, stream] = tokens[start : start + self.num_steps + 1]
         rows.flags.writeable = False
-        self._block: tuple[int, NDArray[np.integer]] = (0, rows)
+        self._block = (0, rows)
 
     def __len__(self) -> int:
         """Return the number of windows of an epoch."""
@@ -144,7 +145,7 @@ class TextStreams(Batches["Window"]):
             start, end = 0, end - start
         return rows[start:end], rows[start + 1 : end + 1]
 
-    def _rows(self, block: int) -> NDArray[np.integer]:
+    def _rows(self, block: int) -> NDArray[Any]:
         """Return the tokens of a block of windows, and one more of each stream."""
         number, rows = self._block
         if number != block:

@@ -66,7 +66,7 @@ class Targets:
         dtype: Any,
         check_finite: bool = True,
     ) -> None:
-        self._targets = targets
+        self._targets: Any = targets
         self._lengths = lengths
         self._dtype = np.dtype(dtype)
         self._check_finite = check_finite
@@ -100,7 +100,8 @@ class Targets:
             ends, frames (T, B, K) with zeros there.
         """
         if self.kind in ("class", "value"):
-            return self._targets[indices]
+            numbers: NDArray[Any] = self._targets[indices]
+            return numbers
         if self.kind == "vector":
             values = np.empty((len(indices), self._width), self._dtype)
             for row, i in enumerate(indices):

@@ -6,7 +6,7 @@ import codecs
 import io
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -132,7 +132,11 @@ def _content(file: BinaryIO, name: str) -> Iterator[Any]:
     import zlib
 
     kind = os.path.splitext(name)[1]
-    openers = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    openers: dict[str, Callable[[BinaryIO], Any]] = {
+        ".gz": gzip.open,
+        ".bz2": bz2.open,
+        ".xz": lzma.open,
+    }
     try:
         with openers[kind](file) as content:
             yield content

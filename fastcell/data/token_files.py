@@ -103,7 +103,9 @@ class TokenFile:
         other._stop = self._start + max(start, stop)
         return other
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray:
+    def __array__(
+        self, dtype: DTypeLike | None = None, copy: bool | None = None
+    ) -> NDArray[Any]:
         ids = self.columns([0], len(self))[:, 0]
         return ids if dtype is None else ids.astype(dtype, copy=False)
 
@@ -264,7 +266,7 @@ def write_tokens(
 
 
 def stretches(
-    tokens: TokenFile | NDArray, starts: Iterable[int], count: int
+    tokens: TokenFile | NDArray[Any], starts: Iterable[int], count: int
 ) -> NDArray[np.int32]:
     """Return `count` ids from each place on, (count, places), of what is on the disk.
 

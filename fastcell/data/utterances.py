@@ -146,7 +146,9 @@ class Utterances(Epochs[Any]):
         return _Batches(self, [order[i : i + self.batch_size] for i in starts], epoch)
 
     def batch(
-        self, rows: Sequence[int], random: np.random.Generator | None = None
+        self,
+        rows: Sequence[int] | np.ndarray,
+        random: np.random.Generator | None = None,
     ) -> tuple[np.ndarray, ...]:
         """Return the batch of these recordings; with noise of `random`, if given.
 

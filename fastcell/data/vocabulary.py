@@ -213,7 +213,8 @@ vocabulary
             return ""
         ids = check_ids("ids", ids, len(self))
         code_points = self._code_points[ids].astype("<u4")
-        return code_points.tobytes().decode("utf-32-le", "surrogatepass")
+        text: str = code_points.tobytes().decode("utf-32-le", "surrogatepass")
+        return text
 
     def to_json(self) -> str:
         """Return the symbols as a JSON list.

@@ -14,7 +14,7 @@ from fastcell.data.batches import Batches, Epochs
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    Batch = tuple[NDArray[Any], None, NDArray[Any]]
+Batch = tuple["NDArray[Any]", None, "NDArray[Any]"]
 
 
 class Windows(Epochs["Batch"]):
@@ -105,14 +105,17 @@ class Windows(Epochs["Batch"]):
             starts.append(np.arange(begin, last + 1, self.stride))
             begin += len(frames)
         self._starts = np.concatenate(starts)
-        self.count = len(self._starts)
-        if self.count == 0:
+        if len(self._starts) == 0:
             longest = max(map(len, checked))
             raise ValueError(
                 f"recordings must hold one of at least {length} frames, {self.given} "
                 f"given and {self.ahead} ahead; the longest has {longest}"
             )
         self._frames = np.concatenate(checked)
+
+    @property
+    def count(self) -> int:  # type: ignore[override]  # of sequences it is a method
+        return len(self._starts)
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""

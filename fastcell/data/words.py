@@ -335,4 +335,5 @@ def _specials(specials: Any) -> tuple[str, ...]:
     for place, special in enumerate(specials):
         if special in specials[:place]:
             raise ValueError(f"specials must differ; got {special!r} twice")
-    return specials
+    checked: tuple[str, ...] = specials
+    return checked

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import as_array, check_shape, real_array
+from fastcell._arrays import check_shape, floats, real_array
+from fastcell._checks import one_of
 from fastcell.layers.saved import Watched, check_saved
 from fastcell.module import Module
 from fastcell.parameters import Parameters
@@ -40,9 +41,7 @@ class Activation(Module):
     """
 
     def __init__(self, kind: str = "tanh") -> None:
-        if kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
-        self.kind = kind
+        self.kind = one_of("kind", kind, KINDS)
         self._parameters = Parameters({})
 
     def __call__(self, x: Any) -> np.ndarray:
@@ -61,10 +60,9 @@ class Activation(Module):
         TypeError
             If x is of another dtype.
         """
-        x = as_array("x", x)
-        if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise TypeError(f"x must be float32 or float64; got {x.dtype}")
-        return np.tanh(x) if self.kind == "tanh" else np.maximum(x, 0)
+        x = floats("x", x)
+        y: np.ndarray = np.tanh(x) if self.kind == "tanh" else np.maximum(x, 0)
+        return y
 
     def forward(self, x: Any) -> tuple[np.ndarray, Watched]:
         """Return y, and what `backward` needs: both derivatives are functions of y.
@@ -76,7 +74,9 @@ class Activation(Module):
         y = self(x)
         return y, Watched("y", y)
 
-    def backward(self, dy: Any, saved: Watched) -> tuple[np.ndarray, dict]:
+    def backward(
+        self, dy: Any, saved: Watched
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the gradient of x, and no gradients of parameters.
 
         Raises

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import check_shape, real_array
+from fastcell._checks import one_of
 from fastcell._numbers import integer, seed_of
 from fastcell.layers.attention_keys import AttentionSaved, GradientSums, Keys
 from fastcell.layers.batches import lengths_of
@@ -88,9 +89,7 @@ class Attention(Module):
     ) -> None:
         self.query_size = integer("query_size", query_size, minimum=1)
         self.memory_size = integer("memory_size", memory_size, minimum=1)
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
-        self.kind = kind
+        self.kind = one_of("kind", kind, KINDS)
         self.attention_size = attention_size
         if attention_size is not None:
             if kind != "additive":
@@ -169,7 +168,7 @@ class Attention(Module):
                 f"got {memory.shape}"
             )
         S, B, _ = memory.shape
-        lengths = lengths_of(memory_lengths, S, B)
+        lengths = lengths_of(memory_lengths, S, B, "memory_lengths")
         # Batch first, for the products of each sequence; with one, a copy all the same.
         rows = np.array(memory.swapaxes(0, 1), order="C")
         if lengths is not None and (lengths == S).all():
@@ -377,7 +376,8 @@ class Attention(Module):
         return np.matmul(weights, keys.rows), weights, projected
 
     def _v(self) -> np.ndarray:
-        return self._parts["score"]._parameters.arrays()["weight"][0]
+        v: np.ndarray = self._parts["score"]._parameters.arrays()["weight"][0]
+        return v
 
 
 def _batch_first(array: np.ndarray) -> np.ndarray:

@@ -72,23 +72,25 @@ def sequence_of(
     return layout, rows_of(layout.to_core(x)), None
 
 
-def lengths_of(lengths: Any, T: int, B: int) -> np.ndarray | None:
-    """Return lengths as int64 (B,), a copy, or None."""
+def lengths_of(
+    lengths: Any, T: int, B: int, name: str = "lengths"
+) -> np.ndarray | None:
+    """Return lengths as int64 (B,), a copy, or None; errors call them `name`."""
     if lengths is None:
         return None
     if type(lengths) is np.ndarray:
         lengths = lengths.copy()  # before it is checked: it may be another thread's too
     if in_range(lengths, 0, T) and lengths.shape == (B,):  # most are
         return lengths
-    array = as_array("lengths", lengths)
+    array = as_array(name, lengths)
     if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"lengths must be integers; got {array.dtype}")
-    check_shape("lengths", array, (B,))
+        raise TypeError(f"{name} must be integers; got {array.dtype}")
+    check_shape(name, array, (B,))
     wrong = (array < 0) | (array > T)
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(
-            f"lengths must be from 0 to {T}; got {array[row]} for row {row}"
+            f"{name} must be from 0 to {T}; got {array[row]} for row {row}"
         )
     return np.array(array, np.int64, order="C")
 

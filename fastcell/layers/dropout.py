@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import as_array, check_shape, real_array
+from fastcell._arrays import check_shape, floats, real_array
 from fastcell._numbers import real, seed_of
+from fastcell.layers.saved import check_saved
 from fastcell.module import Module
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
@@ -22,6 +23,7 @@ class Dropped(NamedTuple):
     """What backward needs of one call: of what values, and the key of the choice."""
 
     key: int
+    p: float
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
@@ -62,12 +64,15 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, *, seed: int | None = None) -> None:
         self.p = real("p", p, minimum=0, maximum=1)
         self.seed = seed_of(seed)
-        self._random = np.random.default_rng(self.seed)
+        self._random: np.random.Generator = np.random.default_rng(self.seed)
         self._parameters = Parameters({})
 
-    def __call__(self, x: Any) -> Any:
-        """Return x: inference drops nothing."""
-        return x
+    def __call__(self, x: Any) -> np.ndarray:
+        """Return x: inference drops nothing.
+
+        Parameters and errors are those of `forward`.
+        """
+        return floats("x", x)
 
     def forward(self, x: Any) -> tuple[np.ndarray, Dropped]:
         """Return x with values dropped, and what `backward` needs; x is not kept.
@@ -81,21 +86,30 @@ class Dropout(Module):
         TypeError
             If x is of another dtype.
         """
-        x = as_array("x", x)
-        if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise TypeError(f"x must be float32 or float64; got {x.dtype}")
-        saved = Dropped(drawn_key(self._random), x.shape, x.dtype)
+        x = floats("x", x)
+        saved = Dropped(drawn_key(self._random), self.p, x.shape, x.dtype)
         return self._dropped(x, saved), saved
 
-    def backward(self, dy: Any, saved: Dropped) -> tuple[np.ndarray, dict]:
-        """Return the gradient of x, and no gradients of parameters."""
+    def backward(
+        self, dy: Any, saved: Dropped
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return the gradient of x, and no gradients of parameters.
+
+        Raises
+        ------
+        ValueError
+            If the shape of dy is wrong.
+        TypeError
+            If the dtype of dy is wrong, or `saved` is not from `forward`.
+        """
+        check_saved(saved, Dropped)
         dy = check_shape("dy", real_array("dy", dy, saved.dtype), saved.shape)
         return self._dropped(dy, saved), {}
 
     def _dropped(self, x: np.ndarray, saved: Dropped) -> np.ndarray:
         y = np.empty(x.shape, x.dtype)
         x = np.ascontiguousarray(x)
-        _core.dropout(self.p, saved.key, x, y, get_num_threads())
+        _core.dropout(saved.p, saved.key, x, y, get_num_threads())
         return y
 
     def config(self) -> dict[str, Any]:

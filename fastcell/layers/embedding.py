@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,8 +10,16 @@ from fastcell import _core
 from fastcell._arrays import check_ids, check_shape, real_array
 from fastcell._numbers import integer, seed_of
 from fastcell.layers.indexed import IndexedRows
+from fastcell.layers.saved import check_saved
 from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
+
+
+class LookedUp(NamedTuple):
+    """What backward needs of one call: the ids, a copy, and how many rows there are."""
+
+    ids: np.ndarray
+    rows: int
 
 
 class Embedding(Module):
@@ -70,7 +78,7 @@ class Embedding(Module):
         weight = np.random.default_rng(self.seed).standard_normal(shape, self.dtype)
         if self.padding_idx is not None:
             weight[self.padding_idx] = 0
-        self._parameters = Parameters({"weight": weight})
+        self._parameters: Parameters = Parameters({"weight": weight})
 
     def __call__(self, ids: Any) -> np.ndarray:
         """Return the vectors of ids.
@@ -91,22 +99,34 @@ class Embedding(Module):
             If one is out of range.
         """
         ids = check_ids("ids", ids, self.num_embeddings)
-        return self._parameters.arrays()["weight"][ids]
+        rows: np.ndarray = self._parameters.arrays()["weight"][ids]
+        return rows
 
-    def forward(self, ids: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the vectors of ids, and a copy of the ids as `saved`.
+    def forward(self, ids: Any) -> tuple[np.ndarray, LookedUp]:
+        """Return the vectors of ids, and what `backward` needs: a copy of the ids.
 
         Parameters and errors are those of a call.
         """
         kept = check_ids("ids", ids, self.num_embeddings).astype(np.int64)
-        return self(kept), kept
+        return self(kept), LookedUp(kept, self.num_embeddings)
 
-    def backward(self, dy: Any, saved: np.ndarray) -> tuple[None, dict]:
-        """Return None, as ids have no gradient, and the gradient of the table."""
+    def backward(self, dy: Any, saved: LookedUp) -> tuple[None, dict[str, np.ndarray]]:
+        """Return None, as ids have no gradient, and the gradient of the table.
+
+        Raises
+        ------
+        ValueError
+            If the shape of dy is wrong, or `saved` is of a table with other rows.
+        TypeError
+            If the dtype of dy is wrong, or `saved` is not from `forward`.
+        """
+        check_saved(saved, LookedUp)
+        if saved.rows != self.num_embeddings:
+            raise ValueError("saved was made by another layer's forward")
         dy = real_array("dy", dy, self.dtype)
-        check_shape("dy", dy, (*saved.shape, self.embedding_dim))
+        check_shape("dy", dy, (*saved.ids.shape, self.embedding_dim))
         grad = np.zeros((self.num_embeddings, self.embedding_dim), self.dtype)
-        _core.add_rows(saved.reshape(-1), np.ascontiguousarray(dy), grad)
+        _core.add_rows(saved.ids.reshape(-1), np.ascontiguousarray(dy), grad)
         return None, {"weight": self._without_padding(grad)}
 
     # The gather path: only the rows that occur, and each of them once.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fastcell._arrays import check_shape, real_array
+from fastcell._checks import mapping_of
 
 
 def gradient_arrays(
@@ -19,7 +20,7 @@ def gradient_arrays(
     Raises
     ------
     TypeError
-        If `add_to` has an array of another dtype.
+        If `add_to` is no mapping, or has an array of another dtype.
     ValueError
         If it has other names, or an array of another shape or that is not contiguous.
 
@@ -30,6 +31,7 @@ def gradient_arrays(
     """
     if add_to is None:
         return {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
+    mapping_of("add_to", add_to, "gradients by name, a mapping")
     if set(add_to) != set(shapes):
         raise ValueError(
             f"add_to must hold {', '.join(shapes)}; got {', '.join(map(str, add_to))}"

@@ -60,7 +60,7 @@ class LayerNorm(Module):
         self.eps = real("eps", eps, above=0)
         self.dtype = check_dtype(dtype)
         check_size([(self.features,), (self.features,)])
-        self._parameters = Parameters(
+        self._parameters: Parameters = Parameters(
             {
                 "weight": np.ones(self.features, self.dtype),
                 "bias": np.zeros(self.features, self.dtype),
@@ -101,7 +101,9 @@ class LayerNorm(Module):
         y = normalized * arrays["weight"] + arrays["bias"]
         return y, SavedRows(normalized, scale, self._parameters.version())
 
-    def backward(self, dy: Any, saved: SavedRows) -> tuple[np.ndarray, dict]:
+    def backward(
+        self, dy: Any, saved: SavedRows
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return dx, and the gradients dg = sum dy n and db = sum dy.
 
         With the normalized rows n and dn = g dy,

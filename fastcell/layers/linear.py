@@ -62,11 +62,13 @@ class Linear(Module):
         self.seed = seed_of(seed)
         random = np.random.default_rng(self.seed)
         bound = self.in_features**-0.5
-        shapes = {"weight": (self.out_features, self.in_features)}
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight": (self.out_features, self.in_features)
+        }
         if self.bias:
             shapes["bias"] = (self.out_features,)
         check_size(shapes.values())
-        self._parameters = Parameters(
+        self._parameters: Parameters = Parameters(
             {
                 n: random.uniform(-bound, bound, s).astype(self.dtype)
                 for n, s in shapes.items()
@@ -121,7 +123,7 @@ class Linear(Module):
         saved: SavedInput,
         *,
         add_to: dict[str, np.ndarray] | None = None,
-    ) -> tuple[np.ndarray, dict]:
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return dx = dy W, and the gradients dW = dy^T x and db = sum dy.
 
         With `add_to`, gradients by name, they are added to those, which are returned.
@@ -242,4 +244,5 @@ class Linear(Module):
 
 
 def _rows(x: np.ndarray) -> int:
-    return x.size // x.shape[-1]
+    last: int = x.shape[-1]
+    return x.size // last

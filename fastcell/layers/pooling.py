@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import check_shape, real_array
+from fastcell._checks import one_of
 from fastcell._numbers import flag, integer, seed_of
 from fastcell.layers.activation import Activation
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.linear import Linear
 from fastcell.layers.running import Running, RunningLast, RunningMax, RunningMean
-from fastcell.layers.saved import Watched
+from fastcell.layers.saved import Watched, check_saved
 from fastcell.layers.sequential import Sequential
 from fastcell.module import Module, check_dtype
 from fastcell.parameters import Parameters
@@ -21,6 +22,15 @@ from fastcell.parameters import Parameters
 KINDS = ("last", "mean", "max", "attention")
 
 _RUNNING = {"last": RunningLast, "mean": RunningMean, "max": RunningMax}
+
+
+class Pooled(NamedTuple):
+    """What backward needs of one call: how what was pooled, and the kind's own."""
+
+    kind: tuple[str, bool]  # and if of both directions
+    shape: tuple[int, ...]
+    counts: np.ndarray
+    kept: Any
 
 
 class Pooling(Module):
@@ -86,9 +96,7 @@ class Pooling(Module):
         seed: int | None = None,
     ) -> None:
         self.input_size = integer("input_size", input_size, minimum=1)
-        if kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
-        self.kind = kind
+        self.kind = one_of("kind", kind, KINDS)
         self.bidirectional = flag("bidirectional", bidirectional)
         if self.bidirectional and self.input_size % 2:
             raise ValueError(
@@ -142,7 +150,7 @@ class Pooling(Module):
         """
         return self.forward(h, lengths)[0]
 
-    def forward(self, h: Any, lengths: Any = None) -> tuple[np.ndarray, Any]:
+    def forward(self, h: Any, lengths: Any = None) -> tuple[np.ndarray, Pooled]:
         """Return what a call returns, and what `backward` needs.
 
         Of "attention", h is kept and may not be copied: it must not be written to
@@ -164,20 +172,25 @@ class Pooling(Module):
             y, kept = self._attend(h, counts)
         else:
             y, kept = self._reduce(h, counts)
-        return y, (h.shape, counts, kept)
+        return y, Pooled((self.kind, self.bidirectional), h.shape, counts, kept)
 
-    def backward(self, dy: Any, saved: Any) -> tuple[np.ndarray, dict]:
+    def backward(
+        self, dy: Any, saved: Pooled
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the gradient of h, zeros past the lengths, and of the parameters.
 
         Raises
         ------
         ValueError
-            If a parameter or h has changed since forward, or the shape of dy is wrong;
-            of "attention" also, if `saved` was used before.
+            If a parameter or h has changed since forward, or the shape of dy is wrong,
+            or `saved` is another layer's; of "attention" also, if it was used before.
         TypeError
-            If the dtype of dy is wrong.
+            If the dtype of dy is wrong, or `saved` is not from `forward`.
         """
-        (T, B, D), counts, kept = saved
+        check_saved(saved, Pooled)
+        kind, (T, B, D), counts, kept = saved
+        if kind != (self.kind, self.bidirectional) or self.input_size != D:
+            raise ValueError("saved was made by another layer's forward")
         dy = check_shape("dy", real_array("dy", dy, self.dtype), (B, D))
         if self.kind == "attention":
             return self._attend_backward(dy, *kept)
@@ -262,7 +275,7 @@ class Pooling(Module):
 
     def _attend_backward(
         self, dy: np.ndarray, h: Watched, weights: np.ndarray, saved: Any
-    ) -> tuple[np.ndarray, dict]:
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         dweights = np.einsum("tbd,bd->tb", h.unchanged(), dy)
         dscores = weights * (dweights - (weights * dweights).sum(axis=0))
         dh, grads = self._scores.backward(dscores[..., np.newaxis], saved)
@@ -291,4 +304,5 @@ def _softmax_over_steps(scores: np.ndarray, exists: np.ndarray) -> np.ndarray:
     total = np.zeros(e.shape[1], e.dtype)
     for e_t in e:
         total += e_t
-    return e / np.where(total == 0, dtype(1), total)
+    weights: np.ndarray = e / np.where(total == 0, dtype(1), total)
+    return weights

@@ -7,7 +7,7 @@ see fastcell/cells/.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
@@ -20,15 +20,18 @@ from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.packs import Packs
 from fastcell.layers.saved import Saved, SpareMemory, check_saved, check_version
 from fastcell.layers.segments import Segments, cut
-from fastcell.layers.states import States
+from fastcell.layers.states import States, StateT
 from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
 
+if TYPE_CHECKING:
+    from fastcell.session import Session
+
 MOST_LAYERS = 10_000  # far above any use: a configuration may come from a file
 
 
-class Recurrent(Module):
+class Recurrent(Module, Generic[StateT]):
     """A stack of recurrent layers, in one direction or both.
 
     The base of `fastcell.RNN`, `fastcell.LSTM` and `fastcell.GRU`, which document it.
@@ -76,11 +79,11 @@ class Recurrent(Module):
         self.output_size = self.proj_size or self.hidden_size
         self._directions = 2 if self.bidirectional else 1
         self._core_cell = core_cell
-        self._random = np.random.default_rng(self.seed)
+        self._random: np.random.Generator = np.random.default_rng(self.seed)
         self._shapes = self._parameter_shapes()
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
         self._names = [[n + suffix for n in names] for suffix in self._suffixes()]
-        self._parameters = Parameters(self._initial())
+        self._parameters: Parameters = Parameters(self._initial())
         self._set_precision(self.dtype.name)
         self._spare = SpareMemory()
         self._states = States(
@@ -167,7 +170,7 @@ class Recurrent(Module):
         lengths: Any = None,
         mask: Any = None,
         reset: Any = None,
-    ) -> tuple[np.ndarray, Any]:
+    ) -> tuple[np.ndarray, StateT]:
         """Run the layer for inference: without dropout, keeping nothing.
 
         Parameters, results and errors are those of `forward`, without `saved`.
@@ -179,7 +182,8 @@ class Recurrent(Module):
             quick = self._stack.infer(packed, x, self.dtype, get_num_threads())
             if quick is not None:
                 y, h, c = quick
-                return y, h if c is None else (h, c)
+                final: Any = h if c is None else (h, c)
+                return y, final
         call, layout = self._batch(x, state, lengths, mask, reset, None)
         return self._run(call, layout, packed, None)
 
@@ -192,7 +196,7 @@ class Recurrent(Module):
         mask: Any = None,
         reset: Any = None,
         memory_budget: int | None = None,
-    ) -> tuple[np.ndarray, Any, Saved]:
+    ) -> tuple[np.ndarray, StateT, Saved]:
         """Run the layer for training.
 
         Parameters
@@ -269,7 +273,7 @@ class Recurrent(Module):
         dstate: Any = None,
         *,
         add_to: dict[str, np.ndarray] | None = None,
-    ) -> tuple[np.ndarray, Any, dict[str, np.ndarray]]:
+    ) -> tuple[np.ndarray, StateT, dict[str, np.ndarray]]:
         """Return the gradients of the input, the initial state and the parameters.
 
         Parameters
@@ -358,7 +362,7 @@ class Recurrent(Module):
     def _dstate(self, dstate: Any, layout: Layout, B: int) -> tuple[Any, Any]:
         return self._states.to_core("dstate", dstate, layout, B, parts_may_be_none=True)
 
-    def session(self, batch_size: int = 1) -> Any:
+    def session(self, batch_size: int = 1) -> Session[StateT]:
         """Return a `fastcell.session.Session`: the layer one step at a time.
 
         Each of its steps has the weights that the layer has then.
@@ -389,7 +393,9 @@ class Recurrent(Module):
 
     # ------------------------------------------------------------- preparation
 
-    def _run(self, call: Any, layout: Layout, packed: Any, memory: Any) -> tuple:
+    def _run(
+        self, call: _core.Batch, layout: Layout, packed: Any, memory: Any
+    ) -> tuple[np.ndarray, Any]:
         width = self._directions * self.output_size
         y = layout.empty((call.steps, call.rows, width), self.dtype)
         state = self._states.empty(call.rows)

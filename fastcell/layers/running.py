@@ -65,7 +65,8 @@ class RunningMean(Running):
     def value(self) -> np.ndarray:
         """Return the mean of each row (B, D): zeros where there was no step."""
         steps = np.maximum(self.steps, 1).astype(self._pool.dtype)
-        return self._pool / steps[:, np.newaxis]
+        mean: np.ndarray = self._pool / steps[:, np.newaxis]
+        return mean
 
 
 class RunningMax(Running):

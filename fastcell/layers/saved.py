@@ -35,6 +35,12 @@ class Once:
     def __init__(self, *values: Any) -> None:
         self._values = [values]
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            "saved can be neither copied nor pickled: it serves one backward; run "
+            "forward again, with the copy"
+        )
+
     def look(self) -> tuple[Any, ...]:
         """Return the values, which stay there.
 
@@ -185,7 +191,8 @@ class Saved:
     @property
     def nbytes(self) -> int:
         try:
-            return self._kept.look()[1].nbytes
+            nbytes: int = self._kept.look()[1].nbytes
+            return nbytes
         except ValueError:
             return 0
 

@@ -76,7 +76,7 @@ class Segments:
         last = len(self._bounds) - 2
         for i in range(last + 1):
             begin, end = self._bounds[i : i + 2]
-            final = (h, c) if i == last else self._states.empty(self._call.rows)
+            final: Arrays = (h, c) if i == last else self._states.empty(self._call.rows)
             self._stack.forward(packed, self._part(i), y[begin:end], *final, None)
             if i < last:
                 self._borders.append(final)
@@ -127,16 +127,16 @@ class Segments:
     def _part(self, i: int) -> _core.Batch:
         """Return segment i, from the states that forward left."""
         state = self._borders[i - 1] if i else (self._call.h0, self._call.c0)
-        bounds = self._bounds[i : i + 2]
-        return _steps(self._call, *bounds, state, self._recompute, True)
+        begin, end = self._bounds[i : i + 2]
+        return _steps(self._call, begin, end, state, self._recompute, True)
 
     def _most_saved(self) -> int:
         """Return what the segment with the most pairs keeps, or the last one."""
         pairs = np.diff(self._pairs_before[self._bounds])
         sizes = []
         for i in {int(pairs[:-1].argmax()) if len(pairs) > 1 else 0, len(pairs) - 1}:
-            bounds = self._bounds[i : i + 2]
-            part = _steps(self._call, *bounds, (None, None), self._recompute, False)
+            begin, end = self._bounds[i : i + 2]
+            part = _steps(self._call, begin, end, (None, None), self._recompute, False)
             sizes.append(self._stack.saved_size(part))
         return max(sizes)
 

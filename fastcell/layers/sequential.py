@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from fastcell._arrays import check_ids
+from fastcell._checks import list_of, mapping_of, one_of, strings_of
 from fastcell._numbers import integer
 from fastcell.layers.embedding import Embedding
 from fastcell.layers.recurrent import Recurrent
@@ -70,7 +72,8 @@ class Sequential(Module):
         if isinstance(layers, Mapping):
             self._names = [_checked_name(name) for name in layers]
             layers = layers.values()
-        self.layers = list(layers)
+        what = "layers, or a mapping of names to layers"
+        self.layers = list_of("layers", layers, what)
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Module):
                 raise TypeError(
@@ -106,8 +109,8 @@ class Sequential(Module):
         state
             Final states; only where there is a recurrent layer.
         """
-        states = self._states_in("state", state)
-        after = []
+        x, states = self._named(x), self._states_in("state", state)
+        after: list[Any] = []
         for i, layer in enumerate(self.layers):
             if self._gathers(i):
                 x, _ = layer.gather(x)
@@ -118,14 +121,15 @@ class Sequential(Module):
                 x = layer(x)
         return (x, self._states_out(after)) if self._recurrent else x
 
-    def forward(self, x: Any, state: Any = None, **sequence: Any) -> tuple:
+    def forward(self, x: Any, state: Any = None, **sequence: Any) -> tuple[Any, ...]:
         """Run the layers for training: y, (state,) saved. Arguments as for a call.
 
         x is kept and not copied, if the first layer does so: it must not be written to
         before `backward`.
         """
-        states = self._states_in("state", state)
-        after, saved = [], []
+        x, states = self._named(x), self._states_in("state", state)
+        after: list[Any] = []
+        saved: list[Any] = []
         for i, layer in enumerate(self.layers):
             if self._gathers(i):
                 x, kept = layer.gather(x)
@@ -139,7 +143,9 @@ class Sequential(Module):
             return x, self._states_out(after), SavedLayers(*saved)
         return x, SavedLayers(*saved)
 
-    def backward(self, dy: Any, saved: SavedLayers, dstate: Any = None) -> tuple:
+    def backward(
+        self, dy: Any, saved: SavedLayers, dstate: Any = None
+    ) -> tuple[Any, ...]:
         """Return dx, (dstate,) and the gradients by name; uses `saved` up.
 
         dx is None where the first layer takes integers. dy may be None for zeros, if
@@ -175,7 +181,9 @@ class Sequential(Module):
         ):
             self.layers[place].check_dstate(part, kept[place])
 
-    def _backward(self, dy: Any, saved: tuple[Any, ...], dstates: list[Any]) -> tuple:
+    def _backward(
+        self, dy: Any, saved: tuple[Any, ...], dstates: list[Any]
+    ) -> tuple[Any, ...]:
         before: list[Any] = []
         by_layer: list[dict[str, np.ndarray]] = []
         d = dy
@@ -193,7 +201,8 @@ class Sequential(Module):
             else:
                 d, grads = layer.backward(d, kept)
             by_layer.append(grads)
-        first_name = self.params.aliases  # of arrays that several layers share
+        # Of arrays that several layers share.
+        first_name: dict[str, str] = getattr(self.params, "aliases", {})
         named: dict[str, np.ndarray] = {}
         for prefix, grads in zip(self._prefixes(), reversed(by_layer), strict=True):
             for name, grad in grads.items():
@@ -225,17 +234,43 @@ class Sequential(Module):
         return {"layers": layers} | ({"names": self._names} if self._names else {})
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Sequential:
-        """Make the layers that `config` described."""
-        from fastcell.serialize import model_class
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make the layers that `config` described.
 
-        layers = [
-            model_class(layer["class"]).from_config(layer["config"])
-            for layer in config["layers"]
-        ]
+        Raises
+        ------
+        TypeError
+            If it is no mapping, or a part of it not what `config` returned there.
+        ValueError
+            If there is no class of a layer's name, or there are not as many names as
+            layers.
+        """
+        from fastcell.serialize import MODEL_CLASSES, model_class
+
+        what = "what config returned, a mapping with layers"
+        mapping_of("config", config, what)
+        layers = []
+        described = list_of("config['layers']", config.get("layers"), "a list of them")
+        for i, layer in enumerate(described):
+            where = f"config['layers'][{i}]"
+            mapping_of(where, layer, "a mapping with a class and a config")
+            one_of(f"{where}['class']", layer.get("class"), MODEL_CLASSES)
+            layers.append(model_class(layer["class"]).from_config(layer.get("config")))
         if "names" not in config:
             return cls(layers)
-        return cls(dict(zip(config["names"], layers, strict=True)))
+        names = strings_of("config['names']", config["names"])
+        if len(names) != len(layers):
+            raise ValueError(
+                f"config['names'] must be {len(layers)} names; got {len(names)}"
+            )
+        return cls(dict(zip(names, layers, strict=True)))
+
+    def _named(self, x: Any) -> Any:
+        """Return x, or raise by the name x what an `Embedding` would call ids."""
+        first = self.layers[0]
+        if isinstance(first, Embedding):
+            return check_ids("x", x, first.num_embeddings)
+        return x
 
     def _gathers(self, i: int) -> bool:
         """Is layer i an embedding whose vectors need not be made?"""
@@ -273,7 +308,7 @@ class SequentialSession:
 
     def __init__(self, model: Sequential, batch_size: int) -> None:
         self._model = model
-        self._parts = [
+        self._parts: list[Any] = [
             layer.session(batch_size) if _has_state(layer) else layer
             for layer in model.layers
         ]
@@ -287,9 +322,12 @@ class SequentialSession:
         x : array, shape (B, ...) or (B,) of ids
             What the first layer takes, without the axis of time.
         """
+        x = self._model._named(x)
         for part in self._parts:
-            x = part(x) if isinstance(part, Module) else part.step(x)
-        return x
+            is_layer = isinstance(part, Module)
+            x = part(x) if is_layer else part.step(x)
+        y: np.ndarray = x
+        return y
 
     @property
     def state(self) -> Any:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastcell._arrays import check_shape, real_array
 from fastcell.layers.batches import Layout
+
+LSTMState = tuple[np.ndarray, np.ndarray]  # (h, c)
+# What the caller of a layer has for a state: h alone, or a tuple of two.
+StateT = TypeVar("StateT")
 
 
 class States:
@@ -75,7 +79,7 @@ class States:
         if state is None:
             return None, None
         if len(self._names) == 1:
-            parts = (state,)
+            parts: tuple[Any, ...] = (state,)
         elif isinstance(state, (tuple, list)) and len(state) == 2:
             parts = tuple(state)
         else:

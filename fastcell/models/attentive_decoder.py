@@ -34,17 +34,19 @@ class AttentiveDecoder(Module):
     reader : Reader
         Embedding and recurrent layer; with `input_feeding` of `extra` features, as many
         as the recurrent layer gives.
-    memory_size : int or None
+    memory_size : int
         Features of a row of the memory, if there is attention.
     attention : str or None
         Its kind.
     input_feeding : bool
     """
 
+    combine: Linear  # only with attention
+
     def __init__(
         self,
         reader: Reader,
-        memory_size: int | None = None,
+        memory_size: int = 0,
         attention: str | None = None,
         input_feeding: bool = False,
         *,
@@ -53,7 +55,7 @@ class AttentiveDecoder(Module):
         self.reader = reader
         self.input_feeding = input_feeding
         self.output_size = reader.rnn.output_size
-        self.attention = self.combine = None
+        self.attention: Attention | None = None
         if attention is not None:
             size, dtype = self.output_size, reader.rnn.dtype
             seeds = part_seeds(seed, 2)
@@ -80,7 +82,7 @@ class AttentiveDecoder(Module):
         lengths: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return a_t and the weights of the attention, as inference; see `forward`."""
-        if self.input_feeding:
+        if self.input_feeding and self.attention is not None:
             keys = self.attention.keys(memory, memory_lengths)
             return feeding_forward(self, ids, state, keys, training=False)[:2]
         h, _ = self.reader(ids, state, lengths)
@@ -116,7 +118,7 @@ class AttentiveDecoder(Module):
         saved
             What `backward` needs.
         """
-        if self.input_feeding:
+        if self.input_feeding and self.attention is not None:
             keys = self.attention.keys(memory, memory_lengths)
             return feeding_forward(self, ids, state, keys, training=True)
         h, _, read = self.reader.forward(ids, state, lengths)
@@ -174,7 +176,7 @@ class AttentiveDecoder(Module):
         self, tokens: np.ndarray, before: DecodingState
     ) -> tuple[np.ndarray, DecodingState]:
         """Return a_t (N, A) for one more token of each row, and the state after it."""
-        if self.input_feeding:
+        if before.feed is not None:
             x = np.concatenate((self.reader.embedding(tokens), before.feed), axis=-1)
             y, state = self.reader.rnn(x[np.newaxis], before.state)
         else:
@@ -193,4 +195,5 @@ class AttentiveDecoder(Module):
     def combined(self, context: np.ndarray, h: np.ndarray) -> np.ndarray:
         """Return a_t of inference."""
         joined = self.combine(np.concatenate((context, h), axis=-1))
-        return np.tanh(joined, out=joined)
+        vectors: np.ndarray = np.tanh(joined, out=joined)
+        return vectors

@@ -240,7 +240,7 @@ class _Search:
         bounds = totals.max(axis=-1, initial=-np.inf)
         bounds /= length_penalty_of(longest, self._power)
         left = np.flatnonzero(
-            [self._may_win(*pair) for pair in zip(bounds, self._open, strict=True)]
+            [self._may_win(b, int(s)) for b, s in zip(bounds, self._open, strict=True)]
         )
         if width == 0 or len(left) == 0:
             return None

@@ -30,7 +30,7 @@ class Bridge(Module):
     """
 
     def __init__(
-        self, encoder: Recurrent, decoder: Recurrent, *, seed: int | None
+        self, encoder: Recurrent[Any], decoder: Recurrent[Any], *, seed: int | None
     ) -> None:
         self._directions = 2 if encoder.bidirectional else 1
         self._layers = decoder.num_layers

@@ -306,4 +306,5 @@ class Captioner(TokenWriter):
         if not np.isfinite(images).all():
             at = tuple(int(i) for i in np.argwhere(~np.isfinite(images))[0])
             raise ValueError(f"images must be finite; got {images[at]} at {at}")
-        return images
+        checked: np.ndarray = images
+        return checked

@@ -81,6 +81,8 @@ class SequenceClassifier(SequenceModel):
     ['decoder.bias', 'decoder.weight']
     """
 
+    task: Classification
+
     def __init__(
         self,
         input_size: int,

@@ -140,7 +140,8 @@ class _Beams:
         self.parent = np.zeros(shape, np.uint64)
 
     def total(self) -> np.ndarray:
-        return np.logaddexp(self.blank, self.label)
+        total: np.ndarray = np.logaddexp(self.blank, self.label)
+        return total
 
     def step(self, log_y: np.ndarray, active: np.ndarray, blank: int) -> np.ndarray:
         """Go on by one step where `active`.
@@ -205,7 +206,8 @@ def _hash(before: np.ndarray, label: np.ndarray) -> np.ndarray:
     z = before + (label + 2).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (z ^ (z >> np.uint64(31))) | np.uint64(1)
+    hashed: np.ndarray = (z ^ (z >> np.uint64(31))) | np.uint64(1)
+    return hashed
 
 
 def _labels(back: np.ndarray, beam: int) -> list[int]:
@@ -221,7 +223,8 @@ def _labels(back: np.ndarray, beam: int) -> list[int]:
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
     z = logits.astype(np.float64)
     z -= z.max(axis=-1, keepdims=True, initial=-np.inf)
-    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+    log_y: np.ndarray = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+    return log_y
 
 
 def _checked(logits: Any, lengths: Any, blank: Any) -> tuple[np.ndarray, Any, int]:

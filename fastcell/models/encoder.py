@@ -11,6 +11,7 @@ from fastcell._numbers import flag, real, size
 from fastcell.layers import Dropout, Embedding, Sequential
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.pooling import existing_steps
+from fastcell.layers.sequential import SequentialSession
 from fastcell.models.parts import (
     by_part,
     cell_named,
@@ -190,20 +191,25 @@ class Encoder(Module):
             )
         return np.ascontiguousarray(x)
 
-    def __call__(self, x: Any, state: Any = None, *, lengths: Any = None) -> tuple:
+    def __call__(
+        self, x: Any, state: Any = None, *, lengths: Any = None
+    ) -> tuple[Any, ...]:
         """Return h (T, B, D) and the final state, as inference."""
-        return self.network(x, state, lengths=lengths)
+        result: tuple[Any, ...] = self.network(x, state, lengths=lengths)
+        return result
 
-    def forward(self, x: Any, state: Any = None, *, lengths: Any = None) -> tuple:
+    def forward(
+        self, x: Any, state: Any = None, *, lengths: Any = None
+    ) -> tuple[Any, ...]:
         """Return h (T, B, D), the final state, and what `backward` needs."""
         return self.network.forward(x, state, lengths=lengths)
 
-    def backward(self, dh: Any, saved: Any, dstate: Any = None) -> tuple:
+    def backward(self, dh: Any, saved: Any, dstate: Any = None) -> tuple[Any, ...]:
         """Return dx (None for ids), the gradient of the state, and the parameters'."""
         dx, dstate, grads = self.network.backward(dh, saved, dstate)
         return dx, dstate, by_part(self._parts, grads)
 
-    def session(self, batch_size: int = 1) -> Any:
+    def session(self, batch_size: int = 1) -> SequentialSession:
         """Return a session that takes one step at a time.
 
         Raises

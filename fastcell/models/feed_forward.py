@@ -112,14 +112,15 @@ class FeedForward(ScoredModel):
         self.seed = check_seed(seed)
         one_of("task", task, TASKS)
         self.task: Classification | Regression
+        self.classes: list[str] | list[int] | None = None
         if task == "classification":
             self.task = Classification(output_size, classes, "output_size")
+            self.classes = self.task.classes
         elif classes is not None:
             raise ValueError("classes must be left out of a regression")
         else:
             self.task = Regression(output_size, self.dtype)
         self._task = task
-        self.classes = None if classes is None else self.task.classes
         self._build()
 
     def _build(self) -> None:
@@ -178,7 +179,8 @@ class FeedForward(ScoredModel):
         ValueError
             If the shape is, or a value is not finite.
         """
-        return self.network(self._checked_x(x))
+        scores: np.ndarray = self.network(self._checked_x(x))
+        return scores
 
     # ------------------------------------------------------------------- the model
 
@@ -279,4 +281,5 @@ class FeedForward(ScoredModel):
             raise ValueError(
                 f"x must be finite; got {x[row, i]} in row {row}, feature {i}"
             )
-        return x
+        checked: np.ndarray = x
+        return checked

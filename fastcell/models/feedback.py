@@ -32,7 +32,7 @@ class Feedback(Module):
     """
 
     def __init__(
-        self, rnn: Recurrent, dropout: Dropout, decoder: Linear, residual: bool
+        self, rnn: Recurrent[Any], dropout: Dropout, decoder: Linear, residual: bool
     ) -> None:
         self.rnn = rnn
         self.dropout = dropout
@@ -125,4 +125,5 @@ class Feedback(Module):
 
 def top_of(state: Any) -> np.ndarray:
     """Return what the last layer gave at the last step, (B, P), of a state."""
-    return (state[0] if isinstance(state, tuple) else state)[-1]
+    top: np.ndarray = (state[0] if isinstance(state, tuple) else state)[-1]
+    return top

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from fastcell.models.parts import (
 )
 from fastcell.models.tasks import Regression
 from fastcell.module import Module
+
+if TYPE_CHECKING:
+    from fastcell.layers.recurrent import Recurrent
 
 
 class Forecaster(ScoredModel):
@@ -127,7 +130,7 @@ class Forecaster(ScoredModel):
         )
         self.task = Regression(self.frame_size, self.encoder.dtype, loss)
         self.feedback = Feedback(
-            self.encoder.children()["rnn"],
+            cast("Recurrent[Any]", self.encoder.children()["rnn"]),
             Dropout(self.encoder.dropout, seed=seeds[1]),
             Linear(
                 self.encoder.output_size,
@@ -298,4 +301,5 @@ def _last(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
     """Return the last frame given of each sequence, (B, I)."""
     if lengths is None:
         return np.ascontiguousarray(x[-1])
-    return x[lengths - 1, np.arange(x.shape[1])]
+    last: np.ndarray = x[lengths - 1, np.arange(x.shape[1])]
+    return last

@@ -15,7 +15,7 @@ from fastcell.models.mixture_head import MixtureHead
 from fastcell.models.parts import SavedOnce
 from fastcell.models.sequence import SequenceModel
 from fastcell.models.tagger import EachStep
-from fastcell.module import Module, check_dtype
+from fastcell.module import check_dtype
 
 
 class FrameModel(SequenceModel):
@@ -150,7 +150,7 @@ class FrameModel(SequenceModel):
             precision=precision,
         )
 
-    def _make_readout(self, seed: int | None) -> Module:
+    def _make_readout(self, seed: int | None) -> EachStep:
         return EachStep()
 
     def config(self) -> dict[str, Any]:
@@ -349,7 +349,8 @@ class FrameModel(SequenceModel):
 
     def _steps(self, a: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         """Return the steps that there are of (T, B, ...), one below the other."""
-        return self._readout(a, lengths)
+        steps: np.ndarray = self._readout(a, lengths)
+        return steps
 
     def _laid_out(
         self,

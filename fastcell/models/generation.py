@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -35,6 +35,28 @@ class Generating(ABC):
     @abstractmethod
     def _prompt(self, ids: np.ndarray) -> np.ndarray:
         """Return ids (T, B) that are checked."""
+
+    @overload
+    def generate(
+        self,
+        prompt: str,
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> str: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: Any,
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> np.ndarray: ...
 
     def generate(
         self,
@@ -87,12 +109,15 @@ class Generating(ABC):
         """
         temperature, top_k, top_p = check_sampling(temperature, top_k, top_p)
         length = size("length", length, minimum=0)
-        text = isinstance(prompt, str)
-        if text and self.vocabulary is None:
+        vocabulary = self.vocabulary if isinstance(prompt, str) else None
+        if isinstance(prompt, str) and vocabulary is None:
             raise ValueError(
                 "prompt must be token ids, as the model has no vocabulary; got text"
             )
-        ids = self._encoded(prompt) if text else as_array("prompt", prompt)
+        if vocabulary is not None:
+            ids = _encoded(prompt, vocabulary)
+        else:
+            ids = as_array("prompt", prompt)
         if ids.ndim not in (1, 2):
             raise ValueError(
                 f"prompt must have the shape (T,) or (T, B); got {ids.shape}"
@@ -110,12 +135,13 @@ class Generating(ABC):
             drawn[t] = draw_tokens(p, random)
             if t + 1 < length:
                 logits = session.step(drawn[t])
-        if text:
-            return self.vocabulary.decode(drawn[:, 0])
+        if vocabulary is not None:
+            return vocabulary.decode(drawn[:, 0])
         return drawn if ids.ndim == 2 else drawn[:, 0]
 
-    def _encoded(self, prompt: str) -> np.ndarray:
-        try:
-            return self.vocabulary.encode(prompt)
-        except ValueError as error:
-            raise ValueError(f"prompt: {error}") from None
+
+def _encoded(prompt: str, vocabulary: CharVocabulary) -> np.ndarray:
+    try:
+        return vocabulary.encode(prompt)
+    except ValueError as error:
+        raise ValueError(f"prompt: {error}") from None

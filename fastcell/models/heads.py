@@ -73,11 +73,13 @@ class Head(ABC):
                     f"y must be {self.wanted}; got {y[t, row, g]} at step {t} of row "
                     f"{row}, element {g}"
                 )
-        return y
+        frames: np.ndarray = y
+        return frames
 
     def valid(self, targets: np.ndarray) -> np.ndarray:
         """Return which elements may be targets, of the shape of `targets`."""
-        return np.isfinite(targets)
+        finite: np.ndarray = np.isfinite(targets)
+        return finite
 
     @abstractmethod
     def loss(
@@ -129,7 +131,8 @@ class BernoulliHead(Head):
 
     def valid(self, targets: np.ndarray) -> np.ndarray:
         """Return which elements are 0 or 1."""
-        return (targets == 0) | (targets == 1)
+        binary: np.ndarray = (targets == 0) | (targets == 1)
+        return binary
 
     def loss(
         self, outputs: np.ndarray, targets: np.ndarray
@@ -148,7 +151,8 @@ class BernoulliHead(Head):
             elements = np.log1p(np.exp(-np.abs(outputs)))
             elements += np.maximum(outputs, 0)
             elements -= outputs * targets
-        return elements.sum(axis=-1, dtype=np.float64)
+        nll: np.ndarray = elements.sum(axis=-1, dtype=np.float64)
+        return nll
 
     def mean(self, outputs: np.ndarray) -> np.ndarray:
         """Return the probability of each element."""
@@ -211,4 +215,5 @@ class ValuesHead(Head):
 def sigmoid(z: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + e^-z) without overflow, in the dtype of z."""
     small = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1, small) / (1 + small)
+    y: np.ndarray = np.where(z >= 0, 1, small) / (1 + small)
+    return y

@@ -13,8 +13,9 @@ import numpy as np
 from fastcell.models.parts import prefixed
 
 if TYPE_CHECKING:
-    from fastcell.layers.attention import Keys
+    from fastcell.layers.attention_keys import Keys
     from fastcell.models.attentive_decoder import AttentiveDecoder
+    from fastcell.module import Module
 
 
 def feeding_forward(
@@ -29,6 +30,7 @@ def feeding_forward(
     Without `training` nothing is dropped and nothing is kept.
     """
     reader, attention, combine = decoder.reader, decoder.attention, decoder.combine
+    assert attention is not None
     embedded, kept_ids = reader.embedding.forward(ids)
     dropped = None
     if training and reader.dropout is not None:
@@ -61,14 +63,16 @@ def feeding_backward(
 ) -> tuple[np.ndarray, Any, dict[str, np.ndarray]]:
     """Return the gradients of the memory, the initial state and the parameters."""
     reader, attention, combine = decoder.reader, decoder.attention, decoder.combine
+    assert attention is not None
     kept_ids, dropped, keys, vectors, steps = saved
     E, M = reader.embedding.embedding_dim, attention.memory_size
     sums = attention.gradient_sums(keys)
+    parts: tuple[Module, ...] = (reader.rnn, combine)
     rnn_grads, combine_grads = (
         {name: np.zeros_like(array) for name, array in part.params.arrays().items()}
-        for part in (reader.rnn, combine)
+        for part in parts
     )
-    dembedded = np.empty((*kept_ids.shape, E), dvectors.dtype)
+    dembedded = np.empty((*kept_ids.ids.shape, E), dvectors.dtype)
     dfeed: Any = 0
     dstate = None
     while steps:
@@ -84,7 +88,7 @@ def feeding_backward(
         )
         dembedded[t] = dx[0, :, :E]
         dfeed = dx[0, :, E:]
-    if dropped is not None:
+    if dropped is not None and reader.dropout is not None:
         dembedded, _ = reader.dropout.backward(dembedded, dropped)
     _, embedding_grads = reader.embedding.backward(dembedded, kept_ids)
     dmemory, attention_grads = attention.finish(sums)

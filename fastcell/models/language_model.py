@@ -13,6 +13,7 @@ from fastcell._numbers import flag, number, real, shown, size
 from fastcell.cells import Cell
 from fastcell.data import CharVocabulary
 from fastcell.layers import Dropout, Embedding, Linear, Sequential
+from fastcell.layers.sequential import SequentialSession
 from fastcell.models.base import Model
 from fastcell.models.generation import Generating
 from fastcell.models.parts import (
@@ -242,7 +243,7 @@ class LanguageModel(Generating, Model):
         saved
             What the gradient needs.
         """
-        return self.network.forward(_ids("ids", ids), state)
+        return self.network.forward(self._tokens("ids", ids), state)
 
     def __call__(self, ids: Any, state: Any = None) -> tuple[np.ndarray, Any]:
         """Do what `predict` does."""
@@ -341,7 +342,9 @@ class LanguageModel(Generating, Model):
         ValueError
             If `ids` is not (T, B), or an id is out of range.
         """
-        return self.network(_ids("ids", ids), state)
+        tokens = self._tokens("ids", ids)
+        result: tuple[np.ndarray, Any] = self.network(tokens, state)
+        return result
 
     @property
     def unit(self) -> str:  # type: ignore[override]
@@ -365,7 +368,7 @@ class LanguageModel(Generating, Model):
         """Return the loss in bits per character (token), under ``"bpc"``."""
         return {"bpc": number("loss", loss) / math.log(2)}
 
-    def session(self, batch_size: int = 1) -> Any:
+    def session(self, batch_size: int = 1) -> SequentialSession:
         """Return a session that takes tokens one step at a time.
 
         ``session.step(ids)`` takes one token of each row, shape (B,), and returns the
@@ -394,8 +397,11 @@ class LanguageModel(Generating, Model):
         return inputs, targets
 
     def _prompt(self, ids: np.ndarray) -> np.ndarray:
-        columns = _ids("prompt", ids)
-        self._check_range("prompt", columns)
+        return self._tokens("prompt", ids)
+
+    def _tokens(self, name: str, ids: Any) -> np.ndarray:
+        columns = _ids(name, ids)
+        self._check_range(name, columns)
         return columns
 
     def _check_range(self, name: str, ids: np.ndarray) -> None:
@@ -427,7 +433,7 @@ def _tie(embedding: Embedding, decoder: Linear) -> None:
     of the size of the hidden layer's square root, and a first loss far above log V.
     """
     embedding.params["weight"] = decoder.params["weight"]
-    decoder.params.share("weight", embedding.params)
+    decoder._parameters.share("weight", embedding._parameters)
 
 
 def _ids(name: str, ids: Any) -> np.ndarray:
@@ -436,4 +442,5 @@ def _ids(name: str, ids: Any) -> np.ndarray:
         raise TypeError(f"{name} must be integers; got dtype {ids.dtype}")
     if ids.ndim != 2:
         raise ValueError(f"{name} must have the shape (T, B); got {ids.shape}")
-    return ids
+    checked: np.ndarray = ids
+    return checked

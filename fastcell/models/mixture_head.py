@@ -129,7 +129,8 @@ class MixtureHead(Head):
     def mean(self, outputs: np.ndarray) -> np.ndarray:
         """Return the mean of the mixture."""
         of = self.mixture(outputs)
-        return np.einsum("nm,nmg->ng", np.exp(of.log_weights), of.means)
+        mean: np.ndarray = np.einsum("nm,nmg->ng", np.exp(of.log_weights), of.means)
+        return mean
 
     def sample(
         self, outputs: np.ndarray, temperature: float, random: np.random.Generator
@@ -139,18 +140,19 @@ class MixtureHead(Head):
         weights = token_probabilities(outputs[:, : self.mixtures], temperature)
         m = draw_tokens(weights, random)
         noise = random.standard_normal((len(outputs), self.frame_size))
-        if of.rho is not None:
+        if of.rho is not None and of.log_rest is not None:
             rest = np.exp(of.log_rest[rows, m] / 2)
             noise[:, 1] = of.rho[rows, m] * noise[:, 0] + rest * noise[:, 1]
         drawn = of.means[rows, m] + of.scales[rows, m] * noise * math.sqrt(temperature)
-        return drawn.astype(outputs.dtype)
+        frames: np.ndarray = drawn.astype(outputs.dtype)
+        return frames
 
     def _joint(self, of: Mixture, targets: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return log(pi N) (N, M), z and w (N, M, G), and q (N, M)."""
         z = (targets[:, np.newaxis] - of.means) / of.scales
         log_scales = np.log(of.scales).sum(axis=-1)
         joint = of.log_weights - log_scales - self.frame_size / 2 * _LOG_TWO_PI
-        if of.rho is None:
+        if of.rho is None or of.log_rest is None:
             q, w = np.square(z).sum(axis=-1), z
         else:
             rho = of.rho[..., np.newaxis]
@@ -164,4 +166,7 @@ class MixtureHead(Head):
 def _log_sum_exp(a: np.ndarray) -> np.ndarray:
     """Return the logarithm of the sum of the exponentials of each row, (N, 1)."""
     largest = a.max(axis=1, keepdims=True)
-    return largest + np.log(np.exp(a - largest).sum(axis=1, keepdims=True))
+    log_sum: np.ndarray = largest + np.log(
+        np.exp(a - largest).sum(axis=1, keepdims=True)
+    )
+    return log_sum

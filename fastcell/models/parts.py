@@ -41,7 +41,10 @@ def part_seeds(seed: int | None, count: int) -> list[int | None]:
     """
     if seed is None:
         return [None] * count
-    return np.random.SeedSequence(seed).generate_state(count).tolist()
+    seeds: list[int | None] = (
+        np.random.SeedSequence(seed).generate_state(count).tolist()
+    )
+    return seeds
 
 
 def set_precision(model: Module, precision: Any) -> None:

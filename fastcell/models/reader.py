@@ -81,7 +81,8 @@ class Reader(Module):
         self, ids: np.ndarray, state: Any = None, lengths: Any = None
     ) -> tuple[np.ndarray, Any]:
         """Return the outputs and the final state of ids (T, B), as inference."""
-        return self._network(ids, state, lengths=lengths)
+        result: tuple[np.ndarray, Any] = self._network(ids, state, lengths=lengths)
+        return result
 
     def forward(
         self, ids: np.ndarray, state: Any = None, lengths: Any = None

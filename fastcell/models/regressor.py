@@ -59,6 +59,8 @@ class SequenceRegressor(SequenceModel):
 
     unit = "values"
 
+    task: Regression
+
     def __init__(
         self,
         input_size: int,

@@ -50,11 +50,14 @@ class SampledSoftmax(Module):
         self.vocab_size = vocab_size
         self.count = count
         self._parameters = Parameters({})
-        self._random = np.random.default_rng(seed)
+        self._random: np.random.Generator = np.random.default_rng(seed)
 
     def log_proposal(self, tokens: np.ndarray) -> np.ndarray:
         """Return log Q of tokens."""
-        return np.log(np.log1p(1 / (tokens + 1.0)) / np.log(self.vocab_size + 1))
+        q: np.ndarray = np.log(
+            np.log1p(1 / (tokens + 1.0)) / np.log(self.vocab_size + 1)
+        )
+        return q
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the tokens drawn for a batch, each once, and how often each came.

@@ -113,7 +113,7 @@ def token_probabilities(
         top_p = None  # a cumulative sum may round to 1 before its end
     # A tiny temperature overflows to minus infinity, which is the right limit.
     with np.errstate(over="ignore"):
-        p = np.exp((logits - largest) / temperature)
+        p: np.ndarray = np.exp((logits - largest) / temperature)
     p /= p.sum(axis=-1, keepdims=True)
     if top_k is None and top_p is None:
         return p
@@ -162,9 +162,9 @@ def draw_tokens(probabilities: np.ndarray, random: np.random.Generator) -> np.nd
     # Scaled by the sum as it was rounded, so that u stays below the last value. The
     # first place where the sum exceeds u is where it grows: never at probability 0.
     u = random.random((len(probabilities), 1)) * cumulative[:, -1:]
-    return np.minimum(
-        (cumulative <= u).sum(axis=-1), _last_possible(probabilities)
-    ).astype(np.int64)
+    places: np.ndarray = (cumulative <= u).sum(axis=-1)
+    tokens: np.ndarray = np.minimum(places, _last_possible(probabilities))
+    return tokens.astype(np.int64)
 
 
 def _last_possible(probabilities: np.ndarray) -> np.ndarray:
@@ -172,4 +172,7 @@ def _last_possible(probabilities: np.ndarray) -> np.ndarray:
 
     The product above may round up to the sum itself, and then no token exceeds it.
     """
-    return probabilities.shape[-1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=-1)
+    last: np.ndarray = (
+        probabilities.shape[-1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=-1)
+    )
+    return last

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -190,7 +190,7 @@ class Seq2Seq(TokenWriter):
             dtype=self.dtype,
             seed=seeds[4],
         )
-        self._random = np.random.default_rng(seeds[5])
+        self._random: np.random.Generator = np.random.default_rng(seeds[5])
 
     # ------------------------------------------------------------------ the module
 
@@ -307,6 +307,48 @@ class Seq2Seq(TokenWriter):
 
     # ------------------------------------------------------------------ prediction
 
+    @overload
+    def predict(
+        self,
+        source: Any,
+        lengths: Any = None,
+        beam_size: int = 1,
+        max_length: int = 100,
+        length_penalty: float = 0.0,
+        *,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        return_attention: Literal[False] = False,
+    ) -> list[list[int]]: ...
+
+    @overload
+    def predict(
+        self,
+        source: Any,
+        lengths: Any = None,
+        beam_size: int = 1,
+        max_length: int = 100,
+        length_penalty: float = 0.0,
+        *,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        return_attention: Literal[True],
+    ) -> tuple[list[list[int]], list[np.ndarray]]: ...
+
+    @overload
+    def predict(
+        self,
+        source: Any,
+        lengths: Any = None,
+        beam_size: int = 1,
+        max_length: int = 100,
+        length_penalty: float = 0.0,
+        *,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        return_attention: bool = False,
+    ) -> list[list[int]] | tuple[list[list[int]], list[np.ndarray]]: ...
+
     def predict(
         self,
         source: Any,
@@ -403,6 +445,7 @@ class Seq2Seq(TokenWriter):
             said[: len(row), b] = row
         said, _ = padded_ids("answers", said, steps, self.target_vocab, 1)
         _, weights = self._decoder(said, *self._encode(ids, counts), steps)
+        assert weights is not None
         ends = np.full(len(rows), len(ids)) if counts is None else counts
         return [weights[: steps[b], b, : ends[b]].copy() for b in range(len(rows))]
 
@@ -442,4 +485,5 @@ def _tokens(name: str, answer: Any) -> list[int]:
         raise TypeError(
             f"{name} must be a list of tokens; got {tokens.dtype} {tokens.shape}"
         )
-    return tokens.tolist()
+    listed: list[int] = tokens.tolist()
+    return listed

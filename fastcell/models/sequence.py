@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from fastcell.models.parts import (
 from fastcell.models.streaming import ModelSession
 from fastcell.models.tasks import Classification, Regression
 from fastcell.module import Module
+
+if TYPE_CHECKING:
+    from fastcell.models.tagger import EachStep
 
 
 class SequenceModel(ScoredModel):
@@ -68,7 +71,7 @@ class SequenceModel(ScoredModel):
         )
         set_precision(self, precision)
 
-    def _make_readout(self, seed: int | None) -> Module:
+    def _make_readout(self, seed: int | None) -> Pooling | EachStep:
         """Return what makes the vectors that the scores are made of."""
         return Pooling(
             self.encoder.output_size,

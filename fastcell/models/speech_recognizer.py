@@ -11,6 +11,7 @@ from fastcell._checks import list_of
 from fastcell._ctc import checked_labels, run_ctc
 from fastcell._numbers import shown, size
 from fastcell.layers import Dropout, Linear, Sequential
+from fastcell.layers.sequential import SequentialSession
 from fastcell.models.base import ScoredModel
 from fastcell.models.ctc_decoding import greedy, prefix_beam_search
 from fastcell.models.edit_distance import count_errors
@@ -299,7 +300,9 @@ class SpeechRecognizer(ScoredModel):
         found = prefix_beam_search(logits, lengths, beam_size, BLANK)
         return [beams[0][0] for beams in found]
 
-    def __call__(self, x: Any, lengths: Any = None, beam_size: int = 1) -> list:
+    def __call__(
+        self, x: Any, lengths: Any = None, beam_size: int = 1
+    ) -> list[list[int]]:
         """Do what `predict` does."""
         return self.predict(x, lengths, beam_size)
 
@@ -318,7 +321,7 @@ class SpeechRecognizer(ScoredModel):
         found = self.predict(x, lengths, beam_size)
         return [[self.vocabulary[label - 1] for label in labels] for labels in found]
 
-    def session(self, batch_size: int = 1) -> Any:
+    def session(self, batch_size: int = 1) -> SequentialSession:
         """Return a session that takes frames as they come.
 
         ``session.step(x)`` takes one frame of each row, shape (B, input_size), and
@@ -336,14 +339,15 @@ class SpeechRecognizer(ScoredModel):
         """Return the number of rows, over which `loss` is the mean."""
         x, lengths, labels, label_lengths = check_batch(batch, _FORM)
         x, _ = self.encoder.shaped(x, lengths)
-        rows, classes = x.shape[1], self.num_labels + 1
-        checked_labels(labels, label_lengths, rows, classes, BLANK)
+        rows: int = x.shape[1]
+        checked_labels(labels, label_lengths, rows, self.num_labels + 1, BLANK)
         return rows
 
     # ---------------------------------------------------------------------- inside
 
     def _infer(self, x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        return self.network(x, lengths=lengths)[0]
+        logits: np.ndarray = self.network(x, lengths=lengths)[0]
+        return logits
 
     def _ctc(
         self, logits: np.ndarray, lengths: Any, labels: Any, label_lengths: Any, d: bool
@@ -359,7 +363,7 @@ class SpeechRecognizer(ScoredModel):
             lengths = np.full(x.shape[1], len(x), np.int64)
         return x, lengths
 
-    def _checked(self, batch: Any, state: Any) -> tuple:
+    def _checked(self, batch: Any, state: Any) -> tuple[Any, ...]:
         check_no_state(state)
         x, lengths, labels, label_lengths = check_batch(batch, _FORM)
         x, lengths = self._checked_input(x, lengths)
@@ -386,7 +390,8 @@ def steps_needed(labels: np.ndarray, label_lengths: np.ndarray) -> np.ndarray:
     """
     equal = labels[:, 1:] == labels[:, :-1]
     counted = np.arange(1, labels.shape[1]) < label_lengths[:, np.newaxis]
-    return label_lengths + np.count_nonzero(equal & counted, axis=1)
+    needed: np.ndarray = label_lengths + np.count_nonzero(equal & counted, axis=1)
+    return needed
 
 
 def _names(vocabulary: Iterable[str] | None) -> tuple[str, ...] | None:

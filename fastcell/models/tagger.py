@@ -72,6 +72,8 @@ class SequenceTagger(SequenceModel):
 
     unit = "steps"
 
+    task: Classification
+
     def __init__(
         self,
         input_size: int,
@@ -104,7 +106,7 @@ class SequenceTagger(SequenceModel):
             precision=precision,
         )
 
-    def _make_readout(self, seed: int | None) -> Module:
+    def _make_readout(self, seed: int | None) -> EachStep:
         return EachStep()
 
     def config(self) -> dict[str, Any]:
@@ -151,8 +153,11 @@ class SequenceTagger(SequenceModel):
         return EachStep.laid_out(values, x.shape[:2], lengths, fill)
 
     def _targets(self, y: Any, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        y = self.task.targets(y, x.shape[:2])
-        return y.reshape(-1) if lengths is None else y[existing_steps(lengths, len(x))]
+        tags = self.task.targets(y, x.shape[:2])
+        if lengths is None:
+            return tags.reshape(-1)
+        there: np.ndarray = tags[existing_steps(lengths, len(x))]
+        return there
 
 
 class EachStep(Module):
@@ -177,7 +182,9 @@ class EachStep(Module):
         exists = existing_steps(lengths, len(h))
         return h[exists], (h.shape, exists)
 
-    def backward(self, dr: np.ndarray, saved: Any) -> tuple[np.ndarray, dict]:
+    def backward(
+        self, dr: np.ndarray, saved: Any
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the gradient of h, zeros past the lengths, and none of parameters."""
         shape, exists = saved
         if exists is None:

@@ -65,7 +65,8 @@ class Classification:
         if y.shape != shape:
             raise ValueError(f"y must have the shape {shape}; got {y.shape}")
         check_ids("y", np.where(y == IGNORED, 0, y), self.outputs)
-        return y.astype(np.int64, copy=False)
+        classes: np.ndarray = y.astype(np.int64, copy=False)
+        return classes
 
     def loss(self, logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the mean cross-entropy in nats, and its gradient."""
@@ -85,7 +86,8 @@ class Classification:
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return the softmax over the last axis, in the dtype of the scores."""
         e = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return e / e.sum(axis=-1, keepdims=True)
+        p: np.ndarray = e / e.sum(axis=-1, keepdims=True)
+        return p
 
     def report(self, logits: np.ndarray) -> np.ndarray:
         """Return what a stream tells after a step: the probabilities."""
@@ -94,7 +96,10 @@ class Classification:
     def answers(self, logits: np.ndarray) -> np.ndarray:
         """Return the likeliest classes: their labels, or numbers if they have none."""
         best = logits.argmax(axis=-1)
-        return best if self.classes is None else np.array(self.classes)[best]
+        named: np.ndarray = (
+            best if self.classes is None else np.array(self.classes)[best]
+        )
+        return named
 
 
 class Regression:
@@ -153,13 +158,15 @@ class Regression:
         if not np.isfinite(values).all():
             at = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
             raise ValueError(f"y must be finite in {self.dtype}; got {values[at]}")
-        return values
+        checked: np.ndarray = values
+        return checked
 
     def loss(self, values: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the mean error, and its gradient."""
         from fastcell import losses
 
-        return getattr(losses, self.error)(values, targets)
+        result: tuple[float, np.ndarray] = getattr(losses, self.error)(values, targets)
+        return result
 
     def count(self, targets: np.ndarray) -> int:
         """Return the number of values."""

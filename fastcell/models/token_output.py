@@ -58,7 +58,7 @@ class TokenOutput(Linear):
         if self._dropout is not None:
             rows, dropped = self._dropout.forward(rows)
         loss, drows, grads = softmax_loss(self, rows, labels[counted])
-        if dropped is not None:
+        if dropped is not None and self._dropout is not None:
             drows, _ = self._dropout.backward(drows, dropped)
         return loss, (counted, drows, grads)
 

@@ -58,7 +58,7 @@ class TokenWriter(ScoredModel):
         vectors, after = self._decoder.step(tokens, before)
         return self._output(vectors), after
 
-    def _answers(self, first: tuple[Any, ...], count: int, **how: Any) -> list:
+    def _answers(self, first: tuple[Any, ...], count: int, **how: Any) -> list[Any]:
         """Return what is written from a first state, by `find_answers`."""
         start = self._decoder.start(*first)
         marks = {"bos": self.bos, "eos": self.eos}

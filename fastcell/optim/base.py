@@ -18,9 +18,9 @@ from fastcell.parameters import writable
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
-    Array = NDArray[np.floating]
+Array = np.ndarray[tuple[Any, ...], np.dtype[np.floating[Any]]]
 
 __all__ = ["Hyperparameter", "Optimizer"]
 
@@ -278,7 +278,8 @@ class Optimizer(ABC):
     def _arrays(self) -> dict[str, Array]:
         # The accessor of fastcell's own parameters that does not count as a change.
         if hasattr(self._params, "arrays"):
-            return self._params.arrays()
+            arrays: dict[str, Array] = self._params.arrays()
+            return arrays
         return dict(self._params)
 
     def _parameter_lists(self, arrays: Mapping[str, Array]) -> list[Any]:
@@ -350,7 +351,8 @@ def _copy_like(
 
 
 def _address(array: Array) -> int:
-    return array.__array_interface__["data"][0]
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 def _check_parameters(arrays: Mapping[str, Array]) -> None:

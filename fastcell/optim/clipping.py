@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastcell import _core
 from fastcell._checks import mapping_of
-from fastcell._numbers import flag, real
+from fastcell._numbers import flag, real, shown
+from fastcell.optim.composition import flat
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -24,7 +26,9 @@ def grad_norm(grads: Mapping[str, NDArray[np.floating]]) -> float:
     Parameters
     ----------
     grads : mapping of str to array of float32 or float64
-        As a layer's or model's ``backward`` returns it.
+        As a layer's or model's ``backward`` returns it; or several of these, by the
+        names of the modules, as an optimizer of several modules takes them. An array
+        that modules share counts once in each.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def clip_grad_norm(
     Parameters
     ----------
     grads : mapping of str to array of float32 or float64
-        Changed in place.
+        Changed in place. They may come by module, as for `grad_norm`.
     max_norm : float
         Positive and finite; `grad_norm` measures without clipping.
     error_if_nonfinite : bool
@@ -97,7 +101,7 @@ def clip_grad_norm(
     lists, copies = _lists(grads, writable=True)
     norm = _norm(lists)
     if error_if_nonfinite and not math.isfinite(norm):
-        names = [k for k, g in grads.items() if not np.isfinite(g).all()]
+        names = [k for k, g in flat(grads, {}).items() if not np.isfinite(g).all()]
         of_these = f" (look at {', '.join(names)})" if names else ""
         raise ValueError(f"the norm of grads must be finite; got {norm}{of_these}")
     factor = max_norm / (norm + 1e-6)
@@ -117,7 +121,7 @@ def clip_grad_value(
     Parameters
     ----------
     grads : mapping of str to array of float32 or float64
-        Changed in place; a NaN stays.
+        Changed in place; a NaN stays. They may come by module, as for `grad_norm`.
     clip_value : float
         Positive and finite.
 
@@ -166,6 +170,8 @@ def _lists(
             return [_core.ParameterList(grads, (), writable)], []
         except ValueError:
             pass
+    mapping_of("grads", grads, "a mapping of names to gradients")
+    grads = _by_name(grads)
     _check_grads(grads, writable)
     by_dtype: dict[np.dtype, dict[str, NDArray[np.floating]]] = {}
     copies = []
@@ -177,10 +183,28 @@ def _lists(
     return [_core.ParameterList(g, (), writable) for g in by_dtype.values()], copies
 
 
+def _by_name(grads: Mapping[str, Any]) -> Mapping[str, NDArray[np.floating]]:
+    """Return gradients by one name each, also where they come by module.
+
+    Raises
+    ------
+    ValueError
+        If two have one name.
+    """
+    found = flat(grads, {})
+    if len(found) != sum(
+        len(g) if isinstance(g, Mapping) else 1 for g in grads.values()
+    ):
+        raise ValueError(
+            "grads must have a name of its own for each gradient; got two of one, "
+            f"among {shown(list(found))}"
+        )
+    return found
+
+
 def _check_grads(
     grads: Mapping[str, NDArray[np.floating]], writable: bool = False
 ) -> None:
-    mapping_of("grads", grads, "a mapping of names to gradients")
     for name, grad in grads.items():
         if not isinstance(grad, np.ndarray):
             raise TypeError(

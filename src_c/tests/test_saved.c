@@ -384,7 +384,14 @@ static void test_segments_in_order(void) {
     f.batch.x_rows = 2;
     CHECK_STATUS(backward_of(&f, &f.segment), FC_BAD_MEMORY);
     f.batch = before.batch;
-    CHECK_OK(backward_of(&f, NULL));
+    describe("pairs of segments in order");
+    const fc_segment last = {2 * T, 0, 2 * T * B, f.carry};
+    fc_segment middle = {T, T, T * B - 1, f.carry}; /* as if a step had been masked */
+    CHECK_OK(backward_of(&f, &last));
+    CHECK_OK(forward_of(&f));
+    CHECK_STATUS(backward_of(&f, &middle), FC_BAD_ARGUMENT);
+    middle.pairs_before = T * B;
+    CHECK_OK(backward_of(&f, &middle));
     fixture_free(&f);
 }
 
