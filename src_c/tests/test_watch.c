@@ -54,18 +54,22 @@ static int stopped_calls;
 static fc_status last_status;
 #define CHECK_STOPS_SOON(before, call, full)                                           \
     do {                                                                               \
-        double best = INFINITY;                                                        \
-        for (int try = 0; try < 10 && best > LATE * (full); try++) {                   \
+        double best = INFINITY, whole = (full);                                        \
+        for (int try = 0; try < 10 && best > LATE * whole; try++) {                    \
             before;                                                                    \
+            double begin = seconds();                                                  \
             question q_ = ask_from_now(0);                                             \
             fc_set_stop(answer, &q_);                                                  \
             last_status = (call);                                                      \
             fc_set_stop(NULL, NULL);                                                   \
-            best = fmin(best, seconds() - q_.said_yes);                                \
+            if (q_.said_yes > 0)                                                       \
+                best = fmin(best, seconds() - q_.said_yes);                            \
+            else /* by a busy machine, `full` was too long */                          \
+                whole = fmin(whole, seconds() - begin);                                \
             check_answered(&q_, last_status);                                          \
             stopped_calls += q_.said_yes > 0;                                          \
         }                                                                              \
-        CHECK(best <= LATE * (full) || (full) <= ASKED_SECONDS);                       \
+        CHECK(best <= LATE * whole || whole <= ASKED_SECONDS);                         \
     } while (0)
 
 /* The seconds that a call takes. */
