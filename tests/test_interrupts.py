@@ -146,7 +146,9 @@ def test_calls_of_other_threads_are_left_alone():
 
 
 SCRIPT = f"""
-import numpy as np, fastcell, sys
+import numpy as np, fastcell, signal
+# Ignored from the start where the tests are run in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 fastcell.set_num_threads(2)
 layer = fastcell.LSTM(8, {HIDDEN})
 layer(np.zeros((5, 1, 8), np.float32))

@@ -248,7 +248,7 @@ static int call_again(void *context) {
     return 0;
 }
 
-#if !UNDER_THREAD_SANITIZER
+#if THREADS_IN_CHILDREN
 static int fork_once(void *context) {
     pid_t *child = context;
     if (*child < 0)
@@ -262,7 +262,7 @@ static int fork_once(void *context) {
 static void test_functions_that_do_more(void) {
     network n;
     spec s = cases[0].spec;
-    s.steps /= divisor;
+    s.steps = 4 * s.steps / divisor; /* asked, by however fast a machine */
     s.no_states = true;
     network_make(&n, &s, 2, false);
     network_make(&inner, &s, 2, false);
@@ -276,7 +276,7 @@ static void test_functions_that_do_more(void) {
     CHECK(asked > 0);
     CHECK(!memcmp(wanted, n.y, n.y_bytes));
     fc_set_stop(NULL, NULL);
-#if !UNDER_THREAD_SANITIZER
+#if THREADS_IN_CHILDREN
     pid_t child = -1;
     fc_set_stop(fork_once, &child);
     fc_status status = forward(&n, true);
@@ -293,6 +293,8 @@ static void test_functions_that_do_more(void) {
     CHECK(!memcmp(wanted, n.y, n.y_bytes));
     CHECK(child > 0 && waitpid(child, &code, 0) == child);
     CHECK(WIFEXITED(code) && WEXITSTATUS(code) == 0);
+#else
+    printf("stop: no fork, a child has no threads here\n");
 #endif
     free(wanted);
     network_free(&n);
