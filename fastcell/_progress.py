@@ -23,7 +23,7 @@ class Progress:
     done, total : int
         Steps done before, and steps of the whole run.
     unit : str
-        What the model's targets are, of which the speed is told.
+        What the model's targets are, which are counted from here on.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Progress:
         self._done = done
         self._total = total
         self._bar: Any = None
+        self._seen = 0
         self._mean: dict[str, float] = {}
         self._weight = 0.0
         self._next_text = 0.0
@@ -52,7 +53,7 @@ class Progress:
                 disable=None,  # not on a terminal
                 dynamic_ncols=True,
                 leave=False,
-                bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} "
+                bar_format="{percentage:3.0f}% |{bar}| step {n_fmt}/{total_fmt} "
                 "[{elapsed}<{remaining}]{postfix}",
             )
         return self
@@ -72,6 +73,7 @@ class Progress:
         """Take notice of one step of training."""
         if self._bar is None or self._bar.disable:
             return
+        self._seen += num_targets
         self._weight = _SMOOTHING * self._weight + (1 - _SMOOTHING)
         values = {"loss": loss, **metrics, "targets": num_targets, "seconds": seconds}
         for name, value in values.items():
@@ -85,9 +87,9 @@ class Progress:
                 f"{name} {self._mean[name] / self._weight:.3f}"
                 for name in ("loss", *metrics)
             ]
+            counted = f"{self._seen:,} {self._unit}, {speed:,.0f}/s"
             self._bar.set_postfix_str(
-                ", ".join([*shown, *self._valid, f"{speed:,.0f} {self._unit}/s"]),
-                refresh=False,
+                ", ".join([*shown, *self._valid, counted]), refresh=False
             )
         self._bar.update()
 

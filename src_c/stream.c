@@ -68,14 +68,9 @@ fc_status fc_stream_open(const fc_stack *stack, ptrdiff_t rows, void *memory,
     return status;
 }
 
-fc_status fc_stream_size(const fc_stack *stack, ptrdiff_t rows, size_t *bytes) {
+/* Of a stack that was checked. */
+static fc_status stream_bytes(const fc_stack *stack, ptrdiff_t rows, size_t *bytes) {
     fc_stream_memory s;
-    fc_seal seal;
-    fc_status status = check(stack, rows, &seal);
-    if (!status && !bytes)
-        status = FC_BAD_ARGUMENT;
-    if (status)
-        return status;
     fc_stream_carve(&s, NULL, rows);
     for (int layer = 0; layer < stack->layers && !s.arena.failed; layer++) {
         fc_shape shape;
@@ -86,17 +81,25 @@ fc_status fc_stream_size(const fc_stack *stack, ptrdiff_t rows, size_t *bytes) {
     return s.arena.failed ? FC_TOO_LARGE : FC_OK;
 }
 
+fc_status fc_stream_size(const fc_stack *stack, ptrdiff_t rows, size_t *bytes) {
+    fc_seal seal;
+    fc_status status = check(stack, rows, &seal);
+    if (!status && !bytes)
+        status = FC_BAD_ARGUMENT;
+    return status ? status : stream_bytes(stack, rows, bytes);
+}
+
 fc_status fc_stream_copy(const fc_stack *stack, ptrdiff_t rows, const void *from,
                          void *to) {
     size_t bytes;
     fc_seal seal;
-    fc_status status = fc_stream_size(stack, rows, &bytes);
+    fc_status status = check(stack, rows, &seal);
+    if (!status)
+        status = stream_bytes(stack, rows, &bytes);
     if (!status)
         status = fc_check_alignment(to);
-    if (status)
-        return status;
-    check(stack, rows, &seal);
-    status = check_memory(from, &seal);
+    if (!status)
+        status = check_memory(from, &seal);
     if (!status && to != from)
         memcpy(to, from, bytes);
     return status;

@@ -4,6 +4,7 @@ Run by hand from the root of the repository, in an environment that can build it
 
     python tests/mutations.py            all mutations, about half a minute each
     python tests/mutations.py gate dR    those whose description has one of the words
+    python tests/mutations.py --part 1/2 every second one; 2/2: the others, beside it
     python tests/mutations.py --list
 
 Each mutation is made in a copy of the tree in a temporary folder, which is built in
@@ -24,7 +25,8 @@ import time
 from pathlib import Path
 
 import mutations_of_core
-import mutations_of_rest
+import mutations_of_layers
+import mutations_of_programs
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = (
@@ -75,14 +77,23 @@ TESTS = (
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400
 
-MUTATIONS = [*mutations_of_core.MUTATIONS, *mutations_of_rest.MUTATIONS]
+MUTATIONS = [
+    *mutations_of_core.MUTATIONS,
+    *mutations_of_layers.MUTATIONS,
+    *mutations_of_programs.MUTATIONS,
+]
 
 
 def main(words: list[str]) -> int:
     if words == ["--list"]:
         print("\n".join(what for *_, what in MUTATIONS))
         return 0
+    part, parts = 1, 1
+    if words[:1] == ["--part"]:
+        part, parts = map(int, words[1].split("/"))
+        words = words[2:]
     chosen = [m for m in MUTATIONS if not words or any(w in m[3] for w in words)]
+    chosen = chosen[part - 1 :: parts]
     bad, built = 0, False  # built: what is built is a mutation
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         tree = Path(folder) / "tree"

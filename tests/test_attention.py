@@ -245,6 +245,24 @@ def test_attention_refuses():
     refuses(TypeError, ["lengths", "integers"], layer, query, memory, [1.0, 1.0, 1.0])
     keys = layer.keys(memory)
     refuses(ValueError, ["memory_lengths", "Keys"], layer, query, keys, [1, 1, 1])
+
+
+@pytest.mark.parametrize("kind", ["additive", "general"])
+def test_keys_of_older_weights_are_refused(kind):
+    layer, query, memory, counts = made(kind)
+    keys = layer.keys(memory, counts)
+    before = layer(query, keys)[0]
+    layer.params["memory.weight"][0, 0] += 1
+    for call in (layer, layer.forward):
+        for held in (keys, keys.select(np.arange(3))):
+            refuses(ValueError, ["memory.weight", "keys again"], call, query, held)
+    after = layer(query, layer.keys(memory, counts))[0]
+    assert not same_bits(before, after)
+    # What the score reads of the query is no part of the keys.
+    if kind == "additive":
+        keys = layer.keys(memory, counts)
+        layer.params["query.weight"][0, 0] += 1
+        assert same_bits(layer(query, keys)[0], layer(query, memory, counts)[0])
     context, _, saved = layer.forward(query, memory)
     refuses(ValueError, ["dcontext"], layer.backward, context[:2], saved)
     refuses(

@@ -140,6 +140,8 @@ def test_scores_are_shown_with_the_progress(capsys, monkeypatch):
     *_, last = (text for text in shown if text.startswith("loss"))
     assert f"valid {accuracy}" in last
     assert "accuracy" not in shown[0]
+    # It counts what the model is asked for, not steps.
+    assert f", {2 * 30} sequences, " in last
 
 
 def test_infinite_gradients_are_not_hidden_by_clipping():

@@ -176,6 +176,7 @@ class Attention(Module):
         keys = Keys(rows, rows, lengths, None)
         keys.clear_past(rows)
         if "memory" in self._parts:
+            keys.version = self._keys_version()
             keys.projected, keys.saved = self._parts["memory"].forward(rows)
         return keys
 
@@ -332,7 +333,15 @@ class Attention(Module):
             return self.keys(memory, memory_lengths)
         if memory_lengths is not None:
             raise ValueError("memory_lengths must be left out with Keys: they know it")
+        if "memory" in self._parts and memory.version != self._keys_version():
+            raise ValueError(
+                "memory must be Keys of the parameters as they are; got Keys from "
+                "before a change of memory.weight: call keys again"
+            )
         return memory
+
+    def _keys_version(self) -> int:
+        return self._parts["memory"]._parameters.version()
 
     def _versions(self) -> list[int]:
         return [part._parameters.version() for part in self._parts.values()]

@@ -18,17 +18,25 @@ class Keys:
         What the score reads; `rows` itself for "dot".
     lengths : ndarray of int64, shape (B,), or None
         How many rows there are; None for all.
+    version : int
+        That of the parameters which `projected` was made by.
     """
 
-    __slots__ = ("lengths", "projected", "rows", "saved")
+    __slots__ = ("lengths", "projected", "rows", "saved", "version")
 
     def __init__(
-        self, rows: np.ndarray, projected: np.ndarray, lengths: Any, saved: Any
+        self,
+        rows: np.ndarray,
+        projected: np.ndarray,
+        lengths: Any,
+        saved: Any,
+        version: int = 0,
     ) -> None:
         self.rows = rows
         self.projected = projected
         self.lengths = lengths
         self.saved = saved
+        self.version = version
 
     def select(self, sequences: Any) -> Keys:
         """Return the keys of some sequences, by index, for inference."""
@@ -39,6 +47,7 @@ class Keys:
             rows if shared else self.projected[sequences],
             None if self.lengths is None else self.lengths[sequences],
             None,
+            self.version,
         )
 
     def clear_past(self, rows: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Mutations of what stands around the layers: functions, Python, CTC, optimizers.
+"""Mutations of the layers and what stands around them: functions, CTC, optimizers.
 
 Applied by mutations.py; each is (file, old text, new text, what).
 """
@@ -243,6 +243,12 @@ MUTATIONS = [  # -- functions
         "attention: the slope of tanh is another",
     ),
     (
+        "fastcell/layers/attention.py",
+        "memory.version != self._keys_version()",
+        "False",
+        "attention: keys of older weights are looked up",
+    ),
+    (
         "src_c/attention.c",
         "        j.k->add(dv, j.dv + (size_t)b * row, score->n);\n",
         "        j.k->add(dv, j.dv, score->n);\n",
@@ -363,66 +369,6 @@ MUTATIONS = [  # -- functions
         "a configuration has no precision",
     ),
     (
-        "fastcell/_open_files.py",
-        "left = left[count:]",
-        "break",
-        "an open file that takes few bytes at once gets no more",
-    ),
-    (
-        "fastcell/data/scaling.py",
-        "np.where(spread > last_place, spread, 0), centred",
-        "spread, centred",
-        "normalize: the rounding of a constant is a spread",
-    ),
-    (
-        "fastcell/data/scaling.py",
-        "centred = features.astype(np.float64)",
-        "centred = features.copy()",
-        "normalize: float32 is summed in float32",
-    ),
-    (
-        "fastcell/data/csv_rows.py",
-        "        if text not in self._missing and text.strip() not in self._missing:\n",
-        "        if True:\n",
-        "csv: what stands for a missing value is a value",
-    ),
-    (
-        "fastcell/data/csv_rows.py",
-        "whole = not self._is_missing(rows, header, id_place, current)",
-        "whole = True",
-        "csv: rows without an id are a sequence",
-    ),
-    (
-        "fastcell/data/token_files.py",
-        "    if type(shape[0]) is not int or shape[0] < 0:\n",
-        "    if False:\n",
-        "token files: a negative length is one",
-    ),
-    (
-        "fastcell/data/wav.py",
-        "else large\n            if length > left:",
-        "else large\n            if False:",
-        "wav: samples that are not there are none",
-    ),
-    (
-        "fastcell/data/arrays.py",
-        "except Exception as error:",
-        "except KeyError as error:",
-        "npz: what a damaged file makes of its reader goes through",
-    ),
-    (
-        "fastcell/programs.py",
-        "raise SystemExit(2) from None",
-        "raise",
-        "examples: damaged data end in a traceback",
-    ),
-    (
-        "fastcell/train.py",
-        'unit = getattr(self.model, "unit", "targets")',
-        'unit = "targets"',
-        "the speed of training is that of tokens, whatever they are",
-    ),
-    (
         "fastcell/layers/batches.py",
         "        lengths = lengths.copy()  # before",
         "        lengths = lengths  # before",
@@ -471,12 +417,6 @@ MUTATIONS = [  # -- functions
         "calls: a changed x is not noticed",
     ),
     (
-        "fastcell/_core_arrays.pxi",
-        "found = ((found << 27) | (found >> 37)) *",
-        "found = found *",
-        "calls: two changes of sign cancel each other in a fingerprint",
-    ),
-    (
         "fastcell/layers/saved.py",
         "return self._values.pop()  # by one thread only",
         "return self._values[0]",
@@ -507,12 +447,6 @@ MUTATIONS = [  # -- functions
         "composition: modules in a list are not registered",
     ),
     (
-        "fastcell/train.py",
-        "        if not optimizer.holds_any(",
-        "        if False and not optimizer.holds_any(",
-        "composition: an optimizer may be of another model",
-    ),
-    (
         "fastcell/layers/states.py",
         "                continue\n            label",
         "                break\n            label",
@@ -537,142 +471,10 @@ MUTATIONS = [  # -- functions
         "cells: a single step reads h for c",
     ),
     (
-        "fastcell/serialize.py",
-        "                params.share(alias, first)\n",
-        "                pass\n",
-        "layers of a file share their arrays no more",
-    ),
-    (
-        "fastcell/data/streams.py",
-        "if not tokens.flags.writeable and tokens.itemsize < 4:",
-        "if tokens.itemsize < 4:",
-        "text: windows of narrow ids change with them",
-    ),
-    (
-        "fastcell/_cli_corpus.py",
-        "next(kind for most, kind in kinds if len(vocabulary) <= most)",
-        "np.int32",
-        "text: each character takes four bytes",
-    ),
-    (
-        "fastcell/_arrays.py",
-        'if hasattr(value, "batch_sizes"):  # a tuple',
-        "if False:  # a tuple",
-        "a packed sequence is not told from an array",
-    ),
-    (
-        "fastcell/_numbers.py",
-        "    if maximum is not None and not -maximum <= number <= maximum:",
-        "    if False:",
-        "an integer of any size is a size",
-    ),
-    (
-        "fastcell/_state_dicts.py",
-        "    if strict and (missing or unexpected):",
-        "    if strict and missing:",
-        "a strict state dict may hold unknown names",
-    ),
-    (
-        "fastcell/_state_dicts.py",
-        "    return values, IncompatibleKeys(missing, unexpected)",
-        "    return values, IncompatibleKeys([], unexpected)",
-        "a state dict's missing names are not told",
-    ),
-    (
-        "fastcell/train.py",
-        "    if isinstance(data, Iterator):",
-        "    if False:",
-        "validation goes through a generator once",
-    ),
-    (
         "fastcell/models/parts.py",
         "    if not isinstance(saved, SavedOnce):",
         "    if False:",
         "backward of a model takes anything for saved",
-    ),
-    (
-        "fastcell/_cli_cells.py",
-        'counts["sigmoid" if halved else "tanh"]',
-        'counts["tanh"]',
-        "explain: sigmoids are counted as tanh",
-    ),
-    (
-        "fastcell/_cli_cells.py",
-        "firsts.setdefault(cell.layer_class, name)",
-        "firsts.setdefault(len(cell.gates), name)",
-        "bench: of classes with as many gates only one is measured by default",
-    ),
-    (
-        "fastcell/_cli_measure.py",
-        "self.directions * (self.proj_size or self.shape.H)",
-        "self.directions * self.shape.H",
-        "bench: y of a projected cell has a feature for each unit",
-    ),
-    (
-        "fastcell/_cli_explain.py",
-        "return exact / own",
-        "return own / exact",
-        "explain: the gain of narrow products is that of float32",
-    ),
-    (
-        "fastcell/data/token_files.py",
-        '    check_apart(path_of("path", path), path_of("text", text))\n',
-        "",
-        "a text is encoded over itself",
-    ),
-    (
-        "fastcell/_checks.py",
-        '        or hasattr(value, "batch_sizes")  # a tuple of torch\n',
-        "",
-        "a packed sequence is a list of sequences",
-    ),
-    (
-        "fastcell/_run_state.py",
-        "        check_run(tree)\n",
-        "",
-        "a checkpoint is used before it is checked",
-    ),
-    (
-        "fastcell/_run_state.py",
-        "                earlier.load(earlier.old)\n",
-        "                pass\n",
-        "a refused checkpoint leaves what it has changed before",
-    ),
-    (
-        "fastcell/checkpoint.py",
-        'if "crc32" in header and header',
-        "if False and header",
-        "a checkpoint's checksum is not compared",
-    ),
-    (
-        "fastcell/serialize.py",
-        '    _check_extent(f"{path}: the config", config)\n',
-        "",
-        "a file may hold any number of layers",
-    ),
-    (
-        "fastcell/_files.py",
-        "            same = same or os.path.samefile(output, other)\n",
-        "            pass\n",
-        "a hard link is another file",
-    ),
-    (
-        "fastcell/_files.py",
-        "                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
-        "",
-        "a file that is being written is a left-over",
-    ),
-    (
-        "fastcell/_cli_corpus.py",
-        "    if length < least:\n",
-        "    if length < 1:\n",
-        "the command line trains on streams of a few characters",
-    ),
-    (
-        "fastcell/_cli_training.py",
-        "    if os.path.exists(settings.out) and not force:\n",
-        "    if False:\n",
-        "the command line replaces a model that exists",
     ),
     (
         "fastcell/layers/embedding.py",
@@ -693,21 +495,9 @@ MUTATIONS = [  # -- functions
         "a cell leaves a state of another shape to its layer",
     ),
     (
-        "fastcell/serialize.py",
-        "        _check_dtypes(model, arrays)\n",
-        "",
-        "load casts the arrays of a file in silence",
-    ),
-    (
         "fastcell/_core.pyx",
         "        fc_set_stop(run_handlers, NULL)\n",
         "        fc_set_stop(NULL, NULL)\n",
         "Ctrl-C waits for the end of a call",
-    ),
-    (
-        "fastcell/serialize.py",
-        "if expect is not None and not issubclass(cls, expect):",
-        "if False:",
-        "load: a model of any class is the one expected",
     ),
 ]
