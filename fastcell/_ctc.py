@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import as_array, check_shape, in_range
-from fastcell._checks import one_of
+from fastcell._loss_parts import check_reduction
 from fastcell._numbers import flag, integer
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from fastcell._loss_parts import Each, Total
 
+
+@overload
+def ctc(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    lengths: ArrayLike | None = ...,
+    label_lengths: ArrayLike | None = ...,
+    *,
+    blank: int = ...,
+    reduction: Literal["mean", "sum"] = ...,
+    zero_infinity: bool = ...,
+) -> Total: ...
+@overload
+def ctc(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    lengths: ArrayLike | None = ...,
+    label_lengths: ArrayLike | None = ...,
+    *,
+    blank: int = ...,
+    reduction: Literal["none"],
+    zero_infinity: bool = ...,
+) -> Each: ...
 def ctc(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -23,9 +47,9 @@ def ctc(
     label_lengths: ArrayLike | None = None,
     *,
     blank: int = 0,
-    reduction: Literal["mean", "sum"] = "mean",
+    reduction: Literal["mean", "sum", "none"] = "mean",
     zero_infinity: bool = False,
-) -> tuple[float, NDArray[np.floating]]:
+) -> Total | Each:
     r"""Connectionist temporal classification: labels without their alignment.
 
     A path :math:`\pi` names one class or the blank at each of a row's :math:`T_b`
@@ -42,9 +66,9 @@ def ctc(
             \right)
 
     (Graves, Fernández, Gomez and Schmidhuber, ICML 2006, doi:10.1145/1143844.1143891),
-    with the weight :math:`w_b = 1` for ``reduction="sum"``, and :math:`1 / (B
-    \max(L_b, 1))` for ``"mean"``: the mean over the rows of the loss per label, as
-    ``torch.nn.functional.ctc_loss`` has it.
+    with the weight :math:`w_b = 1` for ``reduction="sum"`` and ``"none"``, and
+    :math:`1 / (B \max(L_b, 1))` for ``"mean"``: the mean over the rows of the loss per
+    label, as ``torch.nn.functional.ctc_loss`` has it.
 
     The logits are those before the softmax; PyTorch takes the logarithms of its
     probabilities. Sums over the paths are made in double, whatever the dtype, and do
@@ -64,8 +88,8 @@ def ctc(
         Labels of each row, 0 to L; all of them if not given.
     blank : int, default 0
         The class of the blank.
-    reduction : {"mean", "sum"}
-        As above.
+    reduction : {"mean", "sum", "none"}
+        As above; with "none" the loss is that of each row.
     zero_infinity : bool, default False
         What becomes of rows whose labels no path of their length gives (as many labels
         as steps at most, with a blank between equal ones): the loss is infinite and the
@@ -73,10 +97,11 @@ def ctc(
 
     Returns
     -------
-    loss : float
+    loss : float, or (B,) array of float64 with ``reduction="none"``
         In nats; 0.0 if there is no row.
     dlogits : (T, B, V) array
-        The gradient of `loss`, of the dtype of `logits`; 0 past the lengths.
+        The gradient of `loss`, or of its sum, of the dtype of `logits`; 0 past the
+        lengths.
 
     Raises
     ------
@@ -98,10 +123,10 @@ def ctc(
     >>> dlogits.shape
     (2, 1, 2)
     """
-    loss, dlogits = run_ctc(
+    result: Total | Each = run_ctc(
         logits, labels, lengths, label_lengths, blank, reduction, zero_infinity, True
     )
-    return loss, dlogits
+    return result
 
 
 def run_ctc(
@@ -114,7 +139,7 @@ def run_ctc(
     zero_infinity: bool,
     gradient: bool,
     checked: bool = False,
-) -> tuple[float, Any]:
+) -> tuple[Any, Any]:
     """Do what `ctc` does; without `gradient`, None stands for dlogits.
 
     `checked` are labels and lengths that the functions below have returned.
@@ -130,7 +155,7 @@ def run_ctc(
         raise ValueError(
             f"blank must be a class from 0 to {num_classes - 1}; got {blank}"
         )
-    one_of("reduction", reduction, ("mean", "sum"))
+    check_reduction(reduction)
     zero_infinity = flag("zero_infinity", zero_infinity)
     if not checked:
         labels, label_lengths = checked_labels(
@@ -138,7 +163,8 @@ def run_ctc(
         )
         lengths = checked_lengths("lengths", lengths, rows, steps)
     if rows == 0:
-        return 0.0, np.zeros_like(logits, order="C") if gradient else None
+        value = np.zeros(0) if reduction == "none" else 0.0
+        return value, np.zeros_like(logits, order="C") if gradient else None
 
     weights = np.ones(rows)
     if reduction == "mean":
@@ -158,6 +184,8 @@ def run_ctc(
         dlogits,
         get_num_threads(),
     )
+    if reduction == "none":
+        return losses, dlogits
     return float(np.dot(losses, weights)), dlogits
 
 

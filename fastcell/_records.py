@@ -19,29 +19,30 @@ def assess(
     Returns
     -------
     values : dict of str to float
-        ``"loss"``, the mean over all targets; the same in the units of the model, such
-        as ``"bpc"``; and the scores of `Model.assess`, such as ``"accuracy"``.
+        ``"loss"``, the mean over all targets, by their weights if they have any; the
+        same in the units of the model, such as ``"bpc"``; and the scores of `Model.assess`, such as ``"accuracy"``.
 
     Raises
     ------
     ValueError
         If no target counts.
     """
-    total, num_targets, state = 0.0, 0, None
+    total, weight_sum, state = 0.0, 0.0, None
+    weight_of = getattr(model, "total_weight", model.count)
     sums: dict[str, tuple[float, int]] = {}
     for batch in data:
         if interrupts is not None:
             interrupts.check()
         loss, state, scores = model.assess(batch, state)
-        n = model.count(batch)
-        total += loss * n
-        num_targets += n
+        weight = weight_of(batch)
+        total += loss * weight
+        weight_sum += weight
         for name, (value, count) in scores.items():
             before = sums.get(name, (0.0, 0))
             sums[name] = before[0] + value, before[1] + count
-    if num_targets == 0:
+    if weight_sum == 0:
         raise ValueError("data must hold at least one target; got none")
-    loss = total / num_targets
+    loss = total / weight_sum
     means = {
         name: float(value) / max(int(count), 1) for name, (value, count) in sums.items()
     }
@@ -56,7 +57,7 @@ def record_of(
     learning_rate: float,
 ) -> dict[str, Any]:
     """Return the record of what was trained since the one before: see `History`."""
-    train_loss = position.loss_sum / max(position.num_targets, 1)
+    train_loss = position.loss_sum / (position.weight_sum or 1.0)
     record: dict[str, Any] = {
         "step": position.step,
         "epoch": position.epoch + position.window / num_windows,

@@ -40,7 +40,8 @@ class Position:
     window: int = 0  # windows of the present epoch done
     state: Any = None  # recurrent state after the last window
     # Of the time since the last record:
-    loss_sum: float = 0.0  # losses times their targets
+    loss_sum: float = 0.0  # losses times the weights of their targets
+    weight_sum: float = 0.0  # of the targets: their number, if they have no weights
     num_targets: int = 0
     step_seconds: float = 0.0  # time in steps, without validation
     # Of the whole run:
@@ -151,6 +152,8 @@ def take_up(trainer: Trainer, tree: dict[str, Any], name: str) -> Run:
                 raise ValueError(f"params.{key} holds NaN or infinity")
         like(model.rng_state())("rng", its_model["rng"])
         position = Position(**tree["position"])
+        if "weight_sum" not in tree["position"]:  # of an earlier version
+            position.weight_sum = float(position.num_targets)
         history = History(tree["history"])
         parts: list[_Part] = []
         if hasattr(schedule, "load_state_dict"):
@@ -331,11 +334,13 @@ _RUN = entries(
                 "window": whole(),
                 "state": _array_tree,
                 "loss_sum": number(),
+                "weight_sum": number(0),
                 "num_targets": whole(),
                 "step_seconds": number(0),
                 "seconds": number(0),
                 "base_lr": number(0),
-            }
+            },
+            may_lack=("weight_sum",),
         ),
         "history": items(_record),
         "data": entries({"windows": whole(1), "crc": whole()}),

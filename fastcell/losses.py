@@ -1,8 +1,12 @@
 """Losses: each returns its value and its gradient with respect to its input.
 
-All functions return ``(loss, gradient)``. The loss is a Python float in nats, whose sum
-over the elements is accumulated in float64 whatever the dtype of the input; the
-gradient has the shape and dtype of the input. Nothing is changed in place.
+All functions return ``(loss, gradient)``. The loss is a Python float, whose sum over
+the elements is accumulated in float64 whatever the dtype of the input; the gradient has
+the shape and dtype of the input. With ``reduction="none"`` the loss is an array, that of
+each element or row, and the gradient that of its sum. Nothing is changed in place.
+
+Weights and means are those of ``torch.nn.functional``: the docstring of each loss says
+what its mean divides by. Where nothing counts the loss is 0.0, where PyTorch has NaN.
 
 A NaN or an infinity in the input makes the loss NaN or infinite, and of the gradient
 only the row (in `cross_entropy` and `ctc`) or the element that it stands in.
@@ -10,15 +14,24 @@ only the row (in `cross_entropy` and `ctc`) or the element that it stands in.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+import math
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from fastcell import _core
 from fastcell._arrays import as_array, check_shape, in_range
-from fastcell._checks import one_of
 from fastcell._ctc import ctc
+from fastcell._loss_parts import (
+    BLOCK,
+    check_reduction,
+    divisor,
+    first,
+    float_array,
+    weights_of,
+)
 from fastcell._numbers import integer, real
+from fastcell._value_losses import huber, mae, mse
 from fastcell.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -26,66 +39,101 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["binary_cross_entropy", "cross_entropy", "ctc", "mae", "mse"]
+    from fastcell._loss_parts import Each, Total
 
-# Elements that are worked on at a time: 64 KiB of float32, so that the passes over
-# them find them in the cache.
-_BLOCK = 16384
+__all__ = ["binary_cross_entropy", "cross_entropy", "ctc", "huber", "mae", "mse"]
+
+_BLOCK = BLOCK
 
 
+@overload
 def cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,
     *,
+    weight: ArrayLike | None = ...,
+    sample_weight: ArrayLike | None = ...,
+    ignore_index: int = ...,
+    label_smoothing: float = ...,
+    reduction: Literal["mean", "sum"] = ...,
+) -> Total: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    weight: ArrayLike | None = ...,
+    sample_weight: ArrayLike | None = ...,
+    ignore_index: int = ...,
+    label_smoothing: float = ...,
+    reduction: Literal["none"],
+) -> Each: ...
+def cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
-    reduction: Literal["mean", "sum"] = "mean",
-) -> tuple[float, NDArray[np.floating]]:
-    r"""Cross-entropy of integer targets under the softmax of the logits.
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Total | Each:
+    r"""Cross-entropy of targets under the softmax of the logits.
 
     With the logits :math:`z` of one row, its target :math:`y`, the number of classes
-    :math:`V`, the label smoothing :math:`\epsilon` and the number of rows counted
-    :math:`n` (1 with ``reduction="sum"``), each row adds
+    :math:`V`, the label smoothing :math:`\epsilon`, the weight :math:`w_k` of each
+    class and :math:`s` of the row (1 where none are given), each row adds
 
     .. math::
 
         p_k &= e^{z_k} / \sum_j e^{z_j}, \qquad
         q_k = (1 - \epsilon) \, [k = y] + \epsilon / V \\
-        loss &= -\frac{1}{n} \sum_k q_k \log p_k \\
-        dlogits_k &= (p_k - q_k) / n
+        loss &= -\frac{s}{n} \sum_k w_k q_k \log p_k \\
+        dlogits_k &= \frac{s}{n} \Big( p_k \sum_j w_j q_j - w_k q_k \Big)
 
-    Rows whose target is `ignore_index` add nothing, are not counted and get a zero
-    gradient, whatever their logits are. If all rows are ignored, or there is none, the
-    loss is 0.0 and the gradient zero (PyTorch returns NaN there).
+    where n is the sum of :math:`s \, w_y` over the rows that count, without weights
+    their number; and 1 with ``reduction="sum"`` and ``"none"``. If targets are
+    probabilities :math:`t_k`, these take the place of :math:`[k = y]`, and n is the sum
+    of s: as in PyTorch, the weights of classes are not in the mean of probabilities.
+
+    Rows whose target is `ignore_index` or whose `sample_weight` is 0 add nothing, are
+    not counted and get a zero gradient, whatever their logits are. If no row counts,
+    the loss is 0.0 and the gradient zero (PyTorch returns NaN there).
 
     Parameters
     ----------
     logits : (..., V) array of float32 or float64
         Unnormalised scores, for sequences (T, B, V). Minus infinity excludes a class.
-    targets : (...) array of integers
-        The classes, 0 to V - 1, or `ignore_index`.
+    targets : (...) array of integers, or (..., V) array of the dtype of `logits`
+        The classes, 0 to V - 1, or `ignore_index`; or the probability of each class, 0
+        to 1.
+    weight : (V,) array of real numbers, optional
+        Of each class, at least 0.
+    sample_weight : array of real numbers, optional
+        Of each row, at least 0: (...), or a shape that broadcasts to it.
     ignore_index : int
         The target of rows that do not count, such as padding.
     label_smoothing : float
         The share, 0 to 1, of each target's probability that is spread evenly over all
         classes (Szegedy et al. 2016, arXiv:1512.00567).
-    reduction : {"mean", "sum"}
-        Whether to divide by the number of rows that count.
+    reduction : {"mean", "sum", "none"}
+        Whether to divide by n above; with "none" the loss is that of each row.
 
     Returns
     -------
-    loss : float
+    loss : float, or (...) array of float64 with ``reduction="none"``
         In nats; over ``math.log(2)`` it is in bits.
     dlogits : (..., V) array
-        The gradient of `loss`, of the dtype of `logits`.
+        The gradient of `loss`, or of its sum, of the dtype of `logits`.
 
     Raises
     ------
     TypeError
-        If `logits` is neither float32 nor float64, or `targets` not integer.
+        If `logits` is neither float32 nor float64, or `targets` neither integers nor
+        probabilities of its shape and dtype.
     ValueError
-        If the shapes do not fit, a target is out of range, or an option is not one of
-        those above.
+        If the shapes do not fit, a target or a weight is out of range, or an option is
+        not one of those above.
 
     Examples
     --------
@@ -98,37 +146,150 @@ def cross_entropy(
     >>> dlogits.round(3)
     array([[-0.25 ,  0.125,  0.125],
            [ 0.05 , -0.1  ,  0.05 ]])
+    >>> each, _ = cross_entropy(logits, [0, 1], weight=[1, 3, 1], reduction="none")
+    >>> each.round(4)
+    array([0.6931, 0.6694])
     """
-    logits = _float_array("logits", logits)
+    logits = float_array("logits", logits)
     if logits.ndim == 0:
         raise ValueError("logits must have the shape (..., V); got a scalar")
     targets = as_array("targets", targets)
-    if targets.dtype.kind not in "iu":
-        raise TypeError(f"targets must be integers; got dtype {targets.dtype}")
-    check_shape("targets", targets, logits.shape[:-1], " of the rows of logits")
+    rows, num_classes = logits.shape[:-1], logits.shape[-1]
+    of_classes = targets.dtype.kind in "iu"
+    if of_classes:
+        check_shape("targets", targets, rows, " of the rows of logits")
+    else:
+        _check_distributions(targets, logits)
+    per_class = weights_of("weight", weight, (num_classes,), exact=True)
+    per_row = weights_of("sample_weight", sample_weight, rows)
     ignore_index = integer("ignore_index", ignore_index)
     smoothing = real("label_smoothing", label_smoothing, minimum=0, maximum=1)
-    _check_reduction(reduction)
+    check_reduction(reduction)
 
-    num_classes = logits.shape[-1]
-    if in_range(targets, 0, num_classes - 1) and not (0 <= ignore_index < num_classes):
-        num_counted, classes = targets.size, targets.reshape(-1)
+    x = np.ascontiguousarray(logits).reshape(math.prod(rows), num_classes)
+    share = None if per_row is None else per_row.reshape(-1)
+    if of_classes:
+        classes = _checked_classes(targets, num_classes, ignore_index)
+        losses, gradient = _of_classes(
+            x, classes, per_class, share, smoothing, reduction
+        )
     else:
-        counted = targets != ignore_index
-        _check_classes(targets, counted, num_classes, ignore_index)
-        num_counted = int(np.count_nonzero(counted))
-        classes = np.where(counted, targets, -1).astype(np.int64).reshape(-1)
-    if num_counted == 0:
-        return 0.0, np.zeros_like(logits, order="C")
-    scale = 1.0 / num_counted if reduction == "mean" else 1.0
+        if ignore_index >= 0:
+            raise ValueError(
+                "ignore_index must be negative for targets that are probabilities; "
+                f"got {ignore_index}"
+            )
+        share = np.ones(len(x)) if share is None else share
+        factors = share / divisor(reduction, float(share.sum()))
+        amounts = _mixed(targets.reshape(x.shape), per_class, smoothing)
+        losses, gradient = _of_amounts(x, amounts, factors)
+    gradient = gradient.reshape(logits.shape)
+    if reduction == "none":
+        return losses.reshape(rows), gradient
+    return float(losses.sum()), gradient
 
-    rows = np.ascontiguousarray(logits.reshape(targets.size, num_classes))
-    gradient = np.empty_like(rows)
-    losses = np.empty(targets.size)
+
+def _of_classes(
+    x: NDArray[Any],
+    classes: NDArray[np.int64],
+    per_class: NDArray[np.float64] | None,
+    share: NDArray[np.float64] | None,
+    smoothing: float,
+    reduction: str,
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return the losses of rows with one class each, -1 for none, and the gradient."""
+    if per_class is None and share is None:
+        n = divisor(reduction, float(np.count_nonzero(classes >= 0)))
+        losses, gradient = _from_kernel(x, classes, smoothing, 1.0 / n)
+        return losses / n, gradient
+    share = np.where(classes < 0, 0.0, 1.0 if share is None else share)
+    counted = share
+    if per_class is not None:
+        counted = share * np.append(per_class, 0.0)[classes]
+    n = divisor(reduction, float(counted.sum()))
+    if per_class is not None and smoothing > 0:
+        amounts = _smoothed(classes, per_class, smoothing)
+        return _of_amounts(x, amounts, share / n)
+    factors = counted / n
+    classes = np.where(factors == 0, -1, classes)
+    losses, gradient = _from_kernel(x, classes, smoothing, 1.0)
+    gradient *= factors.astype(x.dtype)[:, np.newaxis]
+    return losses * factors, gradient
+
+
+def _from_kernel(
+    x: NDArray[Any], classes: NDArray[np.int64], smoothing: float, scale: float
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return the losses of rows, and the gradient of their sum times `scale`."""
+    if not (classes >= 0).any():  # there may be no class at all
+        return np.zeros(len(x)), np.zeros_like(x)
+    losses, gradient = np.empty(len(x)), np.empty_like(x)
     _core.cross_entropy(
-        rows, classes, -1, smoothing, scale, losses, gradient, get_num_threads()
+        x, classes, -1, smoothing, scale, losses, gradient, get_num_threads()
     )
-    return float(losses.sum()) * scale, gradient.reshape(logits.shape)
+    return losses, gradient
+
+
+def _of_amounts(
+    x: NDArray[Any],
+    amounts: Callable[[slice], NDArray[np.float64]],
+    factors: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    r"""Return the losses :math:`-f \sum_k a_k \log p_k` of rows, and the gradient.
+
+    Parameters
+    ----------
+    x : (N, V) contiguous array of float32 or float64
+    amounts : callable
+        From a slice of rows to their a, (..., V) float64.
+    factors : (N,) array of float64
+        f of each row, which is left out where it is 0.
+    """
+    losses, gradient = np.zeros(len(x)), np.zeros_like(x)
+    if x.size == 0:
+        return losses, gradient
+    step = max(1, _BLOCK // x.shape[1])
+    for start in range(0, len(x), step):
+        block = slice(start, start + step)
+        a, f = amounts(block), factors[block]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            z = x[block] - x[block].max(axis=1, keepdims=True)
+            e = np.exp(z)
+            e_sum = e.sum(axis=1, keepdims=True, dtype=np.float64)
+            # An excluded class, log p = -infinity, costs nothing where none is wanted.
+            terms = np.where(a == 0, 0.0, a * (z - np.log(e_sum)))
+            slopes = a.sum(axis=1, keepdims=True) * (e / e_sum) - a
+            losses[block] = np.where(f == 0, 0.0, -f * terms.sum(axis=1))
+            f = f[:, np.newaxis]
+            gradient[block] = np.where(f == 0, 0.0, f * slopes)
+    return losses, gradient
+
+
+def _smoothed(
+    classes: NDArray[np.int64], per_class: NDArray[np.float64], smoothing: float
+) -> Callable[[slice], NDArray[np.float64]]:
+    """Return the amounts of rows with one class each, smoothed and weighted."""
+
+    def amounts(block: slice) -> NDArray[np.float64]:
+        of = classes[block]
+        a = np.tile(smoothing / len(per_class) * per_class, (len(of), 1))
+        a[np.arange(len(of)), of] += (1 - smoothing) * per_class[of]
+        return a
+
+    return amounts
+
+
+def _mixed(
+    targets: NDArray[Any], per_class: NDArray[np.float64] | None, smoothing: float
+) -> Callable[[slice], NDArray[np.float64]]:
+    """Return the amounts of rows with probabilities, smoothed and weighted."""
+
+    def amounts(block: slice) -> NDArray[np.float64]:
+        t = targets[block].astype(np.float64)
+        a = (1 - smoothing) * t + smoothing / targets.shape[1]
+        return a if per_class is None else a * per_class
+
+    return amounts
 
 
 def cross_entropy_in_place(
@@ -161,26 +322,49 @@ def cross_entropy_in_place(
     return losses
 
 
+@overload
 def binary_cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,
     *,
-    reduction: Literal["mean", "sum"] = "mean",
-) -> tuple[float, NDArray[np.floating]]:
+    weight: ArrayLike | None = ...,
+    pos_weight: ArrayLike | None = ...,
+    reduction: Literal["mean", "sum"] = ...,
+) -> Total: ...
+@overload
+def binary_cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    weight: ArrayLike | None = ...,
+    pos_weight: ArrayLike | None = ...,
+    reduction: Literal["none"],
+) -> Each: ...
+def binary_cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    pos_weight: ArrayLike | None = None,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Total | Each:
     r"""Cross-entropy of independent binary targets under the sigmoid of the logits.
 
-    With a logit :math:`z`, its target :math:`t` and the number of elements :math:`n`
-    (1 with ``reduction="sum"``), each element adds
+    With a logit :math:`z`, its target :math:`t`, the weights :math:`w` of the element
+    and :math:`c` of its being 1 (1 where none are given), and the number of elements
+    :math:`n` (1 with ``reduction="sum"`` and ``"none"``), each element adds
 
     .. math::
 
-        loss &= -\frac{1}{n} (t \log \sigma(z) + (1 - t) \log \sigma(-z))
-              = \frac{1}{n} (\max(z, 0) - z t + \log(1 + e^{-|z|})) \\
-        dlogits &= (\sigma(z) - t) / n
-                 = ((1 - t) \, \sigma(z) - t \, \sigma(-z)) / n
+        loss &= -\frac{w}{n} (c \, t \log \sigma(z) + (1 - t) \log \sigma(-z)) \\
+        dlogits &= \frac{w}{n} ((1 - t) \, \sigma(z) - c \, t \, \sigma(-z))
 
-    The last forms are the ones computed: they do not overflow, and do not cancel where
-    the prediction is right. Of no element at all the loss is 0.0.
+    computed with :math:`-\log \sigma(z) = \max(-z, 0) + \log(1 + e^{-|z|})`, which
+    does not overflow, and does not cancel where the prediction is right. As of
+    ``torch.nn.functional.binary_cross_entropy_with_logits``, n is the number of
+    elements and not the sum of their weights. An element whose weight is 0 adds nothing
+    and has a zero gradient, whatever its logit is. Of no element at all the loss is
+    0.0.
 
     Parameters
     ----------
@@ -188,22 +372,29 @@ def binary_cross_entropy(
         Any shape.
     targets : array of the shape of `logits`
         Probabilities from 0 to 1: of the dtype of `logits`, bool or integer.
-    reduction : {"mean", "sum"}
-        Whether to divide by the number of elements.
+    weight : array of real numbers, optional
+        Of each element, at least 0; it may broadcast to the shape of `logits`.
+    pos_weight : array of real numbers, optional
+        Of targets that are 1, at least 0; it may broadcast as well, such as one weight
+        for each element of the last axis. Above 1 it favours finding them all.
+    reduction : {"mean", "sum", "none"}
+        Whether to divide by the number of elements; with "none" the loss is that of
+        each element.
 
     Returns
     -------
-    loss : float
+    loss : float, or array of float64 with ``reduction="none"``
         In nats.
     dlogits : array
-        The gradient of `loss`, of the shape and dtype of `logits`.
+        The gradient of `loss`, or of its sum, of the shape and dtype of `logits`.
 
     Raises
     ------
     TypeError
         If a dtype is not one of those above.
     ValueError
-        If the shapes differ, or a target is not in 0 to 1.
+        If the shapes differ, a target is not in 0 to 1, or a weight is negative or not
+        finite.
 
     Examples
     --------
@@ -214,8 +405,10 @@ def binary_cross_entropy(
     0.3466
     >>> dlogits.round(3)
     array([ 0.25, -0.  ])
+    >>> binary_cross_entropy(np.zeros(2), [0, 1], pos_weight=3)[1]
+    array([ 0.25, -0.75])
     """
-    logits = _float_array("logits", logits)
+    logits = float_array("logits", logits)
     targets = as_array("targets", targets)
     if targets.dtype != logits.dtype and targets.dtype.kind not in "biu":
         raise TypeError(
@@ -223,189 +416,85 @@ def binary_cross_entropy(
             f"got dtype {targets.dtype}"
         )
     check_shape("targets", targets, logits.shape, " of logits")
-    _check_reduction(reduction)
-    wrong = ~((targets >= 0) & (targets <= 1))  # catches NaN as well
-    if wrong.any():
-        at = _first(wrong)
-        raise ValueError(
-            f"targets must be probabilities from 0 to 1; got {targets[at]} at {at}"
-        )
+    weights = weights_of("weight", weight, logits.shape)
+    positive_weights = weights_of("pos_weight", pos_weight, logits.shape)
+    check_reduction(reduction)
+    _check_probabilities(targets)
     targets = targets.astype(logits.dtype, copy=False)
 
-    scale = _scale(logits, reduction)
+    n = divisor(reduction, float(logits.size))
     flat, wanted = logits.reshape(-1), targets.reshape(-1)
+    w = None if weights is None else weights.reshape(-1)
+    c = None
+    if positive_weights is not None:
+        c = positive_weights.reshape(-1).astype(logits.dtype)
+    each = np.empty(flat.shape) if reduction == "none" else None
     gradient = np.empty(flat.shape, flat.dtype)
     total = 0.0
     for start in range(0, flat.size, _BLOCK):
         block = slice(start, start + _BLOCK)
         z, t = flat[block], wanted[block]
+        if w is not None:
+            z = np.where(w[block] == 0, 0, z)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             small = np.exp(-np.abs(z))
-            loss = np.maximum(z, 0) - z * t + np.log1p(small)
             positive = z >= 0
             up = np.where(positive, 1, small)  # sigmoid(z) (1 + small)
             down = np.where(positive, small, 1)  # sigmoid(-z) (1 + small)
-            gradient[block] = ((1 - t) * up - t * down) / (1 + small) * scale
-        total += float(loss.sum(dtype=np.float64))
-    return total * scale, gradient.reshape(logits.shape)
+            if c is None:
+                loss = np.maximum(z, 0) - z * t + np.log1p(small)
+            else:
+                log = np.log1p(small)
+                loss = (1 - t) * (np.maximum(z, 0) + log)
+                t = t * c[block]
+                loss += t * (np.maximum(-z, 0) + log)
+            slopes = ((1 - wanted[block]) * up - t * down) / (1 + small)
+            if w is None:
+                gradient[block] = slopes * (1.0 / n)
+            else:
+                loss = loss * w[block]
+                gradient[block] = slopes * (w[block] / n)
+        if each is None:
+            total += float(loss.sum(dtype=np.float64))
+        else:
+            each[block] = loss
+    value = total / n if each is None else each.reshape(logits.shape)
+    return value, gradient.reshape(logits.shape)  # type: ignore[return-value]
 
 
-def mse(
-    predictions: ArrayLike,
-    targets: ArrayLike,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-) -> tuple[float, NDArray[np.floating]]:
-    r"""Mean squared error.
-
-    With a prediction :math:`y`, its target :math:`t` and the number of elements
-    :math:`n` (1 with ``reduction="sum"``), each element adds
-
-    .. math::
-
-        loss = (y - t)^2 / n, \qquad dpredictions = 2 (y - t) / n
-
-    Of no element at all the loss is 0.0.
-
-    Parameters
-    ----------
-    predictions : array of float32 or float64
-        Any shape.
-    targets : array of the shape and dtype of `predictions`
-    reduction : {"mean", "sum"}
-        Whether to divide by the number of elements.
-
-    Returns
-    -------
-    loss : float
-        In the square of the predictions' unit.
-    dpredictions : array
-        The gradient of `loss`, of the shape and dtype of `predictions`.
-
-    Raises
-    ------
-    TypeError
-        If the dtypes differ or are neither float32 nor float64.
-    ValueError
-        If the shapes differ (nothing is broadcast).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastcell.losses import mse
-    >>> loss, dpredictions = mse(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
-    >>> loss, dpredictions
-    (2.0, array([ 0., -2.]))
-    """
-    return _of_differences(predictions, targets, reduction, _square)
-
-
-def mae(
-    predictions: ArrayLike,
-    targets: ArrayLike,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-) -> tuple[float, NDArray[np.floating]]:
-    r"""Mean absolute error.
-
-    With a prediction :math:`y`, its target :math:`t` and the number of elements
-    :math:`n` (1 with ``reduction="sum"``), each element adds
-
-    .. math::
-
-        loss = |y - t| / n, \qquad dpredictions = \mathrm{sign}(y - t) / n
-
-    where the sign of 0 is 0. Of no element at all the loss is 0.0. Parameters, results
-    and errors are those of `mse`; the loss is in the predictions' unit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastcell.losses import mae
-    >>> mae(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
-    (1.0, array([ 0. , -0.5]))
-    """
-    return _of_differences(predictions, targets, reduction, _absolute)
-
-
-def _square(difference: NDArray[Any], scale: float, gradient: NDArray[Any]) -> float:
-    np.multiply(difference, 2.0 * scale, out=gradient)
-    return float(np.square(difference, dtype=np.float64).sum())
-
-
-def _absolute(difference: NDArray[Any], scale: float, gradient: NDArray[Any]) -> float:
-    np.multiply(np.sign(difference), scale, out=gradient)
-    return float(np.abs(difference).sum(dtype=np.float64))
-
-
-def _of_differences(
-    predictions: ArrayLike,
-    targets: ArrayLike,
-    reduction: str,
-    rule: Callable[[NDArray[Any], float, NDArray[Any]], float],
-) -> tuple[float, NDArray[np.floating]]:
-    """Return a loss that is a sum over differences, block by block, and its gradient.
-
-    `rule` returns the sum of a block and writes its gradient.
-    """
-    flat, wanted, scale = _values(predictions, targets, reduction)
-    gradient = np.empty(flat.shape, flat.dtype)
-    total = 0.0
-    for start in range(0, flat.size, _BLOCK):
-        block = slice(start, start + _BLOCK)
-        with np.errstate(over="ignore", invalid="ignore"):
-            total += rule(flat[block] - wanted[block], scale, gradient[block])
-    return total * scale, gradient.reshape(np.shape(predictions))
-
-
-def _values(
-    predictions: ArrayLike, targets: ArrayLike, reduction: str
-) -> tuple[NDArray[np.floating], NDArray[np.floating], float]:
-    """Return both as vectors, checked, and the factor of each element."""
-    predictions = _float_array("predictions", predictions)
-    targets = as_array("targets", targets)
-    if targets.dtype != predictions.dtype:
+def _check_distributions(targets: NDArray[Any], logits: NDArray[Any]) -> None:
+    """Raise unless targets are the probabilities of the classes of each row."""
+    if targets.dtype != logits.dtype or targets.shape != logits.shape:
         raise TypeError(
-            f"targets must have the dtype {predictions.dtype} of predictions; "
-            f"got {targets.dtype}"
+            f"targets must be integers, or probabilities of the shape {logits.shape} "
+            f"and dtype {logits.dtype} of logits; got the shape {targets.shape} and "
+            f"dtype {targets.dtype}"
         )
-    check_shape("targets", targets, predictions.shape, " of predictions")
-    _check_reduction(reduction)
-    scale = _scale(predictions, reduction)
-    return predictions.reshape(-1), targets.reshape(-1), scale
+    _check_probabilities(targets)
 
 
-def _float_array(name: str, value: ArrayLike) -> NDArray[np.floating]:
-    array = as_array(name, value)
-    if array.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name} must be float32 or float64; got dtype {array.dtype}")
-    return array
+def _check_probabilities(targets: NDArray[Any]) -> None:
+    wrong = ~((targets >= 0) & (targets <= 1))  # catches NaN as well
+    if wrong.any():
+        at = first(wrong)
+        raise ValueError(
+            f"targets must be probabilities from 0 to 1; got {targets[at]} at {at}"
+        )
 
 
-def _check_reduction(reduction: str) -> None:
-    one_of("reduction", reduction, ("mean", "sum"))
-
-
-def _check_classes(
-    targets: NDArray[np.integer],
-    counted: NDArray[np.bool_],
-    num_classes: int,
-    ignore_index: int,
-) -> None:
+def _checked_classes(
+    targets: NDArray[Any], num_classes: int, ignore_index: int
+) -> NDArray[np.int64]:
+    """Return the classes (N,), -1 where a target does not count."""
+    ignored_is_a_class = 0 <= ignore_index < num_classes
+    if in_range(targets, 0, num_classes - 1) and not ignored_is_a_class:
+        return targets.reshape(-1)
+    counted = targets != ignore_index
     wrong = counted & ((targets < 0) | (targets >= num_classes))
     if wrong.any():
-        at = _first(wrong)
+        at = first(wrong)
         raise ValueError(
             f"targets must be classes from 0 to {num_classes - 1}, or ignore_index "
             f"({ignore_index}); got {targets[at]} at {at}"
         )
-
-
-def _first(condition: NDArray[np.bool_]) -> tuple[int, ...]:
-    """Index of the first element that is true."""
-    at = np.unravel_index(int(np.argmax(condition)), condition.shape)
-    return tuple(int(i) for i in at)
-
-
-def _scale(array: NDArray[Any], reduction: str) -> float:
-    return 1.0 / array.size if reduction == "mean" and array.size else 1.0
+    return np.where(counted, targets, -1).astype(np.int64).reshape(-1)

@@ -350,7 +350,7 @@ class Trainer:
         batch = _of_epoch(train_data, position.epoch)[position.window]
         if self.schedule is not None:
             self.optimizer.lr = position.base_lr * self.schedule(position.step)
-        loss, state, num_targets = self._update(batch, position.state)
+        loss, state, num_targets, weight = self._update(batch, position.state)
 
         position.step += 1
         position.window += 1
@@ -359,16 +359,17 @@ class Trainer:
             position.epoch += 1
             position.window = 0
             position.state = None
-        position.loss_sum += loss * num_targets
+        position.loss_sum += loss * weight
+        position.weight_sum += weight
         position.num_targets += num_targets
         seconds = time.perf_counter() - started
         position.step_seconds += seconds
         position.seconds += seconds
         bar.step(loss, self.model.metrics(loss), num_targets, seconds)
 
-    def _update(self, batch: Any, state: Any) -> tuple[float, Any, int]:
-        """Change the weights by one batch; return its loss, the state after it, and
-        the number of its targets.
+    def _update(self, batch: Any, state: Any) -> tuple[float, Any, int, float]:
+        """Change the weights by one batch; return its loss, the state after it, the
+        number of its targets, and the sum of their weights.
         """
         from fastcell.optim import clip_grad_norm, clip_grad_value, grad_norm
 
@@ -377,6 +378,9 @@ class Trainer:
         state, num_targets = saved.state, getattr(saved, "count", None)
         if num_targets is None:
             num_targets = self.model.count(batch)
+        weight = getattr(saved, "weight", None)
+        if weight is None:
+            weight = float(num_targets)
         grads = self.model.backward(saved)
         if self.clip_value is not None:
             # Before it is clipped: what is infinite would be hidden by it.
@@ -385,7 +389,7 @@ class Trainer:
         if self.clip_norm is not None:
             self._check_finite("gradient norm", clip_grad_norm(grads, self.clip_norm))
         self.optimizer.step(grads)
-        return loss, state, num_targets
+        return loss, state, num_targets, weight
 
     def _check_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
@@ -424,7 +428,8 @@ class Trainer:
         record = record_of(
             self.model, position, len(train_data), valid, self.optimizer.lr
         )
-        position.loss_sum, position.num_targets, position.step_seconds = 0.0, 0, 0.0
+        position.loss_sum, position.weight_sum = 0.0, 0.0
+        position.num_targets, position.step_seconds = 0, 0.0
         self.history.append(record)
         bar.record(record)
         update = getattr(self.schedule, "update", None)

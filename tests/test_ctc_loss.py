@@ -265,7 +265,7 @@ Z = np.zeros((4, 2, 3))
         ),
         ((Z, [[1], [1]]), {"blank": 3}, ValueError, "blank.*0 to 2; got 3"),
         ((Z, [[1], [1]]), {"blank": 0.0}, TypeError, "blank.*0.0"),
-        ((Z, [[1], [1]]), {"reduction": "none"}, ValueError, "reduction.*'none'"),
+        ((Z, [[1], [1]]), {"reduction": "all"}, ValueError, "reduction.*'all'"),
         ((Z, [[1], [1]]), {"zero_infinity": 1}, TypeError, "zero_infinity.*1"),
     ],
 )

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastcell._arrays import all_finite, as_array, fill_rows, in_range
 from fastcell._checks import items_of, real_dtype
+from fastcell._loss_parts import weights_of
 from fastcell._numbers import flag, integer
 from fastcell.data.batches import Batches, Epochs
 from fastcell.data.targets import Targets
@@ -15,7 +16,7 @@ from fastcell.data.targets import Targets
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-Batch = tuple["NDArray[Any]", "NDArray[np.int64]", "NDArray[Any] | None"]
+Batch = tuple[Any, ...]  # x, lengths and y, and weights if there are any
 
 # Sequences are sorted by length within so many batches at most, and within a part of
 # the epoch at most: else the same ones would meet in the same batch in each epoch.
@@ -26,6 +27,8 @@ _LARGEST_ID = np.iinfo(np.int32).max
 
 class Sequences(Epochs[Batch]):
     """Ragged sequences in batches ``(x, lengths, y)``, time first.
+
+    With weights the batches are ``(x, lengths, y, weights)``.
 
     A batch is made when it is asked for; nothing but the lengths and the targets that
     are single numbers is kept. `sequences` may be any object with a length and integer
@@ -61,6 +64,8 @@ class Sequences(Epochs[Batch]):
     lengths : (N,) array of integers, optional
         The lengths T_i, for sequences that are slow to read: they are then not read and
         checked beforehand, but when a batch is made.
+    weights : (N,) array of real numbers, optional
+        What each sequence counts for in the loss of a model, at least 0.
 
     Attributes
     ----------
@@ -104,6 +109,7 @@ class Sequences(Epochs[Batch]):
         dtype: DTypeLike | None = None,
         check_finite: bool = True,
         lengths: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ) -> None:
         self.batch_size = integer("batch_size", batch_size, minimum=1)
         self.shuffle = flag("shuffle", shuffle)
@@ -130,6 +136,9 @@ class Sequences(Epochs[Batch]):
             if targets is None
             else Targets(targets, self.lengths, self.dtype, self.check_finite)
         )
+        self._weights = weights_of("weights", weights, (count,), exact=True)
+        if weights is not None and targets is None:
+            raise ValueError("weights must be left out where there are no targets")
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
@@ -174,7 +183,9 @@ class Sequences(Epochs[Batch]):
         if self.input_size is None:
             x = x.astype(np.int32)
         y = None if self._targets is None else self._targets.batch(indices, steps)
-        return x, lengths, y
+        if self._weights is None or y is None:
+            return x, lengths, y
+        return x, lengths, y, self._weights[indices]
 
     def _fill(
         self,
@@ -250,7 +261,7 @@ class Sequences(Epochs[Batch]):
 
 
 class Epoch(Batches[Batch]):
-    """The batches of one epoch of `Sequences`: tuples of three.
+    """The batches of one epoch of `Sequences`: tuples of three, or four with weights.
 
     x : (T, B, I) array of float32 or float64, or (T, B) array of int32
         Zero past the ends.
@@ -258,6 +269,8 @@ class Epoch(Batches[Batch]):
     y : array or None
         Classes (B,), values (B,), vectors (B, K), tags (T, B) with -100 past the ends,
         or frames (T, B, K) with zeros there; None without targets.
+    weights : (B,) array of float64
+        Where there are any.
 
     A sequence that is not as `Sequences` says is a ValueError when it is come to.
 

@@ -65,7 +65,7 @@ class Model(Module, ABC):
         Returns
         -------
         loss : float
-            Mean over the targets that count.
+            Mean over the targets that count, by their weights if they have any.
         saved
             What `backward` needs, used up by it; `saved.state` is the state after the
             batch.
@@ -110,6 +110,15 @@ class Model(Module, ABC):
     @abstractmethod
     def count(self, batch: Any) -> int:
         """Return the number of targets over which `loss` is the mean."""
+
+    def total_weight(self, batch: Any) -> float:
+        """Return the sum of the weights that `loss` is divided by.
+
+        The loss of several batches together is the mean of theirs, weighted by this.
+        By default it is the number of targets, `count`; a model whose targets have
+        weights says so in ``saved.weight`` as well.
+        """
+        return float(self.count(batch))
 
     def metrics(self, loss: float) -> dict[str, float]:
         """Return `loss` in the units of the field, by name; nothing by default.

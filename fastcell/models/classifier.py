@@ -48,6 +48,9 @@ class SequenceClassifier(SequenceModel):
     classes : iterable of str or of int, optional
         The label of each class. They are saved with the model, and are what `predict`
         returns.
+    class_weight : array of real numbers (num_classes,), optional
+        The weight of each class in the loss, as of `fastcell.losses.cross_entropy`:
+        more than 1 for classes that are rare and must not be missed.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -60,6 +63,7 @@ class SequenceClassifier(SequenceModel):
     ----------
     classes : list of str or of int, or None
         The labels.
+    class_weight : list of float, or None
 
     Raises
     ------
@@ -96,13 +100,15 @@ class SequenceClassifier(SequenceModel):
         *,
         embedding_dim: int | None = None,
         classes: Any = None,
+        class_weight: Any = None,
         dtype: Any = np.float32,
         seed: int | None = None,
         precision: str | None = None,
     ) -> None:
-        self.task = Classification(num_classes, classes)
+        self.task = Classification(num_classes, classes, class_weight=class_weight)
         self.num_classes = self.task.outputs
         self.classes = self.task.classes
+        self.class_weight = self.task.class_weight
         self._build(
             input_size=input_size,
             hidden_size=hidden_size,
@@ -124,6 +130,7 @@ class SequenceClassifier(SequenceModel):
             "num_classes": self.num_classes,
             "pooling": self.pooling,
             "classes": None if self.classes is None else list(self.classes),
+            **self.task.config(),
         }
 
     def predict(self, x: Any, lengths: Any = None) -> np.ndarray:

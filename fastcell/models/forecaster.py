@@ -15,12 +15,13 @@ from fastcell.models.feedback import Feedback, top_of
 from fastcell.models.forecast_session import ForecastSession, continued
 from fastcell.models.parts import (
     SavedOnce,
-    check_batch,
     check_no_state,
     check_seed,
+    check_weighted,
     part_seeds,
     precision_of,
     prefixed,
+    step_weights,
     take_saved,
 )
 from fastcell.models.tasks import Regression
@@ -49,7 +50,8 @@ class Forecaster(ScoredModel):
 
     A batch is ``(x, lengths, y)``, as `fastcell.data.Windows` makes it: x (T, B, I);
     the frames (B,) given of each sequence, at least 1, or None where all are T; and the
-    frames y (K, B, I) that follow.
+    frames y (K, B, I) that follow. It may have a fourth part, weights, at least 0: of
+    each sequence, (B,), or of each frame that follows, (K, B).
 
     Parameters
     ----------
@@ -68,8 +70,14 @@ class Forecaster(ScoredModel):
     dropout : float, default 0.0
         Probability of dropping a value between the recurrent layers and before W, in
         training; in [0, 1).
-    loss : {"mse", "mae"}, default "mse"
-        The mean squared or the mean absolute error of a value.
+    loss : {"mse", "mae", "huber"}, default "mse"
+        The mean squared, absolute or Huber's error of a value.
+    delta : float, optional
+        Where Huber's error changes from squared to absolute; 1 if not given. For
+        "huber" only.
+    ignore_nan : bool, default False
+        Leave out the values of y that are NaN, such as gaps of a measurement, which are
+        refused otherwise. x has to be without.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -110,6 +118,8 @@ class Forecaster(ScoredModel):
         dropout: float = 0.0,
         *,
         loss: str = "mse",
+        delta: float | None = None,
+        ignore_nan: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
         precision: str | None = None,
@@ -128,7 +138,9 @@ class Forecaster(ScoredModel):
             seed=seeds[0],
             precision=precision,
         )
-        self.task = Regression(self.frame_size, self.encoder.dtype, loss)
+        self.task = Regression(
+            self.frame_size, self.encoder.dtype, loss, delta, ignore_nan
+        )
         self.feedback = Feedback(
             cast("Recurrent[Any]", self.encoder.children()["rnn"]),
             Dropout(self.encoder.dropout, seed=seeds[1]),
@@ -157,6 +169,7 @@ class Forecaster(ScoredModel):
             "residual": self.residual,
             "dropout": self.encoder.dropout,
             "loss": self.task.error,
+            **self.task.config(),
             "dtype": self.encoder.dtype.name,
             "seed": self.seed,
             **precision_of(self),
@@ -170,8 +183,9 @@ class Forecaster(ScoredModel):
         Parameters
         ----------
         batch : tuple
-            ``(x, lengths, y)``, see the class; x of the model's dtype, all finite. It
-            is kept and not copied: it must not be written to before `backward`.
+            ``(x, lengths, y)``, or with weights, see the class; x of the model's dtype,
+            all finite. It is kept and not copied: it must not be written to before
+            `backward`.
         state
             Must be None: batches do not continue one another.
 
@@ -187,11 +201,14 @@ class Forecaster(ScoredModel):
             If a part of the batch is not as said.
         """
         check_no_state(state)
-        x, lengths, y = self._checked(batch)
+        x, lengths, y, weights = self._checked(batch)
         _, read, encoded = self.feedback.rnn.forward(x, lengths=lengths)
         frames, made = self.feedback.forward(_last(x, lengths), read, len(y))
-        loss, dframes = self.task.loss(frames, y)
-        return loss, SavedOnce(None, dframes, made, encoded)
+        loss, dframes = self.task.loss(frames, y, weights)
+        saved = SavedOnce(None, dframes, made, encoded)
+        saved.count = self.task.count(y, weights)
+        saved.weight = self.task.total(y, weights)
+        return loss, saved
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.
@@ -214,13 +231,21 @@ class Forecaster(ScoredModel):
         Parameters and errors are those of `loss`.
         """
         check_no_state(state)
-        x, lengths, y = self._checked(batch)
+        x, lengths, y, weights = self._checked(batch)
         frames = self._continued(x, lengths, len(y))
-        return self.task.loss(frames, y)[0], None, self.task.assess(frames, y)
+        return (
+            self.task.loss(frames, y, weights)[0],
+            None,
+            self.task.assess(frames, y, weights),
+        )
 
     def count(self, batch: Any) -> int:
         """Return the number of values over which `loss` is the mean."""
-        return self.task.count(self._checked(batch)[2])
+        return self.task.count(*self._checked(batch)[2:])
+
+    def total_weight(self, batch: Any) -> float:
+        """Return the sum of the weights that `loss` is divided by."""
+        return self.task.total(*self._checked(batch)[2:])
 
     # ------------------------------------------------------------------ prediction
 
@@ -285,8 +310,10 @@ class Forecaster(ScoredModel):
             )
         return x, lengths
 
-    def _checked(self, batch: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        x, lengths, y = check_batch(batch, "(x, lengths, y)")
+    def _checked(
+        self, batch: Any
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
+        x, lengths, y, weights = check_weighted(batch, "(x, lengths, y)")
         x, lengths = self._given(x, lengths)
         y = as_array("y", y)
         if y.ndim not in (2, 3) or len(y) == 0:
@@ -294,7 +321,9 @@ class Forecaster(ScoredModel):
                 f"y must have the shape (K, {x.shape[1]}, {self.frame_size}) with K at "
                 f"least 1; got {y.shape}"
             )
-        return x, lengths, self.task.targets(y, (len(y), x.shape[1]))
+        shape = len(y), x.shape[1]
+        y = self.task.targets(y, shape)
+        return x, lengths, y, step_weights(weights, shape)
 
 
 def _last(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:

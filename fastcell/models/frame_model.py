@@ -11,8 +11,7 @@ from fastcell.layers.pooling import existing_steps
 from fastcell.models.frame_session import FrameSession, first_columns
 from fastcell.models.head_named import head_named
 from fastcell.models.heads import Head
-from fastcell.models.mixture_head import MixtureHead
-from fastcell.models.parts import SavedOnce
+from fastcell.models.parts import SavedOnce, step_weights
 from fastcell.models.sequence import SequenceModel
 from fastcell.models.tagger import EachStep
 from fastcell.module import check_dtype
@@ -37,7 +36,7 @@ class FrameModel(SequenceModel):
       `fastcell.models.heads.BernoulliHead`.
     - "mixture": elements are real, of a mixture of Gaussians: see
       `fastcell.models.mixture_head.MixtureHead`.
-    - "values": no p; the loss is the mean squared error of the elements.
+    - "values": no p; the loss is the mean error of the elements.
 
     Parameters
     ----------
@@ -64,6 +63,19 @@ class FrameModel(SequenceModel):
         grows beyond all bounds at values that come again and again to the bit.
     residual : bool, default False
         Predict what is added to the last frame; not for "bernoulli".
+    loss : {"mse", "mae", "huber"}, optional
+        The squared, absolute or Huber's error of an element, for "values" only; the
+        squared one if not given.
+    delta : float, optional
+        Where Huber's error changes from squared to absolute; 1 if not given. For
+        "huber" only.
+    pos_weight : array of real numbers, optional
+        Of elements that are 1, in the loss of "bernoulli": one for all, or (G,), at
+        least 0. Above 1 it favours finding them all where they are rare; the
+        likelihood, and the score "nll", are without.
+    ignore_nan : bool, default False
+        Leave out the elements of frames to be predicted that are NaN, such as gaps of a
+        measurement, which are refused otherwise. x has to be without.
     input_size : int, optional
         Features I of a step, G if not given. If there are more, the frame comes first
         and the others say more about the step; such a model does not `generate`.
@@ -117,6 +129,10 @@ class FrameModel(SequenceModel):
         correlated: bool | None = None,
         min_scale: float = 0.0,
         residual: bool = False,
+        loss: str | None = None,
+        delta: float | None = None,
+        pos_weight: Any = None,
+        ignore_nan: bool = False,
         input_size: int | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
@@ -125,7 +141,16 @@ class FrameModel(SequenceModel):
         self.frame_size = size("frame_size", frame_size)
         dtype = check_dtype(dtype)
         self.task = head_named(
-            head, self.frame_size, mixtures, correlated, min_scale, dtype
+            head,
+            self.frame_size,
+            dtype,
+            mixtures=mixtures,
+            correlated=correlated,
+            min_scale=min_scale,
+            loss=loss,
+            delta=delta,
+            pos_weight=pos_weight,
+            ignore_nan=ignore_nan,
         )
         self.head = head
         self.residual = flag("residual", residual)
@@ -159,10 +184,7 @@ class FrameModel(SequenceModel):
         for name in ("bidirectional", "embedding_dim"):
             del config[name]
         config |= {n: getattr(self, n) for n in ("frame_size", "head", "residual")}
-        if isinstance(self.task, MixtureHead):
-            names = ("mixtures", "correlated", "min_scale")
-            config |= {name: getattr(self.task, name) for name in names}
-        return config
+        return {**config, **self.task.config()}
 
     def predict(self, x: Any, lengths: Any = None) -> np.ndarray:
         """Return the frame expected after each step: the mean of the head.
@@ -199,17 +221,18 @@ class FrameModel(SequenceModel):
 
         Parameters
         ----------
-        batch : tuple (x, lengths, y)
+        batch : tuple (x, lengths, y) or (x, lengths, y, weights)
             x and lengths as in `predict`; y (T, B, G) are the frames that follow the
             steps. What stands past the lengths does not count. x is kept and not
-            copied: it must not be written to before `backward`.
+            copied: it must not be written to before `backward`. weights, at least 0:
+            of each sequence, (B,), or of each frame, (T, B); or None.
         state
             The recurrent state to start from; None is zeros.
 
         Returns
         -------
         loss : float
-            Mean over the frames that count.
+            Mean over the frames that count, by their weights if they have any.
         saved
             What `backward` needs, used up by it. ``saved.state`` is the state after the
             last step, for the next batch of the same streams, or None if the batch has
@@ -233,14 +256,14 @@ class FrameModel(SequenceModel):
         A model of values has ``"mae"``, the absolute errors, instead. Parameters and
         errors are those of `loss`.
         """
-        outputs, targets, after, _ = self._assessed(batch, state)
-        loss, scores = self.task.assess(outputs, targets)
+        outputs, targets, weights, after, _ = self._assessed(batch, state)
+        loss, scores = self.task.assess(outputs, targets, weights)
         return loss, after, scores
 
     def log_likelihood(self, batch: Any, state: Any = None) -> np.ndarray:
         """Return the log-likelihood of each sequence, of all its frames, in nats.
 
-        Parameters and errors are those of `loss`.
+        Parameters and errors are those of `loss`; weights have no part in it.
 
         Returns
         -------
@@ -252,7 +275,7 @@ class FrameModel(SequenceModel):
         ValueError
             If the head is "values", which has none.
         """
-        outputs, targets, _, (T, B, lengths) = self._assessed(batch, state)
+        outputs, targets, _, _, (T, B, lengths) = self._assessed(batch, state)
         nll = self.task.nll(outputs, targets)
         steps = np.full(B, T) if lengths is None else lengths
         rows = np.broadcast_to(np.arange(B), (T, B))[existing_steps(steps, T)]
@@ -260,7 +283,7 @@ class FrameModel(SequenceModel):
 
     def count(self, batch: Any) -> int:
         """Return the number of frames that count."""
-        return self.task.count(self._checked(batch)[2])
+        return self.task.count(*self._checked(batch)[2:])
 
     def session(self, batch_size: int = 1) -> FrameSession:  # type: ignore[override]
         """Return a `fastcell.models.frame_session.FrameSession`: a step at a time.
@@ -329,12 +352,12 @@ class FrameModel(SequenceModel):
     # ------------------------------------------------------------------------ inside
 
     def _assessed(self, batch: Any, state: Any) -> tuple[Any, ...]:
-        """Return outputs, targets, the state after, and the shape of the batch."""
-        x, lengths, targets = self._checked(batch)
+        """Return outputs, targets, weights, the state after, and the batch's shape."""
+        x, lengths, targets, weights = self._checked(batch)
         h, after = self.encoder(x, state, lengths=lengths)
         outputs = self.decoder(self._readout(h, lengths))
         after = self._carried(after, lengths)
-        return outputs, targets, after, (*x.shape[:2], lengths)
+        return outputs, targets, weights, after, (*x.shape[:2], lengths)
 
     def _targets(self, y: Any, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         y = self.task.targets(y, x.shape[:2], lengths)
@@ -342,6 +365,12 @@ class FrameModel(SequenceModel):
         if self.residual:
             targets = targets - self._steps(x, lengths)[:, : self.frame_size]
         return targets
+
+    def _target_weights(
+        self, weights: Any, x: np.ndarray, lengths: np.ndarray | None
+    ) -> np.ndarray | None:
+        weights = step_weights(weights, x.shape[:2])
+        return None if weights is None else EachStep.selected(weights, lengths)
 
     def _base(self, frames: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return frames (N, G) upon those of the steps (N, I), if residual."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastcell._loss_parts import divisor
 from fastcell.models.heads import Head
 from fastcell.models.sampling import draw_tokens, token_probabilities
 
@@ -64,6 +65,9 @@ class MixtureHead(Head):
         The :math:`\epsilon` below which no scale falls, from 0.
     dtype : dtype
         Of the model.
+    ignore_nan : bool, default False
+        Whether elements of a frame may be NaN: then the density is that of the others,
+        whatever those would be.
     """
 
     def __init__(
@@ -73,12 +77,18 @@ class MixtureHead(Head):
         correlated: bool,
         min_scale: float,
         dtype: np.dtype,
+        ignore_nan: bool = False,
     ) -> None:
-        super().__init__(frame_size, dtype)
+        super().__init__(frame_size, dtype, ignore_nan)
         self.mixtures = mixtures
         self.correlated = correlated
         self.min_scale = min_scale
         self.outputs = mixtures * (1 + 2 * frame_size + correlated)
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments of a model that are the head's."""
+        names = ("mixtures", "correlated", "min_scale")
+        return {**super().config(), **{name: getattr(self, name) for name in names}}
 
     def mixture(self, outputs: np.ndarray) -> Mixture:
         """Return the mixtures that outputs (N, `outputs`) say."""
@@ -98,32 +108,44 @@ class MixtureHead(Head):
         return Mixture(log_weights, means, exp + self.min_scale, exp, rho, log_rest)
 
     def loss(
-        self, outputs: np.ndarray, targets: np.ndarray
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
         """Return the mean negative log-likelihood of a frame, and its gradient."""
-        count = max(len(targets), 1)
+        frames = self.frame_weights(targets, weights)
+        frames = (frames / divisor("mean", float(frames.sum())))[:, np.newaxis]
+        factors = frames.astype(outputs.dtype)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            of = self.mixture(outputs)
+            of = self._seen(self.mixture(outputs), targets)
             joint, z, w, q = self._joint(of, targets)
             log_density = _log_sum_exp(joint)
-            share = np.exp(joint - log_density) / count  # gamma
+            share = np.exp(joint - log_density) * factors  # gamma
             narrow = share[..., np.newaxis]
+            slopes = 1 - w * z
+            if self.ignore_nan:
+                slopes = np.where(np.isnan(targets)[:, np.newaxis], 0, slopes)
             parts = [
-                np.exp(of.log_weights) / count - share,
+                np.exp(of.log_weights) * factors - share,
                 -narrow * w / of.scales,
-                narrow * (1 - w * z) * (of.exp / of.scales),
+                narrow * slopes * (of.exp / of.scales),
             ]
             if of.rho is not None:
-                parts.append(-share * (z[..., 0] * z[..., 1] + of.rho * (1 - q)))
+                slopes = z[..., 0] * z[..., 1] + of.rho * (1 - q)
+                if self.ignore_nan:
+                    slopes[np.isnan(targets).any(axis=1)] = 0
+                parts.append(-share * slopes)
         doutputs = np.concatenate(
             [p.reshape(len(p), math.prod(p.shape[1:])) for p in parts], axis=1
         )
-        return -float(log_density.sum(dtype=np.float64)) / count, doutputs
+        return -float((frames * log_density).sum()), doutputs
 
     def nll(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return the negative log-likelihood of each frame."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            joint = self._joint(self.mixture(outputs), targets)[0]
+            of = self._seen(self.mixture(outputs), targets)
+            joint = self._joint(of, targets)[0]
             return -_log_sum_exp(joint)[:, 0].astype(np.float64)
 
     def mean(self, outputs: np.ndarray) -> np.ndarray:
@@ -147,11 +169,28 @@ class MixtureHead(Head):
         frames: np.ndarray = drawn.astype(outputs.dtype)
         return frames
 
+    def _seen(self, of: Mixture, targets: np.ndarray) -> Mixture:
+        """Return the mixtures with no correlation where one of the two is NaN."""
+        if not self.ignore_nan or of.rho is None or of.log_rest is None:
+            return of
+        alone = np.isnan(targets).any(axis=1, keepdims=True)
+        return of._replace(
+            rho=np.where(alone, 0, of.rho), log_rest=np.where(alone, 0, of.log_rest)
+        )
+
     def _joint(self, of: Mixture, targets: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return log(pi N) (N, M), z and w (N, M, G), and q (N, M)."""
+        """Return log(pi N) (N, M), z and w (N, M, G), and q (N, M).
+
+        An element that is NaN has no part in N, which is the density of the others.
+        """
         z = (targets[:, np.newaxis] - of.means) / of.scales
-        log_scales = np.log(of.scales).sum(axis=-1)
-        joint = of.log_weights - log_scales - self.frame_size / 2 * _LOG_TWO_PI
+        log_scales = np.log(of.scales)
+        elements: Any = self.frame_size
+        if self.ignore_nan:
+            missing = np.isnan(targets)[:, np.newaxis]
+            z, log_scales = (np.where(missing, 0, a) for a in (z, log_scales))
+            elements = self.frame_size - missing.sum(axis=-1).astype(z.dtype)
+        joint = of.log_weights - log_scales.sum(axis=-1) - elements / 2 * _LOG_TWO_PI
         if of.rho is None or of.log_rest is None:
             q, w = np.square(z).sum(axis=-1), z
         else:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fastcell._arrays import as_array
 from fastcell._checks import one_of
+from fastcell._loss_parts import weights_of
 from fastcell._numbers import seed_of, shown
 from fastcell.cells import REGISTRY, Cell
 from fastcell.layers.saved import Once
@@ -68,13 +70,16 @@ class SavedOnce:
         where batches do not continue one another.
     count : int or None
         What the model's `count` says of the batch, where its loss has found out.
+    weight : float or None
+        What its `total_weight` says, where it may be another number.
     """
 
-    __slots__ = ("_kept", "count", "state")
+    __slots__ = ("_kept", "count", "state", "weight")
 
     def __init__(self, state: Any, *kept: Any) -> None:
         self.state = state
         self.count: int | None = None
+        self.weight: float | None = None
         self._kept = Once(*kept)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -144,6 +149,38 @@ def check_batch(batch: Any, form: str) -> tuple[Any, ...]:
         return tuple(batch)
     came = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
     raise TypeError(f"batch must be {form}; got {type(batch).__name__}{came}")
+
+
+def check_weighted(batch: Any, form: str) -> tuple[Any, ...]:
+    """Return the parts of a batch that may have weights, the last one, or None.
+
+    Raises
+    ------
+    TypeError
+        As `check_batch`.
+
+    Examples
+    --------
+    >>> check_weighted((1, 2), "(x, y)"), check_weighted((1, 2, 3), "(x, y)")
+    ((1, 2, None), (1, 2, 3))
+    """
+    if isinstance(batch, (tuple, list)) and len(batch) == form.count(",") + 2:
+        return tuple(batch)
+    return (*check_batch(batch, form), None)
+
+
+def step_weights(weights: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return the weights of all steps, (T, B), of those or of whole sequences (B,).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no numbers from 0, or of another shape.
+    """
+    if weights is not None and np.ndim(as_array("weights", weights)) == 1:
+        weights = weights_of("weights", weights, shape[1:], exact=True)
+        return np.broadcast_to(weights, shape)
+    return weights_of("weights", weights, shape, exact=True)
 
 
 def check_no_state(state: Any) -> None:

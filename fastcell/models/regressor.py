@@ -20,7 +20,7 @@ class SequenceRegressor(SequenceModel):
     .. math::
         y = W \, \mathrm{dropout}(\mathrm{pool}(h_0 \dots h_{n-1})) + b
 
-    trained by the mean squared error.
+    trained by the mean squared error, or another of `fastcell.losses`.
 
     Parameters
     ----------
@@ -34,6 +34,13 @@ class SequenceRegressor(SequenceModel):
         As of `SequenceClassifier`.
     embedding_dim : int, optional
         Features of an embedded id. If given, sequences are of ids.
+    loss : {"mse", "mae", "huber"}, default "mse"
+        The mean squared, absolute or Huber's error of a value.
+    delta : float, optional
+        Where Huber's error changes from squared to absolute; 1 if not given. For
+        "huber" only.
+    ignore_nan : bool, default False
+        Leave out the values of a target that are NaN, which are refused otherwise.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -73,11 +80,16 @@ class SequenceRegressor(SequenceModel):
         dropout: float = 0.0,
         *,
         embedding_dim: int | None = None,
+        loss: str = "mse",
+        delta: float | None = None,
+        ignore_nan: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
         precision: str | None = None,
     ) -> None:
-        self.task = Regression(output_size, check_dtype(dtype))
+        self.task = Regression(
+            output_size, check_dtype(dtype), loss, delta, ignore_nan
+        )
         self.output_size = self.task.outputs
         self._build(
             input_size=input_size,
@@ -99,6 +111,7 @@ class SequenceRegressor(SequenceModel):
             **super().config(),
             "output_size": self.output_size,
             "pooling": self.pooling,
+            **self.task.config(),
         }
 
     def predict(self, x: Any, lengths: Any = None) -> np.ndarray:

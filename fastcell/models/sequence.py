@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell._checks import one_of
+from fastcell._loss_parts import weights_of
 from fastcell.layers import Dropout, Linear, Pooling
 from fastcell.layers.pooling import KINDS as POOLINGS
 from fastcell.models.base import ScoredModel
 from fastcell.models.encoder import Encoder
 from fastcell.models.parts import (
     SavedOnce,
-    check_batch,
     check_no_state,
     check_seed,
+    check_weighted,
     part_seeds,
     prefixed,
     set_precision,
@@ -36,8 +37,8 @@ class SequenceModel(ScoredModel):
         h = \mathrm{encoder}(x), \quad r = \mathrm{readout}(h), \quad
         y = W \, \mathrm{dropout}(r) + b
 
-    Batches are ``(x, lengths, y)`` and do not continue one another: `state` is None,
-    and so is the state after a batch.
+    Batches are ``(x, lengths, y)`` or ``(x, lengths, y, weights)`` and do not continue
+    one another: `state` is None, and so is the state after a batch.
 
     A subclass sets `task`, and calls `_build`. With `_carries_state`, batches without
     lengths do continue one another.
@@ -128,16 +129,18 @@ class SequenceModel(ScoredModel):
 
         Parameters
         ----------
-        batch : tuple (x, lengths, y)
+        batch : tuple (x, lengths, y) or (x, lengths, y, weights)
             x and lengths as in a call; y as the model says. x of features is kept and
-            not copied: it must not be written to before `backward`.
+            not copied: it must not be written to before `backward`. weights: of each
+            sequence, (B,), at least 0, or None; of a model in step, of each step, (T,
+            B), as well. A target whose weight is 0 is left out.
         state
             Must be None: batches do not continue one another.
 
         Returns
         -------
         loss : float
-            Mean over the targets that count.
+            Mean over the targets that count, by their weights if they have any.
         saved
             What `backward` needs, used up by it; ``saved.state`` is None.
 
@@ -147,16 +150,17 @@ class SequenceModel(ScoredModel):
             If a part of the batch is not as said.
         """
         self._check_state(state)
-        x, lengths, targets = self._checked(batch)
+        x, lengths, targets, weights = self._checked(batch)
         before = state
         h, after, encoded = self.encoder.forward(x, before, lengths=lengths)
         r, read = self._readout.forward(h, lengths)
         r, dropped = self._dropout.forward(r) if self._dropout.p else (r, None)
         scores, decoded = self.decoder.forward(r)
-        loss, dscores = self.task.loss(scores, targets)
+        loss, dscores = self.task.loss(scores, targets, weights)
         after = self._carried(after, lengths)
         saved = SavedOnce(after, dscores, encoded, read, dropped, decoded)
-        saved.count = self.task.count(targets)
+        saved.count = self.task.count(targets, weights)
+        saved.weight = self.task.total(targets, weights)
         return loss, saved
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
@@ -187,17 +191,21 @@ class SequenceModel(ScoredModel):
         Parameters and errors are those of `loss`.
         """
         self._check_state(state)
-        x, lengths, targets = self._checked(batch)
+        x, lengths, targets, weights = self._checked(batch)
         scores = self._infer(x, lengths)
         return (
-            self.task.loss(scores, targets)[0],
+            self.task.loss(scores, targets, weights)[0],
             None,
-            self.task.assess(scores, targets),
+            self.task.assess(scores, targets, weights),
         )
 
     def count(self, batch: Any) -> int:
         """Return the number of targets over which `loss` is the mean."""
-        return self.task.count(self._checked(batch, self.encoder.shaped)[2])
+        return self.task.count(*self._checked(batch, self.encoder.shaped)[2:])
+
+    def total_weight(self, batch: Any) -> float:
+        """Return the sum of the weights that `loss` is divided by."""
+        return self.task.total(*self._checked(batch, self.encoder.shaped)[2:])
 
     def session(self, batch_size: int = 1) -> ModelSession:
         """Return a `fastcell.models.streaming.ModelSession`: one step at a time.
@@ -242,10 +250,19 @@ class SequenceModel(ScoredModel):
 
     def _checked(
         self, batch: Any, check: Any = None
-    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        x, lengths, y = check_batch(batch, "(x, lengths, y)")
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
+        x, lengths, y, weights = check_weighted(batch, "(x, lengths, y)")
         x, lengths = (check or self.encoder.checked)(x, lengths)
-        return x, lengths, self._targets(y, x, lengths)
+        targets = self._targets(y, x, lengths)
+        if weights is not None:
+            weights = self._target_weights(weights, x, lengths)
+        return x, lengths, targets, weights
 
     def _targets(self, y: Any, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         return self.task.targets(y, x.shape[1:2])
+
+    def _target_weights(
+        self, weights: Any, x: np.ndarray, lengths: np.ndarray | None
+    ) -> np.ndarray | None:
+        """Return a weight for each of the targets that `_targets` returns."""
+        return weights_of("weights", weights, x.shape[1:2], exact=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastcell.layers.pooling import existing_steps
-from fastcell.models.parts import IGNORED
+from fastcell.models.parts import IGNORED, step_weights
 from fastcell.models.sequence import SequenceModel
 from fastcell.models.tasks import Classification
 from fastcell.module import Module
@@ -23,8 +23,9 @@ class SequenceTagger(SequenceModel):
         P(y_t = k \mid x) = \mathrm{softmax}(W \, \mathrm{dropout}(h_t) + b)_k
 
     trained by the mean cross-entropy of the steps (Graves and Schmidhuber 2005,
-    doi:10.1016/j.neunet.2005.06.042). A target of -100 is left out, and so is whatever
-    stands past the lengths.
+    doi:10.1016/j.neunet.2005.06.042). Targets y (T, B) are the classes' numbers, of
+    which -100 is left out, or (T, B, num_classes) the probability of each class. What
+    stands past the lengths is left out too.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ class SequenceTagger(SequenceModel):
     classes : iterable of str or of int, optional
         The label of each class. They are saved with the model, and are what `predict`
         returns.
+    class_weight : array of real numbers (num_classes,), optional
+        The weight of each class in the loss, as of `fastcell.losses.cross_entropy`.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -53,6 +56,7 @@ class SequenceTagger(SequenceModel):
     ----------
     classes : list of str or of int, or None
         The labels.
+    class_weight : list of float, or None
 
     Raises
     ------
@@ -86,13 +90,15 @@ class SequenceTagger(SequenceModel):
         *,
         embedding_dim: int | None = None,
         classes: Any = None,
+        class_weight: Any = None,
         dtype: Any = np.float32,
         seed: int | None = None,
         precision: str | None = None,
     ) -> None:
-        self.task = Classification(num_classes, classes)
+        self.task = Classification(num_classes, classes, class_weight=class_weight)
         self.num_classes = self.task.outputs
         self.classes = self.task.classes
+        self.class_weight = self.task.class_weight
         self._build(
             input_size=input_size,
             hidden_size=hidden_size,
@@ -115,6 +121,7 @@ class SequenceTagger(SequenceModel):
             **super().config(),
             "num_classes": self.num_classes,
             "classes": None if self.classes is None else list(self.classes),
+            **self.task.config(),
         }
 
     def predict(self, x: Any, lengths: Any = None) -> np.ndarray:
@@ -154,10 +161,13 @@ class SequenceTagger(SequenceModel):
 
     def _targets(self, y: Any, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         tags = self.task.targets(y, x.shape[:2])
-        if lengths is None:
-            return tags.reshape(-1)
-        there: np.ndarray = tags[existing_steps(lengths, len(x))]
-        return there
+        return EachStep.selected(tags, lengths)
+
+    def _target_weights(
+        self, weights: Any, x: np.ndarray, lengths: np.ndarray | None
+    ) -> np.ndarray | None:
+        weights = step_weights(weights, x.shape[:2])
+        return None if weights is None else EachStep.selected(weights, lengths)
 
 
 class EachStep(Module):
@@ -192,6 +202,14 @@ class EachStep(Module):
         dh = np.zeros(shape, dr.dtype)
         dh[exists] = dr
         return dh, {}
+
+    @staticmethod
+    def selected(values: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        """Return the N steps that there are (N, ...), of values (T, B, ...)."""
+        if lengths is None:
+            return values.reshape(-1, *values.shape[2:])
+        there: np.ndarray = values[existing_steps(lengths, len(values))]
+        return there
 
     @staticmethod
     def laid_out(

@@ -1,0 +1,110 @@
+"""X of scikit-learn's users: lists of arrays or data frames, and arrays, as sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils.validation import validate_data
+
+_REALS = [np.float64, np.float32]
+
+
+def checked_sequences(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """Return sequences (T_i, I) by their place, checked, of whatever X is.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Which gets, or has, the number of features and their names.
+    X : list of arrays or data frames, array (N, T, I), or array-like (N, T)
+    reset : bool
+        Whether this is the X of `fit`, and not one that has to be like it.
+
+    Returns
+    -------
+    list of arrays, or array (N, T, I)
+        Real and finite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these, or has other features than those of `fit`.
+    """
+    if _is_list_of_sequences(X):
+        steps = [_steps(i, sequence) for i, sequence in enumerate(X)]
+        first = X[0] if hasattr(X[0], "columns") else steps[0]
+        _check_columns(X)
+        validate_data(estimator, first, skip_check_array=True, reset=reset)
+        width = steps[0].shape[1]
+        for i, array in enumerate(steps):
+            if array.shape[1] != width:
+                raise ValueError(
+                    f"X[{i}] must have {width} features, as X[0]; got {array.shape[1]}"
+                )
+        return steps
+    if _ndim(X) == 3:
+        X = check_array(
+            X, dtype=_REALS, allow_nd=True, input_name="X", estimator=estimator
+        )
+        if 0 in X.shape[1:]:
+            raise ValueError(
+                "X must have at least one step and one feature; got the shape "
+                f"{X.shape}"
+            )
+        validate_data(estimator, X[0], skip_check_array=True, reset=reset)
+        return X
+    table = validate_data(estimator, X, dtype=_REALS, reset=reset)
+    return table[:, :, np.newaxis]
+
+
+def _is_list_of_sequences(X: Any) -> bool:
+    """Is X a list, tuple or column of sequences, and not a table in lists?"""
+    of_objects = getattr(X, "dtype", None) == object and _ndim(X) == 1
+    if not (isinstance(X, (list, tuple)) or of_objects) or len(X) == 0:
+        return False
+    first = X[0] if isinstance(X, (list, tuple)) else np.asarray(X, object)[0]
+    if isinstance(first, (list, tuple)):  # of numbers, a row of a table
+        return len(first) > 0 and np.ndim(first[0]) > 0
+    return getattr(first, "ndim", 0) > 0 or hasattr(first, "columns")
+
+
+def _steps(i: int, sequence: Any) -> np.ndarray:
+    """Return a sequence as an array (T, I) of real numbers, finite."""
+    array = sequence
+    if hasattr(array, "to_numpy"):
+        array = array.to_numpy()
+    array = np.asarray(array)
+    if array.dtype == object:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"X[{i}] must be numbers; {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"X[{i}] must be real numbers; got dtype {array.dtype}")
+    if array.ndim == 1:
+        array = array[:, np.newaxis]
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"X[{i}] must have the shape (T, I), with at least one step and one "
+            f"feature; got {array.shape}"
+        )
+    assert_all_finite(array, input_name=f"X[{i}]")
+    return array
+
+
+def _check_columns(X: Any) -> None:
+    """Raise unless all data frames have the columns of the first, in their order."""
+    names = list(getattr(X[0], "columns", []))
+    for i, frame in enumerate(X):
+        its = list(getattr(frame, "columns", names))
+        if its != names:
+            raise ValueError(f"X[{i}] must have the columns {names} of X[0]; got {its}")
+
+
+def _ndim(X: Any) -> int:
+    ndim = getattr(X, "ndim", None)
+    if ndim is None:
+        ndim = np.ndim(X)  # by its ``__array__``, or of lists in lists
+    return int(ndim)
