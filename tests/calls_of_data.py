@@ -126,6 +126,12 @@ def _():
     return data.Sequences, arguments
 
 
+@recipe("Sequences", weights=OPTIONAL)
+def _():
+    arguments = {"sequences": list(_LISTS), "targets": [0, 1]}
+    return data.Sequences, {**arguments, "weights": np.ones(2)}
+
+
 @recipe("SequencePairs", seed="huge")
 def _():
     return data.SequencePairs, {

@@ -22,18 +22,20 @@ _MODELS = {
     ),
     models.SequenceClassifier: (
         {"input_size": 5, "hidden_size": 3, "num_classes": 2, "bidirectional": False,
-         "pooling": "last", "embedding_dim": 2, "classes": ["a", "b"]},
-        "embedding_dim classes",
+         "pooling": "last", "embedding_dim": 2, "classes": ["a", "b"],
+         "class_weight": [1.0, 2.0]},
+        "embedding_dim classes class_weight",
     ),
     models.SequenceTagger: (
         {"input_size": 5, "hidden_size": 3, "num_classes": 2, "bidirectional": False,
-         "embedding_dim": 2, "classes": [7, 8]},
-        "embedding_dim classes",
+         "embedding_dim": 2, "classes": [7, 8], "class_weight": [1.0, 2.0]},
+        "embedding_dim classes class_weight",
     ),
     models.SequenceRegressor: (
         {"input_size": 5, "hidden_size": 3, "output_size": 2, "bidirectional": False,
-         "pooling": "mean", "embedding_dim": 2},
-        "embedding_dim",
+         "pooling": "mean", "embedding_dim": 2, "loss": "huber", "delta": 0.5,
+         "ignore_nan": True},
+        "embedding_dim delta",
     ),
     models.SpeechRecognizer: (
         {"input_size": 2, "hidden_size": 3, "num_labels": 2, "bidirectional": False,
@@ -52,12 +54,14 @@ _MODELS = {
         "attention",
     ),
     models.Forecaster: (
-        {"frame_size": 2, "hidden_size": 3, "residual": True, "loss": "mae"},
-        "",
+        {"frame_size": 2, "hidden_size": 3, "residual": True, "loss": "huber",
+         "delta": 0.5, "ignore_nan": True},
+        "delta",
     ),
     models.FrameModel: (
         {"frame_size": 2, "hidden_size": 3, "head": "mixture", "mixtures": 2,
-         "correlated": True, "min_scale": 0.1, "residual": True, "input_size": 3},
+         "correlated": True, "min_scale": 0.1, "residual": True, "input_size": 3,
+         "ignore_nan": True},
         "mixtures correlated input_size",
     ),
 }  # fmt: skip
@@ -66,6 +70,8 @@ for _class, (_sizes, _optional) in _MODELS.items():
     _accepts = {**SHARED, **dict.fromkeys(_optional.split(), OPTIONAL)}
     if _class is models.FrameModel:
         _accepts["min_scale"] = "huge"
+    if "delta" in _sizes:
+        _accepts["delta"] = "none huge"
     if _class is models.LanguageModel:
         _accepts["vocabulary"] = "none str"
     if _class is models.Seq2Seq:
@@ -74,6 +80,18 @@ for _class, (_sizes, _optional) in _MODELS.items():
     @recipe(_class.__qualname__, **_accepts)
     def _(cls=_class, sizes=_sizes):
         return cls, {**MODEL, **sizes, "precision": "bf16"}
+
+
+@recipe("FrameModel", delta="none huge")
+def _():
+    arguments = {"frame_size": 2, "hidden_size": 3, "head": "values"}
+    return models.FrameModel, {**arguments, "loss": "huber", "delta": 0.5}
+
+
+@recipe("FrameModel", pos_weight=OPTIONAL)
+def _():
+    arguments = {"frame_size": 2, "hidden_size": 3, "head": "bernoulli"}
+    return models.FrameModel, {**arguments, "pos_weight": [1.0, 2.0]}
 
 
 @recipe("FeedForward", seed=SEED, classes=OPTIONAL)
@@ -195,6 +213,29 @@ for _name, _parts in _BATCHES.items():
     def _(name=_name, parts=_parts):
         _, saved = model(name).loss(tuple(parts.values()))
         return model(name).backward, {"saved": saved}
+
+
+_WEIGHTED = {
+    "SequenceModel": "SequenceModel",
+    "SequenceTagger": "SequenceModel",
+    "Forecaster": "Forecaster",
+    "FrameModel": "FrameModel",
+}
+for _name, _owner in _WEIGHTED.items():
+    _parts = {**_BATCHES[_name], "weights": np.array([1.0, 2.0])}
+
+    @recipe(f"{_owner}.loss", lengths=OPTIONAL, weights=OPTIONAL)
+    def _(name=_name, parts=_parts):
+        return _of_parts(model(name).loss, parts)
+
+
+for _name, _owner in {"FeedForward": "Model", **_WEIGHTED}.items():
+    if _owner != "FrameModel":
+
+        @recipe(f"{_owner}.total_weight")
+        def _(name=_name):
+            batch = tuple(_BATCHES[name].values())
+            return model(name).total_weight, {"batch": batch}
 
 
 def _state():

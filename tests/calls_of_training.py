@@ -20,32 +20,51 @@ ANY_NUMBER = "negative huge nan"
 # ----------------------------------------------------------------------------- losses
 
 
-@recipe("cross_entropy", ignore_index="negative")
+@recipe(
+    "cross_entropy",
+    ignore_index="negative",
+    weight=OPTIONAL,
+    sample_weight=OPTIONAL,
+)
 def _():
     return losses.cross_entropy, {
         "logits": reals(2, 3),
         "targets": np.array([0, 2]),
+        "weight": np.array([1.0, 2.0, 0.5]),
+        "sample_weight": np.array([1.0, 2.0]),
         "ignore_index": -100,
         "label_smoothing": 0.1,
         "reduction": "mean",
     }
 
 
-@recipe("binary_cross_entropy")
+@recipe("cross_entropy")
+def _():
+    probabilities = np.full((2, 3), 0.25, np.float32)
+    arguments = {"logits": reals(2, 3), "targets": probabilities}
+    return losses.cross_entropy, {**arguments, "reduction": "none"}
+
+
+@recipe("binary_cross_entropy", weight=OPTIONAL, pos_weight=OPTIONAL)
 def _():
     return losses.binary_cross_entropy, {
         "logits": reals(2, 3),
         "targets": np.ones((2, 3), np.float32),
+        "weight": np.ones((2, 3)),
+        "pos_weight": np.ones(3),
         "reduction": "mean",
     }
 
 
-for _loss in (losses.mse, losses.mae):
+for _loss in (losses.mse, losses.mae, losses.huber):
 
-    @recipe(_loss.__name__)
+    @recipe(_loss.__name__, weight=OPTIONAL, delta="huge")
     def _(loss=_loss):
         arrays = {"predictions": reals(2, 3), "targets": reals(2, 3)}
-        return loss, {**arrays, "reduction": "sum"}
+        options = {"weight": np.ones((2, 3)), "ignore_nan": True, "reduction": "sum"}
+        if loss is losses.huber:
+            options["delta"] = 0.5
+        return loss, {**arrays, **options}
 
 
 @recipe("ctc", lengths=OPTIONAL, label_lengths=OPTIONAL)

@@ -73,6 +73,8 @@ TESTS = (
     "test_leftovers.py",
     "test_cli_files.py",
     "test_cli_corpus.py",
+    "test_weighted_losses.py",
+    "test_weighted_models.py",
 )
 # Tests take a minute; a mutation may also make a loop endless.
 SECONDS = 400

@@ -500,4 +500,34 @@ MUTATIONS = [  # -- functions
         "        fc_set_stop(NULL, NULL)\n",
         "Ctrl-C waits for the end of a call",
     ),
+    (
+        "fastcell/losses.py",
+        "        counted = share * np.append(per_class, 0.0)[classes]\n",
+        "        counted = share\n",
+        "cross-entropy: all classes weigh the same",
+    ),
+    (
+        "fastcell/losses.py",
+        "            slopes = a.sum(axis=1, keepdims=True) * (e / e_sum) - a\n",
+        "            slopes = e / e_sum - a\n",
+        "cross-entropy: the gradient of probabilities has no weights of classes",
+    ),
+    (
+        "fastcell/_value_losses.py",
+        "np.where(missing, 0.0, 1.0 if weights is None else weights)",
+        "np.where(missing, 0.0, 1.0)",
+        "errors: a gap takes the weights of the other elements away",
+    ),
+    (
+        "fastcell/models/heads.py",
+        "            weight=np.where(there, w[:, np.newaxis], 0),\n",
+        "            weight=w[:, np.newaxis],\n",
+        "frames: an element that is not there counts as 0",
+    ),
+    (
+        "fastcell/models/mixture_head.py",
+        "rho=np.where(alone, 0, of.rho)",
+        "rho=of.rho",
+        "frames: a gap in one of two elements leaves their correlation",
+    ),
 ]

@@ -220,4 +220,16 @@ MUTATIONS = [
         "if False:",
         "load: a model of any class is the one expected",
     ),
+    (
+        "fastcell/_records.py",
+        "        total += loss * weight\n        weight_sum += weight\n",
+        "        total += loss\n        weight_sum += 1\n",
+        "all batches of a validation weigh the same",
+    ),
+    (
+        "fastcell/_run_state.py",
+        '        if "weight_sum" not in tree["position"]:',
+        "        if False:",
+        "a run of an earlier version forgets the losses of its last steps",
+    ),
 ]

@@ -76,7 +76,7 @@ RECIPES: list[Recipe] = []
 # What errors say of the parts of an argument.
 _OF_BATCH = [
     *("batch", "x", "y", "inputs", "targets", "labels", "images", "captions"),
-    *("source", "target"),
+    *("source", "target", "weights"),
 ]
 PARTS: dict[str, list[str]] = {
     "batch": _OF_BATCH,

@@ -266,6 +266,15 @@ def test_import_fastcell_loads_little(run_python):
         assert not knows(loaded, f"fastcell.{name}"), name
 
 
+def test_without_scikit_learn_the_error_says_what_to_install(run_python):
+    program = "import sys; sys.modules['sklearn'] = None; import fastcell.sklearn"
+    done = run_python(program)
+    assert done.returncode != 0
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: fastcell.sklearn needs")
+    assert "pip install" in last
+
+
 def test_lazy_names_are_there():
     import fastcell
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 import numpy as np
+import numpy.typing as npt
 
 import fastcell
 from fastcell.layers.sequential import SequentialSession
@@ -120,3 +121,5 @@ def trained(model: LanguageModel, batch: Any) -> None:
     assert_type(loss, float)
     assert_type(model.backward(saved), Gradients)
     assert_type(fastcell.losses.mse(batch, batch)[0], float)
+    each, _ = fastcell.losses.cross_entropy(batch, batch, reduction="none")
+    assert_type(each, npt.NDArray[np.float64])
