@@ -20,7 +20,8 @@ def assess(
     -------
     values : dict of str to float
         ``"loss"``, the mean over all targets, by their weights if they have any; the
-        same in the units of the model, such as ``"bpc"``; and the scores of `Model.assess`, such as ``"accuracy"``.
+        same in the units of the model, such as ``"bpc"``; and the scores of
+        `Model.assess`, such as ``"accuracy"``.
 
     Raises
     ------

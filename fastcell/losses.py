@@ -2,8 +2,9 @@
 
 All functions return ``(loss, gradient)``. The loss is a Python float, whose sum over
 the elements is accumulated in float64 whatever the dtype of the input; the gradient has
-the shape and dtype of the input. With ``reduction="none"`` the loss is an array, that of
-each element or row, and the gradient that of its sum. Nothing is changed in place.
+the shape and dtype of the input. With ``reduction="none"`` the loss is an array, the
+loss of each element or row, and the gradient that of its sum. Nothing is changed in
+place.
 
 Weights and means are those of ``torch.nn.functional``: the docstring of each loss says
 what its mean divides by. Where nothing counts the loss is 0.0, where PyTorch has NaN.

@@ -40,9 +40,7 @@ MODELS = {
     "regressor": lambda **o: SequenceRegressor(I, H, K, **SHARED, **o),
     "forecaster": lambda **o: Forecaster(I, H, **SHARED, **o),
     "bernoulli": lambda **o: FrameModel(I, H, **SHARED, **o),
-    "mixture": lambda **o: FrameModel(
-        I, H, head="mixture", mixtures=2, **SHARED, **o
-    ),
+    "mixture": lambda **o: FrameModel(I, H, head="mixture", mixtures=2, **SHARED, **o),
     "values": lambda **o: FrameModel(I, H, head="values", **SHARED, **o),
 }
 IN_STEP = ("tagger", "forecaster", "bernoulli", "mixture", "values")

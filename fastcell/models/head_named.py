@@ -62,9 +62,7 @@ def head_named(
                 "correlated must be False unless frame_size is 2; "
                 f"got frame_size {frame_size}"
             )
-        return MixtureHead(
-            frame_size, count, correlated, min_scale, dtype, ignore_nan
-        )
+        return MixtureHead(frame_size, count, correlated, min_scale, dtype, ignore_nan)
     if name == "bernoulli":
         return BernoulliHead(frame_size, dtype, pos_weight, ignore_nan)
     error = "mse" if loss is None else loss

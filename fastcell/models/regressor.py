@@ -87,9 +87,7 @@ class SequenceRegressor(SequenceModel):
         seed: int | None = None,
         precision: str | None = None,
     ) -> None:
-        self.task = Regression(
-            output_size, check_dtype(dtype), loss, delta, ignore_nan
-        )
+        self.task = Regression(output_size, check_dtype(dtype), loss, delta, ignore_nan)
         self.output_size = self.task.outputs
         self._build(
             input_size=input_size,

@@ -62,7 +62,7 @@ class Classification:
         self.class_weight = None if self._weights is None else self._weights.tolist()
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments of a model that say what its loss is, if not the usual."""
+        """Return the arguments of a model that say what its loss is, if not usual."""
         return {"class_weight": self.class_weight} if self.class_weight else {}
 
     def targets(self, y: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -232,7 +232,7 @@ class Regression:
             )
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments of a model that say what its loss is, if not the usual.
+        """Return the arguments of a model that say what its loss is, if not usual.
 
         So those of models are equal to what files of earlier versions hold.
         """

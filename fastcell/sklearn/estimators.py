@@ -181,12 +181,12 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
                 "y must hold at least two classes; the data contain 1 class, "
                 f"{classes[0]!r}"
             )
-        if self.warm_start and hasattr(self, "model_"):
-            if not np.array_equal(classes, self.classes_):
-                raise ValueError(
-                    "y must hold the classes of the last fit with warm_start, "
-                    f"{self.classes_.tolist()}; got {classes.tolist()}"
-                )
+        goes_on = self.warm_start and hasattr(self, "model_")
+        if goes_on and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                "y must hold the classes of the last fit with warm_start, "
+                f"{self.classes_.tolist()}; got {classes.tolist()}"
+            )
         class_weight = None
         if self.class_weight is not None:
             class_weight = compute_class_weight(
@@ -361,7 +361,9 @@ validation_loss_curve_, best_loss_
         values = _targets(self, y, dtype=np.float64, ensure_all_finite=finite)
         check_consistent_length(sequences, values)
         if values.ndim > 2:
-            raise ValueError(f"y must have the shape (N,) or (N, K); got {values.shape}")
+            raise ValueError(
+                f"y must have the shape (N,) or (N, K); got {values.shape}"
+            )
         if np.isnan(values).all():
             raise ValueError("y must hold a value that is not NaN; got none")
         weights = checked_weights(sample_weight, sequences)

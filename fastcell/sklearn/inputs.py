@@ -1,4 +1,4 @@
-"""X of scikit-learn's users: lists of arrays or data frames, and arrays, as sequences."""
+"""X of scikit-learn's users as sequences: lists of arrays or data frames, arrays."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ def checked_sequences(estimator: Any, X: Any, *, reset: bool) -> Any:
     TypeError, ValueError
         If it is none of these, or has other features than those of `fit`.
     """
-    if _is_list_of_sequences(X):
-        steps = [_steps(i, sequence) for i, sequence in enumerate(X)]
-        first = X[0] if hasattr(X[0], "columns") else steps[0]
-        _check_columns(X)
+    items = _list_of_sequences(X)
+    if items is not None:
+        steps = [_steps(i, sequence) for i, sequence in enumerate(items)]
+        first = items[0] if hasattr(items[0], "columns") else steps[0]
+        _check_columns(items)
         validate_data(estimator, first, skip_check_array=True, reset=reset)
         width = steps[0].shape[1]
         for i, array in enumerate(steps):
@@ -59,15 +60,20 @@ def checked_sequences(estimator: Any, X: Any, *, reset: bool) -> Any:
     return table[:, :, np.newaxis]
 
 
-def _is_list_of_sequences(X: Any) -> bool:
-    """Is X a list, tuple or column of sequences, and not a table in lists?"""
-    of_objects = getattr(X, "dtype", None) == object and _ndim(X) == 1
-    if not (isinstance(X, (list, tuple)) or of_objects) or len(X) == 0:
-        return False
-    first = X[0] if isinstance(X, (list, tuple)) else np.asarray(X, object)[0]
+def _list_of_sequences(X: Any) -> list[Any] | None:
+    """Return a list, tuple or column of sequences as a list; None if X is a table."""
+    if isinstance(X, (list, tuple)):
+        items = list(X)
+    elif str(getattr(X, "dtype", "")) == "object" and _ndim(X) == 1:
+        items = list(np.asarray(X, object))
+    else:
+        return None
+    first = items[0] if items else 0.0
     if isinstance(first, (list, tuple)):  # of numbers, a row of a table
-        return len(first) > 0 and np.ndim(first[0]) > 0
-    return getattr(first, "ndim", 0) > 0 or hasattr(first, "columns")
+        of_steps = len(first) > 0 and np.ndim(first[0]) > 0
+    else:
+        of_steps = getattr(first, "ndim", 0) > 0 or hasattr(first, "columns")
+    return items if of_steps else None
 
 
 def _steps(i: int, sequence: Any) -> np.ndarray:
@@ -104,7 +110,11 @@ def _check_columns(X: Any) -> None:
 
 
 def _ndim(X: Any) -> int:
+    """Return the number of axes; 0 of what is no array, which others refuse."""
     ndim = getattr(X, "ndim", None)
     if ndim is None:
-        ndim = np.ndim(X)  # by its ``__array__``, or of lists in lists
+        try:
+            ndim = np.ndim(X)  # by its ``__array__``, or of lists in lists
+        except ValueError:  # of lists of different lengths
+            return 0
     return int(ndim)
