@@ -21,7 +21,9 @@ class SequenceClassifier(SequenceModel):
         P(y = k \mid x) &= \mathrm{softmax}(W \, \mathrm{dropout}(r) + b)_k
 
     trained by its cross-entropy (Graves 2012, doi:10.1007/978-3-642-24797-2, chapter
-    2; pooling over time: `fastcell.layers.Pooling`).
+    2; pooling over time: `fastcell.layers.Pooling`). Targets y (B,) are the classes'
+    numbers, of which -100 is left out, or (B, num_classes) the probability of each
+    class.
 
     Parameters
     ----------

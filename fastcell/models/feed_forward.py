@@ -191,8 +191,8 @@ class FeedForward(ScoredModel):
         ----------
         batch : tuple (x, y)
             x as in a call; it is kept and not copied, and must not be written to before
-            `backward`. y: classes (B,), of which -100 is left out; or values (B, K)
-            or, for one value, (B,).
+            `backward`. y: classes (B,), of which -100 is left out, or the probability
+            of each, (B, output_size); or values (B, K) or, for one value, (B,).
         state
             Must be None: batches do not continue one another.
 
