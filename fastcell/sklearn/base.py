@@ -67,14 +67,18 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
                 stratify=None if strata is None else strata[index],
             )
 
+        dtype = model.encoder.dtype
+
         def data(of: np.ndarray, shuffle: bool) -> Sequences:
+            with np.errstate(over="ignore"):  # the model refuses what is infinite
+                arrays = [np.ascontiguousarray(sequences[i], dtype) for i in of]
             return Sequences(
-                [sequences[i] for i in of],
+                arrays,
                 targets[of],
                 self.batch_size,
                 shuffle=shuffle,
                 seed=seeds[2],
-                dtype=model.encoder.dtype,
+                dtype=dtype,
                 check_finite=False,  # both have been, and the model does
                 weights=None if sample_weight is None else sample_weight[of],
             )
