@@ -430,9 +430,10 @@ def test_value_losses_are_the_formula(rng, dtype, name, reduction, weighted, gap
 
 @every_value_loss
 @every_reduction
-@pytest.mark.parametrize("delta", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("delta", [0.1, 0.5, 3.0])
 def test_gradients_of_value_losses_are_those_of_the_values(rng, name, reduction, delta):
     predictions, targets, weight = values_of(rng)
+    predictions, targets = predictions / 4, targets / 4  # for sums of the size of 1
     targets[3, 2] = np.nan
     options = {"weight": weight, "ignore_nan": True, "reduction": reduction}
     if name == "huber":

@@ -122,7 +122,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             dtype=self.dtype,
             **options,
         )
-        if not (self.warm_start and hasattr(self, "model_")):
+        if not (self.warm_start is True and hasattr(self, "model_")):
             return model
         mine, its = self.model_.config(), model.config()
         for name in {**mine, **its}:

@@ -181,7 +181,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
                 "y must hold at least two classes; the data contain 1 class, "
                 f"{classes[0]!r}"
             )
-        goes_on = self.warm_start and hasattr(self, "model_")
+        goes_on = self.warm_start is True and hasattr(self, "model_")
         if goes_on and not np.array_equal(classes, self.classes_):
             raise ValueError(
                 "y must hold the classes of the last fit with warm_start, "

@@ -45,7 +45,7 @@ def checked_sequences(estimator: Any, X: Any, *, reset: bool) -> Any:
                     f"X[{i}] must have {width} features, as X[0]; got {array.shape[1]}"
                 )
         return steps
-    if _ndim(X) == 3:
+    if axes_of(X) == 3:
         X = check_array(
             X, dtype=_REALS, allow_nd=True, input_name="X", estimator=estimator
         )
@@ -64,7 +64,7 @@ def _list_of_sequences(X: Any) -> list[Any] | None:
     """Return a list, tuple or column of sequences as a list; None if X is a table."""
     if isinstance(X, (list, tuple)):
         items = list(X)
-    elif str(getattr(X, "dtype", "")) == "object" and _ndim(X) == 1:
+    elif str(getattr(X, "dtype", "")) == "object" and axes_of(X) == 1:
         items = list(np.asarray(X, object))
     else:
         return None
@@ -109,12 +109,12 @@ def _check_columns(X: Any) -> None:
             raise ValueError(f"X[{i}] must have the columns {names} of X[0]; got {its}")
 
 
-def _ndim(X: Any) -> int:
+def axes_of(X: Any) -> int:
     """Return the number of axes; 0 of what is no array, which others refuse."""
     ndim = getattr(X, "ndim", None)
     if ndim is None:
         try:
-            ndim = np.ndim(X)  # by its ``__array__``, or of lists in lists
+            ndim = np.asarray(X).ndim
         except ValueError:  # of lists of different lengths
             return 0
     return int(ndim)

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fastcell.data.scaling import mean_and_spread
-from fastcell.sklearn.inputs import checked_sequences
+from fastcell.sklearn.inputs import axes_of, checked_sequences
 
 
 class SequenceScaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -67,7 +67,7 @@ class SequenceScaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if isinstance(sequences, list):
             return [(s - self.mean_) / self.scale_ for s in sequences]
         scaled = (sequences - self.mean_) / self.scale_
-        return scaled[:, :, 0] if np.ndim(X) == 2 else scaled
+        return scaled[:, :, 0] if axes_of(X) == 2 else scaled
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
