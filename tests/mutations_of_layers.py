@@ -292,8 +292,8 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/models/mixture_head.py",
-        "narrow * (1 - w * z) * (of.exp / of.scales),",
-        "narrow * (1 - w * z),",
+        "narrow * slopes * (of.exp / of.scales),",
+        "narrow * slopes,",
         "frames: the least scale of a mixture is not in its gradient",
     ),
     (

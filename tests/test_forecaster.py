@@ -303,7 +303,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path):
         ({"cell": "transformer"}, ValueError, ["cell", "lstm"]),
         ({"residual": 1}, TypeError, ["residual"]),
         ({"dropout": 1.0}, ValueError, ["dropout"]),
-        ({"loss": "huber"}, ValueError, ["loss", "mae", "'huber'"]),
+        ({"loss": "rmse"}, ValueError, ["loss", "mae", "'rmse'"]),
         ({"dtype": np.int32}, TypeError, ["dtype"]),
         ({"seed": -1}, ValueError, ["seed"]),
     ],

@@ -11,7 +11,7 @@ from last_step import LastStep, sequences, trainer_of
 from trainers import assert_same_bits
 
 from fastcell.checkpoint import data_fingerprint
-from fastcell.models import Forecaster, SequenceClassifier, SequenceTagger
+from fastcell.models import FeedForward, SequenceClassifier, SequenceTagger
 from fastcell.optim import (
     Adam,
     clip_grad_norm,
@@ -266,11 +266,11 @@ def test_loss_of_a_sequence_model_tells_what_count_would(lengths):
 
 
 def test_trainer_counts_where_the_loss_does_not_tell():
-    model = Forecaster(2, 3, seed=0)
-    x = np.ones((4, 1, 2), np.float32)
+    model = FeedForward(2, [3], 4, task="regression", seed=0)
+    x = np.ones((3, 2), np.float32)
     counted = []
     count = model.count
     model.count = lambda batch: counted.append(count(batch)) or counted[-1]
     trainer = Trainer(model, Adam(model.params), progress=False)
-    trainer.fit([(x, None, x[:3])], steps=2)
-    assert counted == [6, 6]
+    trainer.fit([(x, np.ones((3, 4)))], steps=2)
+    assert counted == [12, 12]
