@@ -199,7 +199,8 @@ def huber(
             \delta \, (|d| - \delta / 2) & |d| > \delta \end{cases} \\
         dpredictions &= w \, \mathrm{clip}(d, -\delta, \delta) / n
 
-    (Huber 1964, doi:10.1214/aoms/1177703732), as ``torch.nn.functional.huber_loss``.
+    (Huber 1964, doi:10.1214/aoms/1177703732), as ``torch.nn.functional.huber_loss``,
+    whose weighted mean alone is another: it divides by the number of elements.
     Parameters, results and errors are those of `mse`, and:
 
     Parameters
@@ -240,7 +241,7 @@ def _of_differences(
     ignore_nan: bool,
     reduction: str,
     rule: Rule,
-) -> Any:
+) -> Total | Each:
     """Return a loss that is made of differences, block by block, and its gradient."""
     predictions = float_array("predictions", predictions)
     wanted = as_array("targets", targets)
@@ -282,5 +283,7 @@ def _of_differences(
             total += float(losses.sum())
         else:
             each[block] = losses
-    value = total / n if each is None else each.reshape(predictions.shape)
-    return value, gradient.reshape(predictions.shape)
+    gradient = gradient.reshape(predictions.shape)
+    if each is None:
+        return total / n, gradient
+    return each.reshape(predictions.shape), gradient

@@ -273,6 +273,7 @@ def _smoothed(
 
     def amounts(block: slice) -> NDArray[np.float64]:
         of = classes[block]
+        a: NDArray[np.float64]
         a = np.tile(smoothing / len(per_class) * per_class, (len(of), 1))
         a[np.arange(len(of)), of] += (1 - smoothing) * per_class[of]
         return a
@@ -287,7 +288,7 @@ def _mixed(
 
     def amounts(block: slice) -> NDArray[np.float64]:
         t = targets[block].astype(np.float64)
-        a = (1 - smoothing) * t + smoothing / targets.shape[1]
+        a: NDArray[np.float64] = (1 - smoothing) * t + smoothing / targets.shape[1]
         return a if per_class is None else a * per_class
 
     return amounts
@@ -459,8 +460,10 @@ def binary_cross_entropy(
             total += float(loss.sum(dtype=np.float64))
         else:
             each[block] = loss
-    value = total / n if each is None else each.reshape(logits.shape)
-    return value, gradient.reshape(logits.shape)  # type: ignore[return-value]
+    gradient = gradient.reshape(logits.shape)
+    if each is None:
+        return total / n, gradient
+    return each.reshape(logits.shape), gradient
 
 
 def _check_distributions(targets: NDArray[Any], logits: NDArray[Any]) -> None:

@@ -101,6 +101,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     (3, 2)
     """
 
+    classes_: np.ndarray
     _model = models.SequenceClassifier
 
     def __init__(
