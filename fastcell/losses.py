@@ -200,9 +200,11 @@ def _of_classes(
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Return the losses of rows with one class each, -1 for none, and the gradient."""
     if per_class is None and share is None:
-        n = divisor(reduction, float(np.count_nonzero(classes >= 0)))
-        losses, gradient = _from_kernel(x, classes, smoothing, 1.0 / n)
-        return losses / n, gradient
+        there = np.count_nonzero(classes >= 0)
+        n = divisor(reduction, float(there))
+        losses, gradient = _from_kernel(x, classes, smoothing, 1.0 / n, there > 0)
+        losses /= n
+        return losses, gradient
     share = np.where(classes < 0, 0.0, 1.0 if share is None else share)
     counted = share
     if per_class is not None:
@@ -213,16 +215,24 @@ def _of_classes(
         return _of_amounts(x, amounts, share / n)
     factors = counted / n
     classes = np.where(factors == 0, -1, classes)
-    losses, gradient = _from_kernel(x, classes, smoothing, 1.0)
+    some = bool(factors.any())
+    losses, gradient = _from_kernel(x, classes, smoothing, 1.0, some)
     gradient *= factors.astype(x.dtype)[:, np.newaxis]
     return losses * factors, gradient
 
 
 def _from_kernel(
-    x: NDArray[Any], classes: NDArray[np.int64], smoothing: float, scale: float
+    x: NDArray[Any],
+    classes: NDArray[np.int64],
+    smoothing: float,
+    scale: float,
+    some: bool,
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Return the losses of rows, and the gradient of their sum times `scale`."""
-    if not (classes >= 0).any():  # there may be no class at all
+    """Return the losses of rows, and the gradient of their sum times `scale`.
+
+    `some` says whether there is a row that counts.
+    """
+    if not some:  # there may be no class at all
         return np.zeros(len(x)), np.zeros_like(x)
     losses, gradient = np.empty(len(x)), np.empty_like(x)
     _core.cross_entropy(
