@@ -284,10 +284,7 @@ cdef class Stack:
         cdef Py_buffer *view
         cdef Views outputs = Views()
         cdef Py_ssize_t states = self.stack.layers * self.stack.directions * batch.rows
-        cdef const void *weights
         cdef void *kept = NULL
-        check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
-        weights = outputs.contiguous(packed, 0, 1, size)
         view = outputs.rows(
             y, 1, self.itemsize, batch.steps, batch.rows,
             self.stack.directions * self.out(),
@@ -304,13 +301,24 @@ cdef class Stack:
             kept = outputs.get(saved, 1, 1).buf
             if len(saved) < <Py_ssize_t> size:
                 raise ValueError(f"saved must have {size} bytes; got {len(saved)}")
-        check(fc_scratch_size(&self.stack, batch, 1 if saved is not None else 0, &size))
+        return self.call(packed, batch, &output, kept)
+
+    cdef int call(
+        self, packed, fc_batch *batch, fc_output *output, void *kept
+    ) except -1:
+        """fc_forward; with `kept`, for training."""
+        cdef size_t size
+        cdef Views views = Views()
+        cdef const void *weights
+        check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
+        weights = views.contiguous(packed, 0, 1, size)
+        check(fc_scratch_size(&self.stack, batch, 1 if kept != NULL else 0, &size))
         scratch = take_scratch(size)
-        cdef void *scratch_memory = outputs.get(scratch, 1, 1).buf
+        cdef void *scratch_memory = views.get(scratch, 1, 1).buf
         heed_signals()
         with nogil:
             check(
-                fc_forward(&self.stack, weights, batch, &output, kept, scratch_memory)
+                fc_forward(&self.stack, weights, batch, output, kept, scratch_memory)
             )
         give_scratch(scratch)
         return 0

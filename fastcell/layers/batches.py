@@ -25,6 +25,12 @@ class Layout:
             return array[:, np.newaxis]
         return array.swapaxes(0, 1) if self.batch_first else array
 
+    def to_caller(self, array: Any) -> Any:
+        """Return a view of what has the axes (T, B, ...) as the caller has it."""
+        if self.unbatched:
+            return array[:, 0]
+        return array.swapaxes(0, 1) if self.batch_first else array
+
     def shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
         """Return the caller's shape of what is (T, B, n) seen from the core."""
         T, B, n = shape
@@ -35,6 +41,11 @@ class Layout:
     def empty(self, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
         """Return an array for the caller, of shape (T, B, n) seen from the core."""
         return np.empty(self.shape(shape), dtype)
+
+    def state_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """Return the caller's shape of a state, which is (L D, B, n) in the core."""
+        passes, B, n = shape
+        return (passes, n) if self.unbatched else (passes, B, n)
 
     def state_to_core(self, array: np.ndarray) -> np.ndarray:
         return array[:, np.newaxis] if self.unbatched else array

@@ -1,0 +1,356 @@
+# Tensors of another framework: by its DLPack exchange table, where it has one, without
+# an array of NumPy's between; and whether tensors that serve as weights have changed.
+
+cdef extern from *:
+    """
+    /* The part of DLPack 1.3 that is used: dmlc.github.io/dlpack. */
+    typedef struct { int32_t device_type, device_id; } fc_dl_device;
+    typedef struct { uint8_t code, bits; uint16_t lanes; } fc_dl_dtype;
+    typedef struct {
+        void *data;
+        fc_dl_device device;
+        int32_t ndim;
+        fc_dl_dtype dtype;
+        int64_t *shape, *strides;
+        uint64_t byte_offset;
+    } fc_dl_tensor;
+    typedef struct fc_dl_managed {
+        uint32_t major, minor;
+        void *manager_ctx;
+        void (*deleter)(struct fc_dl_managed *self);
+        uint64_t flags;
+        fc_dl_tensor tensor;
+    } fc_dl_managed;
+    typedef struct {
+        uint32_t major, minor;
+        void *before;
+        int (*allocate)(fc_dl_tensor *prototype, fc_dl_managed **out, void *context,
+                        void (*set_error)(void *context, const char *kind,
+                                          const char *message));
+        int (*from_object)(void *object, fc_dl_managed **out);
+        int (*to_object)(fc_dl_managed *tensor, void **object);
+        int (*look)(void *object, fc_dl_tensor *out); /* owns nothing */
+        int (*stream)(int32_t device_type, int32_t device_id, void **out);
+    } fc_dl_exchange;
+    enum { FC_DL_CPU = 1, FC_DL_FLOAT = 2, FC_DL_MAJOR = 1 };
+    """
+    ctypedef struct fc_dl_device:
+        int32_t device_type
+        int32_t device_id
+    ctypedef struct fc_dl_dtype:
+        uint8_t code
+        uint8_t bits
+        unsigned short lanes
+    ctypedef struct fc_dl_tensor:
+        void *data
+        fc_dl_device device
+        int32_t ndim
+        fc_dl_dtype dtype
+        int64_t *shape
+        int64_t *strides
+        uint64_t byte_offset
+    ctypedef struct fc_dl_managed:
+        fc_dl_tensor tensor
+    ctypedef struct fc_dl_exchange:
+        unsigned int major
+        int (*allocate)(
+            fc_dl_tensor *, fc_dl_managed **, void *,
+            void (*)(void *, const char *, const char *) noexcept
+        ) noexcept
+        int (*to_object)(fc_dl_managed *, void **) noexcept
+        int (*look)(void *, fc_dl_tensor *) noexcept
+    enum:
+        FC_DL_CPU
+        FC_DL_FLOAT
+        FC_DL_MAJOR
+
+from cpython.object cimport PyObject
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.ref cimport Py_DECREF
+
+
+cdef void set_error(void *context, const char *kind, const char *message) noexcept:
+    (<list> context).append(message.decode(errors="replace"))
+
+
+cdef class Exchange:
+    """A framework's tensors: their memory, and new ones.
+
+    capsule: ``__dlpack_c_exchange_api__`` of the class of tensors; classes: those whose
+    instances are plain tensors.
+    """
+
+    cdef fc_dl_exchange *api
+    cdef object tensor, parameter
+
+    def __init__(self, capsule, tensor, parameter):
+        self.api = <fc_dl_exchange *> PyCapsule_GetPointer(
+            capsule, "dlpack_exchange_api"
+        )
+        if self.api.major != FC_DL_MAJOR or self.api.look == NULL:
+            raise ValueError(f"DLPack 1 expected; got {self.api.major}")
+        self.tensor, self.parameter = tensor, parameter
+
+    cdef int look(self, object tensor, fc_dl_tensor *out) except -1:
+        """Whether it is a plain tensor on the CPU, and where."""
+        if type(tensor) is not self.tensor and type(tensor) is not self.parameter:
+            return 0
+        if self.api.look(<void *> tensor, out) != 0:
+            if PyErr_Occurred():
+                return -1
+            return 0
+        out.data = <char *> out.data + out.byte_offset
+        return out.device.device_type == FC_DL_CPU
+
+    cdef void *numbers(
+        self, object tensor, int bits, int ndim, const int64_t *shape
+    ) except? NULL:
+        """The memory of a contiguous tensor of this shape and dtype, else NULL."""
+        cdef fc_dl_tensor found
+        cdef int i
+        if not self.look(tensor, &found) or not are_contiguous(&found, bits):
+            return NULL
+        if found.ndim != ndim:
+            return NULL
+        for i in range(ndim):
+            if found.shape[i] != shape[i]:
+                return NULL
+        return found.data
+
+    cdef object new(self, int bits, int ndim, int64_t *shape, void **data):
+        """A tensor whose memory is at `data`."""
+        cdef fc_dl_tensor prototype
+        cdef fc_dl_managed *made = NULL
+        cdef void *found = NULL
+        errors = []
+        memset(&prototype, 0, sizeof(prototype))
+        prototype.device.device_type = FC_DL_CPU
+        prototype.ndim = ndim
+        prototype.dtype.code = FC_DL_FLOAT
+        prototype.dtype.bits = bits
+        prototype.dtype.lanes = 1
+        prototype.shape = shape
+        if self.api.allocate(&prototype, &made, <void *> errors, set_error) != 0:
+            raise MemoryError(f"no memory for a tensor: {', '.join(errors)}")
+        data[0] = made.tensor.data
+        if self.api.to_object(made, &found) != 0:
+            raise MemoryError("no memory for a tensor")
+        tensor = <object> found
+        Py_DECREF(tensor)  # the reference that came with it
+        return tensor
+
+    def infer(
+        self, Stack stack, packed, x, h0, c0, bint batch_first, bint step, int threads
+    ):
+        """Return y, h and c of a call for inference; the quick way.
+
+        x (T, B, I), or (B, T, I) if batch_first; with `step`, x (B, I) or (I,) and
+        states without the axis of layers, and y is None.  None where a tensor is not
+        plain, on the CPU, contiguous, of the stack's dtype and of the right shape.
+        """
+        cdef fc_batch batch
+        cdef fc_output output
+        cdef fc_dl_tensor found
+        cdef int bits = 8 * stack.itemsize, ndim, i
+        cdef bint two = fc_cell_states(stack.stack.cell) > 1
+        cdef Py_ssize_t passes = stack.stack.layers * stack.stack.directions
+        cdef Py_ssize_t width = stack.stack.directions * stack.out()
+        cdef int64_t shape[3]
+        if not self.look(x, &found) or not are_contiguous(&found, bits):
+            return None
+        ndim = found.ndim
+        if ndim != 3 and (not step or ndim < 1 or ndim > 2):
+            return None
+        if found.shape[ndim - 1] != stack.stack.input_size:
+            return None
+        memset(&batch, 0, sizeof(batch))
+        memset(&output, 0, sizeof(output))
+        batch.threads = threads
+        batch.x = found.data
+        batch.steps = batch.rows = 1
+        if step:
+            if ndim == 2:
+                batch.rows = found.shape[0]
+        else:
+            batch.steps = found.shape[1 if batch_first else 0]
+            batch.rows = found.shape[0 if batch_first else 1]
+        if batch.steps == 0 or batch.rows == 0 or stack.stack.input_size == 0:
+            return None
+        batch.x_row = stack.stack.input_size
+        batch.x_step = batch.rows * batch.x_row
+        output.y_row = width
+        output.y_step = batch.rows * width
+        if batch_first:
+            batch.x_step, batch.x_row = batch.x_row, batch.steps * batch.x_row
+            output.y_step, output.y_row = output.y_row, batch.steps * output.y_row
+        # The states: the same axes before the last one in both.
+        i = 0
+        if not step:
+            shape[i] = passes
+            i += 1
+        if not step or ndim == 2:
+            shape[i] = batch.rows
+            i += 1
+        if h0 is not None:
+            shape[i] = stack.out()
+            batch.h0 = self.numbers(h0, bits, i + 1, shape)
+            if batch.h0 == NULL:
+                return None
+        if c0 is not None:
+            shape[i] = stack.stack.hidden_size
+            batch.c0 = self.numbers(c0, bits, i + 1, shape)
+            if batch.c0 == NULL:
+                return None
+        c = y = None
+        if two:
+            shape[i] = stack.stack.hidden_size
+            c = self.new(bits, i + 1, shape, &output.c)
+        shape[i] = stack.out()
+        h = self.new(bits, i + 1, shape, &output.y if step else &output.h)
+        if not step:
+            shape[0] = found.shape[0]
+            shape[1] = found.shape[1]
+            shape[2] = width
+            y = self.new(bits, 3, shape, &output.y)
+        stack.call(packed, &batch, &output, NULL)
+        return y, h, c
+
+
+cdef bint are_contiguous(const fc_dl_tensor *tensor, int bits) noexcept:
+    """Are these numbers of floating point of so many bits, one behind the other?"""
+    cdef int64_t expected = 1
+    cdef int i
+    if tensor.dtype.code != FC_DL_FLOAT or tensor.dtype.bits != bits:
+        return False
+    if tensor.strides == NULL:
+        return True
+    for i in range(tensor.ndim - 1, -1, -1):
+        if tensor.shape[i] != 1 and tensor.strides[i] != expected:
+            return False
+        expected *= tensor.shape[i]
+    return True
+
+
+cdef enum:
+    # A tensor of so many bytes is looked at whole, in 0.2 us; with `closely`, larger ones.
+    WHOLE = 4096
+    WHOLE_CLOSELY = 1 << 18
+    LOOKED_AT = 8  # numbers of each larger one
+
+
+cdef struct tensor_mark:
+    uintptr_t address
+    Py_ssize_t items
+    int64_t version
+    uint64_t bits
+
+
+cdef class TensorMarks:
+    """What tensors were at the last look: where, how large, which version, some numbers.
+
+    The version counts the writes that the framework knows of.  The numbers tell of
+    others, as through ``tensor.data`` or by another process: all of a small tensor,
+    eight of a large one, spread evenly.
+    """
+
+    cdef tensor_mark *marks
+    cdef Py_ssize_t count
+    cdef Exchange exchange  # or None
+
+    def __init__(self, Exchange exchange):
+        self.exchange = exchange
+
+    def __dealloc__(self):
+        PyMem_Free(self.marks)
+
+    def update(self, list tensors, bint closely):
+        """Return whether any differs from the last time.
+
+        closely: look at all numbers of tensors of up to 256 KiB, in place of 4 KiB.
+        """
+        cdef Py_ssize_t i, n = len(tensors)
+        cdef tensor_mark now
+        cdef bint changed = False
+        if n != self.count:
+            PyMem_Free(self.marks)
+            self.count = 0
+            self.marks = <tensor_mark *> PyMem_Calloc(n + 1, sizeof(tensor_mark))
+            if self.marks == NULL:
+                raise MemoryError("no memory for the marks of tensors")
+            self.count = n
+            changed = True
+        for i in range(n):
+            self.look(tensors[i], closely, &now)
+            if memcmp(&now, &self.marks[i], sizeof(now)) != 0:
+                self.marks[i] = now
+                changed = True
+        return changed
+
+    cdef int look(self, tensor, bint closely, tensor_mark *mark) except -1:
+        cdef fc_dl_tensor found
+        cdef Py_ssize_t itemsize
+        cdef bint contiguous
+        cdef int i
+        memset(mark, 0, sizeof(tensor_mark))
+        if self.exchange is not None and self.exchange.look(tensor, &found):
+            mark.address = <uintptr_t> found.data
+            mark.items = 1
+            for i in range(found.ndim):
+                mark.items *= found.shape[i]
+            itemsize = found.dtype.bits // 8
+            contiguous = are_contiguous(&found, found.dtype.bits)
+        else:
+            mark.address = tensor.data_ptr()
+            mark.items = tensor.numel()
+            itemsize = tensor.element_size()
+            contiguous = tensor.is_contiguous()
+        try:
+            mark.version = tensor._version
+        except RuntimeError:  # made in inference mode: it has none
+            mark.version = -1
+        if mark.address and contiguous:
+            if mark.items * itemsize <= (WHOLE_CLOSELY if closely else WHOLE):
+                mark.bits = hash_of(<const char *> mark.address, mark.items * itemsize)
+            else:
+                mark.bits = sample_of(
+                    <const char *> mark.address, mark.items, itemsize
+                )
+        return 0
+
+
+cdef inline uint64_t mixed(uint64_t found, uint64_t bits) noexcept nogil:
+    found = (found ^ bits) * <uint64_t> 0x9E3779B97F4A7C15
+    return (found << 27) | (found >> 37)
+
+
+cdef uint64_t hash_of(const char *at, size_t size) noexcept nogil:
+    """A hash of so many bytes, in four lanes at once."""
+    cdef uint64_t lane[4]
+    cdef uint64_t bits[4]
+    cdef size_t done = 0, k
+    for k in range(4):
+        lane[k] = k
+    while done + 32 <= size:
+        memcpy(bits, at + done, 32)
+        for k in range(4):
+            lane[k] = mixed(lane[k], bits[k])
+        done += 32
+    memset(bits, 0, 32)
+    memcpy(bits, at + done, size - done)
+    for k in range(4):
+        lane[k] = mixed(lane[k], bits[k])
+    for k in range(1, 4):
+        lane[0] = mixed(lane[0], lane[k])
+    return lane[0]
+
+
+cdef uint64_t sample_of(
+    const char *at, Py_ssize_t items, Py_ssize_t itemsize
+) noexcept nogil:
+    cdef Py_ssize_t k, count = min(items, <Py_ssize_t> LOOKED_AT)
+    cdef uint64_t bits, found = 0
+    for k in range(count):
+        bits = 0
+        memcpy(&bits, at + k * items // count * itemsize, min(itemsize, 8))
+        found = mixed(found, bits)
+    return found

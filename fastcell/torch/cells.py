@@ -1,0 +1,206 @@
+"""RNNCell, LSTMCell and GRUCell as `torch.nn` has them, computed by fastcell.
+
+For many steps `session` is quicker: it keeps the state and the weights ready.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastcell.threads import get_num_threads
+from fastcell.torch import op
+from fastcell.torch.call import Call, Recurrence, StepLayout, run
+from fastcell.torch.layers import tensors_of
+from fastcell.torch.weights import EXCHANGE, OnTensors, check_on_cpu, layer_of
+
+_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+class Cell(torch.nn.RNNCellBase):
+    """The base of the three: everything but the cell."""
+
+    #: The module of torch.nn that it stands for, which names what it refuses.
+    _peer: type[torch.nn.RNNCellBase]
+    _two = False  # states
+    _layer: OnTensors | None = None
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        """Return the next state.
+
+        Parameters
+        ----------
+        input : Tensor, shape (B, I) or (I,)
+        hx : Tensor or tuple of two, optional
+            h, or (h, c), each (B, H) or (H,). Default: zeros.
+
+        Returns
+        -------
+        Tensor or tuple of two
+
+        Raises
+        ------
+        RuntimeError, ValueError
+            As ``torch.nn`` does, and if a tensor is not on the CPU.
+        """
+        weights = [w for w in (getattr(self, name) for name in _NAMES) if w is not None]
+        if op.is_wanted(input):
+            return self._traced(input, hx, weights)
+        if not torch.is_grad_enabled():
+            quick = self._quick(input, hx, weights)
+            if quick is not None:
+                return quick
+        if not self._takes(input, hx, weights[0]):
+            return self._peer.forward(self, input, hx)
+        x, h0, c0 = tensors_of(input, hx)
+        layout = StepLayout(False, x.dim() == 1)
+        rows = 1 if x.dim() == 1 else len(x)
+        call = Call(self._layer_for(weights), layout, 1, rows)
+        tensors = (x, h0, c0, *weights)
+        if torch.is_grad_enabled() and any(
+            t is not None and t.requires_grad for t in tensors
+        ):
+            _, *state = Recurrence.apply(call, *tensors)
+        else:
+            _, *state = run(call, *tensors, keep=False)
+        return tuple(state) if self._two else state[0]
+
+    def _quick(self, x: Any, hx: Any, weights: list[Tensor]) -> Any:
+        """Return the next state for plain tensors, which most are; else None."""
+        if EXCHANGE is None or torch.is_autocast_enabled("cpu"):
+            return None
+        two = self._two
+        if not two or hx is None:
+            h0, c0 = hx, None
+        elif type(hx) is tuple and len(hx) == 2:
+            h0, c0 = hx
+        else:
+            return None
+        layer = self._layer_for(weights)
+        layer._parameters.bind(weights)
+        out = EXCHANGE.infer(
+            layer._stack,
+            layer._packed(False)[1],
+            x,
+            h0,
+            c0,
+            False,
+            True,
+            get_num_threads(),
+        )
+        if out is None:
+            return None
+        return out[1:] if two else out[1]
+
+    def _traced(self, input: Tensor, hx: Any, weights: list[Tensor]) -> Any:
+        check_on_cpu(type(self).__name__, input, weights[0])
+        x, h0, c0 = tensors_of(input, hx)
+        one = x.dim() == 1
+        tensors = [
+            t if t is None else t[None, None] if one else t[None] for t in (x, h0, c0)
+        ]
+        extras = (None, None, None, None)
+        _, h, c = op.call(self._mode(), tensors, weights, extras, self._sizes(), False)
+        state = [t[0, 0] if one else t[0] for t in ((h, c) if self._two else (h,))]
+        return tuple(state) if self._two else state[0]
+
+    def _mode(self) -> str:
+        raise NotImplementedError
+
+    def _sizes(self) -> tuple[Any, ...]:
+        return self.input_size, self.hidden_size, 1, self.bias, False, 0
+
+    def _layer_for(self, weights: list[Tensor]) -> OnTensors:
+        double = weights[0].dtype == torch.float64
+        layer = self._layer
+        if layer is None or (layer.dtype.itemsize == 8) != double:
+            layer = layer_of(self._mode(), self._sizes(), double)
+            self.__dict__["_layer"] = layer
+        return layer
+
+    def _takes(self, x: Any, hx: Any, weight: Tensor) -> bool:
+        check_on_cpu(type(self).__name__, x, weight)
+        narrowed = torch.is_autocast_enabled("cpu")
+        if not 1 <= x.dim() <= 2 or x.shape[-1] != self.input_size:
+            return False
+        if x.dtype != weight.dtype and not (narrowed and x.is_floating_point()):
+            return False
+        if hx is None:
+            return True
+        states = hx if self._two else (hx,)
+        shape = (*x.shape[:-1], self.hidden_size)
+        return (
+            isinstance(states, (tuple, list))
+            and len(states) == 1 + self._two
+            and all(s.shape == shape for s in states)
+            and all(s.dtype == x.dtype or narrowed for s in states)
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_layer"}
+
+
+class RNNCell(Cell):
+    """``torch.nn.RNNCell``, computed by fastcell: same arguments and state dict."""
+
+    _peer = torch.nn.RNNCell
+    nonlinearity: str
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, 1, device, dtype)
+        self.nonlinearity = nonlinearity
+
+    def _mode(self) -> str:
+        return f"RNN_{self.nonlinearity.upper()}"
+
+    def _takes(self, x: Any, hx: Any, weight: Tensor) -> bool:
+        return self.nonlinearity in ("tanh", "relu") and super()._takes(x, hx, weight)
+
+
+class LSTMCell(Cell):
+    """``torch.nn.LSTMCell``, computed by fastcell: same arguments and state dict."""
+
+    _peer = torch.nn.LSTMCell
+    _two = True
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, 4, device, dtype)
+
+    def _mode(self) -> str:
+        return "LSTM"
+
+
+class GRUCell(Cell):
+    """``torch.nn.GRUCell``, computed by fastcell: same arguments and state dict."""
+
+    _peer = torch.nn.GRUCell
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, 3, device, dtype)
+
+    def _mode(self) -> str:
+        return "GRU"
