@@ -6,6 +6,7 @@ needs; `gradients` uses it up; `Recurrence` is both for PyTorch's autograd.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -119,6 +120,8 @@ def run(
     width = layer._directions * layer.output_size
     batch = call.batch_of(x, h0, c0)
     call.version, packed = layer._packed(False)
+    if layer.quick is not None and x.dtype == _dtype_of(layer):
+        layer.quick.keep(packed)
     memory = None
     if keep:
         size = layer._stack.saved_size(batch)
@@ -206,32 +209,77 @@ class Recurrence(torch.autograd.Function):
     """`run` and `gradients` for autograd; gradients of gradients by the formula."""
 
     @staticmethod
+    def forward(ctx: Any, call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        _remember(ctx, call, tensors)
+        return run(call, *tensors, keep=True)
+
+    @staticmethod
+    def backward(ctx: Any, *dout: Tensor | None) -> tuple[Tensor | None, ...]:
+        needed = ctx.needs_input_grad[1:]
+        return None, *gradients_of(ctx.call, ctx.saved_tensors, dout, needed)
+
+
+def gradients_of(
+    call: Call,
+    tensors: tuple[Tensor | None, ...],
+    dout: tuple[Tensor | None, ...],
+    needed: tuple[bool, ...],
+) -> list[Tensor | None]:
+    """Return the gradients of x, h0, c0 and the weights, where they are needed.
+
+    Also gradients that can be differentiated, if autograd is on, and a second time,
+    after ``retain_graph=True``.
+    """
+    if all(d is None for d in dout):
+        return [None] * len(needed)
+    dout = (*dout, None)[:_BEFORE_WEIGHTS]
+    if torch.is_grad_enabled():  # create_graph=True
+        return _differentiable(call, tensors, dout, needed)
+    x, _, _, *weights = tensors
+    if call.version != call.layer._parameters.version():  # another call's since
+        call.layer._parameters.bind(weights)
+    if call.kept is None:  # used up
+        run(call, *tensors, keep=True)
+    kept, call.kept = call.kept, None
+    return gradients(call, kept, x, *dout, needed)
+
+
+def _remember(ctx: Any, call: Call, tensors: Sequence[Tensor | None]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*tensors)
+    ctx.call = call
+
+
+class _Transformed(Recurrence):
+    """The same in the form that torch.func asks for, which takes 40 us more."""
+
+    @staticmethod
     def forward(call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
         return run(call, *tensors, keep=True)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         call, *tensors = inputs
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors)
-        ctx.call = call
+        _remember(ctx, call, tensors)
 
-    @staticmethod
-    def backward(ctx: Any, *dout: Tensor | None) -> tuple[Tensor | None, ...]:
-        tensors = ctx.saved_tensors
-        call, needed = ctx.call, ctx.needs_input_grad[1:]
-        if all(d is None for d in dout):
-            return (None,) * len(ctx.needs_input_grad)
-        dout = (*dout, None)[:_BEFORE_WEIGHTS]
-        if torch.is_grad_enabled():  # create_graph=True
-            return None, *_differentiable(call, tensors, dout, needed)
-        x, _, _, *weights = tensors
-        if call.version != call.layer._parameters.version():  # another call's since
-            call.layer._parameters.bind(weights)
-        if call.kept is None:  # used up by a first backward with retain_graph=True
-            run(call, *tensors, keep=True)
-        kept, call.kept = call.kept, None
-        return None, *gradients(call, kept, x, *dout, needed)
+
+def is_transformed() -> bool:
+    """Whether the tensors are those of one of torch.func's transformations."""
+    return torch._C._functorch.maybe_current_level() is not None
+
+
+def called(call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+    """Return y and the final states, for autograd if it is on.
+
+    tensors: x, h0, c0 and the weights.
+    """
+    if not torch.is_grad_enabled() or not any(
+        t is not None and t.requires_grad for t in tensors
+    ):
+        return run(call, *tensors, keep=False)
+    if is_transformed():
+        return _Transformed.apply(call, *tensors)
+    return Recurrence.apply(call, *tensors)
 
 
 def _differentiable(

@@ -14,11 +14,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from fastcell.layers.batches import Layout, flags_of, lengths_of
-from fastcell.threads import get_num_threads
 from fastcell.torch import op
-from fastcell.torch.call import Call, Recurrence, run
+from fastcell.torch.call import Call, called
+from fastcell.torch.quick import quickly
 from fastcell.torch.weights import (
-    EXCHANGE,
     OnTensors,
     check_on_cpu,
     layer_of,
@@ -77,14 +76,22 @@ class Layers(torch.nn.RNNBase):
             If lengths are not integers, or mask or reset not bool.
         """
         flags = (lengths, mask, reset)
-        if op.is_wanted(input):
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return self._traced(input, hx, flags)
+        layer = self._layer or self._layer_for(self._weights())
+        if (
+            lengths is None
+            and mask is None
+            and reset is None
+            and not (self.training and self.dropout)
+            and not torch.is_autocast_enabled("cpu")
+        ):
+            out = quickly(layer, self._parameters, input, hx, self.batch_first, False)
+            if out is not None:
+                return (out[0], out[1:]) if self.mode == "LSTM" else out
+        if op.is_needed_for(input):
             return self._traced(input, hx, flags)
         weights = self._weights()
-        plain = lengths is None and mask is None and reset is None
-        if plain and not torch.is_grad_enabled():
-            quick = self._quick(input, hx, weights)
-            if quick is not None:
-                return quick
         if isinstance(input, PackedSequence):
             return self._of_packed(input, hx, weights, flags)
         if not self._takes(input, hx, weights[0]):
@@ -112,51 +119,13 @@ class Layers(torch.nn.RNNBase):
 
     # ------------------------------------------------------------------ the call
 
-    def _quick(self, x: Any, hx: Any, weights: list[Tensor]) -> Any:
-        """Return the results for plain tensors, which most are; else None.
-
-        Of one step it takes a third of the time that the checks do.
-        """
-        dropped = self.training and self.dropout and self.num_layers > 1
-        if EXCHANGE is None or dropped or torch.is_autocast_enabled("cpu"):
-            return None
-        two = self.mode == "LSTM"
-        if not two or hx is None:
-            h0, c0 = hx, None
-        elif type(hx) is tuple and len(hx) == 2:
-            h0, c0 = hx
-        else:
-            return None
-        layer = self._bound(weights)
-        out = EXCHANGE.infer(
-            layer._stack,
-            layer._packed(False)[1],
-            x,
-            h0,
-            c0,
-            self.batch_first,
-            False,
-            get_num_threads(),
-        )
-        if out is None:
-            return None
-        y, h, c = out
-        return (y, (h, c)) if two else (y, h)
-
     def _called(
         self, call: Call, x: Tensor, hx: Any, weights: list[Tensor]
     ) -> tuple[Tensor, Any]:
         x, h0, c0 = tensors_of(x, hx)
         call.dropout = self._dropout_factors(call, x)
-        tensors = (x, h0, c0, *weights)
-        if torch.is_grad_enabled() and any(
-            t is not None and t.requires_grad for t in tensors
-        ):
-            out = Recurrence.apply(call, *tensors)
-        else:
-            out = run(call, *tensors, keep=False)
-        y, h = out[:2]
-        return y, (h, out[2]) if self.mode == "LSTM" else h
+        y, *state = called(call, x, h0, c0, *weights)
+        return y, tuple(state) if self.mode == "LSTM" else state[0]
 
     def _dropout_factors(self, call: Call, x: Tensor) -> Tensor | None:
         """Return what dropout multiplies by, drawn as torch.nn draws it."""
@@ -249,7 +218,8 @@ class Layers(torch.nn.RNNBase):
         double = weights[0].dtype == torch.float64
         layer = self._layer
         if layer is None or (layer.dtype.itemsize == 8) != double:
-            layer = layer_of(self.mode, self._sizes(), double)
+            names = tuple(self._flat_weights_names)
+            layer = layer_of(self.mode, self._sizes(), double, names)
             self.__dict__["_layer"] = layer
         return layer
 

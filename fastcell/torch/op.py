@@ -1,4 +1,4 @@
-"""The cells as operators of PyTorch: for torch.compile and torch.export.
+"""The cells as operators: for torch.compile, torch.export and torch.jit.trace.
 
 ``fastcell::lstm``, ``gru``, ``rnn_tanh`` and ``rnn_relu``, and a backward of each, with
 shapes for tracing and autograd. They are functions of their tensors alone: `saved`, a
@@ -31,10 +31,8 @@ _BACKWARD = (
 )
 
 
-def is_wanted(x: Any) -> bool:
-    """Whether a call has to go by the operator: it is traced, or x no plain tensor."""
-    if torch.compiler.is_compiling():
-        return True
+def is_needed_for(x: Any) -> bool:
+    """Whether x is a tensor of another kind than those that have numbers."""
     plain = type(x) is Tensor or type(x) is torch.nn.Parameter
     return x.is_meta if plain else isinstance(x, Tensor)
 
@@ -43,7 +41,7 @@ def call(
     mode: str,
     tensors: Sequence[Tensor | None],
     weights: list[Tensor],
-    extras: Sequence[Tensor | None],
+    extras: Sequence[Any],
     sizes: tuple[Any, ...],
     batch_first: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,8 +59,8 @@ def call(
     )
     forward = getattr(torch.ops.fastcell, mode.lower()).default
     numbers = [int(size) for size in sizes]
-    out = forward(*tensors, weights, *extras, numbers, batch_first, keep)
-    y, h, c, _ = out
+    flags = [t if t is None else torch.as_tensor(t) for t in extras]
+    y, h, c, _ = forward(*tensors, weights, *flags, numbers, batch_first, keep)
     return y, h, c
 
 
