@@ -92,13 +92,12 @@ cdef class Exchange:
             raise ValueError(f"DLPack 1 expected; got {self.api.major}")
         self.tensor, self.parameter = tensor, parameter
 
-    cdef int look(self, object tensor, fc_dl_tensor *out) except -1:
+    cdef bint look(self, object tensor, fc_dl_tensor *out) noexcept:
         """Whether it is a plain tensor on the CPU, and where."""
         if type(tensor) is not self.tensor and type(tensor) is not self.parameter:
             return 0
         if self.api.look(<void *> tensor, out) != 0:
-            if PyErr_Occurred():
-                return -1
+            PyErr_Clear()  # it has no memory, or is on a device that DLPack lacks
             return 0
         out.data = <char *> out.data + out.byte_offset
         return out.device.device_type == FC_DL_CPU

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,11 +33,12 @@ def pages():
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """Examples may write files."""
+    """Examples may write files, and read the one that is in every tree."""
+    shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("name", module_names())
+@pytest.mark.parametrize("name", list(module_names()))
 def test_examples_of_docstrings(name):
     if "torch" in name:
         pytest.importorskip("torch")
@@ -46,7 +48,7 @@ def test_examples_of_docstrings(name):
     assert not done.failed
 
 
-@pytest.mark.parametrize("page", pages())
+@pytest.mark.parametrize("page", list(pages()))
 def test_examples_of_pages(page):
     if "pytorch" in page:
         pytest.importorskip("torch")

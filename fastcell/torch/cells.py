@@ -45,15 +45,13 @@ class Cell(torch.nn.RNNCellBase):
         RuntimeError, ValueError
             As ``torch.nn`` does, and if a tensor is not on the CPU.
         """
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if op.is_needed_for(input):
             return self._traced(input, hx)
         layer = self._layer or self._layer_for(self._weights())
         if not torch.is_autocast_enabled("cpu"):
             out = quickly(layer, self._parameters, input, hx, False, True)
             if out is not None:
                 return out if self._two else out[0]
-        if op.is_needed_for(input):
-            return self._traced(input, hx)
         weights = self._weights()
         if not self._takes(input, hx, weights[0]):
             return self._peer.forward(self, input, hx)

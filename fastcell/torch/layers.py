@@ -45,7 +45,7 @@ class Layers(torch.nn.RNNBase):
         lengths: Any = None,
         mask: Any = None,
         reset: Any = None,
-    ) -> tuple[Any, Any]:
+    ) -> Any:
         """Run the layers, as ``torch.nn`` does.
 
         Parameters
@@ -76,7 +76,7 @@ class Layers(torch.nn.RNNBase):
             If lengths are not integers, or mask or reset not bool.
         """
         flags = (lengths, mask, reset)
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if op.is_needed_for(input):
             return self._traced(input, hx, flags)
         layer = self._layer or self._layer_for(self._weights())
         if (
@@ -88,9 +88,7 @@ class Layers(torch.nn.RNNBase):
         ):
             out = quickly(layer, self._parameters, input, hx, self.batch_first, False)
             if out is not None:
-                return (out[0], out[1:]) if self.mode == "LSTM" else out
-        if op.is_needed_for(input):
-            return self._traced(input, hx, flags)
+                return out[0], out[1:] if self.mode == "LSTM" else out[1]
         weights = self._weights()
         if isinstance(input, PackedSequence):
             return self._of_packed(input, hx, weights, flags)
@@ -145,7 +143,7 @@ class Layers(torch.nn.RNNBase):
 
     def _of_packed(
         self, packed: PackedSequence, hx: Any, weights: list[Tensor], flags: Any
-    ) -> tuple[PackedSequence, Any]:
+    ) -> Any:
         if any(flag is not None for flag in flags):
             raise ValueError(
                 "lengths, mask and reset must be left out with a PackedSequence"
@@ -192,7 +190,7 @@ class Layers(torch.nn.RNNBase):
 
     def _weights(self) -> list[Tensor]:
         """Return the tensors of now: parametrizations and hooks may make new ones."""
-        held = self._parameters
+        held: dict[str, Any] = self._parameters
         try:
             return [held[name] for name in self._flat_weights_names]
         except KeyError:
@@ -237,12 +235,13 @@ class Layers(torch.nn.RNNBase):
         """Do nothing: the weights are asked for at each call."""
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
         state.pop("_layer", None)
         return state
 
     def _replicate_for_data_parallel(self) -> Any:
-        replica = super()._replicate_for_data_parallel()
+        base: Any = super()
+        replica = base._replicate_for_data_parallel()
         replica.__dict__.pop("_layer", None)
         return replica
 
@@ -288,7 +287,7 @@ class Layers(torch.nn.RNNBase):
 
     def _refused(self, input: Any, hx: Any) -> Any:
         """Let torch.nn say what is wrong; what it takes all the same, it computes."""
-        self._flat_weights = self._weights()
+        self._flat_weights = [*self._weights()]
         return self._peer.forward(self, input, hx)
 
 
@@ -298,7 +297,8 @@ def tensors_of(x: Tensor, hx: Any) -> tuple[Tensor, Tensor | None, Tensor | None
     if not torch.is_autocast_enabled("cpu"):
         return x, h0, c0
     dtype = torch.get_autocast_dtype("cpu")
-    return x.to(dtype), *(s if s is None else s.to(dtype) for s in (h0, c0))
+    h0, c0 = (s if s is None else s.to(dtype) for s in (h0, c0))
+    return x.to(dtype), h0, c0
 
 
 class RNN(Layers):
@@ -356,8 +356,9 @@ class LSTM(Layers):
 
     _peer = torch.nn.LSTM
     get_expected_cell_size = torch.nn.LSTM.get_expected_cell_size
-    check_forward_args = torch.nn.LSTM.check_forward_args
-    permute_hidden = torch.nn.LSTM.permute_hidden
+    # As in torch.nn, where both take two states as well.
+    check_forward_args = torch.nn.LSTM.check_forward_args  # type: ignore[assignment]
+    permute_hidden = torch.nn.LSTM.permute_hidden  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__("LSTM", *args, **kwargs)

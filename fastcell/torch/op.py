@@ -32,7 +32,9 @@ _BACKWARD = (
 
 
 def is_needed_for(x: Any) -> bool:
-    """Whether x is a tensor of another kind than those that have numbers."""
+    """Whether a call is traced, or x of another kind than tensors that have numbers."""
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
+        return True
     plain = type(x) is Tensor or type(x) is torch.nn.Parameter
     return x.is_meta if plain else isinstance(x, Tensor)
 
@@ -54,8 +56,11 @@ def call(
     sizes, batch_first
         As for `fastcell.torch.weights.layer_of`, and as of the module.
     """
-    keep = torch.is_grad_enabled() and any(
-        t is not None and t.requires_grad for t in (*tensors, *weights)
+    # A trace is checked without autograd, and must be the same then.
+    is_tracing: Any = torch.jit.is_tracing  # type: ignore[attr-defined]
+    keep = (torch.is_grad_enabled() or is_tracing()) and any(
+        t is not None and t.requires_grad and not t.is_meta
+        for t in (*tensors, *weights)
     )
     forward = getattr(torch.ops.fastcell, mode.lower()).default
     numbers = [int(size) for size in sizes]
@@ -140,7 +145,7 @@ def _define(mode: str) -> None:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         extras = (lengths, mask, reset, dropout)
         made = _call_of(mode, x, weights, *extras, sizes, batch_first)
-        y, h, *c = run(made, x, h0, c0, *weights, keep=keep, fresh=True)
+        y, h, *c = run(made, (x, h0, c0, *weights), keep=keep, fresh=True)
         saved = x.new_empty(0, dtype=torch.uint8)
         if made.kept is not None:
             saved = torch.from_numpy(made.kept.memory)
@@ -193,7 +198,7 @@ def _define(mode: str) -> None:
         memory = _core.aligned_empty(len(saved))
         memory[:] = saved.numpy()
         kept = Kept(batch, memory)
-        found = gradients(made, kept, x, dy, dh, dc, tuple(needed))
+        found = gradients(made, kept, x, (dy, dh, dc), tuple(needed))
         pairs = zip(found, (x, h0, c0, *weights), strict=True)
         return [
             x.new_empty(0) if g is None or t is None else g.to(t.dtype)

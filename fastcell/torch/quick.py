@@ -42,10 +42,9 @@ def quickly(
     if calls is None or is_transformed():
         return None
     if not calls.hold(held):
-        weights = [held.get(name) for name in layer.names]
-        if any(weight is None for weight in weights):  # parametrized
+        if not all(name in held for name in layer.names):  # parametrized
             return None
-        layer.renew(weights)
+        layer.renew([held[name] for name in layer.names])
     call = calls.begin(x, hx, batch_first, step, get_num_threads())
     if call is None:
         return None
@@ -53,7 +52,8 @@ def quickly(
         tensors = (x, call.h0, call.c0, *[held[name] for name in layer.names])
         for tensor in tensors:
             if tensor is not None and tensor.requires_grad:
-                out: Any = QuickRecurrence.apply(call, layer, batch_first, *tensors)
+                apply: Any = QuickRecurrence.apply
+                out: tuple[Tensor, ...] = apply(call, layer, batch_first, *tensors)
                 return out
     return call.forward(None)
 
