@@ -76,7 +76,8 @@ TESTS = (
     "test_weighted_losses.py",
     "test_weighted_models.py",
 )
-# Tests take a minute; a mutation may also make a loop endless.
+# A mutation may make a loop endless: then it is noticed by the clock, after three times
+# what the tests take without one, and at least so many seconds.
 SECONDS = 400
 
 MUTATIONS = [
@@ -103,9 +104,11 @@ def main(words: list[str]) -> int:
         shutil.copytree(ROOT, tree, ignore=skipped)
         for path in (tree / "setup.py", tree / "src_c/Makefile"):
             path.write_text(path.read_text().replace("-O3", "-O1"))  # built sooner
-        if outcome := run(tree, build=True):
+        begin = time.monotonic()
+        if outcome := run(tree, 3600, build=True):
             print(f"without a mutation: {outcome}")
             return 1
+        limit = max(SECONDS, 3 * (time.monotonic() - begin))
         for file, old, new, what in chosen:
             begin = time.monotonic()
             path = tree / file
@@ -116,9 +119,9 @@ def main(words: list[str]) -> int:
             else:
                 path.write_text(text.replace(old, new))
                 mutates_c = not file.endswith(".py")
-                outcome = run(tree, build=mutates_c or built)
+                outcome = run(tree, limit, build=mutates_c or built)
                 if mutates_c and not outcome:
-                    outcome = run_core(tree)
+                    outcome = run_core(tree, limit)
                 built = mutates_c
                 verdict = f"noticed by {outcome}" if outcome else "SURVIVED"
                 bad += not outcome
@@ -129,7 +132,7 @@ def main(words: list[str]) -> int:
     return 1 if bad else 0
 
 
-def run(tree: Path, build: bool) -> str:
+def run(tree: Path, limit: float, build: bool) -> str:
     """Build if asked, run the tests, and return what failed, or nothing."""
     environment = {
         **os.environ,
@@ -166,7 +169,7 @@ def run(tree: Path, build: bool) -> str:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=limit,
         )
     except subprocess.TimeoutExpired:
         return "the clock"
@@ -176,7 +179,7 @@ def run(tree: Path, build: bool) -> str:
     return failed[0].split()[1] if failed else f"exit code {done.returncode}"
 
 
-def run_core(tree: Path) -> str:
+def run_core(tree: Path, limit: float) -> str:
     """Build the C core and run its tests; return what failed, or nothing."""
     for target in ("all", "check"):
         try:
@@ -184,7 +187,7 @@ def run_core(tree: Path) -> str:
                 ["make", "-s", "-C", str(tree / "src_c"), target],
                 capture_output=True,
                 text=True,
-                timeout=SECONDS,
+                timeout=limit,
             )
         except subprocess.TimeoutExpired:
             return "the clock"

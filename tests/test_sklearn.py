@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import doctest
 import inspect
 import pickle
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,8 +33,6 @@ from fastcell.sklearn import (  # noqa: E402
     SequenceClassifier,
     SequenceRegressor,
     SequenceScaler,
-    estimators,
-    scaler,
 )
 
 QUICK = {"cell": "gru", "batch_size": 100, "random_state": 0}
@@ -526,20 +522,3 @@ def test_the_scaler_takes_away_mean_and_spread_of_all_steps():
     transformer = SequenceScaler().fit(whole)
     assert transformer.transform(whole[:2]).shape == (2, 5, 3)
     refuses(ValueError, ["2 features", "3"], transformer.transform, whole[..., :2])
-
-
-# -------------------------------------------------------------------------- the words
-
-
-@pytest.mark.parametrize("module", [estimators, scaler])
-def test_the_examples_of_the_docstrings_hold(module):
-    done = doctest.testmod(module)
-    assert done.attempted > 3
-    assert not done.failed
-
-
-def test_the_page_about_scikit_learn_holds():
-    page = Path(__file__).parent.parent / "docs" / "scikit-learn.md"
-    done = doctest.testfile(str(page), module_relative=False)
-    assert done.attempted > 8
-    assert not done.failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import cycle
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,16 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from peers import Arrays, BaseEngine, Run, padded, state_names
 
-LAYERS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
-CELLS = {"lstm": torch.nn.LSTMCell, "gru": torch.nn.GRUCell, "rnn": torch.nn.RNNCell}
+NAMES = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 
 
 class Engine(BaseEngine):
     """See :class:`peers.BaseEngine`."""
 
     label = "PyTorch"
+
+    #: Where LSTM, LSTMCell and their like are.
+    modules: ModuleType = torch.nn
 
     def versions(self) -> dict[str, str]:
         return {"torch": torch.__version__}
@@ -34,7 +37,7 @@ class Engine(BaseEngine):
         torch.set_num_threads(n)
 
     def forward(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        layer = _layer(case, weights)
+        layer = self._layer(case, weights)
         x_torch = torch.from_numpy(x)
 
         def read(result: Any) -> Arrays:
@@ -50,13 +53,13 @@ class Engine(BaseEngine):
     def train(
         self, case: Case, weights: Arrays, x: np.ndarray, dy: np.ndarray
     ) -> list[Run]:
-        layer = _layer(case, weights)
+        layer = self._layer(case, weights)
         return [_training(self.label, layer, x, dy, lambda x: layer(x)[0])]
 
     def ragged(
         self, case: RaggedCase, weights: Arrays, x: np.ndarray, dy: np.ndarray
     ) -> list[Run]:
-        layer = _layer(case, weights)
+        layer = self._layer(case, weights)
         lengths = torch.tensor(case.lengths)
 
         def packed(x: torch.Tensor) -> torch.Tensor:
@@ -72,8 +75,8 @@ class Engine(BaseEngine):
         self, case: Case, weights: Arrays, x: np.ndarray, dy: np.ndarray
     ) -> list[Run]:
         """In bfloat16 throughout, by autocast, and in float32 as `train`."""
-        half = _layer(case, weights).bfloat16()
-        mixed = _layer(case, weights)
+        half = self._layer(case, weights).bfloat16()
+        mixed = self._layer(case, weights)
 
         def autocast(x: torch.Tensor) -> torch.Tensor:
             with torch.autocast("cpu", torch.bfloat16):
@@ -91,13 +94,13 @@ class Engine(BaseEngine):
         return [
             Run(
                 f"{self.label} cell",
-                _cell_step(case, weights, x),
+                self._cell_step(case, weights, x),
                 lambda y: {"y": y.numpy().reshape(-1)},
                 torch.inference_mode,
             ),
             Run(
                 f"{self.label} layer",
-                _layer_step(case, weights, x),
+                self._layer_step(case, weights, x),
                 lambda y: {"y": y.numpy().reshape(-1)},
                 torch.inference_mode,
             ),
@@ -112,11 +115,57 @@ class Engine(BaseEngine):
         return [
             Run(
                 f"{self.label}{suffix}",
-                _language_model_step(case, weights, batches, fused),
+                _language_model_step(case, weights, batches, fused, self.modules),
                 lambda loss: {"loss": np.array([loss])},
             )
             for suffix, fused in (("", None), (", fused Adam", True))
         ]
+
+    def _layer(self, case: Case, weights: Arrays) -> torch.nn.Module:
+        layer = getattr(self.modules, NAMES[case.cell])(case.I, case.H)
+        layer.load_state_dict(_tensors(weights))
+        return layer
+
+    def _cell_step(
+        self, case: Case, weights: Arrays, x: np.ndarray
+    ) -> Callable[[], Any]:
+        cell = getattr(self.modules, f"{NAMES[case.cell]}Cell")(case.I, case.H)
+        cell.load_state_dict(
+            {
+                name.removesuffix("_l0"): value
+                for name, value in _tensors(weights).items()
+            }
+        )
+        x_torch = torch.from_numpy(x)
+        h = torch.zeros(1, case.H)
+        c = torch.zeros(1, case.H)
+
+        def lstm() -> torch.Tensor:
+            nonlocal h, c
+            h, c = cell(x_torch, (h, c))
+            return h
+
+        def other() -> torch.Tensor:
+            nonlocal h
+            h = cell(x_torch, h)
+            return h
+
+        return lstm if case.cell == "lstm" else other
+
+    def _layer_step(
+        self, case: Case, weights: Arrays, x: np.ndarray
+    ) -> Callable[[], Any]:
+        layer = self._layer(case, weights)
+        x_torch = torch.from_numpy(x[None])
+        zero = torch.zeros(1, 1, case.H)
+        state = (zero, zero) if case.cell == "lstm" else zero
+
+        def call() -> torch.Tensor:
+            nonlocal state
+            y, state = layer(x_torch, state)
+            return y
+
+        return call
 
 
 def _training(
@@ -149,57 +198,15 @@ def _training(
     return Run(label, call, read)
 
 
-def _layer(case: Case, weights: Arrays) -> torch.nn.Module:
-    layer = LAYERS[case.cell](case.I, case.H)
-    layer.load_state_dict(_tensors(weights))
-    return layer
-
-
 def _tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(value) for name, value in arrays.items()}
 
 
-def _cell_step(case: Case, weights: Arrays, x: np.ndarray) -> Callable[[], Any]:
-    cell = CELLS[case.cell](case.I, case.H)
-    cell.load_state_dict(
-        {name.removesuffix("_l0"): value for name, value in _tensors(weights).items()}
-    )
-    x_torch = torch.from_numpy(x)
-    h = torch.zeros(1, case.H)
-    c = torch.zeros(1, case.H)
-
-    def lstm() -> torch.Tensor:
-        nonlocal h, c
-        h, c = cell(x_torch, (h, c))
-        return h
-
-    def other() -> torch.Tensor:
-        nonlocal h
-        h = cell(x_torch, h)
-        return h
-
-    return lstm if case.cell == "lstm" else other
-
-
-def _layer_step(case: Case, weights: Arrays, x: np.ndarray) -> Callable[[], Any]:
-    layer = _layer(case, weights)
-    x_torch = torch.from_numpy(x[None])
-    zero = torch.zeros(1, 1, case.H)
-    state = (zero, zero) if case.cell == "lstm" else zero
-
-    def call() -> torch.Tensor:
-        nonlocal state
-        y, state = layer(x_torch, state)
-        return y
-
-    return call
-
-
 class _LanguageModel(torch.nn.Module):
-    def __init__(self, case: LanguageModelCase) -> None:
+    def __init__(self, case: LanguageModelCase, modules: ModuleType) -> None:
         super().__init__()
         self.embedding = torch.nn.Embedding(case.vocab_size, case.embedding_dim)
-        self.lstm = torch.nn.LSTM(case.embedding_dim, case.hidden_size, case.num_layers)
+        self.lstm = modules.LSTM(case.embedding_dim, case.hidden_size, case.num_layers)
         self.linear = torch.nn.Linear(case.hidden_size, case.vocab_size)
 
     def forward(self, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
@@ -212,8 +219,9 @@ def _language_model_step(
     weights: Arrays,
     batches: list[tuple[np.ndarray, np.ndarray]],
     fused: bool | None,
+    modules: ModuleType,
 ) -> Callable[[], float]:
-    model = _LanguageModel(case)
+    model = _LanguageModel(case, modules)
     model.load_state_dict(_tensors(weights))
     optimizer = torch.optim.Adam(model.parameters(), lr=case.lr, fused=fused)
     stream = cycle([(torch.from_numpy(i), torch.from_numpy(t)) for i, t in batches])
