@@ -36,8 +36,8 @@ from fastcell.sklearn import (  # noqa: E402
 )
 
 QUICK = {"cell": "gru", "batch_size": 100, "random_state": 0}
-CLASSIFIER = SequenceClassifier(8, max_iter=40, learning_rate=0.05, **QUICK)
-REGRESSOR = SequenceRegressor(8, max_iter=60, learning_rate=0.05, **QUICK)
+CLASSIFIER = SequenceClassifier(8, max_iter=25, learning_rate=0.05, **QUICK)
+REGRESSOR = SequenceRegressor(8, max_iter=40, learning_rate=0.05, **QUICK)
 BOTH = pytest.mark.parametrize("make", [SequenceClassifier, SequenceRegressor])
 
 # ---------------------------------------------------------- scikit-learn's own checks
