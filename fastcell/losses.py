@@ -200,7 +200,7 @@ def _of_classes(
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Return the losses of rows with one class each, -1 for none, and the gradient."""
     if per_class is None and share is None:
-        there = np.count_nonzero(classes >= 0)
+        there = int(np.count_nonzero(classes >= 0))
         n = divisor(reduction, float(there))
         losses, gradient = _from_kernel(x, classes, smoothing, 1.0 / n, there > 0)
         losses /= n
