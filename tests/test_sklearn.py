@@ -44,7 +44,8 @@ BOTH = pytest.mark.parametrize("make", [SequenceClassifier, SequenceRegressor])
 
 EXPECTED_TO_FAIL = {
     "check_sample_weight_equivalence_on_dense_data": (
-        "batches of other sequences are other steps; of one batch see below"
+        "copies of sequences are other roundings of float32, and with several batches "
+        "other batches; in float64 and one batch it passes, see below"
     ),
 }
 
@@ -67,9 +68,7 @@ def test_weights_are_as_good_as_repetitions_where_all_is_one_batch(estimator):
         check_sample_weight_equivalence_on_dense_data,
     )
 
-    whole = clone(estimator).set_params(
-        dtype="float64", batch_size=10_000, max_iter=10, n_iter_no_change=None
-    )
+    whole = clone(estimator).set_params(dtype="float64", batch_size=10_000)
     check_sample_weight_equivalence_on_dense_data(type(whole).__name__, whole)
 
 
