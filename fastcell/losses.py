@@ -169,9 +169,10 @@ def cross_entropy(
 
     x = np.ascontiguousarray(logits).reshape(math.prod(rows), num_classes)
     share = None if per_row is None else per_row.reshape(-1)
+    scale = 1.0
     if of_classes:
         classes = _checked_classes(targets, num_classes, ignore_index)
-        losses, gradient = _of_classes(
+        losses, gradient, scale = _of_classes(
             x, classes, per_class, share, smoothing, reduction
         )
     else:
@@ -187,7 +188,7 @@ def cross_entropy(
     gradient = gradient.reshape(logits.shape)
     if reduction == "none":
         return losses.reshape(rows), gradient
-    return float(losses.sum()), gradient
+    return float(losses.sum()) * scale, gradient
 
 
 def _of_classes(
@@ -197,14 +198,15 @@ def _of_classes(
     share: NDArray[np.float64] | None,
     smoothing: float,
     reduction: str,
-) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Return the losses of rows with one class each, -1 for none, and the gradient."""
+) -> tuple[NDArray[np.float64], NDArray[Any], float]:
+    """Return the losses of rows with one class each, -1 for none, and the gradient.
+
+    The third is what the sum of the losses is still to be multiplied by.
+    """
     if per_class is None and share is None:
         there = int(np.count_nonzero(classes >= 0))
-        n = divisor(reduction, float(there))
-        losses, gradient = _from_kernel(x, classes, smoothing, 1.0 / n, there > 0)
-        losses /= n
-        return losses, gradient
+        scale = 1.0 / divisor(reduction, float(there))
+        return *_from_kernel(x, classes, smoothing, scale, there > 0), scale
     share = np.where(classes < 0, 0.0, 1.0 if share is None else share)
     counted = share
     if per_class is not None:
@@ -212,13 +214,13 @@ def _of_classes(
     n = divisor(reduction, float(counted.sum()))
     if per_class is not None and smoothing > 0:
         amounts = _smoothed(classes, per_class, smoothing)
-        return _of_amounts(x, amounts, share / n)
+        return *_of_amounts(x, amounts, share / n), 1.0
     factors = counted / n
     classes = np.where(factors == 0, -1, classes)
     some = bool(factors.any())
     losses, gradient = _from_kernel(x, classes, smoothing, 1.0, some)
     gradient *= factors.astype(x.dtype)[:, np.newaxis]
-    return losses * factors, gradient
+    return losses * factors, gradient, 1.0
 
 
 def _from_kernel(
