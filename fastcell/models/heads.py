@@ -34,6 +34,8 @@ class Head(ABC):
         Whether it is a distribution, so that there is a likelihood, and drawing.
     wanted : str
         What the elements of a target have to be, for errors.
+    uneven : bool
+        As of `fastcell.models.tasks.Classification`.
     """
 
     has_density = True
@@ -46,6 +48,7 @@ class Head(ABC):
         self.dtype = dtype
         self.ignore_nan = flag("ignore_nan", ignore_nan)
         self.wanted = f"finite in {dtype}"
+        self.uneven = False
 
     def config(self) -> dict[str, Any]:
         """Return the arguments of a model that are the head's, if not the usual."""
@@ -289,6 +292,7 @@ class ValuesHead(Head):
     ) -> None:
         super().__init__(frame_size, dtype, ignore_nan)
         self._task = Regression(frame_size, dtype, error, delta, ignore_nan)
+        self.uneven = True  # the loss is a mean of elements, and counted are frames
 
     def config(self) -> dict[str, Any]:
         """Return the arguments of a model that are the head's."""

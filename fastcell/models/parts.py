@@ -71,7 +71,7 @@ class SavedOnce:
     count : int or None
         What the model's `count` says of the batch, where its loss has found out.
     weight : float or None
-        What its `total_weight` says, where it may be another number.
+        What its `total_weight` says, if that may be another number.
     """
 
     __slots__ = ("_kept", "count", "state", "weight")

@@ -160,7 +160,8 @@ class SequenceModel(ScoredModel):
         after = self._carried(after, lengths)
         saved = SavedOnce(after, dscores, encoded, read, dropped, decoded)
         saved.count = self.task.count(targets, weights)
-        saved.weight = self.task.total(targets, weights)
+        if weights is not None or self.task.uneven:
+            saved.weight = self.task.total(targets, weights)
         return loss, saved
 
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:

@@ -38,6 +38,9 @@ class Classification:
     classes : list of str or of int, or None
         The labels.
     class_weight : list of float, or None
+    uneven : bool
+        Whether targets weigh differently though a batch has no weights, so that `total`
+        is not `count`.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class Classification:
         if self._weights is not None and not self._weights.any():
             raise ValueError("class_weight must be above 0 for some class; got zeros")
         self.class_weight = None if self._weights is None else self._weights.tolist()
+        self.uneven = self._weights is not None
 
     def config(self) -> dict[str, Any]:
         """Return the arguments of a model that say what its loss is, if not usual."""
@@ -126,9 +130,11 @@ class Classification:
 
     def count(self, targets: np.ndarray, weights: np.ndarray | None = None) -> int:
         """Return the number of targets that count: those of a weight of 0 do not."""
-        if targets.dtype.kind == "f" and weights is None:
+        if weights is not None:
+            return int(np.count_nonzero(_counted(targets, weights)))
+        if targets.dtype.kind == "f":
             return targets.size // self.outputs
-        return int(np.count_nonzero(_counted(targets, weights)))
+        return int(np.count_nonzero(targets != IGNORED))
 
     def total(self, targets: np.ndarray, weights: np.ndarray | None = None) -> float:
         """Return the sum of the weights that the loss is divided by."""
@@ -203,6 +209,8 @@ class Regression:
         The name of the loss.
     delta : float or None
     ignore_nan : bool
+    uneven : bool
+        As of `Classification`.
 
     Raises
     ------
@@ -223,6 +231,7 @@ class Regression:
         self.dtype = np.dtype(dtype)
         self.error = one_of("loss", error, ERRORS)
         self.ignore_nan = flag("ignore_nan", ignore_nan)
+        self.uneven = False
         self.delta = None
         if self.error == "huber":
             self.delta = real("delta", 1.0 if delta is None else delta, above=0)
