@@ -438,6 +438,7 @@ def _train(given: dict[str, Any]) -> int:
 def _sample(given: dict[str, Any]) -> int:
     import fastcell
     from fastcell._cli_training import default_prompt
+    from fastcell.data import CharVocabulary, WordVocabulary
     from fastcell.models import LanguageModel
 
     if "threads" in given:
@@ -449,7 +450,15 @@ def _sample(given: dict[str, Any]) -> int:
         raise ValueError(
             f"{given['model']}: must hold a language model of text; got a {kind}{lacks}"
         )
-    prompt = given.get("prompt", default_prompt(model.vocabulary.symbols))
+    if "prompt" in given:
+        prompt = given["prompt"]
+    elif isinstance(model.vocabulary, CharVocabulary):
+        prompt = default_prompt(model.vocabulary.symbols)
+    else:
+        raise ValueError(
+            f"--prompt must be given: {given['model']} knows no characters but "
+            f"{model.vocabulary!r}"
+        )
     text = model.generate(
         prompt,
         given.get("length", 500),
@@ -458,7 +467,8 @@ def _sample(given: dict[str, Any]) -> int:
         top_p=given.get("top_p"),
         seed=given.get("seed"),
     )
-    print(f"{given.get('prompt', '')}{text}")
+    between = " " if isinstance(model.vocabulary, WordVocabulary) else ""
+    print(f"{given.get('prompt', '')}{between}{text}")
     return 0
 
 

@@ -234,7 +234,7 @@ def test_models_and_data_do_not_touch_the_core():
     "library",
     [
         *("torch", "onnx", "onnxruntime", "matplotlib", "mpi4py", "tqdm", "keras"),
-        "tokenizers",
+        *("tokenizers", "narwhals", "pandas", "polars", "pyarrow", "transformers"),
     ],
 )
 def test_heavy_libraries_are_imported_where_they_are_used(library):
