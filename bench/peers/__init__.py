@@ -28,6 +28,7 @@ __all__ = ["Arrays", "BaseEngine", "NotInstalled", "NotYet", "Run", "state_names
 ADAPTERS = {
     "fastcell": ("peers.fastcell_adapter", ("fastcell",)),
     "torch": ("peers.torch_adapter", ("torch",)),
+    "fastcell.torch": ("peers.fastcell_torch_adapter", ("torch",)),
     "onnxruntime": ("peers.onnxruntime_adapter", ("onnxruntime", "onnx")),
     "openvino": ("peers.openvino_adapter", ("openvino",)),
     "onednn": ("peers.onednn_adapter", ()),  # a C library: the adapter looks for it
