@@ -9,12 +9,12 @@ from typing import Any
 
 import bars
 import peers
-from measure import Protocol
 from modes import MODES
-from row import OURS
 
 from fastcell._cli_cells import cells, default_cells
 from fastcell._cli_measure import parse_shape
+from fastcell._judge.engines import OURS
+from fastcell._judge.measure import Protocol
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -56,9 +56,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--peers",
         type=_list_of(_one_of(known_peers)),
-        default=known_peers,
+        default=[name for name in known_peers if not name.startswith(OURS)],
         metavar="P,P",
-        help=f"of {', '.join(known_peers)} (default: all), or '' for none",
+        help=f"of {', '.join(known_peers)} (default: all but fastcell's own), "
+        "or '' for none",
     )
     add("--quick", action="store_true", help="few shapes and blocks, for a first look")
     add("--all", action="store_true", help="the whole grid, which is also the default")

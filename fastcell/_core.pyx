@@ -15,11 +15,11 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from cpython.dict cimport PyDict_Size
-from cpython.exc cimport PyErr_Occurred
+from cpython.exc cimport PyErr_Clear, PyErr_Occurred
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 import os
 import threading
@@ -206,3 +206,4 @@ include "_core_arrays.pxi"
 include "_core_optimizer.pxi"
 include "_core_ctc.pxi"
 include "_core_attention.pxi"
+include "_core_tensors.pxi"

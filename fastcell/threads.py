@@ -1,12 +1,14 @@
 """How many threads a call may use.
 
 The default is the number of cores that this process may run on. FASTCELL_NUM_THREADS
-sets another; it is read when the number is first needed.
+sets another; it is read when the number is first needed. Another framework that runs
+in the process may have a number of its own, which is the default then (`follow`).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from fastcell._numbers import integer
 
@@ -28,6 +30,14 @@ def _default() -> int:
 
 
 _threads: int | None = None
+_followed: Callable[[], int] | None = None
+
+
+def follow(number: Callable[[], int]) -> None:
+    """Take the default from `number`, at each call, unless a number is set."""
+    global _followed
+    if "FASTCELL_NUM_THREADS" not in os.environ:
+        _followed = number
 
 
 def set_num_threads(n: int) -> None:
@@ -63,5 +73,7 @@ def get_num_threads() -> int:
     """
     global _threads
     if _threads is None:
+        if _followed is not None:
+            return min(_followed(), MOST_THREADS)
         _threads = _default()
     return _threads

@@ -364,7 +364,9 @@ def test_progress_bar_on_a_terminal(folder):
     os.close(ours)
     assert process.wait(TIME_LIMIT) == 0
     text = shown.decode()
-    assert re.search(r"/600 \[.*loss \d\.\d+, bpc \d\.\d+, [\d,]+ characters, [\d,]+/s", text)
+    assert re.search(
+        r"/600 \[.*loss \d\.\d+, bpc \d\.\d+, [\d,]+ characters, [\d,]+/s", text
+    )
     assert "step 300" in text
 
 

@@ -11,7 +11,10 @@ from fastcell.layers.indexed import IndexedRows
 
 
 class Layout:
-    """How the caller's arrays lie: batch first or not, with a batch axis or without."""
+    """How the caller's arrays lie: batch first or not, with a batch axis or without.
+
+    The arrays may be NumPy's or tensors.
+    """
 
     __slots__ = ("batch_first", "unbatched")
 
@@ -19,10 +22,16 @@ class Layout:
         self.batch_first = batch_first and not unbatched
         self.unbatched = unbatched
 
-    def to_core(self, array: np.ndarray) -> np.ndarray:
+    def to_core(self, array: Any) -> Any:
         """Return a view with the axes (T, B, ...)."""
         if self.unbatched:
             return array[:, np.newaxis]
+        return array.swapaxes(0, 1) if self.batch_first else array
+
+    def to_caller(self, array: Any) -> Any:
+        """Return a view of what has the axes (T, B, ...) as the caller has it."""
+        if self.unbatched:
+            return array[:, 0]
         return array.swapaxes(0, 1) if self.batch_first else array
 
     def shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
@@ -36,10 +45,15 @@ class Layout:
         """Return an array for the caller, of shape (T, B, n) seen from the core."""
         return np.empty(self.shape(shape), dtype)
 
-    def state_to_core(self, array: np.ndarray) -> np.ndarray:
+    def state_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """Return the caller's shape of a state, which is (L D, B, n) in the core."""
+        passes, B, n = shape
+        return (passes, n) if self.unbatched else (passes, B, n)
+
+    def state_to_core(self, array: Any) -> Any:
         return array[:, np.newaxis] if self.unbatched else array
 
-    def state_to_caller(self, array: np.ndarray) -> np.ndarray:
+    def state_to_caller(self, array: Any) -> Any:
         return array[:, 0] if self.unbatched else array
 
 

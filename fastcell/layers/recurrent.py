@@ -83,7 +83,7 @@ class Recurrent(Module, Generic[StateT]):
         self._shapes = self._parameter_shapes()
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
         self._names = [[n + suffix for n in names] for suffix in self._suffixes()]
-        self._parameters: Parameters = Parameters(self._initial())
+        self._parameters: Parameters = self._new_parameters()
         self._set_precision(self.dtype.name)
         self._spare = SpareMemory()
         self._states = States(
@@ -139,6 +139,9 @@ class Recurrent(Module, Generic[StateT]):
             if self.proj_size:
                 shapes[f"weight_hr{suffix}"] = (self.proj_size, self.hidden_size)
         return shapes
+
+    def _new_parameters(self) -> Parameters:
+        return Parameters(self._initial())
 
     def _initial(self) -> dict[str, np.ndarray]:
         """Return weights uniform in +-1/sqrt(H), as torch.nn draws them."""

@@ -1,0 +1,106 @@
+"""fastcell.torch against torch.nn: ``python bench/pytorch.py``, for docs/pytorch.md.
+
+The same verbs as compare.py, on the modules of both and on fastcell's bare layer, which
+tells what the bridge costs: forward and training over the grid, packed sequences,
+single steps. A shape where the bare layer itself is slower than PyTorch belongs to the
+kernels, and is listed apart.
+
+    python bench/pytorch.py                       everything, one and two threads
+    python bench/pytorch.py --quick --threads 1   a first look
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+
+import options
+import peers
+from compare import measure_case
+from modes import MODES
+from report import machine
+
+from fastcell._judge import load
+from fastcell._judge.engines import OURS
+from fastcell._judge.measure import geometric_mean
+from fastcell._judge.rows import Row
+
+ENGINES = (OURS, "fastcell.torch", "torch")
+#: Mode, then which runs are compared: ours, PyTorch's, that of the bare layer.
+TABLES = {
+    "forward": [("fastcell.torch", "PyTorch", OURS)],
+    "train": [("fastcell.torch", "PyTorch", OURS)],
+    "ragged": [("fastcell.torch packed", "PyTorch packed", OURS)],
+    "step": [
+        ("fastcell.torch cell", "PyTorch cell", OURS),
+        ("fastcell.torch layer", "PyTorch layer", OURS),
+    ],
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print; return 1 if something failed."""
+    parser = argparse.ArgumentParser(
+        prog="pytorch.py", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("--quick", action="store_true", help="few shapes and blocks")
+    parser.add_argument("--threads", default="1,2", metavar="N,N")
+    parser.add_argument("--mode", default=",".join(TABLES), metavar="M,M")
+    given = parser.parse_args(argv)
+    quick = ["--quick"] if given.quick else []
+    arguments = options.parse(quick)
+    about = machine()
+    engines = [peers.load(name) for name in ENGINES]
+    versions = {k: v for engine in engines for k, v in engine.versions().items()}
+    print(", ".join(str(v) for v in about.values()), "|", versions)
+    failed = False
+    for mode in given.mode.split(","):
+        for threads in map(int, given.threads.split(",")):
+            if mode == "step" and threads > 1:
+                continue
+            disturbed = load.warning(load.busy_share())
+            if disturbed:
+                print(disturbed)
+            rows = []
+            for case in MODES[mode].cases(arguments):
+                protocol = options.protocol(arguments)
+                try:
+                    row = measure_case(mode, threads, case, engines, protocol)
+                except Exception as error:
+                    print(f"{mode} {case.cell} {case.shape}: {error}", file=sys.stderr)
+                    failed = True
+                    continue
+                rows.append(row)
+            for names in TABLES[mode]:
+                print(f"\n## {MODES[mode].title}: {names[0]}, {threads} threads\n")
+                _print(rows, *names)
+    return 1 if failed else 0
+
+
+def _print(rows: Iterable[Row], ours: str, theirs: str, bare: str) -> None:
+    """Print a row a case, and the mean of those that are not the kernels' to win."""
+    print(
+        f"| cell | shape | {ours}, us | {theirs}, us | ratio | bare layer's | bridge |"
+    )
+    print("|---|---|---:|---:|---:|---:|---:|")
+    ratios, kernels = [], []
+    for row in rows:
+        own, peer, layer = (row.timings[label].median for label in (ours, theirs, bare))
+        (ratios if peer / layer >= 1 else kernels).append(peer / own)
+        over = f"{1e6 * (own - layer):+.1f} us, {100 * (own / layer - 1):+.1f} %"
+        print(
+            f"| {row.cell} | {row.shape} | {1e6 * own:.1f} | {1e6 * peer:.1f} "
+            f"| {peer / own:.2f} | {peer / layer:.2f} | {over} |",
+            flush=True,
+        )
+    for what, found in (("rows", ratios), ("rows of the kernels", kernels)):
+        if found:
+            print(
+                f"\n{len(found)} {what}: mean {geometric_mean(found):.2f}, "
+                f"smallest {min(found):.2f}"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

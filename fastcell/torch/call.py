@@ -1,0 +1,350 @@
+"""One call of a recurrent layer on tensors, with and without autograd.
+
+`Call` is what a call has beside its tensors. `run` computes and keeps what backward
+needs; `gradients` uses it up; `Recurrence` is both for PyTorch's autograd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastcell import _core
+from fastcell._arrays import rows_of
+from fastcell.layers.batches import Layout
+from fastcell.threads import get_num_threads
+from fastcell.torch.formula import Formula, by_formula
+from fastcell.torch.weights import OnTensors, array_of
+
+#: x, h0, c0 come before the weights.
+_BEFORE_WEIGHTS = 3
+
+
+class StepLayout(Layout):
+    """Of a single cell: no axis of time, and none of layers in the state."""
+
+    def to_core(self, array: Any) -> Any:
+        return array[np.newaxis, np.newaxis] if self.unbatched else array[np.newaxis]
+
+    def to_caller(self, array: Any) -> Any:
+        return array[0, 0] if self.unbatched else array[0]
+
+    def shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        _, B, n = shape
+        return (n,) if self.unbatched else (B, n)
+
+    state_to_core, state_to_caller, state_shape = to_core, to_caller, shape
+
+
+@dataclass(slots=True)
+class Call:
+    """What a call has beside its tensors.
+
+    Attributes
+    ----------
+    layer : Recurrent
+        To which the weights are bound when it runs.
+    layout : Layout
+        How x, y and the states lie.
+    flat : Tensor of int64, shape (N,), or None
+        For packed sequences: where in (T B) the rows of x (N, I) and y (N, P) belong.
+    steps, rows : int
+        T and B.
+    lengths, mask, reset : ndarray or None
+        As the core takes them.
+    dropout : Tensor, shape (L - 1, T, B, D P), or None
+        Factors of the outputs between layers.
+    version : int
+        Of the weights, once they are bound.
+    kept : Kept or None
+        What backward needs, once `run` has kept it.
+    """
+
+    layer: OnTensors
+    layout: Layout
+    steps: int
+    rows: int
+    flat: Tensor | None = None
+    lengths: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    reset: np.ndarray | None = None
+    dropout: Tensor | None = None
+    version: int = 0
+    kept: Kept | None = None
+
+    def batch_of(self, x: Tensor, h0: Tensor | None, c0: Tensor | None) -> _core.Batch:
+        """Return the call as the core takes it."""
+        return _core.Batch(
+            self.steps,
+            self.rows,
+            _rows_in(self, x),
+            None,
+            self.lengths,
+            self.mask,
+            self.reset,
+            _state_in(self, h0),
+            _state_in(self, c0),
+            None if self.dropout is None else self.dropout.numpy(),
+            get_num_threads(),
+        )
+
+
+class Kept(NamedTuple):
+    """What backward needs of `run`."""
+
+    batch: _core.Batch
+    memory: Any
+
+
+def run(
+    call: Call, tensors: Sequence[Any], *, keep: bool, fresh: bool = False
+) -> tuple[Tensor, ...]:
+    """Return y and the final states of x, h0, c0 and the weights.
+
+    With `keep`, set ``call.kept`` for `gradients`; with `fresh`, all its bytes follow
+    from the arguments.
+    """
+    layer, layout = call.layer, call.layout
+    x, h0, c0, *weights = tensors
+    layer._parameters.bind(weights)
+    T, B = call.steps, call.rows
+    width = layer._directions * layer.output_size
+    batch = call.batch_of(x, h0, c0)
+    call.version, packed = layer._packed(False)
+    if layer.quick is not None and x.dtype == _dtype_of(layer):
+        layer.quick.keep(packed)
+    memory = None
+    if keep:
+        size = layer._stack.saved_size(batch)
+        memory = _core.aligned_empty(size, True) if fresh else layer._spare.take(size)
+        call.kept = Kept(batch, memory)
+    wide = _dtype_of(layer)
+    shape = (T, B, width)
+    y = torch.empty(layout.shape(shape) if call.flat is None else shape, dtype=wide)
+    passes = layer.num_layers * layer._directions
+    h = torch.empty(layout.state_shape((passes, B, layer.output_size)), dtype=wide)
+    c = None
+    if len(layer.states) == 2:
+        shape = (passes, B, layer.hidden_size)
+        c = torch.empty(layout.state_shape(shape), dtype=wide)
+    layer._stack.forward(
+        packed,
+        batch,
+        y.numpy() if call.flat is not None else layout.to_core(y.numpy()),
+        layout.state_to_core(h.numpy()),
+        None if c is None else layout.state_to_core(c.numpy()),
+        memory,
+    )
+    if call.flat is not None:
+        y = y.view(T * B, width).index_select(0, call.flat)
+    out = (y, h) if c is None else (y, h, c)
+    return out if x.dtype == wide else tuple(part.to(x.dtype) for part in out)
+
+
+def gradients(
+    call: Call,
+    kept: Kept,
+    x: Tensor,
+    dout: Sequence[Tensor | None],
+    needed: tuple[bool, ...],
+) -> list[Any]:
+    """Return the gradients of x, h0, c0 and the weights, where they are needed.
+
+    They are as wide as the layer computes; autograd narrows them.
+    """
+    layer, layout = call.layer, call.layout
+    dy, dh, dc = dout
+    T, B = call.steps, call.rows
+    _, packed = layer._packed(True)
+    wide = _dtype_of(layer)
+    dx = None
+    if needed[0]:
+        shape = x.shape if call.flat is None else (T, B, x.shape[1])
+        dx = torch.empty(shape, dtype=wide)
+    passes = layer.num_layers * layer._directions
+    sizes = (layer.output_size, layer.hidden_size)
+    dstates = [
+        torch.empty(layout.state_shape((passes, B, n)), dtype=wide) if need else None
+        for need, n in zip(needed[1:_BEFORE_WEIGHTS], sizes, strict=True)
+    ]
+    dh0, dc0 = (d if d is None else layout.state_to_core(d.numpy()) for d in dstates)
+    dx_core = None if dx is None else dx.numpy()
+    if dx_core is not None and call.flat is None:
+        dx_core = layout.to_core(dx_core)
+    of_weights = needed[_BEFORE_WEIGHTS:]
+    by_pass, dweights = None, []
+    if any(of_weights):
+        dweights = [torch.zeros(s, dtype=wide) for s in layer._shapes.values()]
+        arrays = (dweight.numpy() for dweight in dweights)
+        by_pass = layer._by_pass(dict(zip(layer._shapes, arrays, strict=True)))
+    layer._stack.backward(
+        packed,
+        None,
+        kept.batch,
+        None if dy is None else _rows_in(call, dy),
+        _state_in(call, dh),
+        _state_in(call, dc),
+        dx_core,
+        dh0,
+        dc0,
+        by_pass,
+        kept.memory,
+    )
+    layer._spare.give(kept.memory)
+    if dx is not None and call.flat is not None:
+        dx = dx.view(T * B, -1).index_select(0, call.flat)
+    given = zip(of_weights, dweights or of_weights, strict=True)
+    return [dx, *dstates, *(d if need else None for need, d in given)]
+
+
+class Recurrence(torch.autograd.Function):
+    """`run` and `gradients` for autograd; gradients of gradients by the formula."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        _remember(ctx, call, tensors)
+        return run(call, tensors, keep=True)
+
+    @staticmethod
+    def backward(ctx: Any, *dout: Tensor | None) -> tuple[Tensor | None, ...]:
+        needed = ctx.needs_input_grad[1:]
+        return None, *gradients_of(ctx.call, ctx.saved_tensors, dout, needed)
+
+
+def gradients_of(
+    call: Call,
+    tensors: Sequence[Any],
+    dout: tuple[Tensor | None, ...],
+    needed: tuple[bool, ...],
+) -> list[Any]:
+    """Return the gradients of x, h0, c0 and the weights, where they are needed.
+
+    Also gradients that can be differentiated, if autograd is on, and a second time,
+    after ``retain_graph=True``.
+    """
+    if all(d is None for d in dout):
+        return [None] * len(needed)
+    dout = (*dout, None)[:_BEFORE_WEIGHTS]
+    if torch.is_grad_enabled():  # create_graph=True
+        return _differentiable(call, tensors, dout, needed)
+    x, _, _, *weights = tensors
+    if call.version != call.layer._parameters.version():  # another call's since
+        call.layer._parameters.bind(weights)
+    if call.kept is None:  # used up
+        run(call, tensors, keep=True)
+    kept: Any = call.kept
+    call.kept = None
+    return gradients(call, kept, x, dout, needed)
+
+
+def _remember(ctx: Any, call: Call, tensors: Sequence[Tensor | None]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*tensors)
+    ctx.call = call
+
+
+class _Transformed(torch.autograd.Function):
+    """The same in the form that torch.func asks for, which takes 40 us more."""
+
+    backward = Recurrence.backward
+
+    @staticmethod
+    def forward(call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        return run(call, tensors, keep=True)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        call, *tensors = inputs
+        _remember(ctx, call, tensors)
+
+
+def is_transformed() -> bool:
+    """Whether the tensors are those of one of torch.func's transformations."""
+    return torch._C._functorch.maybe_current_level() is not None
+
+
+def called(call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+    """Return y and the final states, for autograd if it is on.
+
+    tensors: x, h0, c0 and the weights.
+    """
+    if not torch.is_grad_enabled() or not any(
+        t is not None and t.requires_grad for t in tensors
+    ):
+        return run(call, tensors, keep=False)
+    function: Any = _Transformed if is_transformed() else Recurrence
+    out: tuple[Tensor, ...] = function.apply(call, *tensors)
+    return out
+
+
+def _differentiable(
+    call: Call,
+    tensors: Sequence[Any],
+    dout: tuple[Tensor | None, ...],
+    needed: tuple[bool, ...],
+) -> list[Any]:
+    """Return gradients that can be differentiated again: PyTorch's, of the formula."""
+    out = by_formula(formula_of(call), *tensors)
+    pairs = [(o, d) for o, d in zip(out, dout, strict=False) if d is not None]
+    wanted = [t for t, need in zip(tensors, needed, strict=True) if need]
+    found = iter(
+        torch.autograd.grad(
+            [o for o, _ in pairs],
+            wanted,
+            [d for _, d in pairs],
+            create_graph=True,
+            allow_unused=True,
+        )
+    )
+    return [next(found) if need else None for need in needed]
+
+
+def formula_of(call: Call) -> Formula:
+    """Return what `by_formula` needs to know of a call."""
+    layer = call.layer
+    lengths, mask, reset = (
+        None if array is None else torch.from_numpy(array)
+        for array in (call.lengths, call.mask, call.reset)
+    )
+    return Formula(
+        cell=layer._core_cell,
+        layers=layer.num_layers,
+        bidirectional=layer.bidirectional,
+        bias=layer.bias,
+        hidden_size=layer.hidden_size,
+        output_size=layer.output_size,
+        layout=call.layout,
+        steps=call.steps,
+        rows=call.rows,
+        flat=call.flat,
+        lengths=lengths,
+        mask=mask,
+        reset=reset,
+        dropout=call.dropout,
+    )
+
+
+def _dtype_of(layer: OnTensors) -> torch.dtype:
+    return torch.float64 if layer.dtype == np.float64 else torch.float32
+
+
+def _rows_in(call: Call, x: Tensor) -> np.ndarray:
+    """Return x or dy as (T, B, n), in the layer's dtype."""
+    x = x.detach().to(_dtype_of(call.layer))
+    if call.flat is not None:
+        padded = x.new_zeros(call.steps * call.rows, x.shape[1])
+        padded.index_copy_(0, call.flat, x)
+        return padded.view(call.steps, call.rows, -1).numpy()
+    return rows_of(call.layout.to_core(x.numpy()))
+
+
+def _state_in(call: Call, state: Tensor | None) -> np.ndarray | None:
+    if state is None:
+        return None
+    array = call.layout.state_to_core(array_of(state, call.layer.dtype))
+    return np.ascontiguousarray(array)

@@ -1,0 +1,387 @@
+"""RNN, LSTM and GRU as `torch.nn` has them, computed by fastcell.
+
+They are no subclasses of ``torch.nn.LSTM`` and its like, which ``torch.compile``
+refuses, but of their base, ``torch.nn.RNNBase``: constructor, names, initial numbers,
+printing and the checks of arguments are PyTorch's own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from fastcell.layers.batches import Layout, flags_of, lengths_of
+from fastcell.torch import op
+from fastcell.torch.call import Call, called
+from fastcell.torch.quick import quickly
+from fastcell.torch.weights import (
+    OnTensors,
+    check_on_cpu,
+    layer_of,
+    numpy_of,
+)
+
+if TYPE_CHECKING:
+    from fastcell.torch.streaming import Session
+
+_NO_PROJECTION = "proj_size argument is only supported for LSTM, not RNN or GRU"
+
+
+class Layers(torch.nn.RNNBase):
+    """The base of the three: everything but the cell."""
+
+    #: The module of torch.nn that it stands for, which names what it refuses.
+    _peer: type[torch.nn.RNNBase]
+    _layer: OnTensors | None = None
+
+    def forward(
+        self,
+        input: Any,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        reset: Any = None,
+    ) -> Any:
+        """Run the layers, as ``torch.nn`` does.
+
+        Parameters
+        ----------
+        input : Tensor or PackedSequence
+            (T, B, I), or (B, T, I) if batch_first, or (T, I); T may be 0.
+        hx : Tensor or tuple of two, optional
+            The initial state, h or (h, c). Default: zeros.
+        lengths : Tensor or array of int, shape (B,), optional
+            Steps of each sequence, 0 to T, in any order, in place of packing. Outputs
+            past them are 0, and the final state is that of each sequence's last step.
+        mask : Tensor or array of bool, shape (T, B), or (B, T) if batch_first, optional
+            A step where it is False is skipped: the state stays.
+        reset : Tensor or array of bool, shaped as mask, optional
+            Where True a new episode begins: the state is set to zero before the step,
+            in the reverse direction after it. See `fastcell.LSTM.forward`.
+
+        Returns
+        -------
+        output : Tensor or PackedSequence
+        hn : Tensor or tuple of two
+
+        Raises
+        ------
+        RuntimeError, ValueError
+            As ``torch.nn`` does, and if a tensor is not on the CPU.
+        TypeError
+            If lengths are not integers, or mask or reset not bool.
+        """
+        flags = (lengths, mask, reset)
+        if op.is_needed_for(input):
+            return self._traced(input, hx, flags)
+        layer = self._layer or self._layer_for(self._weights())
+        if (
+            lengths is None
+            and mask is None
+            and reset is None
+            and not (self.training and self.dropout)
+            and not torch.is_autocast_enabled("cpu")
+        ):
+            out = quickly(layer, self._parameters, input, hx, self.batch_first, False)
+            if out is not None:
+                return out[0], out[1:] if self.mode == "LSTM" else out[1]
+        weights = self._weights()
+        if isinstance(input, PackedSequence):
+            return self._of_packed(input, hx, weights, flags)
+        if not self._takes(input, hx, weights[0]):
+            return self._refused(input, hx)
+        layout = Layout(self.batch_first, input.dim() == 2)
+        T, B = layout.to_core(input).shape[:2]
+        call = Call(self._layer_for(weights), layout, T, B)
+        if lengths is not None:
+            call.lengths = lengths_of(numpy_of(lengths), T, B)
+        call.mask = flags_of("mask", numpy_of(mask), layout, T, B)
+        call.reset = flags_of("reset", numpy_of(reset), layout, T, B)
+        return self._called(call, input, hx, weights)
+
+    def session(self, batch_size: int = 1) -> Session:
+        """Return a `fastcell.torch.Session`: the module one step at a time.
+
+        Raises
+        ------
+        ValueError
+            If the module is bidirectional: its second direction begins at the end.
+        """
+        from fastcell.torch.streaming import Session
+
+        return Session(self, batch_size)
+
+    # ------------------------------------------------------------------ the call
+
+    def _called(
+        self, call: Call, x: Tensor, hx: Any, weights: list[Tensor]
+    ) -> tuple[Tensor, Any]:
+        x, h0, c0 = tensors_of(x, hx)
+        call.dropout = self._dropout_factors(call, x)
+        y, *state = called(call, x, h0, c0, *weights)
+        return y, tuple(state) if self.mode == "LSTM" else state[0]
+
+    def _dropout_factors(self, call: Call, x: Tensor) -> Tensor | None:
+        """Return what dropout multiplies by, drawn as torch.nn draws it."""
+        if not (self.training and self.dropout and self.num_layers > 1):
+            return None
+        T, B, p = call.steps, call.rows, self.dropout
+        width = call.layer._directions * call.layer.output_size
+        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        factors = torch.zeros(self.num_layers - 1, T * B, width, dtype=dtype)
+        for k in range(self.num_layers - 1):
+            drawn = factors[k] if call.flat is None else factors[k, : len(x)].clone()
+            if p < 1:
+                drawn.bernoulli_(1 - p).div_(1 - p)
+            if call.flat is not None:
+                factors[k].zero_().index_copy_(0, call.flat, drawn)
+        return factors.view(-1, T, B, width)
+
+    def _of_packed(
+        self, packed: PackedSequence, hx: Any, weights: list[Tensor], flags: Any
+    ) -> Any:
+        if any(flag is not None for flag in flags):
+            raise ValueError(
+                "lengths, mask and reset must be left out with a PackedSequence"
+            )
+        x, sizes, order, back = packed
+        if order is not None and hx is not None:
+            hx = self.permute_hidden(hx, order)
+        if not self._takes_packed(x, sizes, hx, weights[0]):
+            return self._refused(packed, hx)
+        T, B = len(sizes), int(sizes[0])
+        there = torch.arange(B) < sizes.unsqueeze(1)
+        call = Call(self._layer_for(weights), Layout(False, False), T, B)
+        call.flat = there.view(-1).nonzero().squeeze(1)
+        call.lengths = numpy_of(there.sum(0))
+        y, hn = self._called(call, x, hx, weights)
+        if back is not None:
+            hn = self.permute_hidden(hn, back)
+        return PackedSequence(y, sizes, order, back), hn
+
+    def _traced(self, input: Any, hx: Any, flags: Any) -> tuple[Tensor, Any]:
+        """Return the same by an operator, for torch.compile and torch.export."""
+        weights = [getattr(self, name) for name in self._flat_weights_names]
+        check_on_cpu(type(self).__name__, input, weights[0])
+        input, h0, c0 = tensors_of(input, hx)
+        dropout = None
+        if self.training and self.dropout and self.num_layers > 1:
+            first = 1 if self.batch_first and input.dim() == 3 else 0
+            T = input.shape[first]
+            B = input.shape[1 - first] if input.dim() == 3 else 1
+            width = weights[1].shape[1] * (2 if self.bidirectional else 1)
+            ones = torch.ones(self.num_layers - 1, T, B, width, dtype=input.dtype)
+            dropout = torch.nn.functional.dropout(ones, self.dropout)
+        y, h, c = op.call(
+            self.mode,
+            (input, h0, c0),
+            weights,
+            (*flags, dropout),
+            self._sizes(),
+            self.batch_first,
+        )
+        return y, (h, c) if self.mode == "LSTM" else h
+
+    # ------------------------------------------------------------------- weights
+
+    def _weights(self) -> list[Tensor]:
+        """Return the tensors of now: parametrizations and hooks may make new ones."""
+        held: dict[str, Any] = self._parameters
+        try:
+            return [held[name] for name in self._flat_weights_names]
+        except KeyError:
+            return [getattr(self, name) for name in self._flat_weights_names]
+
+    def _sizes(self) -> tuple[Any, ...]:
+        return (
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            self.bias,
+            self.bidirectional,
+            self.proj_size,
+        )
+
+    def _bound(self, weights: list[Tensor]) -> OnTensors:
+        """Return the layer, with these weights."""
+        layer = self._layer_for(weights)
+        layer._parameters.bind(weights)
+        return layer
+
+    def _layer_for(self, weights: list[Tensor]) -> OnTensors:
+        double = weights[0].dtype == torch.float64
+        layer = self._layer
+        if layer is None or (layer.dtype.itemsize == 8) != double:
+            names = tuple(self._flat_weights_names)
+            layer = layer_of(self.mode, self._sizes(), double, names)
+            self.__dict__["_layer"] = layer
+        return layer
+
+    def flatten_parameters(self) -> None:
+        """Look at all weights anew at the next call.
+
+        Nothing has to be done after an optimizer's step, `load_state_dict` or any other
+        write that PyTorch counts; only after one through ``weight.data`` that changes a
+        few numbers of a tensor of more than 4 KiB.
+        """
+        if self._layer is not None:
+            self._layer._parameters.unbind()
+
+    def _update_flat_weights(self) -> None:
+        """Do nothing: the weights are asked for at each call."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        state.pop("_layer", None)
+        return state
+
+    def _replicate_for_data_parallel(self) -> Any:
+        base: Any = super()
+        replica = base._replicate_for_data_parallel()
+        replica.__dict__.pop("_layer", None)
+        return replica
+
+    # -------------------------------------------------------------------- checks
+
+    def _takes(self, x: Any, hx: Any, weight: Tensor) -> bool:
+        check_on_cpu(type(self).__name__, x, weight)
+        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
+            return False
+        B: tuple[int, ...] = ()
+        if x.dim() == 3:
+            B = (x.shape[0] if self.batch_first else x.shape[1],)
+        return self._dtypes_fit(x, weight) and self._states_fit(x, hx, B)
+
+    def _takes_packed(self, x: Tensor, sizes: Tensor, hx: Any, weight: Tensor) -> bool:
+        check_on_cpu(type(self).__name__, x, weight)
+        return (
+            x.dim() == 2
+            and x.shape[1] == self.input_size
+            and self._dtypes_fit(x, weight)
+            and self._states_fit(x, hx, (int(sizes[0]),))
+        )
+
+    def _dtypes_fit(self, x: Tensor, weight: Tensor) -> bool:
+        return x.is_floating_point() and (
+            x.dtype == weight.dtype or torch.is_autocast_enabled("cpu")
+        )
+
+    def _states_fit(self, x: Tensor, hx: Any, B: tuple[int, ...]) -> bool:
+        if hx is None:
+            return True
+        two = self.mode == "LSTM"
+        states = hx if two else (hx,)
+        if not isinstance(states, tuple) or len(states) != 1 + two:
+            return False
+        passes = self.num_layers * (2 if self.bidirectional else 1)
+        widths = (self.proj_size or self.hidden_size, self.hidden_size)
+        return all(
+            state.shape == (passes, *B, width)
+            and (state.dtype == x.dtype or torch.is_autocast_enabled("cpu"))
+            for state, width in zip(states, widths, strict=False)
+        )
+
+    def _refused(self, input: Any, hx: Any) -> Any:
+        """Let torch.nn say what is wrong; what it takes all the same, it computes."""
+        self._flat_weights = [*self._weights()]
+        return self._peer.forward(self, input, hx)
+
+
+def tensors_of(x: Tensor, hx: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return x, h0 and c0, narrowed where autocast says so."""
+    h0, c0 = hx if isinstance(hx, tuple) else (hx, None)
+    if not torch.is_autocast_enabled("cpu"):
+        return x, h0, c0
+    dtype = torch.get_autocast_dtype("cpu")
+    h0, c0 = (s if s is None else s.to(dtype) for s in (h0, c0))
+    return x.to(dtype), h0, c0
+
+
+class RNN(Layers):
+    """``torch.nn.RNN``, computed by fastcell: same arguments, numbers and state dict.
+
+    See `Layers.forward` for what it takes beyond that.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import fastcell.torch
+    >>> rnn = fastcell.torch.RNN(10, 20, nonlinearity="relu")
+    >>> y, h = rnn(torch.zeros(5, 3, 10))
+    >>> y.shape
+    torch.Size([5, 3, 20])
+    """
+
+    _peer = torch.nn.RNN
+    nonlinearity: str
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        if "proj_size" in kwargs:
+            raise ValueError(_NO_PROJECTION)
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(
+                f"nonlinearity must be 'tanh' or 'relu'; got {nonlinearity!r}"
+            )
+        mode = f"RNN_{nonlinearity.upper()}"
+        self.nonlinearity = nonlinearity
+        super().__init__(mode, input_size, hidden_size, num_layers, *args, **kwargs)
+
+
+class LSTM(Layers):
+    """``torch.nn.LSTM``, computed by fastcell: same arguments, numbers and state dict.
+
+    See `Layers.forward` for what it takes beyond that.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import fastcell.torch
+    >>> lstm = fastcell.torch.LSTM(10, 20, batch_first=True)
+    >>> y, (h, c) = lstm(torch.zeros(3, 5, 10), lengths=[5, 0, 2])
+    >>> y.shape
+    torch.Size([3, 5, 20])
+    """
+
+    _peer = torch.nn.LSTM
+    get_expected_cell_size = torch.nn.LSTM.get_expected_cell_size
+    # As in torch.nn, where both take two states as well.
+    check_forward_args = torch.nn.LSTM.check_forward_args  # type: ignore[assignment]
+    permute_hidden = torch.nn.LSTM.permute_hidden  # type: ignore[assignment]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__("LSTM", *args, **kwargs)
+
+
+class GRU(Layers):
+    """``torch.nn.GRU``, computed by fastcell: same arguments, numbers and state dict.
+
+    See `Layers.forward` for what it takes beyond that.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import fastcell.torch
+    >>> gru = fastcell.torch.GRU(10, 20, num_layers=2)
+    >>> y, h = gru(torch.zeros(5, 3, 10))
+    >>> h.shape
+    torch.Size([2, 3, 20])
+    """
+
+    _peer = torch.nn.GRU
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if "proj_size" in kwargs:
+            raise ValueError(_NO_PROJECTION)
+        super().__init__("GRU", *args, **kwargs)

@@ -1,0 +1,153 @@
+"""Modules one step at a time: sessions and pools of streams on the modules' weights."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import fastcell
+from fastcell.torch.layers import Layers
+
+
+class Session:
+    """A module of `fastcell.torch` one step at a time, the state kept between.
+
+    Made by ``module.session()``. Tensors in and out; nothing is recorded for autograd.
+    Each step has the weights that the module has then. The rest is as for
+    `fastcell.session.Session`.
+
+    Parameters
+    ----------
+    module : RNN, LSTM or GRU of fastcell.torch
+        In one direction, in float32 or float64.
+    batch_size : int, default 1
+        Streams that are stepped together.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import fastcell.torch
+    >>> gru = fastcell.torch.GRU(3, 5)
+    >>> session = gru.session()
+    >>> session.step(torch.zeros(3)).shape
+    torch.Size([5])
+    """
+
+    def __init__(self, module: Layers, batch_size: int = 1) -> None:
+        self._module = module
+        self._session = _bound(module).session(batch_size)
+
+    def step(self, x: Tensor) -> Tensor:
+        """Return the outputs (B, P) of one step x (B, I); for one stream also (I,).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x has another dtype or shape.
+        """
+        _bound(self._module)
+        return torch.from_numpy(self._session.step(_array(x)))
+
+    @property
+    def state(self) -> Any:
+        """h (L, B, P), or (h, c): copies; assign to set it."""
+        state = self._session.state
+        if isinstance(state, tuple):
+            return tuple(map(torch.from_numpy, state))
+        return torch.from_numpy(state)
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        parts = tuple(map(_array, state)) if isinstance(state, tuple) else _array(state)
+        self._session.state = parts
+
+    def reset(self, rows: Any = None) -> None:
+        """Set the state to zero: of all streams, or of `rows` (indices or a mask)."""
+        self._session.reset(_array(rows))
+
+    def fork(self) -> Self:
+        """Return a session of the same module with a copy of the state."""
+        other = type(self).__new__(type(self))
+        other._module, other._session = self._module, self._session.fork()
+        return other
+
+
+class StreamPool:
+    """Many live streams through a module, stepped together as their inputs arrive.
+
+    `fastcell.StreamPool` with tensors in and out, on the module's weights.
+
+    Parameters
+    ----------
+    module : RNN, LSTM or GRU of fastcell.torch
+        In one direction, in float32 or float64.
+    capacity : int, default 64
+        Streams for which there is memory at first.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import fastcell.torch
+    >>> pool = fastcell.torch.StreamPool(fastcell.torch.GRU(3, 5))
+    >>> ids = pool.open(2)
+    >>> pool.step(ids, torch.zeros(2, 3)).shape
+    torch.Size([2, 5])
+    """
+
+    def __init__(self, module: Layers, capacity: int = 64) -> None:
+        self._module = module
+        self._pool = fastcell.StreamPool(_bound(module), capacity)
+
+    def __len__(self) -> int:
+        return len(self._pool)
+
+    def open(self, count: int = 1) -> Tensor:
+        """Return the ids of `count` new streams, their states zero."""
+        return torch.from_numpy(self._pool.open(count))
+
+    def close(self, ids: Any) -> None:
+        """End streams."""
+        self._pool.close(_array(ids))
+
+    def step(self, ids: Any, x: Tensor) -> Tensor:
+        """Return the outputs (n, P) of one step x (n, I) of the streams `ids` (n,).
+
+        Raises
+        ------
+        TypeError, KeyError, ValueError
+            As for `fastcell.StreamPool.step`.
+        """
+        _bound(self._module)
+        return torch.from_numpy(self._pool.step(_array(ids), _array(x)))
+
+    def state(self, ids: Any) -> Any:
+        """Return copies of the states of some streams: h (L, n, P), or (h, c)."""
+        state = self._pool.state(_array(ids))
+        if isinstance(state, tuple):
+            return tuple(map(torch.from_numpy, state))
+        return torch.from_numpy(state)
+
+    def set_state(self, ids: Any, state: Any) -> None:
+        """Set the states of some streams; None is zero."""
+        parts = tuple(map(_array, state)) if isinstance(state, tuple) else _array(state)
+        self._pool.set_state(_array(ids), parts)
+
+    def reset(self, ids: Any) -> None:
+        """Set the states of some streams to zero."""
+        self._pool.reset(_array(ids))
+
+
+def _bound(module: Layers) -> Any:
+    if not isinstance(module, Layers):
+        raise TypeError(
+            "module must be an RNN, LSTM or GRU of fastcell.torch; "
+            f"got {type(module).__name__}"
+        )
+    return module._bound(module._weights())
+
+
+def _array(value: Any) -> np.ndarray | Any:
+    return value.detach().numpy() if isinstance(value, Tensor) else value

@@ -1,0 +1,207 @@
+"""A fastcell layer on the memory of PyTorch's tensors.
+
+The layer reads the weights where the tensors have them. It packs them once for each
+version: an optimizer's step, `load_state_dict` or a write in place makes a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import fastcell
+from fastcell import _core
+from fastcell.layers.recurrent import Recurrent
+from fastcell.parameters import Parameters
+
+
+def _exchange() -> _core.Exchange | None:
+    """Return the quick way to tensors; PyTorch has it from 2.10 on."""
+    capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
+    if capsule is None:
+        return None
+    try:
+        return _core.Exchange(capsule, Tensor, torch.nn.Parameter)
+    except ValueError:  # of another version
+        return None
+
+
+EXCHANGE = _exchange()
+
+
+class TensorParameters(Parameters):
+    """Parameters that are tensors, whoever holds them.
+
+    Parameters
+    ----------
+    shapes : dict of str to tuple of int
+        By name, in the order of the tensors.
+    dtype : dtype
+        float32 or float64; narrower tensors are widened to it.
+    """
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], dtype: np.dtype) -> None:
+        super().__init__({})
+        self._shapes = shapes
+        self._dtype = dtype
+        self.marks = _core.TensorMarks(EXCHANGE)
+
+    def bind(self, tensors: list[Tensor]) -> None:
+        """Take these tensors from now on; only what has changed is looked at again.
+
+        Writes that PyTorch does not count, through ``tensor.data`` or by another
+        process, are seen by the numbers: all of a tensor of up to 4 KiB, and eight of
+        a larger one.
+
+        Raises
+        ------
+        RuntimeError
+            If the shape of one is another than the layer's.
+        """
+        if not self.marks.update(tensors):
+            return
+        arrays = {}
+        for (name, shape), tensor in zip(self._shapes.items(), tensors, strict=True):
+            if tuple(tensor.shape) != shape:
+                self.unbind()
+                raise RuntimeError(
+                    f"{name} must have the shape {shape}; got {tuple(tensor.shape)}"
+                )
+            arrays[name] = array_of(tensor, self._dtype)
+        self._arrays = arrays
+        self.changed()
+
+    def unbind(self) -> None:
+        """Look at all tensors anew at the next call."""
+        self.marks.forget()
+
+
+def array_of(tensor: Tensor, dtype: np.dtype) -> np.ndarray:
+    """Return the numbers of a tensor: its own memory where dtype and layout allow."""
+    array: np.ndarray = wide(tensor.detach()).numpy()
+    return np.ascontiguousarray(array, dtype)
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Return it as float32 if it is narrower."""
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        return tensor.float()
+    return tensor
+
+
+class OnTensors(Recurrent[Any]):
+    """A layer whose parameters come later, by `TensorParameters.bind`.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the weights in the module.
+    quick : QuickCalls or None
+        For plain tensors, where PyTorch has an exchange table.
+    """
+
+    _parameters: TensorParameters
+    names: tuple[str, ...] = ()
+    quick: _core.QuickCalls | None = None
+
+    def quicken(self, names: tuple[str, ...]) -> None:
+        """Take quick calls, of a module whose weights have these names."""
+        self.names = names
+        if EXCHANGE is not None:
+            marks = self._parameters.marks
+            self.quick = _core.QuickCalls(EXCHANGE, self._stack, marks, names)
+
+    def renew(self, tensors: Sequence[Tensor]) -> None:
+        """Take these weights for quick calls."""
+        self._parameters.bind(list(tensors))
+        if self.quick is not None:
+            self.quick.keep(self._packed(False)[1])
+
+    def _new_parameters(self) -> TensorParameters:
+        return TensorParameters(self._shapes, self.dtype)
+
+
+class _RNN(OnTensors, fastcell.RNN):
+    pass
+
+
+class _LSTM(OnTensors, fastcell.LSTM):
+    pass
+
+
+class _GRU(OnTensors, fastcell.GRU):
+    pass
+
+
+#: By torch's names of the modes.
+CLASSES: dict[str, tuple[type[OnTensors], dict[str, Any]]] = {
+    "RNN_TANH": (_RNN, {"nonlinearity": "tanh"}),
+    "RNN_RELU": (_RNN, {"nonlinearity": "relu"}),
+    "LSTM": (_LSTM, {}),
+    "GRU": (_GRU, {}),
+}
+
+
+def layer_of(
+    mode: str, sizes: tuple[Any, ...], double: bool, names: tuple[str, ...] = ()
+) -> OnTensors:
+    """Return a layer without weights.
+
+    Parameters
+    ----------
+    mode : str
+        "RNN_TANH", "RNN_RELU", "LSTM" or "GRU".
+    sizes : tuple
+        (input_size, hidden_size, num_layers, bias, bidirectional, proj_size).
+    double : bool
+        Whether it computes in float64.
+    names : tuple of str, optional
+        Of the weights in the module, for quick calls.
+    """
+    input_size, hidden_size, num_layers, bias, bidirectional, proj_size = sizes
+    make, options = CLASSES[mode]
+    if proj_size:
+        options = {**options, "proj_size": proj_size}
+    layer = make(
+        input_size,
+        hidden_size,
+        num_layers,
+        bias=bias,
+        bidirectional=bidirectional,
+        dtype=np.float64 if double else np.float32,
+        seed=0,
+        **options,
+    )
+    if names:
+        layer.quicken(names)
+    return layer
+
+
+def numpy_of(value: Any) -> Any:
+    """Return a tensor of lengths or flags as an array, and anything else as it is."""
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+
+
+def check_on_cpu(module: str, *tensors: Any) -> None:
+    """Raise if one is no tensor on the CPU.
+
+    Raises
+    ------
+    TypeError
+        If one is no tensor.
+    RuntimeError
+        If one is on another device.
+    """
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"input must be a tensor; got {type(tensor).__name__}")
+        if tensor.device.type not in ("cpu", "meta"):
+            raise RuntimeError(
+                f"fastcell.torch.{module} computes on the CPU; got a tensor on "
+                f"{tensor.device}: move model and input by .cpu(), or call "
+                "fastcell.torch.restore(model) to compute there"
+            )
