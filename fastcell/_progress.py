@@ -20,14 +20,16 @@ class Progress:
     ----------
     shown : bool
         Whether to show anything. The bar is left out where stderr is no terminal.
-    done, total : int
-        Steps done before, and steps of the whole run.
+    done : int
+        Steps done before.
+    total : int or None
+        Steps of the whole run; None if nobody knows.
     unit : str
         What the model's targets are, which are counted from here on.
     """
 
     def __init__(
-        self, shown: bool, done: int, total: int, unit: str = "targets"
+        self, shown: bool, done: int, total: int | None, unit: str = "targets"
     ) -> None:
         self._unit = unit
         self._shown = shown
@@ -45,6 +47,12 @@ class Progress:
             # Stubs of it are a package of its own, which need not be there.
             from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
+            steps = "step {n_fmt} [{elapsed}]{postfix}"
+            if self._total is not None:
+                steps = (
+                    "{percentage:3.0f}% |{bar}| step {n_fmt}/{total_fmt} "
+                    "[{elapsed}<{remaining}]{postfix}"
+                )
             self._bar = tqdm(
                 initial=self._done,
                 total=self._total,
@@ -53,8 +61,7 @@ class Progress:
                 disable=None,  # not on a terminal
                 dynamic_ncols=True,
                 leave=False,
-                bar_format="{percentage:3.0f}% |{bar}| step {n_fmt}/{total_fmt} "
-                "[{elapsed}<{remaining}]{postfix}",
+                bar_format=steps,
             )
         return self
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from fastcell._feeds import as_arrays
+
 if TYPE_CHECKING:
     from fastcell._interrupts import Interrupts
     from fastcell._run_state import Position
@@ -31,7 +33,7 @@ def assess(
     total, weight_sum, state = 0.0, 0.0, None
     weight_of = getattr(model, "total_weight", model.count)
     sums: dict[str, tuple[float, int]] = {}
-    for batch in data:
+    for batch in map(as_arrays, data):
         if interrupts is not None:
             interrupts.check()
         loss, state, scores = model.assess(batch, state)
@@ -53,15 +55,18 @@ def assess(
 def record_of(
     model: Model,
     position: Position,
-    num_windows: int,
+    share: float,
     valid: dict[str, float] | None,
     learning_rate: float,
 ) -> dict[str, Any]:
-    """Return the record of what was trained since the one before: see `History`."""
+    """Return the record of what was trained since the one before: see `History`.
+
+    `share` is how much of the present epoch is done.
+    """
     train_loss = position.loss_sum / (position.weight_sum or 1.0)
     record: dict[str, Any] = {
         "step": position.step,
-        "epoch": position.epoch + position.window / num_windows,
+        "epoch": position.epoch + share,
         "train_loss": train_loss,
         "valid_loss": None,
     }

@@ -48,6 +48,12 @@ class Position:
     seconds: float = 0.0
     base_lr: float = 0.0
 
+    def end_epoch(self) -> None:
+        """Stand at the start of the next epoch, where the state is zero."""
+        self.epoch += 1
+        self.window = 0
+        self.state = None
+
 
 class Run(NamedTuple):
     """A run as a checkpoint has left it."""
@@ -59,7 +65,7 @@ class Run(NamedTuple):
 
 
 def run_tree(
-    trainer: Trainer, position: Position, fingerprint: dict[str, int]
+    trainer: Trainer, position: Position, data: dict[str, Any]
 ) -> dict[str, Any]:
     """Return all of a run, as `fastcell.checkpoint.write_checkpoint` takes it.
 
@@ -89,7 +95,7 @@ def run_tree(
         "clip_value": trainer.clip_value,
         "position": {f.name: getattr(position, f.name) for f in fields(position)},
         "history": list(trainer.history),
-        "data": fingerprint,
+        "data": data,
         "machine": machine(),
         "info": trainer.info,
     }
@@ -107,16 +113,22 @@ def check_run(tree: Any) -> None:
     """
     _RUN("the run", tree)
     position, records = tree["position"], tree["history"]
-    windows = tree["data"]["windows"]
-    done = position["epoch"] * windows + position["window"]
-    if position["window"] >= windows or position["step"] != done:
+    step, epoch, window = (position[key] for key in ("step", "epoch", "window"))
+    windows = tree["data"].get("windows")
+    if windows is None:  # of a loader, which may give any number in an epoch
+        right = step >= epoch + window and (epoch > 0 or step == window)
+        each = "any number of"
+    else:
+        right = window < windows and step == epoch * windows + window
+        each = f"{windows}"
+    if not right:
         raise ValueError(
-            f"the step {position['step']} must be that of window {position['window']} "
-            f"of epoch {position['epoch']}, with {windows} windows in each"
+            f"the step {step} must be that of window {window} of epoch {epoch}, with "
+            f"{each} windows in each"
         )
-    if position["window"] == 0 and position["state"] is not None:
+    if window == 0 and position["state"] is not None:
         raise ValueError("the state must be None where an epoch begins")
-    steps = [0, *(record["step"] for record in records), position["step"]]
+    steps = [0, *(record["step"] for record in records), step]
     if steps != sorted(steps) or len({*steps[:-1]}) < len(steps) - 1:
         raise ValueError("the steps of the history must rise, to that of the run")
 
@@ -215,15 +227,6 @@ def check_state(model: Model, batch: Any, state: Any, name: str) -> None:
         raise ValueError(f"{name}: position.state {reason}")
 
 
-def check_same_data(origin: dict[str, Any], fingerprint: dict[str, int]) -> None:
-    """Raise ValueError unless the data are those of the run that is resumed."""
-    if origin["data"] != fingerprint:
-        raise ValueError(
-            f"{origin['file']}: train_data must be those of the resumed run; got "
-            "others, or other windows of them"
-        )
-
-
 def warn_of_another_machine(origin: dict[str, Any], stacklevel: int) -> None:
     """Warn if the threads or the instruction set are not those of the resumed run."""
     then, now = origin["machine"], machine()
@@ -318,6 +321,26 @@ _RECORD: dict[str, Schema] = {
     "seconds": number(0),
 }
 
+
+def _anything(where: str, value: Any) -> None:
+    """Be the schema of what only its owner knows."""
+
+
+def _data(where: str, value: Any) -> None:
+    """Be the schema of what a run keeps of its data: by index, or of a loader."""
+    dictionary(where, value)
+    (_OF_A_LOADER if "order" in value else _BY_INDEX)(where, value)
+
+
+_BY_INDEX = entries({"windows": whole(1), "crc": whole()})
+_OF_A_LOADER = entries(
+    {
+        "length": optional(whole()),
+        "batches": optional(whole()),
+        "crc": optional(whole()),
+        "order": entries({"generators": items(_anything), "state": _anything}),
+    }
+)
 _RUN = entries(
     {
         "model": entries(
@@ -343,7 +366,7 @@ _RUN = entries(
             may_lack=("weight_sum",),
         ),
         "history": items(_record),
-        "data": entries({"windows": whole(1), "crc": whole()}),
+        "data": _data,
         "machine": entries({"threads": whole(1), "isa": text}),
         "info": dictionary,
     },

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -203,8 +203,8 @@ def data_fingerprint(data: Sequence[Any]) -> dict[str, int]:
     ----------
     data : sequence of batches
         Of which only the first and the last are looked at, at least one; of data with a
-        method ``epoch(n)``, those of epochs 0 and 1. A batch is an array or a tuple of
-        arrays, of which some may be None.
+        method ``epoch(n)``, those of epochs 0 and 1. A batch is an array, or a tuple or
+        mapping of arrays, of which some may be None.
 
     Examples
     --------
@@ -216,13 +216,38 @@ def data_fingerprint(data: Sequence[Any]) -> dict[str, int]:
     crc = 0
     epochs = [data.epoch(n) for n in (0, 1)] if hasattr(data, "epoch") else [data]
     for batch in (epoch[i] for epoch in epochs for i in (0, len(data) - 1)):
-        for array in batch if isinstance(batch, (tuple, list)) else (batch,):
-            if array is None:
-                continue
-            array = np.asarray(array)
-            crc = zlib.crc32(repr((array.shape, array.dtype.str)).encode(), crc)
-            crc = zlib.crc32(array.tobytes(), crc)
+        crc = batch_checksum(batch, crc)
     return {"windows": len(data), "crc": crc}
+
+
+def batch_checksum(batch: Any, crc: int = 0) -> int:
+    """Return the CRC-32 of a batch, going on from that of others.
+
+    Parameters
+    ----------
+    batch : array, or tuple, list or mapping of arrays and None
+    crc : int, default 0
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> batch = np.zeros(2), None
+    >>> batch_checksum(batch) == batch_checksum({"x": batch[0]})
+    False
+    """
+    parts: Any = (batch,)
+    if isinstance(batch, Mapping):
+        parts = batch.values()
+        crc = zlib.crc32(repr(list(batch)).encode(), crc)
+    elif isinstance(batch, (tuple, list)):
+        parts = batch
+    for array in parts:
+        if array is None:
+            continue
+        array = np.asarray(array)
+        crc = zlib.crc32(repr((array.shape, array.dtype.str)).encode(), crc)
+        crc = zlib.crc32(array.tobytes(), crc)
+    return crc
 
 
 def machine() -> dict[str, Any]:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastcell._checks import callable_of, has_methods, list_of, path_of
+from fastcell._feeds import Feed, check_batches, check_valid_data, feed_of
 from fastcell._files import check_apart, remove_leftovers
 from fastcell._interrupts import Interrupted, Interrupts, TrainingInterrupted
-from fastcell._numbers import flag, integer, real, shown
+from fastcell._numbers import flag, integer, real
 from fastcell._progress import Progress
 from fastcell._records import assess, record_of
 from fastcell._run_state import (
     Position,
-    check_same_data,
     check_state,
     run_tree,
     take_up,
     warn_of_another_machine,
 )
 from fastcell.callbacks import SaveBest
-from fastcell.checkpoint import data_fingerprint, read_checkpoint, write_checkpoint
+from fastcell.checkpoint import read_checkpoint, write_checkpoint
 from fastcell.history import History
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class Trainer:
 
     def fit(
         self,
-        train_data: Sequence[Any],
+        train_data: Iterable[Any],
         valid_data: Iterable[Any] | None = None,
         *,
         epochs: int | None = None,
@@ -166,11 +167,13 @@ class Trainer:
 
         Parameters
         ----------
-        train_data : sequence of batches
+        train_data : sequence or iterable of batches
             One epoch of windows in their order, such as `fastcell.data.TextStreams`.
             They are taken by index, so that a run resumes in the middle of an epoch.
             With a method ``epoch(n)``, as `fastcell.data.Sequences` has it, it gives
             the batches of each epoch in their order, as many in all of them.
+            Anything else that can be gone through again and again, such as PyTorch's
+            DataLoader, gives an epoch each time; see the notes. Tensors become arrays.
         valid_data : iterable of batches, optional
             What `evaluate` measures, from its start each time; the state is carried
             through here as well.
@@ -211,6 +214,27 @@ class Trainer:
             If an argument is of the wrong type or out of its range, there is no window
             to train on, `best` and `checkpoint` are one file, or the data are not those
             of the resumed run.
+
+        Warns
+        -----
+        RuntimeWarning
+            If `checkpoint` is given, or the run is a resumed one, and a loader does not
+            tell what the order of its batches follows from.
+
+        Notes
+        -----
+        A loader has no batches by index. What a checkpoint keeps of it is, in this
+        order, what there is: the state of the ``generator`` that it or its sampler
+        draws from (``DataLoader(..., shuffle=True, generator=torch.Generator())``); the
+        number of the epoch, which is told to all that have ``set_epoch(n)``; the
+        loader's own ``state_dict()``, as torchdata's StatefulDataLoader has it. A
+        resumed run then takes the same batches in the same order, which costs going
+        through the part of the epoch that was done, unless a ``state_dict()`` spares
+        it. What a data set draws by itself, as random crops, is not kept.
+
+        One batch is read ahead, since nothing else tells where an epoch ends. If the
+        loader has no ``len()``, the ``epoch`` of a record is a whole number in the
+        first epoch.
         """
         if epochs is not None:
             epochs = integer("epochs", epochs, minimum=0)
@@ -228,9 +252,9 @@ class Trainer:
             checkpoint_steps = integer("checkpoint_steps", checkpoint_steps, minimum=1)
         if validate_every is not None:
             validate_every = integer("validate_every", validate_every, minimum=1)
-        _check_train_data(train_data)
+        feed = feed_of(train_data)
         if valid_data is not None:
-            _check_valid_data(valid_data)
+            check_valid_data(valid_data)
         path = None if checkpoint is None else path_of("checkpoint", checkpoint)
         callbacks = list(self.callbacks)
         if best is not None:
@@ -243,29 +267,28 @@ class Trainer:
 
         if path is not None:
             remove_leftovers(path)
-        fingerprint = _fingerprint(train_data)
-        self._begin(train_data, fingerprint, callbacks)
-        ends = [] if steps is None else [steps]
-        if epochs is not None:
-            ends.append(epochs * len(train_data))
-        last_step = min(ends)
+        self._begin(feed, callbacks, path is not None)
 
         position = self._position
         unit = getattr(self.model, "unit", "targets")
+        total = feed.total(epochs, steps)
         saved_at = time.monotonic()
         saved = (position.step, len(self.history)) if self._resumed else None
         self._resumed = None
         with (
             Interrupts() as interrupts,
-            Progress(self.progress, position.step, last_step, unit) as bar,
+            Progress(self.progress, position.step, total, unit) as bar,
         ):
             try:
                 while True:
                     # What a step calls for is done at the start of the next turn, so
                     # that a run interrupted in the middle of it, and resumed, does it.
-                    done = position.step >= last_step or self._stopped
+                    done = self._stopped or (
+                        (steps is not None and position.step >= steps)
+                        or (epochs is not None and position.epoch >= epochs)
+                    )
                     if self._record_due(done, validate_every):
-                        self._record(train_data, valid_data, callbacks, interrupts, bar)
+                        self._record(feed, valid_data, callbacks, interrupts, bar)
                         done = done or self._stopped
                     save_due = (
                         done
@@ -275,15 +298,15 @@ class Trainer:
                     )
                     reached = (position.step, len(self.history))
                     if path is not None and save_due and reached != saved:
-                        self._save(path, fingerprint)
+                        self._save(path, feed)
                         saved_at, saved = time.monotonic(), reached
                     interrupts.check()
                     if done:
                         return self.history
-                    self._step(train_data, bar)
+                    self._step(feed, interrupts, bar)
             except Interrupted as interrupted:
                 if path is not None and (position.step, len(self.history)) != saved:
-                    self._save(path, fingerprint)
+                    self._save(path, feed)
                 raise TrainingInterrupted(
                     interrupted.signum, position.step, path, self.history
                 ) from None
@@ -319,35 +342,38 @@ class Trainer:
         values : dict of str to float
             ``"loss"`` and what the model adds to it, such as ``"accuracy"``.
         """
-        _check_batches("data", data)
+        check_batches("data", data)
         return assess(self.model, data)
 
-    def _begin(
-        self,
-        train_data: Sequence[Any],
-        fingerprint: dict[str, int],
-        callbacks: list[Callback],
-    ) -> None:
+    def _begin(self, feed: Feed, callbacks: list[Callback], keeps: bool) -> None:
         """Start a new run, unless one has been resumed."""
         self._stopped = False
         if self._resumed is None:
             self._position = Position(base_lr=float(self.optimizer.lr))
             self.history = History()
+            doubt = feed.doubt(keeps) if keeps else None
         else:
-            check_same_data(self._resumed, fingerprint)
             position = self._position
+            feed.take_up(self._resumed, position)
             if position.state is not None:
-                batch = _of_epoch(train_data, position.epoch)[position.window]
+                batch = feed.batch(position)
                 check_state(self.model, batch, position.state, self._resumed["file"])
+            doubt = feed.doubt(keeps)
             warn_of_another_machine(self._resumed, stacklevel=4)
+        if doubt is not None:
+            warnings.warn(
+                f"a resumed run may be given other batches of train_data, {doubt}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         for callback in callbacks:
             if hasattr(callback, "begin"):
                 callback.begin(self)
 
-    def _step(self, train_data: Sequence[Any], bar: Progress) -> None:
+    def _step(self, feed: Feed, interrupts: Interrupts, bar: Progress) -> None:
         position = self._position
         started = time.perf_counter()
-        batch = _of_epoch(train_data, position.epoch)[position.window]
+        batch = feed.batch(position, interrupts)
         if self.schedule is not None:
             self.optimizer.lr = position.base_lr * self.schedule(position.step)
         loss, state, num_targets, weight = self._update(batch, position.state)
@@ -355,13 +381,12 @@ class Trainer:
         position.step += 1
         position.window += 1
         position.state = state
-        if position.window == len(train_data):
-            position.epoch += 1
-            position.window = 0
-            position.state = None
         position.loss_sum += loss * weight
         position.weight_sum += weight
         position.num_targets += num_targets
+        # Last, as it may read, and be interrupted.
+        if feed.is_over(position, interrupts):
+            position.end_epoch()
         seconds = time.perf_counter() - started
         position.step_seconds += seconds
         position.seconds += seconds
@@ -410,7 +435,7 @@ class Trainer:
 
     def _record(
         self,
-        train_data: Sequence[Any],
+        feed: Feed,
         valid_data: Iterable[Any] | None,
         callbacks: Sequence[Callback],
         interrupts: Interrupts,
@@ -421,12 +446,12 @@ class Trainer:
         started = time.perf_counter()
         valid = None
         if valid_data is not None:
-            with bar.note("validating"):
+            with bar.note("validating"), feed.at_rest():
                 valid = assess(self.model, valid_data, interrupts)
         position.seconds += time.perf_counter() - started
 
         record = record_of(
-            self.model, position, len(train_data), valid, self.optimizer.lr
+            self.model, position, feed.share(position), valid, self.optimizer.lr
         )
         position.loss_sum, position.weight_sum = 0.0, 0.0
         position.num_targets, position.step_seconds = 0, 0.0
@@ -440,8 +465,8 @@ class Trainer:
 
     # -------------------------------------------------------------- the checkpoint
 
-    def _save(self, path: str, fingerprint: dict[str, int]) -> None:
-        write_checkpoint(path, run_tree(self, self._position, fingerprint))
+    def _save(self, path: str, feed: Feed) -> None:
+        write_checkpoint(path, run_tree(self, self._position, feed.kept()))
 
     def resume(self, path: str | os.PathLike[str]) -> Trainer:
         """Take up a run where a checkpoint has left it.
@@ -475,62 +500,3 @@ class Trainer:
         self._position, self.history, self.info = run.position, run.history, run.info
         self._resumed = run.origin
         return self
-
-
-def _check_train_data(data: Any) -> None:
-    """Raise unless `data` are batches that can be taken by index, at least one."""
-    try:
-        # Data with epochs are taken by index from those, and need none of their own.
-        by_index = hasattr(data, "__getitem__") or callable(
-            getattr(data, "epoch", None)
-        )
-        if isinstance(data, (str, bytes, Mapping)) or not by_index:
-            raise TypeError
-        size = len(data)
-    except TypeError:
-        # What can be gone through, as a generator or a DataLoader of PyTorch, can be
-        # made a list.
-        hint = ""
-        if isinstance(data, Iterable) and not isinstance(data, (str, bytes, Mapping)):
-            hint = ": say list(train_data)"
-        raise TypeError(
-            "train_data must be a sequence of batches, which are taken by index, so "
-            f"that a run can be resumed; got {shown(data)}{hint}"
-        ) from None
-    if size == 0:
-        raise ValueError("train_data must hold at least one window; got none")
-
-
-def _check_valid_data(data: Any) -> None:
-    """Raise unless `data` can be gone through again at each validation."""
-    _check_batches("valid_data", data)
-    if isinstance(data, Iterator):
-        raise TypeError(
-            "valid_data must be batches that each validation goes through from their "
-            f"start; got {shown(data)}, which ends with the first: say list(valid_data)"
-        )
-
-
-def _check_batches(name: str, data: Any) -> None:
-    try:
-        if isinstance(data, (str, bytes, Mapping)):
-            raise TypeError
-        iter(data)
-    except TypeError:
-        raise TypeError(
-            f"{name} must be batches to go through; got {shown(data)}"
-        ) from None
-
-
-def _fingerprint(data: Any) -> dict[str, int]:
-    """Return what tells the data of a run from others, if it is batches of arrays."""
-    try:
-        return data_fingerprint(data)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"train_data must be batches of arrays; {error}") from error
-
-
-def _of_epoch(data: Any, epoch: int) -> Sequence[Any]:
-    """Return the batches of an epoch: of data that shuffle, in their order then."""
-    batches: Sequence[Any] = data.epoch(epoch) if hasattr(data, "epoch") else data
-    return batches

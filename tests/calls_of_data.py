@@ -27,6 +27,11 @@ def _pairs():
     return data.BytePairVocabulary(["abab abab"], 260)
 
 
+@functools.cache
+def _tokenizer():
+    return data.TokenizerVocabulary(_pairs()._model)
+
+
 @recipe("CharVocabulary", symbols="str")
 def _():
     return data.CharVocabulary, {"symbols": "abc"}
@@ -71,6 +76,7 @@ for _name, _make, _text in (
     ("CharVocabulary", _chars, "ab"),
     ("WordVocabulary", _words, "a b"),
     ("BytePairVocabulary", _pairs, "ab"),
+    ("TokenizerVocabulary", _tokenizer, "ab"),
 ):
     _argument = "words" if _name == "WordVocabulary" else "text"
 
@@ -99,6 +105,17 @@ def _():
 @recipe("BytePairVocabulary.index")
 def _():
     return _pairs().index, {"special": "<pad>"}
+
+
+@recipe("TokenizerVocabulary")
+def _():
+    arguments = {"tokenizer": _pairs()._model, "add_special_tokens": True}
+    return data.TokenizerVocabulary, arguments
+
+
+@recipe("TokenizerVocabulary.index")
+def _():
+    return _tokenizer().index, {"token": "<pad>"}
 
 
 # ---------------------------------------------------------------------------- data sets
@@ -286,6 +303,29 @@ def _():
         "delimiter": ",",
         "missing": "skip",
         "missing_values": ["NA"],
+    }
+
+
+@recipe(
+    "sequences_from_table",
+    target_column=OPTIONAL,
+    time_column=OPTIONAL,
+    classes=OPTIONAL,
+    id_column="none",
+)
+def _():
+    columns = {"id": ["x", "x", "y"], "a": [1, 2, 3], "label": ["u", "u", "v"]}
+    return data.sequences_from_table, {
+        "frame": columns,
+        "id_column": "id",
+        "feature_columns": ["a"],
+        "target_column": "label",
+        "time_column": "a",
+        "target": "class",
+        "per_step": True,
+        "classes": ["u", "v"],
+        "missing": "skip",
+        "dtype": np.float32,
     }
 
 

@@ -383,6 +383,9 @@ REST = {
     "BytePairVocabulary": lambda _: fastcell.data.BytePairVocabulary(
         ["abab aba"], 260, 1
     ),
+    "TokenizerVocabulary": lambda _: fastcell.data.TokenizerVocabulary(
+        fastcell.data.BytePairVocabulary(["abab aba"], 260, 1)._model
+    ),
     "Sequences": lambda _: fastcell.data.Sequences(ROWS, [0, 1, 0], batch_size=2),
     "Windows": lambda _: fastcell.data.Windows(ROWS, given=1, ahead=1, batch_size=2),
     "SequencePairs": lambda _: fastcell.data.SequencePairs([[5, 6], [7]], [[2, 3]] * 2),
@@ -390,6 +393,9 @@ REST = {
     "TextStreams": lambda _: fastcell.data.TextStreams(np.arange(40), 2, 5),
     "TokenFile": tokens,
     "CsvSequences": table,
+    "TableSequences": lambda _: fastcell.data.sequences_from_table(
+        {"id": [1, None, 2], "x": [1, 2, 3]}, "id", "x", missing="skip"
+    ),
     "step": lambda _: fastcell.optim.step(3),
     "cosine": lambda _: fastcell.optim.cosine(10),
     "warmup": lambda _: fastcell.optim.warmup(4, fastcell.optim.cosine(10)),
@@ -429,12 +435,13 @@ def told_part(part):
 @pytest.mark.parametrize("way", [*WAYS.values(), copy.copy], ids=[*WAYS, "copy"])
 @pytest.mark.parametrize("name", REST)
 def test_the_rest_is_copied(name, way, tmp_path):
-    if name == "BytePairVocabulary":
+    if name in ("BytePairVocabulary", "TokenizerVocabulary"):
         pytest.importorskip("tokenizers")
     value = REST[name](tmp_path)
     other = way(value)
     assert type(other) is type(value)
     assert same(told(other), told(value))
+    assert getattr(other, "skipped", 0) == getattr(value, "skipped", 0)
 
 
 def test_every_other_public_class_is_among_them():

@@ -59,13 +59,17 @@ def test_a_packed_sequence_says_lengths():
     refuses(TypeError, ["x", "PackedSequence", "lengths="], fastcell.GRU(3, 2), packed)
 
 
-def test_training_data_of_a_loader_can_be_made_a_list():
+def test_training_data_may_be_a_loader_or_a_list_of_it():
     ids = torch.tensor([[0, 1], [1, 2], [2, 0]])
     batches = [(ids[:-1], ids[1:])] * 2
     loader = torch.utils.data.DataLoader(batches, batch_size=None)
-    model = LanguageModel(3, 2, 4, seed=0)
-    trainer = Trainer(model, SGD(model.params, lr=0.1), progress=False)
-    refuses(TypeError, ["train_data", "DataLoader", "list(train_data)"], trainer.fit,
-            loader)  # fmt: skip
-    history = trainer.fit(list(loader), loader, epochs=1)
-    assert history[-1]["step"] == 2
+    losses = []
+    for data in (loader, list(loader)):
+        model = LanguageModel(3, 2, 4, seed=0)
+        trainer = Trainer(model, SGD(model.params, lr=0.1), progress=False)
+        history = trainer.fit(data, loader, epochs=1)
+        assert history[-1]["step"] == 2
+        losses.append(history[-1]["valid_loss"])
+    assert losses[0] == losses[1]
+    once = iter(loader)
+    refuses(TypeError, ["train_data", "list(train_data)"], trainer.fit, once)

@@ -195,6 +195,7 @@ def test_only_blas_names_scipys_blas():
 ABOVE = ["models", "train", "data", "optim", "cli", "checkpoint", "losses", "history"]
 STOREYS = {
     # folder or file: what stands above it
+    "_judge": ABOVE,
     "cells": ABOVE,
     "layers": ABOVE,
     "module.py": [*ABOVE, "layers", "cells"],
@@ -237,7 +238,8 @@ def test_models_and_data_do_not_touch_the_core():
     "library",
     [
         *("torch", "onnx", "onnxruntime", "matplotlib", "mpi4py", "tqdm", "keras"),
-        *("tokenizers", "sklearn", "pandas"),
+        *("tokenizers", "narwhals", "pandas", "polars", "pyarrow", "transformers"),
+        "sklearn",
     ],
 )
 def test_heavy_libraries_are_imported_where_they_are_used(library):

@@ -141,7 +141,8 @@ def test_scores_are_shown_with_the_progress(capsys, monkeypatch):
     assert f"valid {accuracy}" in last
     assert "accuracy" not in shown[0]
     # It counts what the model is asked for, not steps.
-    assert f", {2 * 30} sequences, " in last
+    seen = 2 * sum(len(y) for *_, y in sequences())
+    assert f", {seen} targets, " in last
 
 
 def test_infinite_gradients_are_not_hidden_by_clipping():

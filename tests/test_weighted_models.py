@@ -536,6 +536,14 @@ def test_weights_may_be_none(kind):
     assert model.loss((*batch, None))[0] == model.loss(batch)[0]
 
 
+@every_kind
+def test_weights_have_a_name_where_the_other_parts_have(kind):
+    model, batch = MODELS[kind](), batch_of(kind, OF_ROWS)
+    named = dict(zip(("x", "lengths", "y", "weights"), batch, strict=True))
+    assert model.loss(named)[0] == model.loss(batch)[0]
+    assert model.total_weight(named) == model.total_weight(batch)
+
+
 @with_gaps
 def test_gaps_are_refused_where_they_are_not_ignored(kind):
     refuses(ValueError, ["y"], MODELS[kind]().loss, with_holes(kind))

@@ -18,6 +18,7 @@ from fastcell.data.pairs import SequencePairs
 from fastcell.data.scaling import mean_and_spread, normalize
 from fastcell.data.sequences import Sequences
 from fastcell.data.streams import TextStreams
+from fastcell.data.tables import TableSequences, sequences_from_table
 from fastcell.data.text import (
     demo_text,
     iter_text,
@@ -25,6 +26,7 @@ from fastcell.data.text import (
     split_text,
 )
 from fastcell.data.token_files import TokenFile, encode_file, write_tokens
+from fastcell.data.tokenizer import TokenizerVocabulary
 from fastcell.data.utterances import Utterances
 from fastcell.data.vocabulary import CharVocabulary
 from fastcell.data.wav import read_wav
@@ -37,8 +39,10 @@ __all__ = [
     "CsvSequences",
     "SequencePairs",
     "Sequences",
+    "TableSequences",
     "TextStreams",
     "TokenFile",
+    "TokenizerVocabulary",
     "Utterances",
     "Windows",
     "WordVocabulary",
@@ -57,6 +61,7 @@ __all__ = [
     "read_npz",
     "read_text",
     "read_wav",
+    "sequences_from_table",
     "split_text",
     "stack_frames",
     "write_tokens",

@@ -66,13 +66,13 @@ class BytePairVocabulary:
         min_count: int = 2,
         specials: Sequence[str] = ("<pad>",),
     ) -> None:
-        tokenizers = _package()
+        tokenizers = tokenizers_package()
         min_count = integer("min_count", min_count, minimum=1)
         specials = strings_of("specials", specials)
         vocab_size = integer("vocab_size", vocab_size, minimum=256 + len(specials))
         texts = list(iterable_of("texts", texts, "an iterable of strings"))
         for place, text in enumerate(texts):
-            _check_text(f"texts[{place}]", text)
+            check_text(f"texts[{place}]", text)
         if not any(texts):
             raise ValueError("texts must hold at least one character; got none")
         bytes_of = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -124,7 +124,7 @@ class BytePairVocabulary:
         ValueError
             If it is not valid Unicode.
         """
-        _check_text("text", text)
+        check_text("text", text)
         return np.array(self._model.encode(text).ids, np.int32)
 
     def decode(self, ids: ArrayLike, *, specials: bool = True) -> str:
@@ -170,14 +170,14 @@ class BytePairVocabulary:
         ValueError
             If `text` is none.
         """
-        tokenizers = _package()
+        tokenizers = tokenizers_package()
         string_of("text", text, "the JSON of a vocabulary")
         try:
             tree = json.loads(text)
-            specials = tuple(tree["specials"])
-            model = tokenizers.Tokenizer.from_str(json.dumps(tree["tokenizer"]))
-        except Exception as error:  # the package raises nothing more special
+            specials, inner = tuple(tree["specials"]), json.dumps(tree["tokenizer"])
+        except Exception as error:
             raise ValueError(f"text: the vocabulary is not valid: {error!r}") from None
+        model = tokenizer_from("text: the vocabulary", inner)
         if not isinstance(model.model, tokenizers.models.BPE):
             raise ValueError(
                 f"the vocabulary must be one of byte pairs; got {model.model!r}"
@@ -206,7 +206,14 @@ class BytePairVocabulary:
         return f"<BytePairVocabulary of {len(self)} pieces>"
 
 
-def _check_text(name: str, text: Any) -> None:
+def check_text(name: str, text: Any) -> None:
+    """Refuse what is no string, or not valid Unicode.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is so.
+    """
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a string; got {type(text).__name__}")
     try:
@@ -215,12 +222,38 @@ def _check_text(name: str, text: Any) -> None:
         raise ValueError(f"{name} must be valid Unicode: {error}") from None
 
 
-def _package() -> Any:
+def tokenizer_from(name: str, text: str) -> Any:
+    """Return the `tokenizers.Tokenizer` of a JSON text.
+
+    Raises
+    ------
+    ImportError
+        If `tokenizers` is not installed.
+    ValueError
+        If there is none; the error begins with `name`.
+    """
+    tokenizers = tokenizers_package("TokenizerVocabulary")
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the package raises Exception, and panics
+        raise ValueError(f"{name} is not valid: {error!r}") from None
+
+
+def tokenizers_package(who: str = "BytePairVocabulary") -> Any:
+    """Return the package `tokenizers`.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
     try:
         import tokenizers
     except ImportError as error:
         raise ImportError(
-            "BytePairVocabulary needs the package tokenizers, which is not installed: "
+            f"{who} needs the package tokenizers, which is not installed: "
             "pip install tokenizers"
         ) from error
     return tokenizers

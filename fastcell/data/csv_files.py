@@ -179,7 +179,7 @@ def read_csv_sequences(
     elif target == "value":
         names = None
     elif known is None:
-        names = _in_order({text for said in found for text in said})
+        names = in_order({text for said in found for text in said})
         known = {name: number for number, name in enumerate(names)}
         targets = [np.array([known[text] for text in said]) for said in found]
     else:
@@ -241,7 +241,7 @@ def iter_csv_sequences(
     )
 
 
-def _in_order(names: set[str]) -> tuple[str, ...]:
+def in_order(names: set[str]) -> tuple[str, ...]:
     """Return names of classes as they are numbered: whole numbers by their value."""
     try:
         return tuple(sorted(names, key=lambda name: (int(name), name)))

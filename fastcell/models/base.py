@@ -55,8 +55,9 @@ class Model(Module, ABC):
         Parameters
         ----------
         batch
-            What the model is trained on. Its features (x, images) are kept and not
-            copied: they must not be written to before `backward`, which refuses
+            What the model is trained on. The models of this package take a tuple, or a
+            mapping that has the parts by their names. Its features (x, images) are kept
+            and not copied: they must not be written to before `backward`, which refuses
             features that have other bits, by a sample of their numbers. Lengths,
             labels and ids may be.
         state

@@ -9,12 +9,12 @@ import numpy as np
 
 from fastcell._arrays import as_array
 from fastcell._numbers import seed_of, size
-from fastcell.data import CharVocabulary
 from fastcell.models.sampling import (
     check_sampling,
     draw_tokens,
     token_probabilities,
 )
+from fastcell.models.vocabularies import Vocabulary, text_of
 
 
 class Generating(ABC):
@@ -22,11 +22,11 @@ class Generating(ABC):
 
     Attributes
     ----------
-    vocabulary : CharVocabulary or None
-        The characters, if prompts may be text.
+    vocabulary : vocabulary or None
+        What the tokens stand for, if prompts may be text.
     """
 
-    vocabulary: CharVocabulary | None
+    vocabulary: Vocabulary | None
 
     @abstractmethod
     def session(self, batch_size: int = 1) -> Any:
@@ -136,11 +136,11 @@ class Generating(ABC):
             if t + 1 < length:
                 logits = session.step(drawn[t])
         if vocabulary is not None:
-            return vocabulary.decode(drawn[:, 0])
+            return text_of(vocabulary, drawn[:, 0])
         return drawn if ids.ndim == 2 else drawn[:, 0]
 
 
-def _encoded(prompt: str, vocabulary: CharVocabulary) -> np.ndarray:
+def _encoded(prompt: str, vocabulary: Vocabulary) -> np.ndarray:
     try:
         return vocabulary.encode(prompt)
     except ValueError as error:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastcell._arrays import as_array
-from fastcell._numbers import flag, number, real, shown, size
+from fastcell._numbers import flag, number, real, size
 from fastcell.cells import Cell
 from fastcell.data import CharVocabulary
 from fastcell.layers import Dropout, Embedding, Linear, Sequential
@@ -21,6 +21,7 @@ from fastcell.models.parts import (
     SavedOnce,
     by_part,
     cell_named,
+    check_batch,
     check_seed,
     part_seeds,
     precision_of,
@@ -30,6 +31,7 @@ from fastcell.models.parts import (
 )
 from fastcell.models.sampled_softmax import SampledSoftmax
 from fastcell.models.softmax_loss import softmax_assess, softmax_loss
+from fastcell.models.vocabularies import Vocabulary, vocabulary_config, vocabulary_of
 from fastcell.module import check_dtype
 
 
@@ -78,17 +80,19 @@ class LanguageModel(Generating, Model):
         float32 or float64.
     seed : int, optional
         Seed of the initial weights and of dropout.
-    vocabulary : CharVocabulary or iterable of str, optional
-        The character of each token, all different. It is saved with the model, and lets
-        `generate` continue text.
+    vocabulary : vocabulary or iterable of str, optional
+        The character of each token, all different; or a vocabulary of `fastcell.data`:
+        `CharVocabulary`, `WordVocabulary`, `BytePairVocabulary`, or
+        `TokenizerVocabulary`, which is any tokenizer of Hugging Face. It is saved with
+        the model, and lets `generate` continue text.
     precision : {"float32", "bf16"}, optional
         Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
         and what an optimizer keeps are float32 in either case.
 
     Attributes
     ----------
-    vocabulary : CharVocabulary or None
-        The characters.
+    vocabulary : vocabulary or None
+        What the tokens stand for.
     network : Sequential
         The layers.
 
@@ -126,7 +130,7 @@ class LanguageModel(Generating, Model):
         sampled_softmax: int | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
-        vocabulary: CharVocabulary | Iterable[str] | None = None,
+        vocabulary: Vocabulary | Iterable[str] | Mapping[str, str] | None = None,
         precision: str | None = None,
     ) -> None:
         kind = cell_named(cell)
@@ -143,14 +147,12 @@ class LanguageModel(Generating, Model):
             self.sampled_softmax = count
         self.dtype = check_dtype(dtype)
         self.seed = check_seed(seed)
-        if vocabulary is not None and not isinstance(vocabulary, CharVocabulary):
-            vocabulary = _vocabulary(vocabulary)
-        if vocabulary is not None and len(vocabulary) != self.vocab_size:
+        self.vocabulary = vocabulary_of(vocabulary)
+        if self.vocabulary is not None and len(self.vocabulary) != self.vocab_size:
             raise ValueError(
                 f"vocabulary must hold vocab_size symbols, {vocab_size}; "
-                f"got {len(vocabulary)}"
+                f"got {len(self.vocabulary)}"
             )
-        self.vocabulary = vocabulary
         self._build(kind)
         set_precision(self, precision)
 
@@ -219,9 +221,7 @@ class LanguageModel(Generating, Model):
             "dtype": self.dtype.name,
             "seed": self.seed,
             **precision_of(self),
-            "vocabulary": None
-            if self.vocabulary is None
-            else list(self.vocabulary.symbols),
+            "vocabulary": vocabulary_config(self.vocabulary),
         }
 
     def forward(self, ids: Any, state: Any = None) -> tuple[np.ndarray, Any, Any]:
@@ -262,7 +262,7 @@ class LanguageModel(Generating, Model):
             Inputs and targets. A target of -100 is left out. Or three, with lengths
             between the two, as `fastcell.data.Sequences` makes them of ids with tags:
             sequences that each begin at a state of zeros. Their targets past the
-            lengths are -100.
+            lengths are -100. Or a mapping of "inputs", "targets" and "lengths" to them.
         state
             The recurrent state to start from; None is zeros.
 
@@ -282,6 +282,7 @@ class LanguageModel(Generating, Model):
         ValueError
             If the shapes differ or are not (T, B), or a token is out of range.
         """
+        batch = _parts(batch)
         inputs, targets = self._checked(batch)
         h, state, saved = self._body.forward(inputs, state)
         loss_of = softmax_loss if self._sampler is None else self._sampler.loss
@@ -313,6 +314,7 @@ class LanguageModel(Generating, Model):
 
         Parameters and errors are those of `loss`.
         """
+        batch = _parts(batch)
         inputs, targets = self._checked(batch)
         h, state = self._body(inputs, state)
         loss, _, _ = softmax_assess(self._decoder, h, targets)
@@ -349,7 +351,7 @@ class LanguageModel(Generating, Model):
     @property
     def unit(self) -> str:  # type: ignore[override]
         """What the targets are: "characters" with a vocabulary of them, or "tokens"."""
-        return "tokens" if self.vocabulary is None else "characters"
+        return "characters" if isinstance(self.vocabulary, CharVocabulary) else "tokens"
 
     def count(self, batch: Any) -> int:
         """Return the number of targets that are not left out.
@@ -362,7 +364,7 @@ class LanguageModel(Generating, Model):
         >>> LanguageModel(4, 1, 1).count((np.zeros((2, 2), int), targets))
         3
         """
-        return int(np.count_nonzero(self._checked(batch)[1] != IGNORED))
+        return int(np.count_nonzero(self._checked(_parts(batch))[1] != IGNORED))
 
     def metrics(self, loss: float) -> dict[str, float]:
         """Return the loss in bits per character (token), under ``"bpc"``."""
@@ -379,12 +381,7 @@ class LanguageModel(Generating, Model):
 
     # ------------------------------------------------------------------------ checks
 
-    def _checked(self, batch: Any) -> tuple[np.ndarray, np.ndarray]:
-        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-            raise TypeError(
-                "batch must be a pair (inputs, targets), or (inputs, lengths, targets)"
-                f"; got {type(batch).__name__}"
-            )
+    def _checked(self, batch: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray]:
         inputs = _ids("inputs", batch[0])
         targets = _ids("targets", batch[-1])
         if inputs.shape != targets.shape:
@@ -412,18 +409,24 @@ class LanguageModel(Generating, Model):
             )
 
 
+def _parts(batch: Any) -> tuple[Any, ...]:
+    """Return a batch as a tuple, of a mapping by the names of its parts."""
+    if isinstance(batch, Mapping):
+        with_lengths = "lengths" in batch
+        return check_batch(
+            batch, "(inputs, lengths, targets)" if with_lengths else "(inputs, targets)"
+        )
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        raise TypeError(
+            "batch must be a pair (inputs, targets), or (inputs, lengths, targets)"
+            f"; got {type(batch).__name__}"
+        )
+    return tuple(batch)
+
+
 def _carried(batch: Any, state: Any) -> Any:
     """Return the state for the next batch: none where sequences have their ends."""
     return None if len(batch) == 3 else state
-
-
-def _vocabulary(symbols: Any) -> CharVocabulary:
-    if isinstance(symbols, Mapping) or not isinstance(symbols, Iterable):
-        raise TypeError(f"vocabulary must be characters; got {shown(symbols)}")
-    try:
-        return CharVocabulary(symbols)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"vocabulary: {error}") from None
 
 
 def _tie(embedding: Embedding, decoder: Linear) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -139,12 +139,30 @@ def by_part(
 def check_batch(batch: Any, form: str) -> tuple[Any, ...]:
     """Return a batch that is a tuple or list of as many parts as `form` names.
 
+    A mapping is taken by these names; lengths that it lacks are None.
+
     Raises
     ------
     TypeError
         If it is none.
+    ValueError
+        If a mapping lacks one of the other names, or has more.
+
+    Examples
+    --------
+    >>> check_batch({"y": 1, "x": 2}, "(x, lengths, y)")
+    (2, None, 1)
     """
     count = form.count(",") + 1
+    if isinstance(batch, Mapping):
+        names = form.strip("()").split(", ")
+        missing = {n for n in names if not n.endswith("lengths")} - batch.keys()
+        if missing or batch.keys() - {*names}:
+            raise ValueError(
+                f"batch must have the entries {', '.join(names)}; "
+                f"got {shown(list(batch))}"
+            )
+        return tuple(batch.get(name) for name in names)
     if isinstance(batch, (tuple, list)) and len(batch) == count:
         return tuple(batch)
     came = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
@@ -156,14 +174,19 @@ def check_weighted(batch: Any, form: str) -> tuple[Any, ...]:
 
     Raises
     ------
-    TypeError
+    TypeError, ValueError
         As `check_batch`.
 
     Examples
     --------
     >>> check_weighted((1, 2), "(x, y)"), check_weighted((1, 2, 3), "(x, y)")
     ((1, 2, None), (1, 2, 3))
+    >>> check_weighted({"y": 2, "weights": 3, "x": 1}, "(x, y)")
+    (1, 2, 3)
     """
+    if isinstance(batch, Mapping) and "weights" in batch:
+        rest = {name: part for name, part in batch.items() if name != "weights"}
+        return (*check_batch(rest, form), batch["weights"])
     if isinstance(batch, (tuple, list)) and len(batch) == form.count(",") + 2:
         return tuple(batch)
     return (*check_batch(batch, form), None)
