@@ -34,6 +34,7 @@ import torch
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 
 import fastcell.torch
 
@@ -88,6 +89,7 @@ class Learner:
     def __init__(self, policy: Any, seed: int, swap: bool) -> None:
         env = WithoutVelocities(gymnasium.make("CartPole-v1"))
         self.model = RecurrentPPO(policy, env, seed=seed, device="cpu")
+        self.model.set_logger(Logger(None, []))
         if swap:
             fastcell.torch.accelerate(self.model.policy)
         self.clock = Clock()
