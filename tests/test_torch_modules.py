@@ -154,6 +154,23 @@ def test_packed_sequences_of_one_step_and_of_lists():
         assert_alike(results(own, packed), results(peer, packed), PEER_FLOAT32)
 
 
+@pytest.mark.parametrize("name", ["LSTM", "LSTMCell"])
+@pytest.mark.parametrize("grad", [True, False])
+def test_states_in_a_list(monkeypatch, name, grad):
+    peer, own = pair(name, 3, 5)
+    steps, passes = ((), ()) if name == "LSTMCell" else ((4,), (1,))
+    x = torch.randn(*steps, 2, 3)
+    state = [torch.randn(*passes, 2, 5) for _ in range(2)]
+    # torch.nn takes lists, too; what it takes, it must not have to compute.
+    expected = results(peer, x, state)
+    monkeypatch.delattr(own._peer, "forward")
+    with torch.set_grad_enabled(grad):
+        found = results(own, x, state)
+    if not grad:
+        expected = {k: v for k, v in expected.items() if k.startswith("output")}
+    assert_alike(found, expected, PEER_FLOAT32)
+
+
 @by_layer
 def test_lengths_are_what_packing_is(name):
     peer, own = pair(name, 5, 9, 2, bidirectional=True, dtype=torch.float64)
