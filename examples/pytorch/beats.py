@@ -14,8 +14,8 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-import before_after
 import BeatNet.model
+import before_after
 import numpy as np
 import torch
 

@@ -2,9 +2,9 @@
 
     python examples/pytorch/deepar.py --threads 1
 
-Needs `pip install 'gluonts[torch]'`. The network is left at its default, two LSTM layers of
-40 units. It is trained by Lightning for an epoch on made-up hourly series, each with a
-day and a week of its own, and then draws 100 futures of each series, a day long. A
+Needs `pip install 'gluonts[torch]'`. The network is left at its default, two LSTM
+layers of 40 units. It is trained by Lightning for an epoch on made-up hourly series that
+follow the day and the week, and then draws 100 futures of each series, a day long. A
 forecast is the whole of `predictor.predict`; a training step is forward and backward of
 a batch of 32.
 """

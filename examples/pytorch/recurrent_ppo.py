@@ -2,17 +2,17 @@
 
     python examples/pytorch/recurrent_ppo.py --threads 1
 
-Needs `pip install sb3-contrib`. The task is CartPole without velocities: the policy sees
-where cart and pole are and has to remember how they move. Everything is left at its
-default: MlpLstmPolicy, two LSTM layers of 256 units, an environment, rollouts of 128
-frames, ten epochs of updates.
+Needs `pip install sb3-contrib`. The task is CartPole without velocities: the policy
+sees where cart and pole are and has to remember how they move. Everything is left at
+its default: MlpLstmPolicy, two LSTM layers of 256 units, one environment, rollouts of
+128 frames, ten epochs of updates.
 
 Three learners with the same seed take turns, a rollout and its update each:
 
     before   as it is
     swapped  fastcell.torch.accelerate(model.policy), no other change
-    whole    the same, and a policy that gives the LSTM a batch's sequences in one call.
-             The policy of sb3-contrib calls it for each step, since a state is zero where
+    whole    the same, and a policy that gives the LSTM whole sequences in one call. The
+             policy of sb3-contrib calls it for each step, since the state is zero where
              an episode begins; `reset` says where that is.
 
 The largest error is that of values, log-probabilities and gradients of a batch. Rewards
@@ -86,9 +86,9 @@ class Clock(BaseCallback):
 class Learner:
     """A RecurrentPPO with random numbers of its own, whoever runs in between."""
 
-    def __init__(self, policy: Any, seed: int, swap: bool) -> None:
+    def __init__(self, policy: Any, frames: int, seed: int, swap: bool) -> None:
         env = WithoutVelocities(gymnasium.make("CartPole-v1"))
-        self.model = RecurrentPPO(policy, env, seed=seed, device="cpu")
+        self.model = RecurrentPPO(policy, env, n_steps=frames, seed=seed, device="cpu")
         self.model.set_logger(Logger(None, []))
         if swap:
             fastcell.torch.accelerate(self.model.policy)
@@ -119,21 +119,21 @@ class Learner:
         return [values.detach(), log_prob.detach(), *gradients]
 
 
-def learners(seed: int) -> dict[str, Learner]:
+def learners(frames: int, seed: int) -> dict[str, Learner]:
     """Return the three learners, by name."""
     return {
-        "before": Learner("MlpLstmPolicy", seed, swap=False),
-        "swapped": Learner("MlpLstmPolicy", seed, swap=True),
-        "whole": Learner(WholeSequences, seed, swap=True),
+        "before": Learner("MlpLstmPolicy", frames, seed, swap=False),
+        "swapped": Learner("MlpLstmPolicy", frames, seed, swap=True),
+        "whole": Learner(WholeSequences, frames, seed, swap=True),
     }
 
 
-def largest_errors(seed: int) -> dict[str, float]:
+def largest_errors(frames: int, seed: int) -> dict[str, float]:
     """Return those of the swapped ones, on a rollout of the first."""
-    made = learners(seed)
+    made = learners(frames, seed)
     made["before"].turn()
     weights = made["before"].model.policy.state_dict()
-    batch = next(made["before"].model.rollout_buffer.get(128))
+    batch = next(made["before"].model.rollout_buffer.get(frames))
     expected = made["before"].results(batch)
     errors = {}
     for name in ("swapped", "whole"):
@@ -147,18 +147,22 @@ def main() -> None:
     parser = before_after.options(__doc__)
     parser.set_defaults(blocks=20)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=128, help="of a rollout")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    errors = largest_errors(0)
-    policy = len(inspect.getsource(WholeSequences).splitlines())
+    errors = largest_errors(args.frames, 0)
+    process = WholeSequences._process_sequence
+    policy = 1 + len(
+        inspect.getsource(process).splitlines()
+    )  # with the line of its class
     before_after.tell(2, errors["swapped"], args.threads)
     print(f"lines changed, whole sequences: {2 + policy}")
     print(f"largest error, whole sequences: {errors['whole']:.1e}", flush=True)
 
     found: dict[str, list[tuple[float, float]]] = {}
     for seed in range(args.seeds):
-        made = learners(seed)
+        made = learners(args.frames, seed)
         for _ in range(args.blocks):
             for learner in made.values():
                 learner.turn()
@@ -167,7 +171,6 @@ def main() -> None:
         rewards = [f"{name} {learner.reward():.1f}" for name, learner in made.items()]
         print(f"mean reward, seed {seed}: {', '.join(rewards)}", flush=True)
 
-    frames = made["before"].model.n_steps
     parts = {
         "both": sum,
         "rollout": lambda pair: pair[0],
@@ -178,7 +181,7 @@ def main() -> None:
         print(f"{part}, frames/s:", end="")
         for name, median in medians.items():
             times = medians["before"] / median
-            print(f" {name} {frames / median:.0f} ({times:.2f} times)", end="")
+            print(f" {name} {args.frames / median:.0f} ({times:.2f} times)", end="")
         print(flush=True)
 
 

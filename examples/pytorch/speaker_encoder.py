@@ -2,9 +2,9 @@
 
     python examples/pytorch/speaker_encoder.py --threads 1
 
-Needs `pip install Resemblyzer`. The encoder, three LSTM layers of 256 units, makes of an
-utterance 256 numbers that tell who speaks. The utterance here is made up: harmonics of a
-voice's pitch, louder and softer as syllables are. Timed are the whole of
+Needs `pip install Resemblyzer`. The encoder, three LSTM layers of 256 units, makes of
+an utterance 256 numbers that tell who speaks. The utterance here is made up: harmonics
+of a voice's pitch, louder and softer as syllables are. Timed are the whole of
 `embed_utterance`, from samples to numbers, and the network alone.
 """
 

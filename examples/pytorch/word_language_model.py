@@ -3,14 +3,14 @@
     python examples/pytorch/word_language_model.py --threads 1
     python examples/pytorch/word_language_model.py FOLDER
 
-The network and its training have that program's default sizes: embedding, two LSTM layers
-of 200 units with dropout between them, a score for each word; batches of 20 x 35 words,
-plain SGD with clipped gradients. The words are those of the text that comes with fastcell.
+The network and its training have that program's default sizes: embedding, two LSTM
+layers of 200 units with dropout between them, a score for each word; batches of 20 x 35
+words, plain SGD with clipped gradients. The words are those of the text that comes with
+fastcell; most of a step are their scores, which fastcell leaves to PyTorch.
 
-FOLDER is word_language_model of a clone of https://github.com/pytorch/examples. With it,
-the network is the RNNModel of its model.py and the words are data/wikitext-2/train.txt,
-33,278 different ones; most of a step are then their scores, which fastcell leaves to
-PyTorch.
+FOLDER is word_language_model of a clone of https://github.com/pytorch/examples. With
+it, the network is the RNNModel of its model.py and the words are those of
+data/wikitext-2/train.txt.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Words(torch.nn.Module):
 
 
 def streams(text: str) -> tuple[torch.Tensor, int]:
-    """Return word numbers (T, 20), each column a part of the text; and how many words."""
+    """Return numbers of words (T, 20), a part of the text a column; and how many."""
     numbers: dict[str, int] = {}
     ids = [
         numbers.setdefault(word, len(numbers))
@@ -62,7 +62,9 @@ def streams(text: str) -> tuple[torch.Tensor, int]:
     ]
     steps = len(ids) // ROWS
     if steps <= STEPS:
-        raise ValueError(f"the text must have {ROWS * (STEPS + 1)} words; got {len(ids)}")
+        raise ValueError(
+            f"the text must have {ROWS * (STEPS + 1)} words; got {len(ids)}"
+        )
     parts = torch.tensor(ids[: steps * ROWS]).view(ROWS, steps)
     return parts.t().contiguous(), len(numbers)
 
@@ -102,6 +104,7 @@ def main() -> None:
     """Compare the numbers, then the times."""
     parser = before_after.options(__doc__)
     parser.add_argument("folder", type=Path, nargs="?", help="default: our own text")
+    parser.add_argument("--characters", type=int, help="of our own text; default: all")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
@@ -116,7 +119,7 @@ def main() -> None:
 
             before = RNNModel("LSTM", words, SIZE, SIZE, 2, DROPOUT)
     else:
-        ids, words = streams(tiny_shakespeare())
+        ids, words = streams(tiny_shakespeare()[: args.characters])
         before = Words(words)
     after = copy.deepcopy(before)
     fastcell.torch.accelerate(after)
