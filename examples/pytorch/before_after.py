@@ -27,11 +27,9 @@ def options(doc: str) -> argparse.ArgumentParser:
 
 
 def error(own: Iterable[torch.Tensor], peer: Iterable[torch.Tensor]) -> float:
-    """Return the largest difference, over the largest number of its tensor or 1."""
+    """Return the largest difference, over the largest number of its tensor."""
     pairs = zip(own, peer, strict=True)
-    return max(
-        float((a - b).abs().max()) / max(1.0, float(b.abs().max())) for a, b in pairs
-    )
+    return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
 
 
 def seconds(calls: Sequence[Callable[[], object]], blocks: int) -> list[float]:

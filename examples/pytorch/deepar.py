@@ -3,8 +3,8 @@
     python examples/pytorch/deepar.py --threads 1
 
 Needs `pip install 'gluonts[torch]'`. The network is left at its default, two LSTM
-layers of 40 units. It is trained by Lightning for an epoch on made-up hourly series that
-follow the day and the week, and then draws 100 futures of each series, a day long. A
+layers of 40 units. It is trained by Lightning for an epoch on made-up hourly series,
+which follow the day and the week; then it draws 100 futures of each, a day long. A
 forecast is the whole of `predictor.predict`; a training step is forward and backward of
 a batch of 32.
 """
