@@ -342,16 +342,12 @@ cdef class Stack:
         cdef Py_ssize_t gates = fc_cell_gates(self.stack.cell) * self.stack.hidden_size
         cdef Py_ssize_t states
         cdef int i, passes = self.stack.layers * self.stack.directions
-        cdef const void *weights
-        cdef void *kept
         cdef bytearray table = bytearray(passes * sizeof(fc_gradients))
         cdef fc_gradients *g = <fc_gradients *> <char *> table
         call.check_isa()
         dy = rows_apart(dy)
         self.fill(call, &batch, views)
         states = passes * batch.rows
-        check(fc_pack_size(&self.stack, FC_PACK_BACKWARD, &size))
-        weights = outputs.contiguous(packed, 0, 1, size)
         check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
         io.packed_forward = outputs.contiguous(packed_forward, 0, 1, size)
         io.dy = NULL
@@ -396,7 +392,6 @@ cdef class Stack:
             one_segment.carry = outputs.get(carry, 1, 1).buf
             io.segment = &one_segment
         holders = []
-        io.blas = blas()
         io.weights = NULL
         if gradients is not None:
             if len(gradients) != passes:
@@ -415,16 +410,29 @@ cdef class Stack:
                 g[i].w_hr = one.contiguous(
                     w_hr, 1, self.itemsize, self.out() * self.stack.hidden_size
                 )
-        kept = outputs.get(saved, 1, 1).buf
+        self.use_up(packed, &batch, &io, saved)
+
+    cdef int use_up(
+        self, packed, fc_batch *batch, fc_backward_io *io, saved
+    ) except -1:
+        """fc_backward; what it computes by BLAS it gets here."""
+        cdef size_t size
+        cdef Views views = Views()
+        cdef const void *weights
+        cdef void *kept = views.get(saved, 1, 1).buf
+        check(fc_pack_size(&self.stack, FC_PACK_BACKWARD, &size))
+        weights = views.contiguous(packed, 0, 1, size)
         size = FC_SAVED_HEAD
         if len(saved) >= FC_SAVED_HEAD:
             check(fc_saved_bytes(kept, &size))
         if len(saved) < <Py_ssize_t> size:
             raise ValueError(f"saved must have {size} bytes; got {len(saved)}")
-        check(fc_scratch_size(&self.stack, &batch, 2, &size))
+        check(fc_scratch_size(&self.stack, batch, 2, &size))
         scratch = take_scratch(size)
-        cdef void *scratch_memory = outputs.get(scratch, 1, 1).buf
+        cdef void *scratch_memory = views.get(scratch, 1, 1).buf
+        io.blas = blas()
         heed_signals()
         with nogil:
-            check(fc_backward(&self.stack, weights, &batch, &io, kept, scratch_memory))
+            check(fc_backward(&self.stack, weights, batch, io, kept, scratch_memory))
         give_scratch(scratch)
+        return 0

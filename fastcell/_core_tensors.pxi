@@ -64,6 +64,7 @@ cdef extern from *:
         FC_DL_FLOAT
         FC_DL_MAJOR
 
+from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.ref cimport Py_DECREF
@@ -91,13 +92,12 @@ cdef class Exchange:
             raise ValueError(f"DLPack 1 expected; got {self.api.major}")
         self.tensor, self.parameter = tensor, parameter
 
-    cdef int look(self, object tensor, fc_dl_tensor *out) except -1:
+    cdef bint look(self, object tensor, fc_dl_tensor *out) noexcept:
         """Whether it is a plain tensor on the CPU, and where."""
         if type(tensor) is not self.tensor and type(tensor) is not self.parameter:
             return 0
         if self.api.look(<void *> tensor, out) != 0:
-            if PyErr_Occurred():
-                return -1
+            PyErr_Clear()  # it has no memory, or is on a device that DLPack lacks
             return 0
         out.data = <char *> out.data + out.byte_offset
         return out.device.device_type == FC_DL_CPU
@@ -115,6 +115,20 @@ cdef class Exchange:
         for i in range(ndim):
             if found.shape[i] != shape[i]:
                 return NULL
+        return found.data
+
+    cdef void *contiguous(self, object tensor, int bits, Py_ssize_t n) except? NULL:
+        """The memory of a contiguous tensor of so many numbers; NULL for None."""
+        cdef fc_dl_tensor found
+        cdef int i
+        if tensor is None:
+            return NULL
+        if not self.look(tensor, &found) or not are_contiguous(&found, bits):
+            raise ValueError("expected a contiguous tensor on the CPU")
+        for i in range(found.ndim):
+            n = n // found.shape[i] if found.shape[i] and n % found.shape[i] == 0 else -1
+        if n != 1:
+            raise ValueError("expected a tensor of another size")
         return found.data
 
     cdef object new(self, int bits, int ndim, int64_t *shape, void **data):
@@ -139,82 +153,6 @@ cdef class Exchange:
         Py_DECREF(tensor)  # the reference that came with it
         return tensor
 
-    def infer(
-        self, Stack stack, packed, x, h0, c0, bint batch_first, bint step, int threads
-    ):
-        """Return y, h and c of a call for inference; the quick way.
-
-        x (T, B, I), or (B, T, I) if batch_first; with `step`, x (B, I) or (I,) and
-        states without the axis of layers, and y is None.  None where a tensor is not
-        plain, on the CPU, contiguous, of the stack's dtype and of the right shape.
-        """
-        cdef fc_batch batch
-        cdef fc_output output
-        cdef fc_dl_tensor found
-        cdef int bits = 8 * stack.itemsize, ndim, i
-        cdef bint two = fc_cell_states(stack.stack.cell) > 1
-        cdef Py_ssize_t passes = stack.stack.layers * stack.stack.directions
-        cdef Py_ssize_t width = stack.stack.directions * stack.out()
-        cdef int64_t shape[3]
-        if not self.look(x, &found) or not are_contiguous(&found, bits):
-            return None
-        ndim = found.ndim
-        if ndim != 3 and (not step or ndim < 1 or ndim > 2):
-            return None
-        if found.shape[ndim - 1] != stack.stack.input_size:
-            return None
-        memset(&batch, 0, sizeof(batch))
-        memset(&output, 0, sizeof(output))
-        batch.threads = threads
-        batch.x = found.data
-        batch.steps = batch.rows = 1
-        if step:
-            if ndim == 2:
-                batch.rows = found.shape[0]
-        else:
-            batch.steps = found.shape[1 if batch_first else 0]
-            batch.rows = found.shape[0 if batch_first else 1]
-        if batch.steps == 0 or batch.rows == 0 or stack.stack.input_size == 0:
-            return None
-        batch.x_row = stack.stack.input_size
-        batch.x_step = batch.rows * batch.x_row
-        output.y_row = width
-        output.y_step = batch.rows * width
-        if batch_first:
-            batch.x_step, batch.x_row = batch.x_row, batch.steps * batch.x_row
-            output.y_step, output.y_row = output.y_row, batch.steps * output.y_row
-        # The states: the same axes before the last one in both.
-        i = 0
-        if not step:
-            shape[i] = passes
-            i += 1
-        if not step or ndim == 2:
-            shape[i] = batch.rows
-            i += 1
-        if h0 is not None:
-            shape[i] = stack.out()
-            batch.h0 = self.numbers(h0, bits, i + 1, shape)
-            if batch.h0 == NULL:
-                return None
-        if c0 is not None:
-            shape[i] = stack.stack.hidden_size
-            batch.c0 = self.numbers(c0, bits, i + 1, shape)
-            if batch.c0 == NULL:
-                return None
-        c = y = None
-        if two:
-            shape[i] = stack.stack.hidden_size
-            c = self.new(bits, i + 1, shape, &output.c)
-        shape[i] = stack.out()
-        h = self.new(bits, i + 1, shape, &output.y if step else &output.h)
-        if not step:
-            shape[0] = found.shape[0]
-            shape[1] = found.shape[1]
-            shape[2] = width
-            y = self.new(bits, 3, shape, &output.y)
-        stack.call(packed, &batch, &output, NULL)
-        return y, h, c
-
 
 cdef bint are_contiguous(const fc_dl_tensor *tensor, int bits) noexcept:
     """Are these numbers of floating point of so many bits, one behind the other?"""
@@ -232,9 +170,7 @@ cdef bint are_contiguous(const fc_dl_tensor *tensor, int bits) noexcept:
 
 
 cdef enum:
-    # A tensor of so many bytes is looked at whole, in 0.2 us; with `closely`, larger ones.
-    WHOLE = 4096
-    WHOLE_CLOSELY = 1 << 18
+    WHOLE = 4096  # bytes: such a tensor is looked at whole, in 0.2 us
     LOOKED_AT = 8  # numbers of each larger one
 
 
@@ -256,6 +192,7 @@ cdef class TensorMarks:
     cdef tensor_mark *marks
     cdef Py_ssize_t count
     cdef Exchange exchange  # or None
+    cdef long long changes
 
     def __init__(self, Exchange exchange):
         self.exchange = exchange
@@ -263,11 +200,8 @@ cdef class TensorMarks:
     def __dealloc__(self):
         PyMem_Free(self.marks)
 
-    def update(self, list tensors, bint closely):
-        """Return whether any differs from the last time.
-
-        closely: look at all numbers of tensors of up to 256 KiB, in place of 4 KiB.
-        """
+    def update(self, list tensors):
+        """Return whether any differs from the last time."""
         cdef Py_ssize_t i, n = len(tensors)
         cdef tensor_mark now
         cdef bint changed = False
@@ -280,13 +214,18 @@ cdef class TensorMarks:
             self.count = n
             changed = True
         for i in range(n):
-            self.look(tensors[i], closely, &now)
+            self.look(tensors[i], &now)
             if memcmp(&now, &self.marks[i], sizeof(now)) != 0:
                 self.marks[i] = now
                 changed = True
+        self.changes += changed
         return changed
 
-    cdef int look(self, tensor, bint closely, tensor_mark *mark) except -1:
+    def forget(self):
+        """Make the next update find a change."""
+        self.count = 0
+
+    cdef int look(self, tensor, tensor_mark *mark) except -1:
         cdef fc_dl_tensor found
         cdef Py_ssize_t itemsize
         cdef bint contiguous
@@ -304,12 +243,10 @@ cdef class TensorMarks:
             mark.items = tensor.numel()
             itemsize = tensor.element_size()
             contiguous = tensor.is_contiguous()
-        try:
-            mark.version = tensor._version
-        except RuntimeError:  # made in inference mode: it has none
-            mark.version = -1
+        # One that was made in inference mode has no version.
+        mark.version = -1 if tensor.is_inference() else tensor._version
         if mark.address and contiguous:
-            if mark.items * itemsize <= (WHOLE_CLOSELY if closely else WHOLE):
+            if mark.items * itemsize <= WHOLE:
                 mark.bits = hash_of(<const char *> mark.address, mark.items * itemsize)
             else:
                 mark.bits = sample_of(
@@ -354,3 +291,279 @@ cdef uint64_t sample_of(
         memcpy(&bits, at + k * items // count * itemsize, min(itemsize, 8))
         found = mixed(found, bits)
     return found
+
+
+cdef class QuickCalls:
+    """Calls on plain tensors: without lengths and flags, contiguous, of the stack's dtype.
+
+    They take a tenth of the time that the checks of all other calls do.  names: of the
+    weights, in the order of the marks.
+    """
+
+    cdef Exchange exchange
+    cdef Stack stack
+    cdef TensorMarks marks
+    cdef tuple names
+    cdef object packed
+    cdef long long changes  # of the marks, when it was packed
+    cdef const char *isa
+
+    def __init__(self, Exchange exchange, Stack stack, TensorMarks marks, tuple names):
+        self.exchange = exchange
+        self.stack = stack
+        self.marks = marks
+        self.names = names
+
+    def keep(self, packed):
+        """Use these packed weights, of the tensors that the marks saw last."""
+        self.packed = packed
+        self.changes = self.marks.changes
+        self.isa = isa_now
+
+    def hold(self, dict held):
+        """Are the weights by these names those that were packed?"""
+        cdef tensor_mark now
+        cdef Py_ssize_t i, n = len(self.names)
+        cdef PyObject *tensor
+        if (
+            self.packed is None
+            or self.isa is not isa_now
+            or self.changes != self.marks.changes
+            or self.marks.count != n
+        ):
+            return False
+        for i in range(n):
+            tensor = PyDict_GetItem(held, self.names[i])
+            if tensor == NULL:
+                return False
+            self.marks.look(<object> tensor, &now)
+            if memcmp(&now, &self.marks.marks[i], sizeof(now)) != 0:
+                return False
+        return True
+
+    def begin(self, x, hx, bint batch_first, bint step, int threads):
+        """Return a call with the weights that are held, or None if one is not plain.
+
+        x (T, B, I), or (B, T, I) if batch_first, and hx of torch.nn's shapes, or None;
+        with `step`, those of a single cell.
+        """
+        cdef QuickCall call = QuickCall.__new__(QuickCall)
+        cdef fc_stack *stack = &self.stack.stack
+        cdef fc_batch *batch = &call.batch
+        cdef fc_dl_tensor found
+        cdef int bits = 8 * self.stack.itemsize, axes = 0
+        cdef Py_ssize_t passes = stack.layers * stack.directions
+        call.two = fc_cell_states(stack.cell) > 1
+        if call.two and hx is not None:
+            if type(hx) is not tuple or len(hx) != 2:
+                return None
+            call.h0, call.c0 = hx
+        else:
+            call.h0 = hx
+        if not self.exchange.look(x, &found) or not are_contiguous(&found, bits):
+            return None
+        if (not 1 <= found.ndim <= 2) if step else found.ndim != 3:
+            return None
+        if found.shape[found.ndim - 1] != stack.input_size:
+            return None
+        memset(batch, 0, sizeof(fc_batch))
+        batch.threads = threads
+        batch.x = found.data
+        batch.steps = batch.rows = 1
+        if not step:
+            batch.steps = found.shape[1 if batch_first else 0]
+            batch.rows = found.shape[0 if batch_first else 1]
+        elif found.ndim == 2:
+            batch.rows = found.shape[0]
+        if batch.steps == 0 or batch.rows == 0:
+            return None
+        strides_of(batch, stack.input_size, batch_first, &batch.x_step, &batch.x_row)
+        # The states: before their last axis, layers and rows, as far as there are any.
+        if not step:
+            call.state_shape[axes] = passes
+            axes += 1
+        if not step or found.ndim == 2:
+            call.state_shape[axes] = batch.rows
+            axes += 1
+        call.axes = axes + 1
+        if call.h0 is not None:
+            batch.h0 = call.state(self, call.h0, self.stack.out())
+            if batch.h0 == NULL:
+                return None
+        if call.c0 is not None:
+            batch.c0 = call.state(self, call.c0, stack.hidden_size)
+            if batch.c0 == NULL:
+                return None
+        call.calls, call.x = self, x
+        call.batch_first, call.step = batch_first, step
+        return call
+
+
+cdef inline void strides_of(
+    const fc_batch *batch, Py_ssize_t width, bint batch_first, Py_ssize_t *step,
+    Py_ssize_t *row
+) noexcept:
+    """Those of contiguous numbers (T, B, width), or (B, T, width)."""
+    step[0] = width if batch_first else batch.rows * width
+    row[0] = batch.steps * width if batch_first else width
+
+
+cdef class QuickCall:
+    """One of `QuickCalls`: forward, and backward once."""
+
+    cdef QuickCalls calls
+    cdef readonly object x, h0, c0  # tensors, or None
+    cdef object saved
+    cdef fc_batch batch
+    cdef bint batch_first, step, two
+    cdef int axes  # of the states
+    cdef int64_t state_shape[3]
+
+    @property
+    def steps(self):
+        return self.batch.steps
+
+    @property
+    def rows(self):
+        return self.batch.rows
+
+    @property
+    def is_step(self):
+        return self.step
+
+    @property
+    def is_used_up(self):
+        return self.saved is None
+
+    cdef void *state(self, QuickCalls calls, tensor, Py_ssize_t width) except? NULL:
+        self.state_shape[self.axes - 1] = width
+        return calls.exchange.numbers(
+            tensor, 8 * calls.stack.itemsize, self.axes, self.state_shape
+        )
+
+    cdef object new_state(self, Py_ssize_t width, void **data):
+        self.state_shape[self.axes - 1] = width
+        return self.calls.exchange.new(
+            8 * self.calls.stack.itemsize, self.axes, self.state_shape, data
+        )
+
+    cdef object new_rows(self, Py_ssize_t width, void **data):
+        """A tensor as x, with so many features."""
+        cdef int64_t shape[3]
+        if self.step:
+            return self.new_state(width, data)
+        shape[0] = self.batch.rows if self.batch_first else self.batch.steps
+        shape[1] = self.batch.steps if self.batch_first else self.batch.rows
+        shape[2] = width
+        return self.calls.exchange.new(8 * self.calls.stack.itemsize, 3, shape, data)
+
+    def forward(self, spare):
+        """Return y, h and c, as far as the module has them.
+
+        spare: where memory for backward comes from, or None for inference.
+        """
+        cdef QuickCalls calls = self.calls
+        cdef Stack stack = calls.stack
+        cdef fc_output output
+        cdef size_t size
+        cdef void *kept = NULL
+        cdef Py_ssize_t width = stack.stack.directions * stack.out()
+        cdef Views views
+        memset(&output, 0, sizeof(output))
+        strides_of(
+            &self.batch, width, self.batch_first, &output.y_step, &output.y_row
+        )
+        h = self.new_state(stack.out(), &output.y if self.step else &output.h)
+        if self.two:
+            c = self.new_state(stack.stack.hidden_size, &output.c)
+        if not self.step:
+            y = self.new_rows(width, &output.y)
+        if spare is not None:
+            views = Views()
+            check(fc_saved_size(&stack.stack, &self.batch, &size))
+            self.saved = spare.take(size)
+            kept = views.get(self.saved, 1, 1).buf
+        stack.call(calls.packed, &self.batch, &output, kept)
+        if self.step:
+            return (h, c) if self.two else (h,)
+        return (y, h, c) if self.two else (y, h)
+
+    def backward(self, packed, x, tuple dout, tuple needed, spare):
+        """Return the gradients of x, h0, c0 and the weights, as far as they are needed.
+
+        dout: of what forward returned, contiguous tensors of its dtype, or None.
+        """
+        cdef Stack stack = self.calls.stack
+        cdef fc_backward_io io
+        cdef Exchange exchange = self.calls.exchange
+        cdef int bits = 8 * stack.itemsize
+        cdef Py_ssize_t width = stack.stack.directions * stack.out()
+        cdef Py_ssize_t pairs = self.batch.steps * self.batch.rows
+        cdef Py_ssize_t states = self.batch.rows
+        cdef list tensors = [None] * len(needed)
+        cdef list weights = []
+        cdef Py_ssize_t i
+        cdef bytearray table
+        if not self.step:
+            states *= stack.stack.layers * stack.stack.directions
+        memset(&io, 0, sizeof(io))
+        self.batch.x = exchange.contiguous(x, bits, pairs * stack.stack.input_size)
+        if self.step:  # the y of a single step is its h
+            dy, dh, dc = dout[0], None, dout[1] if self.two else None
+        else:
+            dy, dh, dc = dout[0], dout[1], dout[2] if self.two else None
+        io.dy = exchange.contiguous(dy, bits, pairs * width)
+        io.dh = exchange.contiguous(dh, bits, states * stack.out())
+        io.dc = exchange.contiguous(dc, bits, states * stack.stack.hidden_size)
+        strides_of(&self.batch, width, self.batch_first, &io.dy_step, &io.dy_row)
+        if needed[0]:
+            width = stack.stack.input_size
+            tensors[0] = self.new_rows(width, &io.dx)
+            strides_of(&self.batch, width, self.batch_first, &io.dx_step, &io.dx_row)
+        if needed[1]:
+            tensors[1] = self.new_state(stack.out(), &io.dh0)
+        if needed[2]:
+            tensors[2] = self.new_state(stack.stack.hidden_size, &io.dc0)
+        if any(needed[3:]):
+            table = self.new_gradients(weights)
+            io.weights = <fc_gradients *> <char *> table
+        saved, self.saved = self.saved, None
+        stack.use_up(packed, &self.batch, &io, saved)
+        spare.give(saved)
+        for i in range(3, len(needed)):
+            if needed[i]:
+                tensors[i] = weights[i - 3]
+        return tensors
+
+    cdef bytearray new_gradients(self, list tensors):
+        """Append a tensor of zeros for each weight; return the core's table of them."""
+        cdef Stack stack = self.calls.stack
+        cdef int passes = stack.stack.layers * stack.stack.directions, i
+        cdef Py_ssize_t each = len(self.calls.names) // passes
+        cdef Py_ssize_t rows = fc_cell_gates(stack.stack.cell) * stack.stack.hidden_size
+        cdef bytearray table = bytearray(passes * sizeof(fc_gradients))
+        cdef fc_gradients *g = <fc_gradients *> <char *> table
+        for i in range(passes):
+            self.new_zeros(tensors, rows, stack.width(i), &g[i].w_ih)
+            self.new_zeros(tensors, rows, stack.out(), &g[i].w_hh)
+            if each >= 4:
+                self.new_zeros(tensors, rows, 0, &g[i].b_ih)
+                self.new_zeros(tensors, rows, 0, &g[i].b_hh)
+            if each % 2:
+                self.new_zeros(
+                    tensors, stack.out(), stack.stack.hidden_size, &g[i].w_hr
+                )
+        return table
+
+    cdef int new_zeros(
+        self, list tensors, Py_ssize_t rows, Py_ssize_t columns, void **data
+    ) except -1:
+        """Append zeros (rows, columns), or (rows,) if columns is 0."""
+        cdef Py_ssize_t itemsize = self.calls.stack.itemsize
+        cdef int64_t shape[2]
+        shape[0], shape[1] = rows, columns
+        tensors.append(
+            self.calls.exchange.new(8 * itemsize, 2 if columns else 1, shape, data)
+        )
+        memset(data[0], 0, rows * max(columns, 1) * itemsize)
+        return 0

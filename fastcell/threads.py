@@ -36,7 +36,8 @@ _followed: Callable[[], int] | None = None
 def follow(number: Callable[[], int]) -> None:
     """Take the default from `number`, at each call, unless a number is set."""
     global _followed
-    _followed = number
+    if "FASTCELL_NUM_THREADS" not in os.environ:
+        _followed = number
 
 
 def set_num_threads(n: int) -> None:
@@ -72,7 +73,7 @@ def get_num_threads() -> int:
     """
     global _threads
     if _threads is None:
-        if _followed is not None and "FASTCELL_NUM_THREADS" not in os.environ:
+        if _followed is not None:
             return min(_followed(), MOST_THREADS)
         _threads = _default()
     return _threads

@@ -74,7 +74,8 @@ TESTS = (
     "test_cli_files.py",
     "test_cli_corpus.py",
 )
-# Tests take a minute; a mutation may also make a loop endless.
+# A mutation may make a loop endless: then it is noticed by the clock, after three times
+# what the tests take without one, and at least so many seconds.
 SECONDS = 400
 
 MUTATIONS = [
@@ -101,9 +102,11 @@ def main(words: list[str]) -> int:
         shutil.copytree(ROOT, tree, ignore=skipped)
         for path in (tree / "setup.py", tree / "src_c/Makefile"):
             path.write_text(path.read_text().replace("-O3", "-O1"))  # built sooner
-        if outcome := run(tree, build=True):
+        begin = time.monotonic()
+        if outcome := run(tree, 3600, build=True):
             print(f"without a mutation: {outcome}")
             return 1
+        limit = max(SECONDS, 3 * (time.monotonic() - begin))
         for file, old, new, what in chosen:
             begin = time.monotonic()
             path = tree / file
@@ -114,9 +117,9 @@ def main(words: list[str]) -> int:
             else:
                 path.write_text(text.replace(old, new))
                 mutates_c = not file.endswith(".py")
-                outcome = run(tree, build=mutates_c or built)
+                outcome = run(tree, limit, build=mutates_c or built)
                 if mutates_c and not outcome:
-                    outcome = run_core(tree)
+                    outcome = run_core(tree, limit)
                 built = mutates_c
                 verdict = f"noticed by {outcome}" if outcome else "SURVIVED"
                 bad += not outcome
@@ -127,7 +130,7 @@ def main(words: list[str]) -> int:
     return 1 if bad else 0
 
 
-def run(tree: Path, build: bool) -> str:
+def run(tree: Path, limit: float, build: bool) -> str:
     """Build if asked, run the tests, and return what failed, or nothing."""
     environment = {
         **os.environ,
@@ -164,7 +167,7 @@ def run(tree: Path, build: bool) -> str:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=limit,
         )
     except subprocess.TimeoutExpired:
         return "the clock"
@@ -174,7 +177,7 @@ def run(tree: Path, build: bool) -> str:
     return failed[0].split()[1] if failed else f"exit code {done.returncode}"
 
 
-def run_core(tree: Path) -> str:
+def run_core(tree: Path, limit: float) -> str:
     """Build the C core and run its tests; return what failed, or nothing."""
     for target in ("all", "check"):
         try:
@@ -182,7 +185,7 @@ def run_core(tree: Path) -> str:
                 ["make", "-s", "-C", str(tree / "src_c"), target],
                 capture_output=True,
                 text=True,
-                timeout=SECONDS,
+                timeout=limit,
             )
         except subprocess.TimeoutExpired:
             return "the clock"

@@ -245,6 +245,12 @@ def test_attention_refuses():
     refuses(TypeError, ["lengths", "integers"], layer, query, memory, [1.0, 1.0, 1.0])
     keys = layer.keys(memory)
     refuses(ValueError, ["memory_lengths", "Keys"], layer, query, keys, [1, 1, 1])
+    context, _, saved = layer.forward(query, memory)
+    refuses(ValueError, ["dcontext"], layer.backward, context[:2], saved)
+    refuses(
+        TypeError, ["dcontext", "float32"], layer.backward, context.astype(f64), saved
+    )
+    refuses(ValueError, ["dweights"], layer.backward, context, saved, context)
 
 
 @pytest.mark.parametrize("kind", ["additive", "general"])
@@ -263,9 +269,3 @@ def test_keys_of_older_weights_are_refused(kind):
         keys = layer.keys(memory, counts)
         layer.params["query.weight"][0, 0] += 1
         assert same_bits(layer(query, keys)[0], layer(query, memory, counts)[0])
-    context, _, saved = layer.forward(query, memory)
-    refuses(ValueError, ["dcontext"], layer.backward, context[:2], saved)
-    refuses(
-        TypeError, ["dcontext", "float32"], layer.backward, context.astype(f64), saved
-    )
-    refuses(ValueError, ["dweights"], layer.backward, context, saved, context)

@@ -107,6 +107,24 @@ def test_exported_programs(name):
     torch.testing.assert_close(program.module()(more), model(more))
 
 
+@pytest.mark.parametrize("grad", [True, False])
+def test_traced_programs_compute_and_hold_no_constants(grad):
+    model = Model().eval()
+    ids = torch.randint(0, 11, (6, 4))
+    with torch.set_grad_enabled(grad):
+        model(ids)
+        program = torch.jit.trace(model, (ids,))
+        other = torch.randint(0, 11, (6, 4))
+        torch.testing.assert_close(program(other), model(other))
+
+
+def test_shapes_of_models_without_numbers():
+    model = Model().to("meta")
+    y = model(torch.zeros(6, 4, dtype=torch.long, device="meta"))
+    assert y.is_meta
+    assert y.shape == (6, 4, 3)
+
+
 @pytest.mark.parametrize("mode", ["LSTM", "GRU", "RNN_TANH", "RNN_RELU"])
 @pytest.mark.parametrize("keep", [True, False])
 def test_opcheck(mode, keep):

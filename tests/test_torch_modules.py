@@ -47,6 +47,15 @@ by_dtype = pytest.mark.parametrize("dtype", TOLERANCES)
 by_options = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 
 
+@pytest.fixture(params=["quick", "by arrays"], autouse=True)
+def way(request, monkeypatch):
+    """Tensors have a quick way to the core, which older versions of torch lack."""
+    if request.param == "by arrays":
+        monkeypatch.setattr("fastcell.torch.weights.EXCHANGE", None)
+    else:
+        assert fastcell.torch.weights.EXCHANGE is not None
+
+
 def sequence(module, T=7, B=3, *, batched=True, dtype=torch.float32, state=True):
     """Return an input and a state for a module, which require gradients."""
     torch.manual_seed(5)

@@ -11,7 +11,10 @@ from fastcell.layers.indexed import IndexedRows
 
 
 class Layout:
-    """How the caller's arrays lie: batch first or not, with a batch axis or without."""
+    """How the caller's arrays lie: batch first or not, with a batch axis or without.
+
+    The arrays may be NumPy's or tensors.
+    """
 
     __slots__ = ("batch_first", "unbatched")
 
@@ -19,7 +22,7 @@ class Layout:
         self.batch_first = batch_first and not unbatched
         self.unbatched = unbatched
 
-    def to_core(self, array: np.ndarray) -> np.ndarray:
+    def to_core(self, array: Any) -> Any:
         """Return a view with the axes (T, B, ...)."""
         if self.unbatched:
             return array[:, np.newaxis]
@@ -47,10 +50,10 @@ class Layout:
         passes, B, n = shape
         return (passes, n) if self.unbatched else (passes, B, n)
 
-    def state_to_core(self, array: np.ndarray) -> np.ndarray:
+    def state_to_core(self, array: Any) -> Any:
         return array[:, np.newaxis] if self.unbatched else array
 
-    def state_to_caller(self, array: np.ndarray) -> np.ndarray:
+    def state_to_caller(self, array: Any) -> Any:
         return array[:, 0] if self.unbatched else array
 
 

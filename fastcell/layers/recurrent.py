@@ -83,7 +83,7 @@ class Recurrent(Module, Generic[StateT]):
         self._shapes = self._parameter_shapes()
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
         self._names = [[n + suffix for n in names] for suffix in self._suffixes()]
-        self._parameters = self._new_parameters()
+        self._parameters: Parameters = self._new_parameters()
         self._set_precision(self.dtype.name)
         self._spare = SpareMemory()
         self._states = States(

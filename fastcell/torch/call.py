@@ -6,6 +6,7 @@ needs; `gradients` uses it up; `Recurrence` is both for PyTorch's autograd.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -101,24 +102,22 @@ class Kept(NamedTuple):
 
 
 def run(
-    call: Call,
-    x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    *weights: Tensor,
-    keep: bool,
-    fresh: bool = False,
+    call: Call, tensors: Sequence[Any], *, keep: bool, fresh: bool = False
 ) -> tuple[Tensor, ...]:
-    """Return y and the final states; with `keep`, set ``call.kept`` for `gradients`.
+    """Return y and the final states of x, h0, c0 and the weights.
 
-    With `fresh` all bytes of that follow from the arguments.
+    With `keep`, set ``call.kept`` for `gradients`; with `fresh`, all its bytes follow
+    from the arguments.
     """
     layer, layout = call.layer, call.layout
-    layer._parameters.bind(list(weights))
+    x, h0, c0, *weights = tensors
+    layer._parameters.bind(weights)
     T, B = call.steps, call.rows
     width = layer._directions * layer.output_size
     batch = call.batch_of(x, h0, c0)
     call.version, packed = layer._packed(False)
+    if layer.quick is not None and x.dtype == _dtype_of(layer):
+        layer.quick.keep(packed)
     memory = None
     if keep:
         size = layer._stack.saved_size(batch)
@@ -151,16 +150,15 @@ def gradients(
     call: Call,
     kept: Kept,
     x: Tensor,
-    dy: Tensor | None,
-    dh: Tensor | None,
-    dc: Tensor | None,
+    dout: Sequence[Tensor | None],
     needed: tuple[bool, ...],
-) -> list[Tensor | None]:
+) -> list[Any]:
     """Return the gradients of x, h0, c0 and the weights, where they are needed.
 
     They are as wide as the layer computes; autograd narrows them.
     """
     layer, layout = call.layer, call.layout
+    dy, dh, dc = dout
     T, B = call.steps, call.rows
     _, packed = layer._packed(True)
     wide = _dtype_of(layer)
@@ -174,11 +172,12 @@ def gradients(
         torch.empty(layout.state_shape((passes, B, n)), dtype=wide) if need else None
         for need, n in zip(needed[1:_BEFORE_WEIGHTS], sizes, strict=True)
     ]
+    dh0, dc0 = (d if d is None else layout.state_to_core(d.numpy()) for d in dstates)
     dx_core = None if dx is None else dx.numpy()
     if dx_core is not None and call.flat is None:
         dx_core = layout.to_core(dx_core)
     of_weights = needed[_BEFORE_WEIGHTS:]
-    by_pass, dweights = None, [None] * len(of_weights)
+    by_pass, dweights = None, []
     if any(of_weights):
         dweights = [torch.zeros(s, dtype=wide) for s in layer._shapes.values()]
         arrays = (dweight.numpy() for dweight in dweights)
@@ -191,14 +190,15 @@ def gradients(
         _state_in(call, dh),
         _state_in(call, dc),
         dx_core,
-        *(None if d is None else layout.state_to_core(d.numpy()) for d in dstates),
+        dh0,
+        dc0,
         by_pass,
         kept.memory,
     )
     layer._spare.give(kept.memory)
     if dx is not None and call.flat is not None:
         dx = dx.view(T * B, -1).index_select(0, call.flat)
-    given = zip(of_weights, dweights, strict=True)
+    given = zip(of_weights, dweights or of_weights, strict=True)
     return [dx, *dstates, *(d if need else None for need, d in given)]
 
 
@@ -206,40 +206,88 @@ class Recurrence(torch.autograd.Function):
     """`run` and `gradients` for autograd; gradients of gradients by the formula."""
 
     @staticmethod
+    def forward(ctx: Any, call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        _remember(ctx, call, tensors)
+        return run(call, tensors, keep=True)
+
+    @staticmethod
+    def backward(ctx: Any, *dout: Tensor | None) -> tuple[Tensor | None, ...]:
+        needed = ctx.needs_input_grad[1:]
+        return None, *gradients_of(ctx.call, ctx.saved_tensors, dout, needed)
+
+
+def gradients_of(
+    call: Call,
+    tensors: Sequence[Any],
+    dout: tuple[Tensor | None, ...],
+    needed: tuple[bool, ...],
+) -> list[Any]:
+    """Return the gradients of x, h0, c0 and the weights, where they are needed.
+
+    Also gradients that can be differentiated, if autograd is on, and a second time,
+    after ``retain_graph=True``.
+    """
+    if all(d is None for d in dout):
+        return [None] * len(needed)
+    dout = (*dout, None)[:_BEFORE_WEIGHTS]
+    if torch.is_grad_enabled():  # create_graph=True
+        return _differentiable(call, tensors, dout, needed)
+    x, _, _, *weights = tensors
+    if call.version != call.layer._parameters.version():  # another call's since
+        call.layer._parameters.bind(weights)
+    if call.kept is None:  # used up
+        run(call, tensors, keep=True)
+    kept: Any = call.kept
+    call.kept = None
+    return gradients(call, kept, x, dout, needed)
+
+
+def _remember(ctx: Any, call: Call, tensors: Sequence[Tensor | None]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*tensors)
+    ctx.call = call
+
+
+class _Transformed(torch.autograd.Function):
+    """The same in the form that torch.func asks for, which takes 40 us more."""
+
+    backward = Recurrence.backward
+
+    @staticmethod
     def forward(call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        return run(call, *tensors, keep=True)
+        return run(call, tensors, keep=True)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         call, *tensors = inputs
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors)
-        ctx.call = call
+        _remember(ctx, call, tensors)
 
-    @staticmethod
-    def backward(ctx: Any, *dout: Tensor | None) -> tuple[Tensor | None, ...]:
-        tensors = ctx.saved_tensors
-        call, needed = ctx.call, ctx.needs_input_grad[1:]
-        if all(d is None for d in dout):
-            return (None,) * len(ctx.needs_input_grad)
-        dout = (*dout, None)[:_BEFORE_WEIGHTS]
-        if torch.is_grad_enabled():  # create_graph=True
-            return None, *_differentiable(call, tensors, dout, needed)
-        x, _, _, *weights = tensors
-        if call.version != call.layer._parameters.version():  # another call's since
-            call.layer._parameters.bind(weights)
-        if call.kept is None:  # used up by a first backward with retain_graph=True
-            run(call, *tensors, keep=True)
-        kept, call.kept = call.kept, None
-        return None, *gradients(call, kept, x, *dout, needed)
+
+def is_transformed() -> bool:
+    """Whether the tensors are those of one of torch.func's transformations."""
+    return torch._C._functorch.maybe_current_level() is not None
+
+
+def called(call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+    """Return y and the final states, for autograd if it is on.
+
+    tensors: x, h0, c0 and the weights.
+    """
+    if not torch.is_grad_enabled() or not any(
+        t is not None and t.requires_grad for t in tensors
+    ):
+        return run(call, tensors, keep=False)
+    function: Any = _Transformed if is_transformed() else Recurrence
+    out: tuple[Tensor, ...] = function.apply(call, *tensors)
+    return out
 
 
 def _differentiable(
     call: Call,
-    tensors: tuple[Tensor | None, ...],
+    tensors: Sequence[Any],
     dout: tuple[Tensor | None, ...],
     needed: tuple[bool, ...],
-) -> list[Tensor | None]:
+) -> list[Any]:
     """Return gradients that can be differentiated again: PyTorch's, of the formula."""
     out = by_formula(formula_of(call), *tensors)
     pairs = [(o, d) for o, d in zip(out, dout, strict=False) if d is not None]
@@ -259,22 +307,25 @@ def _differentiable(
 def formula_of(call: Call) -> Formula:
     """Return what `by_formula` needs to know of a call."""
     layer = call.layer
+    lengths, mask, reset = (
+        None if array is None else torch.from_numpy(array)
+        for array in (call.lengths, call.mask, call.reset)
+    )
     return Formula(
-        layer._core_cell,
-        layer.num_layers,
-        layer.bidirectional,
-        layer.bias,
-        layer.hidden_size,
-        layer.output_size,
-        call.layout,
-        call.steps,
-        call.rows,
-        call.flat,
-        *(
-            None if array is None else torch.from_numpy(array)
-            for array in (call.lengths, call.mask, call.reset)
-        ),
-        call.dropout,
+        cell=layer._core_cell,
+        layers=layer.num_layers,
+        bidirectional=layer.bidirectional,
+        bias=layer.bias,
+        hidden_size=layer.hidden_size,
+        output_size=layer.output_size,
+        layout=call.layout,
+        steps=call.steps,
+        rows=call.rows,
+        flat=call.flat,
+        lengths=lengths,
+        mask=mask,
+        reset=reset,
+        dropout=call.dropout,
     )
 
 

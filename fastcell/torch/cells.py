@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastcell.threads import get_num_threads
 from fastcell.torch import op
-from fastcell.torch.call import Call, Recurrence, StepLayout, run
+from fastcell.torch.call import Call, StepLayout, called
 from fastcell.torch.layers import tensors_of
-from fastcell.torch.weights import EXCHANGE, OnTensors, check_on_cpu, layer_of
+from fastcell.torch.quick import quickly
+from fastcell.torch.weights import OnTensors, check_on_cpu, layer_of
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -45,56 +45,31 @@ class Cell(torch.nn.RNNCellBase):
         RuntimeError, ValueError
             As ``torch.nn`` does, and if a tensor is not on the CPU.
         """
-        weights = [w for w in (getattr(self, name) for name in _NAMES) if w is not None]
-        if op.is_wanted(input):
-            return self._traced(input, hx, weights)
-        if not torch.is_grad_enabled():
-            quick = self._quick(input, hx, weights)
-            if quick is not None:
-                return quick
+        if op.is_needed_for(input):
+            return self._traced(input, hx)
+        layer = self._layer or self._layer_for(self._weights())
+        if not torch.is_autocast_enabled("cpu"):
+            out = quickly(layer, self._parameters, input, hx, False, True)
+            if out is not None:
+                return out if self._two else out[0]
+        weights = self._weights()
         if not self._takes(input, hx, weights[0]):
             return self._peer.forward(self, input, hx)
         x, h0, c0 = tensors_of(input, hx)
         layout = StepLayout(False, x.dim() == 1)
         rows = 1 if x.dim() == 1 else len(x)
         call = Call(self._layer_for(weights), layout, 1, rows)
-        tensors = (x, h0, c0, *weights)
-        if torch.is_grad_enabled() and any(
-            t is not None and t.requires_grad for t in tensors
-        ):
-            _, *state = Recurrence.apply(call, *tensors)
-        else:
-            _, *state = run(call, *tensors, keep=False)
+        _, *state = called(call, x, h0, c0, *weights)
         return tuple(state) if self._two else state[0]
 
-    def _quick(self, x: Any, hx: Any, weights: list[Tensor]) -> Any:
-        """Return the next state for plain tensors, which most are; else None."""
-        if EXCHANGE is None or torch.is_autocast_enabled("cpu"):
-            return None
-        two = self._two
-        if not two or hx is None:
-            h0, c0 = hx, None
-        elif type(hx) is tuple and len(hx) == 2:
-            h0, c0 = hx
-        else:
-            return None
-        layer = self._layer_for(weights)
-        layer._parameters.bind(weights)
-        out = EXCHANGE.infer(
-            layer._stack,
-            layer._packed(False)[1],
-            x,
-            h0,
-            c0,
-            False,
-            True,
-            get_num_threads(),
-        )
-        if out is None:
-            return None
-        return out[1:] if two else out[1]
+    def _weights(self) -> list[Tensor]:
+        return [getattr(self, name) for name in self._names()]
 
-    def _traced(self, input: Tensor, hx: Any, weights: list[Tensor]) -> Any:
+    def _names(self) -> tuple[str, ...]:
+        return _NAMES if self.bias else _NAMES[:2]
+
+    def _traced(self, input: Tensor, hx: Any) -> Any:
+        weights = self._weights()
         check_on_cpu(type(self).__name__, input, weights[0])
         x, h0, c0 = tensors_of(input, hx)
         one = x.dim() == 1
@@ -116,7 +91,7 @@ class Cell(torch.nn.RNNCellBase):
         double = weights[0].dtype == torch.float64
         layer = self._layer
         if layer is None or (layer.dtype.itemsize == 8) != double:
-            layer = layer_of(self._mode(), self._sizes(), double)
+            layer = layer_of(self._mode(), self._sizes(), double, self._names())
             self.__dict__["_layer"] = layer
         return layer
 

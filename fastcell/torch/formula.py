@@ -140,10 +140,12 @@ def _for_core(
         padded = x.new_zeros(f.steps * f.rows, x.shape[1])
         x = padded.index_copy(0, f.flat, x).view(f.steps, f.rows, -1)
     to_core = f.layout.state_to_core
-    return x, *(s if s is None else to_core(s) for s in (h0, c0))
+    h0, c0 = (s if s is None else to_core(s) for s in (h0, c0))
+    return x, h0, c0
 
 
 def _for_caller(f: Formula, y: Tensor) -> Tensor:
     if f.flat is None:
-        return f.layout.to_caller(y)
+        caller: Tensor = f.layout.to_caller(y)
+        return caller
     return y.reshape(f.steps * f.rows, y.shape[-1]).index_select(0, f.flat)

@@ -14,11 +14,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from fastcell.layers.batches import Layout, flags_of, lengths_of
-from fastcell.threads import get_num_threads
 from fastcell.torch import op
-from fastcell.torch.call import Call, Recurrence, run
+from fastcell.torch.call import Call, called
+from fastcell.torch.quick import quickly
 from fastcell.torch.weights import (
-    EXCHANGE,
     OnTensors,
     check_on_cpu,
     layer_of,
@@ -46,7 +45,7 @@ class Layers(torch.nn.RNNBase):
         lengths: Any = None,
         mask: Any = None,
         reset: Any = None,
-    ) -> tuple[Any, Any]:
+    ) -> Any:
         """Run the layers, as ``torch.nn`` does.
 
         Parameters
@@ -77,14 +76,20 @@ class Layers(torch.nn.RNNBase):
             If lengths are not integers, or mask or reset not bool.
         """
         flags = (lengths, mask, reset)
-        if op.is_wanted(input):
+        if op.is_needed_for(input):
             return self._traced(input, hx, flags)
+        layer = self._layer or self._layer_for(self._weights())
+        if (
+            lengths is None
+            and mask is None
+            and reset is None
+            and not (self.training and self.dropout)
+            and not torch.is_autocast_enabled("cpu")
+        ):
+            out = quickly(layer, self._parameters, input, hx, self.batch_first, False)
+            if out is not None:
+                return out[0], out[1:] if self.mode == "LSTM" else out[1]
         weights = self._weights()
-        plain = lengths is None and mask is None and reset is None
-        if plain and not torch.is_grad_enabled():
-            quick = self._quick(input, hx, weights)
-            if quick is not None:
-                return quick
         if isinstance(input, PackedSequence):
             return self._of_packed(input, hx, weights, flags)
         if not self._takes(input, hx, weights[0]):
@@ -112,51 +117,13 @@ class Layers(torch.nn.RNNBase):
 
     # ------------------------------------------------------------------ the call
 
-    def _quick(self, x: Any, hx: Any, weights: list[Tensor]) -> Any:
-        """Return the results for plain tensors, which most are; else None.
-
-        Of one step it takes a third of the time that the checks do.
-        """
-        dropped = self.training and self.dropout and self.num_layers > 1
-        if EXCHANGE is None or dropped or torch.is_autocast_enabled("cpu"):
-            return None
-        two = self.mode == "LSTM"
-        if not two or hx is None:
-            h0, c0 = hx, None
-        elif type(hx) is tuple and len(hx) == 2:
-            h0, c0 = hx
-        else:
-            return None
-        layer = self._bound(weights)
-        out = EXCHANGE.infer(
-            layer._stack,
-            layer._packed(False)[1],
-            x,
-            h0,
-            c0,
-            self.batch_first,
-            False,
-            get_num_threads(),
-        )
-        if out is None:
-            return None
-        y, h, c = out
-        return (y, (h, c)) if two else (y, h)
-
     def _called(
         self, call: Call, x: Tensor, hx: Any, weights: list[Tensor]
     ) -> tuple[Tensor, Any]:
         x, h0, c0 = tensors_of(x, hx)
         call.dropout = self._dropout_factors(call, x)
-        tensors = (x, h0, c0, *weights)
-        if torch.is_grad_enabled() and any(
-            t is not None and t.requires_grad for t in tensors
-        ):
-            out = Recurrence.apply(call, *tensors)
-        else:
-            out = run(call, *tensors, keep=False)
-        y, h = out[:2]
-        return y, (h, out[2]) if self.mode == "LSTM" else h
+        y, *state = called(call, x, h0, c0, *weights)
+        return y, tuple(state) if self.mode == "LSTM" else state[0]
 
     def _dropout_factors(self, call: Call, x: Tensor) -> Tensor | None:
         """Return what dropout multiplies by, drawn as torch.nn draws it."""
@@ -176,7 +143,7 @@ class Layers(torch.nn.RNNBase):
 
     def _of_packed(
         self, packed: PackedSequence, hx: Any, weights: list[Tensor], flags: Any
-    ) -> tuple[PackedSequence, Any]:
+    ) -> Any:
         if any(flag is not None for flag in flags):
             raise ValueError(
                 "lengths, mask and reset must be left out with a PackedSequence"
@@ -223,7 +190,7 @@ class Layers(torch.nn.RNNBase):
 
     def _weights(self) -> list[Tensor]:
         """Return the tensors of now: parametrizations and hooks may make new ones."""
-        held = self._parameters
+        held: dict[str, Any] = self._parameters
         try:
             return [held[name] for name in self._flat_weights_names]
         except KeyError:
@@ -249,7 +216,8 @@ class Layers(torch.nn.RNNBase):
         double = weights[0].dtype == torch.float64
         layer = self._layer
         if layer is None or (layer.dtype.itemsize == 8) != double:
-            layer = layer_of(self.mode, self._sizes(), double)
+            names = tuple(self._flat_weights_names)
+            layer = layer_of(self.mode, self._sizes(), double, names)
             self.__dict__["_layer"] = layer
         return layer
 
@@ -267,12 +235,13 @@ class Layers(torch.nn.RNNBase):
         """Do nothing: the weights are asked for at each call."""
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
         state.pop("_layer", None)
         return state
 
     def _replicate_for_data_parallel(self) -> Any:
-        replica = super()._replicate_for_data_parallel()
+        base: Any = super()
+        replica = base._replicate_for_data_parallel()
         replica.__dict__.pop("_layer", None)
         return replica
 
@@ -318,7 +287,7 @@ class Layers(torch.nn.RNNBase):
 
     def _refused(self, input: Any, hx: Any) -> Any:
         """Let torch.nn say what is wrong; what it takes all the same, it computes."""
-        self._flat_weights = self._weights()
+        self._flat_weights = [*self._weights()]
         return self._peer.forward(self, input, hx)
 
 
@@ -328,7 +297,8 @@ def tensors_of(x: Tensor, hx: Any) -> tuple[Tensor, Tensor | None, Tensor | None
     if not torch.is_autocast_enabled("cpu"):
         return x, h0, c0
     dtype = torch.get_autocast_dtype("cpu")
-    return x.to(dtype), *(s if s is None else s.to(dtype) for s in (h0, c0))
+    h0, c0 = (s if s is None else s.to(dtype) for s in (h0, c0))
+    return x.to(dtype), h0, c0
 
 
 class RNN(Layers):
@@ -386,8 +356,9 @@ class LSTM(Layers):
 
     _peer = torch.nn.LSTM
     get_expected_cell_size = torch.nn.LSTM.get_expected_cell_size
-    check_forward_args = torch.nn.LSTM.check_forward_args
-    permute_hidden = torch.nn.LSTM.permute_hidden
+    # As in torch.nn, where both take two states as well.
+    check_forward_args = torch.nn.LSTM.check_forward_args  # type: ignore[assignment]
+    permute_hidden = torch.nn.LSTM.permute_hidden  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__("LSTM", *args, **kwargs)

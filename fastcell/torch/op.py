@@ -1,4 +1,4 @@
-"""The cells as operators of PyTorch: for torch.compile and torch.export.
+"""The cells as operators: for torch.compile, torch.export and torch.jit.trace.
 
 ``fastcell::lstm``, ``gru``, ``rnn_tanh`` and ``rnn_relu``, and a backward of each, with
 shapes for tracing and autograd. They are functions of their tensors alone: `saved`, a
@@ -31,9 +31,9 @@ _BACKWARD = (
 )
 
 
-def is_wanted(x: Any) -> bool:
-    """Whether a call has to go by the operator: it is traced, or x no plain tensor."""
-    if torch.compiler.is_compiling():
+def is_needed_for(x: Any) -> bool:
+    """Whether a call is traced, or x of another kind than tensors that have numbers."""
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
         return True
     plain = type(x) is Tensor or type(x) is torch.nn.Parameter
     return x.is_meta if plain else isinstance(x, Tensor)
@@ -43,7 +43,7 @@ def call(
     mode: str,
     tensors: Sequence[Tensor | None],
     weights: list[Tensor],
-    extras: Sequence[Tensor | None],
+    extras: Sequence[Any],
     sizes: tuple[Any, ...],
     batch_first: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -56,13 +56,16 @@ def call(
     sizes, batch_first
         As for `fastcell.torch.weights.layer_of`, and as of the module.
     """
-    keep = torch.is_grad_enabled() and any(
-        t is not None and t.requires_grad for t in (*tensors, *weights)
+    # A trace is checked without autograd, and must be the same then.
+    is_tracing: Any = torch.jit.is_tracing  # type: ignore[attr-defined]
+    keep = (torch.is_grad_enabled() or is_tracing()) and any(
+        t is not None and t.requires_grad and not t.is_meta
+        for t in (*tensors, *weights)
     )
     forward = getattr(torch.ops.fastcell, mode.lower()).default
     numbers = [int(size) for size in sizes]
-    out = forward(*tensors, weights, *extras, numbers, batch_first, keep)
-    y, h, c, _ = out
+    flags = [t if t is None else torch.as_tensor(t) for t in extras]
+    y, h, c, _ = forward(*tensors, weights, *flags, numbers, batch_first, keep)
     return y, h, c
 
 
@@ -142,7 +145,7 @@ def _define(mode: str) -> None:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         extras = (lengths, mask, reset, dropout)
         made = _call_of(mode, x, weights, *extras, sizes, batch_first)
-        y, h, *c = run(made, x, h0, c0, *weights, keep=keep, fresh=True)
+        y, h, *c = run(made, (x, h0, c0, *weights), keep=keep, fresh=True)
         saved = x.new_empty(0, dtype=torch.uint8)
         if made.kept is not None:
             saved = torch.from_numpy(made.kept.memory)
@@ -195,7 +198,7 @@ def _define(mode: str) -> None:
         memory = _core.aligned_empty(len(saved))
         memory[:] = saved.numpy()
         kept = Kept(batch, memory)
-        found = gradients(made, kept, x, dy, dh, dc, tuple(needed))
+        found = gradients(made, kept, x, (dy, dh, dc), tuple(needed))
         pairs = zip(found, (x, h0, c0, *weights), strict=True)
         return [
             x.new_empty(0) if g is None or t is None else g.to(t.dtype)

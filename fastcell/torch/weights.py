@@ -6,6 +6,7 @@ version: an optimizer's step, `load_state_dict` or a write in place makes a new 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,22 +48,21 @@ class TensorParameters(Parameters):
         super().__init__({})
         self._shapes = shapes
         self._dtype = dtype
-        self._marks = _core.TensorMarks(EXCHANGE)
+        self.marks = _core.TensorMarks(EXCHANGE)
 
     def bind(self, tensors: list[Tensor]) -> None:
         """Take these tensors from now on; only what has changed is looked at again.
 
         Writes that PyTorch does not count, through ``tensor.data`` or by another
-        process, are seen by the numbers: all of a tensor of up to 4 KiB, or 256 KiB
-        where autograd is on, and eight of a larger one.
+        process, are seen by the numbers: all of a tensor of up to 4 KiB, and eight of
+        a larger one.
 
         Raises
         ------
         RuntimeError
             If the shape of one is another than the layer's.
         """
-        closely = torch.is_grad_enabled()
-        if not self._marks.update(tensors, closely):
+        if not self.marks.update(tensors):
             return
         arrays = {}
         for (name, shape), tensor in zip(self._shapes.items(), tensors, strict=True):
@@ -77,7 +77,7 @@ class TensorParameters(Parameters):
 
     def unbind(self) -> None:
         """Look at all tensors anew at the next call."""
-        self._marks = _core.TensorMarks(EXCHANGE)
+        self.marks.forget()
 
 
 def array_of(tensor: Tensor, dtype: np.dtype) -> np.ndarray:
@@ -94,9 +94,32 @@ def wide(tensor: Tensor) -> Tensor:
 
 
 class OnTensors(Recurrent[Any]):
-    """A layer whose parameters come later, by `TensorParameters.bind`."""
+    """A layer whose parameters come later, by `TensorParameters.bind`.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the weights in the module.
+    quick : QuickCalls or None
+        For plain tensors, where PyTorch has an exchange table.
+    """
 
     _parameters: TensorParameters
+    names: tuple[str, ...] = ()
+    quick: _core.QuickCalls | None = None
+
+    def quicken(self, names: tuple[str, ...]) -> None:
+        """Take quick calls, of a module whose weights have these names."""
+        self.names = names
+        if EXCHANGE is not None:
+            marks = self._parameters.marks
+            self.quick = _core.QuickCalls(EXCHANGE, self._stack, marks, names)
+
+    def renew(self, tensors: Sequence[Tensor]) -> None:
+        """Take these weights for quick calls."""
+        self._parameters.bind(list(tensors))
+        if self.quick is not None:
+            self.quick.keep(self._packed(False)[1])
 
     def _new_parameters(self) -> TensorParameters:
         return TensorParameters(self._shapes, self.dtype)
@@ -123,7 +146,9 @@ CLASSES: dict[str, tuple[type[OnTensors], dict[str, Any]]] = {
 }
 
 
-def layer_of(mode: str, sizes: tuple[Any, ...], double: bool) -> OnTensors:
+def layer_of(
+    mode: str, sizes: tuple[Any, ...], double: bool, names: tuple[str, ...] = ()
+) -> OnTensors:
     """Return a layer without weights.
 
     Parameters
@@ -134,12 +159,14 @@ def layer_of(mode: str, sizes: tuple[Any, ...], double: bool) -> OnTensors:
         (input_size, hidden_size, num_layers, bias, bidirectional, proj_size).
     double : bool
         Whether it computes in float64.
+    names : tuple of str, optional
+        Of the weights in the module, for quick calls.
     """
     input_size, hidden_size, num_layers, bias, bidirectional, proj_size = sizes
     make, options = CLASSES[mode]
     if proj_size:
         options = {**options, "proj_size": proj_size}
-    return make(
+    layer = make(
         input_size,
         hidden_size,
         num_layers,
@@ -149,6 +176,9 @@ def layer_of(mode: str, sizes: tuple[Any, ...], double: bool) -> OnTensors:
         seed=0,
         **options,
     )
+    if names:
+        layer.quicken(names)
+    return layer
 
 
 def numpy_of(value: Any) -> Any:

@@ -1,0 +1,101 @@
+"""The quick way of a call: plain tensors, without lengths and flags, as most are.
+
+The tensors' memory goes to the core without arrays of NumPy's between. Whatever is not
+plain, or is asked for rarely, goes the way of `fastcell.torch.call`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastcell import _core
+from fastcell.layers.batches import Layout
+from fastcell.threads import get_num_threads
+from fastcell.torch.call import Call, StepLayout, gradients_of, is_transformed
+from fastcell.torch.weights import OnTensors
+
+#: Arguments of `QuickRecurrence` before its tensors.
+_LEADING = 3
+
+
+def quickly(
+    layer: OnTensors,
+    held: dict[str, Any],
+    x: Any,
+    hx: Any,
+    batch_first: bool,
+    step: bool,
+) -> tuple[Tensor, ...] | None:
+    """Return y, h and c, as far as the module has them; None where the way is closed.
+
+    Parameters
+    ----------
+    held : dict of str to Tensor
+        The module's parameters.
+    step : bool
+        Whether the module is a cell, which has no y.
+    """
+    calls = layer.quick
+    if calls is None or is_transformed():
+        return None
+    if not calls.hold(held):
+        if not all(name in held for name in layer.names):  # parametrized
+            return None
+        layer.renew([held[name] for name in layer.names])
+    call = calls.begin(x, hx, batch_first, step, get_num_threads())
+    if call is None:
+        return None
+    if torch.is_grad_enabled():
+        tensors = (x, call.h0, call.c0, *[held[name] for name in layer.names])
+        for tensor in tensors:
+            if tensor is not None and tensor.requires_grad:
+                apply: Any = QuickRecurrence.apply
+                out: tuple[Tensor, ...] = apply(call, layer, batch_first, *tensors)
+                return out
+    return call.forward(None)
+
+
+class QuickRecurrence(torch.autograd.Function):
+    """A `QuickCall` for autograd."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        call: _core.QuickCall,
+        layer: OnTensors,
+        batch_first: bool,
+        *tensors: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)
+        ctx.call, ctx.layer, ctx.batch_first = call, layer, batch_first
+        ctx.version = layer._parameters.version()
+        return call.forward(layer._spare)
+
+    @staticmethod
+    def backward(ctx: Any, *dout: Tensor | None) -> tuple[Tensor | None, ...]:
+        tensors = ctx.saved_tensors
+        call, layer = ctx.call, ctx.layer
+        needed = ctx.needs_input_grad[_LEADING:]
+        if torch.is_grad_enabled() or call.is_used_up:
+            dout = (None, *dout) if call.is_step else dout
+            found = gradients_of(_as_others(ctx), tensors, dout, needed)
+            return None, None, None, *found
+        if ctx.version != layer._parameters.version():  # another call's since
+            layer.renew(tensors[3:])
+        given = tuple(d if d is None else d.contiguous() for d in dout)
+        packed = layer._packed(True)[1]
+        found = call.backward(packed, tensors[0], given, needed, layer._spare)
+        return None, None, None, *found
+
+
+def _as_others(ctx: Any) -> Call:
+    """Return the call as one of those that are not quick."""
+    call, unbatched = ctx.call, ctx.call.x.dim() == 1
+    layout = (
+        StepLayout(False, unbatched) if call.is_step else Layout(ctx.batch_first, False)
+    )
+    return Call(ctx.layer, layout, call.steps, call.rows)
