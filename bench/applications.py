@@ -30,11 +30,12 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
-import load
 import results_page
 from application_rows import APPLICATIONS, Application
 from pair import ENGINES, WAYS, Failure, Side, alone, in_turns, metrics
 from report import machine
+
+from fastcell._judge import load
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results.json"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from measure import geometric_mean
-from row import OURS, Row
+from fastcell._judge.engines import OURS
+from fastcell._judge.measure import geometric_mean
+from fastcell._judge.rows import Row
 
 Value = Callable[[Row], float | None]
 

@@ -18,17 +18,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import load
 import numpy as np
 import options
 import peers
 import roofline
-from agreement import Disagreement, compare_outputs, largest_difference
-from measure import Protocol, interleave
 from modes import MODES, work
 from peers import BaseEngine
 from report import Report, machine
-from row import OURS, Row
+
+from fastcell._judge import load, rows
+from fastcell._judge.agreement import Disagreement, largest_difference
+from fastcell._judge.engines import OURS
+from fastcell._judge.measure import Protocol
+from fastcell._judge.rows import Row
 
 __all__ = ["Disagreement", "largest_difference", "main", "measure_case"]
 
@@ -85,28 +87,9 @@ def measure_case(
     peers.NotYet
         If fastcell will do it, but does not yet.
     """
-    rules = MODES[mode]
-    runs = []
-    for engine in engines:
-        engine.set_num_threads(threads)
-        runs += rules.prepare(engine, case)
-    if not runs:
-        raise LookupError(f"none of the engines has the mode {mode!r}")
-    disagreement = compare_outputs(runs, rules.compared_calls, rules.tolerance)
-    timings = interleave(
-        [run.call for run in runs], protocol, [run.context for run in runs]
-    )
-    return Row(
-        mode=mode,
-        threads=threads,
-        cell=getattr(case, "cell", "lstm"),
-        shape=case.shape,
-        work=work(mode, case),
-        timings=dict(zip((run.label for run in runs), timings, strict=True)),
-        disagreement=disagreement,
-        sizes=case.sizes,
-        limit=None if limits is None else limits.seconds(mode, case),
-    )
+    row = rows.measure_case(mode, MODES[mode], threads, case, engines, protocol)
+    limit = None if limits is None else limits.seconds(mode, case)
+    return replace(row, work=work(mode, case), limit=limit)
 
 
 def _measure_all(
@@ -182,9 +165,9 @@ def _measure_in_processes(
     """One process for each number of threads, with all engines in it."""
     with TemporaryDirectory() as folder:
         for threads in arguments.threads:
-            rows = Path(folder, f"{threads}.json")
+            saved = Path(folder, f"{threads}.json")
             command = [sys.executable, str(Path(__file__).resolve()), *argv]
-            command += [f"--threads={threads}", f"--rows={rows}"]
+            command += [f"--threads={threads}", f"--rows={saved}"]
             process = subprocess.Popen(command)
             try:
                 code = process.wait()
@@ -193,8 +176,8 @@ def _measure_in_processes(
                 with contextlib.suppress(KeyboardInterrupt):
                     process.wait(timeout=60)
                 code = 130
-            if rows.exists():
-                report.take(json.loads(rows.read_text()))
+            if saved.exists():
+                report.take(json.loads(saved.read_text()))
             elif code != 130:
                 report.errors.append(f"threads {threads}: ended with the code {code}")
             if code == 130:

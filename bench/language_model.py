@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from shapes import Case, normal, uniform
+
+from fastcell._judge.cases import Case, normal, uniform
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import load
-from measure import Protocol, interleave, ratios
-
 import fastcell
 from fastcell._cli_measure import PRECISIONS, Layer, kernels, parse_shape
+from fastcell._judge import load
+from fastcell._judge.measure import Protocol, interleave, ratios
 
 SHAPES = ("100x1x256", "100x8x256", "100x32x256", "28x128x28x128")
 PROTOCOL = Protocol(blocks=5, seconds=0.05)

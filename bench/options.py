@@ -9,12 +9,12 @@ from typing import Any
 
 import bars
 import peers
-from measure import Protocol
 from modes import MODES
-from row import OURS
 
 from fastcell._cli_cells import cells, default_cells
 from fastcell._cli_measure import parse_shape
+from fastcell._judge.engines import OURS
+from fastcell._judge.measure import Protocol
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -15,14 +15,16 @@ import argparse
 import sys
 from collections.abc import Iterable
 
-import load
 import options
 import peers
 from compare import measure_case
-from measure import geometric_mean
 from modes import MODES
 from report import machine
-from row import OURS, Row
+
+from fastcell._judge import load
+from fastcell._judge.engines import OURS
+from fastcell._judge.measure import geometric_mean
+from fastcell._judge.rows import Row
 
 ENGINES = (OURS, "fastcell.torch", "torch")
 #: Mode, then which runs are compared: ours, PyTorch's, that of the bare layer.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from shapes import Case
+
+from fastcell._judge.cases import Case
 
 #: (T, B, H) with I = H: lengths uniform on 1..T.
 GRID = ((100, 32, 256), (400, 16, 128))

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import bars
-from measure import Protocol, geometric_mean
 from modes import MODES
-from row import Row
+
+from fastcell._judge.measure import Protocol, geometric_mean
+from fastcell._judge.rows import Row
 
 #: The instruction sets that decide which kernels a CPU gets, as /proc/cpuinfo has them.
 _FLAGS = (

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import load
 from application_rows import APPLICATIONS, Application
-from measure import geometric_mean
+
+from fastcell._judge import load
+from fastcell._judge.measure import geometric_mean
 
 _ENGINES = {"fastcell": "fastcell", "torch": "PyTorch"}
 _NAMES = list(_ENGINES.values())

@@ -1,18 +1,12 @@
-"""What is measured: cells, shapes, the weights they run with, and their FLOP.
+"""What compare.py measures by default: the shapes.
 
-Letters as everywhere: T time steps, B rows, I input features, H hidden units.
+A case itself, with its arrays and its FLOP, is `fastcell._judge.cases.Case`.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
-import numpy as np
-
 from fastcell import _cli_bench
-from fastcell._cli_cells import cells
-from fastcell.cells import Cell
+from fastcell._judge.cases import Case
 
 #: (T, B, I, H), from single steps over streams and batches to large layers: what
 #: `fastcell bench` runs, so that a user's figures have a row here.
@@ -25,109 +19,6 @@ QUICK_GRID = ((100, 1, 64, 64), (100, 8, 256, 256), (28, 128, 28, 128))
 STEP_SIZES = (32, 64, 128, 256)
 
 
-@dataclass(frozen=True)
-class Case:
-    """One cell at one shape; `cell` is a name of `fastcell._cli_cells.cells`."""
-
-    cell: str
-    T: int
-    B: int
-    I: int  # noqa: E741 (the letter of the whole project)
-    H: int
-
-    @property
-    def shape(self) -> str:
-        """As the tables print it: ``100x8x256``, or with I and H where they differ."""
-        if self.I == self.H:
-            return f"{self.T}x{self.B}x{self.H}"
-        return f"{self.T}x{self.B}, I={self.I} H={self.H}"
-
-    @property
-    def entry(self) -> Cell:
-        """What the registry knows of the cell: its gates, its states, its layer."""
-        return cells()[self.cell]
-
-    @property
-    def gates(self) -> int:
-        """G."""
-        return len(self.entry.gates)
-
-    @property
-    def width(self) -> int:
-        """Features of h: H, or what the cell projects it to."""
-        size = self.entry.proj_size
-        return self.H if size is None else size(self.H)
-
-    @property
-    def input_weights(self) -> int:
-        """Numbers of W: GHI."""
-        return self.gates * self.H * self.I
-
-    @property
-    def recurrent_weights(self) -> int:
-        """Numbers of R, GHH; where h is projected to P, GHP and the projection's PH."""
-        projection = 0 if self.entry.proj_size is None else self.width * self.H
-        return self.gates * self.H * self.width + projection
-
-    @property
-    def flop(self) -> float:
-        """Multiplications and additions of the two products, forward.
-
-        Per row and step 2GH(I+H) with G gates: 8H(I+H) for the LSTM, 6H(I+H) for
-        the GRU, 2H(I+H) for the RNN. Gate functions are not counted, and forward
-        plus backward is three times this.
-        """
-        return 2.0 * (self.input_weights + self.recurrent_weights) * self.T * self.B
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The sizes by their letters."""
-        return {"T": self.T, "B": self.B, "I": self.I, "H": self.H}
-
-    def rows(self) -> np.ndarray:
-        """How many rows each step has, shape (T,)."""
-        return np.full(self.T, self.B)
-
-    def input(self) -> np.ndarray:
-        """Standard normal input, shape (T, B, I), float32."""
-        return normal((self.T, self.B, self.I), seed=1)
-
-    def input_of_a_step(self) -> np.ndarray:
-        """The first step of the input, shape (B, I)."""
-        return self.input()[0]
-
-    def dy(self) -> np.ndarray:
-        """Standard normal gradient of the output, shape (T, B, width), float32."""
-        return normal((self.T, self.B, self.width), seed=2)
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """One layer's weights under torch's names, in torch's layout and gate order."""
-        GH = self.gates * self.H
-        shapes = {
-            "weight_ih_l0": (GH, self.I),
-            "weight_hh_l0": (GH, self.width),
-            "bias_ih_l0": (GH,),
-            "bias_hh_l0": (GH,),
-        }
-        if self.entry.proj_size is not None:
-            shapes["weight_hr_l0"] = (self.width, self.H)
-        return uniform(shapes, 1 / math.sqrt(self.H))
-
-
 def cases(cells: list[str], shapes: list[tuple[int, int, int, int]]) -> list[Case]:
     """Every cell at every shape, cell by cell."""
     return [Case(cell, *shape) for cell in cells for shape in shapes]
-
-
-def normal(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Standard normal float32."""
-    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-
-
-def uniform(shapes: dict[str, tuple[int, ...]], bound: float) -> dict[str, np.ndarray]:
-    """torch's initialisation: every weight uniform within `bound`."""
-    rng = np.random.default_rng(5)
-    return {
-        name: rng.uniform(-bound, bound, shape).astype(np.float32)
-        for name, shape in shapes.items()
-    }

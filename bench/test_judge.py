@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import compare
 import language_model
-import load
-import measure
 import modes
 import numpy as np
 import peers
@@ -21,6 +19,7 @@ import shapes
 import fastcell
 from fastcell._cli_cells import cells
 from fastcell._cli_measure import Layer, Shape
+from fastcell._judge import load, measure
 from fastcell.cells import REGISTRY
 
 SHORT = measure.Protocol(blocks=3, seconds=1e-4, wait=0.0)
@@ -333,9 +332,9 @@ def test_two_swapped_gates_are_noticed(
 ) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")
-    from peers import onnxruntime_adapter
+    from fastcell._judge import onnxruntime
 
-    monkeypatch.setitem(onnxruntime_adapter.GATE_ORDER, cell, wrong)
+    monkeypatch.setitem(onnxruntime.GATE_ORDER, cell, wrong)
     engines = [peers.load("torch"), peers.load("onnxruntime")]
     with pytest.raises(compare.Disagreement, match="differ by"):
         compare.measure_case(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import agreement
 import compare
-import measure
 import numpy as np
 import peers
 import pytest
 import ragged
 import shapes
 from modes import MODES
+
+from fastcell._judge import agreement, measure
 
 SHAPES = [(5, 2, 7, 9), (4, 3, 17, 16), (1, 1, 33, 32)]
 VERBS = [
@@ -99,14 +99,14 @@ def test_half_precision_is_told_from_a_wrong_gate(
 @pytest.mark.peers
 def test_int8_is_told_from_a_wrong_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
-    from peers import onnxruntime_adapter
+    from fastcell._judge import onnxruntime
 
     case = shapes.Case("lstm", 20, 1, 256, 256)
     tolerance = MODES["int8"].tolerance
     runs = MODES["int8"].prepare(engine("onnxruntime"), case)
     assert [run.label for run in runs] == ["ONNX Runtime", "ONNX Runtime int8"]
     assert agreement.compare_outputs(runs, 1, tolerance) < tolerance / 2
-    monkeypatch.setitem(onnxruntime_adapter.GATE_ORDER, "lstm", (0, 3, 2, 1))
+    monkeypatch.setitem(onnxruntime.GATE_ORDER, "lstm", (0, 3, 2, 1))
     wrong = MODES["int8"].prepare(engine("onnxruntime"), case)
     with pytest.raises(agreement.Disagreement):
         agreement.compare_outputs([runs[0], wrong[1]], 1, tolerance)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import bars
-import measure
 import pytest
 import ragged
 import roofline
 import shapes
-from row import Row
+
+from fastcell._judge import measure
+from fastcell._judge.rows import Row
 
 
 def row(mode: str, ours: float, theirs: float, **given: object) -> Row:

@@ -5,19 +5,17 @@ Letters as everywhere: T time steps, B rows, I input features, H hidden units.
 
 from __future__ import annotations
 
-import gc
 import os
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastcell import _core
 from fastcell._cli_cells import cells
+from fastcell._judge.measure import Timing, time_calls
 from fastcell.cells import Cell
 
 PRECISIONS = ("float32", "bf16", "int8")
@@ -25,7 +23,6 @@ PRECISIONS = ("float32", "bf16", "int8")
 _BLOCKS = 5
 _FEWEST_BLOCKS = 3  # where calls are longer than the time they were given
 _REST = 0.005  # seconds before a block, in which workers of the last one fall asleep
-_SHORTEST_SAMPLE = 50e-6  # calls shorter than this are timed several at a time
 
 
 class Shape(NamedTuple):
@@ -185,29 +182,6 @@ class Layer:
         return lambda: layer.backward(dy, layer.forward(x)[2])
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds for each call: the median of each block, in the order they ran."""
-
-    blocks: Sequence[float]
-
-    @property
-    def median(self) -> float:
-        """The median over the blocks."""
-        return statistics.median(self.blocks)
-
-    @property
-    def best(self) -> float:
-        """The fastest block, for rates of the machine itself."""
-        return min(self.blocks)
-
-    @property
-    def spread(self) -> float:
-        """Half the distance between the quartiles of the blocks, over the median."""
-        low, _, high = statistics.quantiles(self.blocks, n=4, method="inclusive")
-        return (high - low) / 2 / self.median
-
-
 def measure(call: Callable[[], object], seconds: float) -> Timing:
     """Time `call` for about so many seconds, in blocks; three calls at least."""
     clock = time.perf_counter
@@ -218,36 +192,14 @@ def measure(call: Callable[[], object], seconds: float) -> Timing:
         last = clock() - start
         if last > seconds:
             break
-    inner = max(1, int(_SHORTEST_SAMPLE / max(last, 1e-9)))
     medians: list[float] = []
     ends = clock() + seconds
     while len(medians) < _FEWEST_BLOCKS or (
         len(medians) < _BLOCKS and clock() + last < ends
     ):
         time.sleep(_REST)
-        medians.append(_block(call, inner, seconds / _BLOCKS))
+        medians.append(time_calls(call, last, seconds / _BLOCKS)[0])
     return Timing(tuple(medians))
-
-
-def _block(call: Callable[[], object], inner: int, seconds: float) -> float:
-    clock = time.perf_counter
-    samples = []
-    # A collection in the middle of a call would be charged to it.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        end = clock() + seconds
-        now = 0.0
-        while now < end:
-            start = clock()
-            for _ in repeat(None, inner):
-                call()
-            now = clock()
-            samples.append((now - start) / inner)
-    finally:
-        if collecting:
-            gc.enable()
-    return statistics.median(samples)
 
 
 def duration(seconds: float) -> str:

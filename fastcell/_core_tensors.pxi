@@ -307,8 +307,10 @@ cdef class QuickCalls:
     cdef object packed
     cdef long long changes  # of the marks, when it was packed
     cdef const char *isa
+    cdef list streams  # (rows, memory) that are free
 
     def __init__(self, Exchange exchange, Stack stack, TensorMarks marks, tuple names):
+        self.streams = []
         self.exchange = exchange
         self.stack = stack
         self.marks = marks
@@ -318,6 +320,8 @@ cdef class QuickCalls:
         """Use these packed weights, of the tensors that the marks saw last."""
         self.packed = packed
         self.changes = self.marks.changes
+        if self.isa is not isa_now:  # which lays states out in its own way
+            self.streams = []
         self.isa = isa_now
 
     def hold(self, dict held):
@@ -483,10 +487,45 @@ cdef class QuickCall:
             check(fc_saved_size(&stack.stack, &self.batch, &size))
             self.saved = spare.take(size)
             kept = views.get(self.saved, 1, 1).buf
-        stack.call(calls.packed, &self.batch, &output, kept)
+            stack.call(calls.packed, &self.batch, &output, kept)
+        elif self.batch.steps == 1 and stack.stack.directions == 1:
+            self.one_step(&output)
+        else:
+            stack.call(calls.packed, &self.batch, &output, NULL)
         if self.step:
             return (h, c) if self.two else (h,)
         return (y, h, c) if self.two else (y, h)
+
+    cdef int one_step(self, fc_output *output) except -1:
+        """One step as of a stream, which has the same bits and costs a third."""
+        cdef QuickCalls calls = self.calls
+        cdef fc_stack *stack = &calls.stack.stack
+        cdef Py_ssize_t rows = self.batch.rows
+        cdef Views views = Views()
+        cdef const void *weights = views.get(calls.packed, 0, 1).buf
+        cdef void *stream
+        cdef size_t size
+        memory = None
+        while calls.streams and memory is None:  # by one thread only
+            known, memory = calls.streams.pop()
+            if known != rows:
+                memory = None
+        if memory is None:
+            check(fc_stream_size(stack, rows, &size))
+            memory = aligned_empty(size)
+        stream = views.get(memory, 1, 1).buf
+        heed_signals()
+        with nogil:
+            check(fc_stream_set(stack, rows, stream, self.batch.h0, self.batch.c0))
+            check(
+                fc_stream_step_some(
+                    stack, weights, rows, NULL, rows, self.batch.x, output.y, stream,
+                    self.batch.threads,
+                )
+            )
+            check(fc_stream_get(stack, rows, stream, output.h, output.c))
+        calls.streams.append((rows, memory))
+        return 0
 
     def backward(self, packed, x, tuple dout, tuple needed, spare):
         """Return the gradients of x, h0, c0 and the weights, as far as they are needed.

@@ -153,8 +153,9 @@ def _parser() -> argparse.ArgumentParser:
         command(
             "bench",
             _bench,
-            "Measure fastcell on this machine, as a Markdown table. Ctrl-C ends it, "
-            "and what was measured until then stands.",
+            "Measure fastcell on this machine, as a Markdown table: alone, against "
+            "other libraries (outputs are compared, then all take turns), against an "
+            "earlier run. Ctrl-C ends it, and what was measured until then stands.",
         )
     )
     _add_explain(
@@ -288,6 +289,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     from fastcell._cli_bench import MODES
     from fastcell._cli_cells import cells, default_cells
+    from fastcell._judge.engines import PEERS
 
     parser.add_argument(
         "--cells",
@@ -312,13 +314,43 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         type=_number(above=0, maximum=_MOST_SECONDS),
-        help="for each figure (default: 0.5)",
+        help="for each figure and engine (default: 0.5)",
     )
     parser.add_argument(
         "--quick", action="store_true", help="few shapes, 0.1 s for each figure"
     )
     parser.add_argument(
+        "--against",
+        metavar="PEER,PEER",
+        action="extend",
+        type=_list(_one_of(PEERS)),
+        help=f"time other libraries too: of {', '.join(PEERS)}",
+    )
+    parser.add_argument(
         "--json", metavar="FILE", type=_path, help="write the figures there too"
+    )
+    parser.add_argument(
+        "--compare",
+        metavar="OLD",
+        type=_path,
+        help="show how many times as fast it is as in OLD, which --json has written",
+    )
+    parser.add_argument(
+        "--fail-below",
+        metavar="R",
+        type=_number(above=0),
+        help="exit with 1 if a ratio to a peer or to OLD is below R",
+    )
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        type=_picture,
+        help="draw the ratios: .svg, .png, .pdf",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace files that fastcell bench has not written, and OLD",
     )
 
 
@@ -417,6 +449,16 @@ def _path(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"must be the name of a file; got {shown(text)}"
         )
+    return text
+
+
+def _picture(text: str) -> str:
+    from fastcell._cli_results import picture_kind
+
+    try:
+        picture_kind(_path(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

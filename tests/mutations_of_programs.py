@@ -220,4 +220,34 @@ MUTATIONS = [
         "if False:",
         "load: a model of any class is the one expected",
     ),
+    (
+        "fastcell/_judge/rows.py",
+        "compare_outputs(runs, mode.compared_calls, mode.tolerance)",
+        "0.0",
+        "bench: peers are timed and not compared",
+    ),
+    (
+        "fastcell/_judge/rows.py",
+        "min(ways, key=lambda way: self.timings[way].median)",
+        "ways[0]",
+        "bench: the first way of a peer counts, not its fastest",
+    ),
+    (
+        "fastcell/_cli_figures.py",
+        "Ratio(*[self.before / self.own.median] * 3)",
+        "Ratio(*[self.own.median / self.before] * 3)",
+        "bench: slower than before is faster",
+    ),
+    (
+        "fastcell/_cli_results.py",
+        "                check(path)\n",
+        "                pass\n",
+        "bench: results replace any file",
+    ),
+    (
+        "fastcell/_cli_results.py",
+        "                check_apart(path, older)\n",
+        "                pass\n",
+        "bench: results replace those they are compared with",
+    ),
 ]

@@ -13,7 +13,9 @@ import pytest
 import fastcell
 from fastcell import _cli_bench, _cli_explain, cli
 from fastcell._cli_cells import gate_functions
-from fastcell._cli_measure import Layer, Shape, Timing, duration, measure, parse_shape
+from fastcell._cli_measure import Layer, Shape, duration, measure, parse_shape
+from fastcell._judge import load
+from fastcell._judge.measure import Timing
 from fastcell.cells import REGISTRY
 
 TIME_LIMIT = 60  # seconds that a child process may take, on a busy machine
@@ -26,6 +28,7 @@ def run(capsys, monkeypatch):
     """Run a command in this process; return its exit code, stdout and stderr."""
     monkeypatch.setattr(_cli_explain, "_SECONDS", 0.004)
     monkeypatch.setattr(_cli_explain, "_PROBE_SECONDS", 0.004)
+    monkeypatch.setattr(load, "busy_share", lambda: 0.0)
 
     def run(*arguments):
         threads = fastcell.get_num_threads()

@@ -195,6 +195,7 @@ def test_only_blas_names_scipys_blas():
 ABOVE = ["models", "train", "data", "optim", "cli", "checkpoint", "losses", "history"]
 STOREYS = {
     # folder or file: what stands above it
+    "_judge": ABOVE,
     "cells": ABOVE,
     "layers": ABOVE,
     "module.py": [*ABOVE, "layers", "cells"],

@@ -11,8 +11,8 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
-from shapes import Case
 
+from fastcell._judge.cases import Case
 from peers import Arrays, BaseEngine, NotInstalled, Run, padded, state_names
 from peers import dnnl as d
 

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from ragged import RaggedCase
-from shapes import Case
 
+from fastcell._judge.cases import Case
 from peers import Arrays, BaseEngine, Run, padded, state_names
 
 LAYERS = {

@@ -1,13 +1,15 @@
-"""One measured case: what each way of doing it took, and how they compare."""
+"""One case, compared and timed: what each way of doing it took."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from measure import Timing, ratios
-
-OURS = "fastcell"
+from fastcell._judge.agreement import compare_outputs
+from fastcell._judge.engines import OURS, BaseEngine
+from fastcell._judge.measure import Protocol, Timing, interleave, ratios
+from fastcell._judge.modes import Mode
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,10 @@ class Row:
         where the figure is the time itself.
     sizes : dict
         T, B, I, H, and L where there are layers.
+    disagreement : float or None
+        The largest difference of two outputs; None if nothing was compared.
     limit : float or None
-        Least seconds of one call by roofline.py; None where it says nothing.
+        Least seconds that the machine allows for one call; None where nobody knows.
     """
 
     mode: str
@@ -40,6 +44,13 @@ class Row:
         """The label of the fastest that is not fastcell's, or None if there is none."""
         peers = [label for label in self.timings if not label.startswith(OURS)]
         return min(peers, key=lambda p: self.timings[p].median) if peers else None
+
+    def fastest(self, label: str) -> str | None:
+        """The label of an engine's fastest way, or None if the engine did not run."""
+        ways = [
+            way for way in self.timings if way == label or way.startswith(label + " ")
+        ]
+        return min(ways, key=lambda way: self.timings[way].median) if ways else None
 
     @property
     def ratio(self) -> tuple[float, float, float] | None:
@@ -107,3 +118,42 @@ class Row:
             disagreement=saved["largest_disagreement"],
             limit=saved["limit_seconds"],
         )
+
+
+def measure_case(
+    name: str,
+    mode: Mode,
+    threads: int,
+    case: Any,
+    engines: Iterable[BaseEngine],
+    protocol: Protocol,
+) -> Row:
+    """Compare, then time one case on all engines that do `mode`, which `name` is of.
+
+    Raises
+    ------
+    Disagreement
+        Before anything is timed.
+    LookupError
+        If none of the engines does `mode`.
+    """
+    runs = []
+    for engine in engines:
+        engine.set_num_threads(threads)
+        runs += mode.prepare(engine, case)
+    if not runs:
+        raise LookupError(f"none of the engines has the mode {name!r}")
+    disagreement = compare_outputs(runs, mode.compared_calls, mode.tolerance)
+    timings = interleave(
+        [run.call for run in runs], protocol, [run.context for run in runs]
+    )
+    return Row(
+        mode=name,
+        threads=threads,
+        cell=getattr(case, "cell", "lstm"),
+        shape=case.shape,
+        work=mode.work(case),
+        timings=dict(zip((run.label for run in runs), timings, strict=True)),
+        disagreement=disagreement,
+        sizes=case.sizes,
+    )

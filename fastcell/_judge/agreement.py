@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-from peers import Run
+
+from fastcell._judge.engines import Arrays, Run
 
 
 class Disagreement(Exception):
     """Engines that were given the same problem have returned different answers."""
 
 
-def largest_difference(
-    first: dict[str, np.ndarray], second: dict[str, np.ndarray]
-) -> tuple[float, str]:
+def largest_difference(first: Arrays, second: Arrays) -> tuple[float, str]:
     """The largest relative difference of two sets of arrays, and in which it is.
 
     Relative to the largest magnitude of the array: elements near zero are sums that
@@ -68,8 +67,8 @@ def compare_outputs(runs: Sequence[Run], calls: int, tolerance: float) -> float 
     return found
 
 
-def _outputs(run: Run, calls: int) -> dict[str, np.ndarray]:
-    outputs = {}
+def _outputs(run: Run, calls: int) -> Arrays:
+    outputs: Arrays = {}
     with run.context():
         for k in range(calls):
             for name, value in run.read(run.call()).items():

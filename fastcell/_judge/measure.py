@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any
 
 #: Calls longer than this have one untimed call in each block: enough to wake threads.
 _LONG_CALL_NS = 500_000_000
@@ -37,15 +38,23 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds per call: the median of each block, in the order they ran."""
+    """Seconds per call: the median of each block, in the order they ran.
+
+    `calls` is how many were timed, 0 where nobody counted.
+    """
 
     blocks: tuple[float, ...]
-    calls: int
+    calls: int = 0
 
     @property
     def median(self) -> float:
         """Seconds per call, the median over all blocks."""
         return statistics.median(self.blocks)
+
+    @property
+    def best(self) -> float:
+        """The fastest block, for rates of the machine itself."""
+        return min(self.blocks)
 
     @property
     def spread(self) -> float:
@@ -92,7 +101,7 @@ def geometric_mean(values: Sequence[float]) -> float:
 def interleave(
     calls: Sequence[Callable[[], object]],
     protocol: Protocol = Protocol(),
-    contexts: Sequence[Callable[[], AbstractContextManager]] | None = None,
+    contexts: Sequence[Callable[[], AbstractContextManager[Any]]] | None = None,
 ) -> list[Timing]:
     """Time all `calls` in turn, block by block.
 
@@ -138,13 +147,38 @@ def _time_block(call: Callable[[], object], protocol: Protocol) -> tuple[float, 
         last = clock() - start
         if last > _LONG_CALL_NS:
             break
-    inner = max(1, _SHORTEST_SAMPLE_NS // max(last, 1))
+    return time_calls(call, last * 1e-9, protocol.seconds)
+
+
+def time_calls(
+    call: Callable[[], object], last: float, seconds: float
+) -> tuple[float, int]:
+    """Time calls for so many seconds, once at least.
+
+    Parameters
+    ----------
+    call : callable
+        What is timed.
+    last : float
+        Seconds that a call took lately: short ones are timed several at a time.
+    seconds : float
+        After how long no more are begun.
+
+    Returns
+    -------
+    median : float
+        Seconds per call.
+    calls : int
+        How many were timed.
+    """
+    clock = time.perf_counter_ns
+    inner = max(1, _SHORTEST_SAMPLE_NS // max(int(last * 1e9), 1))
     samples = []
     # A collection in the middle of a call would be charged to whoever runs then.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        end = clock() + int(protocol.seconds * 1e9)
+        end = clock() + int(seconds * 1e9)
         now = 0
         while now < end:
             start = clock()
