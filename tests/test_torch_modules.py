@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import (  # noqa: E402
     pack_sequence,
     pad_packed_sequence,
 )
-from torch_pairs import NAMES, assert_alike, pair, results  # noqa: E402
+from torch_pairs import NAMES, assert_alike, pair, results, tensors_in  # noqa: E402
 
 import fastcell  # noqa: E402
 import fastcell.torch  # noqa: E402
@@ -161,6 +161,41 @@ def test_packed_sequences_of_one_step_and_of_lists():
     for sizes in ([1, 1, 1], [3], [4, 2, 2]):
         packed = pack_sequence([torch.randn(n, 5) for n in sizes])
         assert_alike(results(own, packed), results(peer, packed), PEER_FLOAT32)
+
+
+@by_name
+def test_a_step_of_rows_that_lie_apart_is_quick(monkeypatch, name):
+    peer, own = pair(name, 3, 5)
+    found = []
+    for module in (peer, own):
+        torch.manual_seed(0)
+        x = torch.randn(4, 6, 3, requires_grad=True)  # (B, T, I), as programs keep it
+        step = x.swapaxes(0, 1)[2]
+        out = module(step if name.endswith("Cell") else step.unsqueeze(0))
+        sum((t * t).sum() for t in tensors_in(out)).backward()
+        gradients = {key: p.grad for key, p in module.named_parameters()}
+        found.append({"x": x.grad, **gradients})
+        if fastcell.torch.weights.EXCHANGE is not None:  # the other way costs more
+            monkeypatch.setattr("fastcell.torch.layers.called", None)
+            monkeypatch.setattr("fastcell.torch.cells.called", None)
+    assert_alike(found[1], found[0], PEER_FLOAT32)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "LSTMCell"])
+@pytest.mark.parametrize("grad", [True, False])
+def test_states_in_a_list(monkeypatch, name, grad):
+    peer, own = pair(name, 3, 5)
+    steps, passes = ((), ()) if name == "LSTMCell" else ((4,), (1,))
+    x = torch.randn(*steps, 2, 3)
+    state = [torch.randn(*passes, 2, 5) for _ in range(2)]
+    # torch.nn takes lists, too; what it takes, it must not have to compute.
+    expected = results(peer, x, state)
+    monkeypatch.delattr(own._peer, "forward")
+    with torch.set_grad_enabled(grad):
+        found = results(own, x, state)
+    if not grad:
+        expected = {k: v for k, v in expected.items() if k.startswith("output")}
+    assert_alike(found, expected, PEER_FLOAT32)
 
 
 @by_layer

@@ -275,7 +275,7 @@ class Layers(torch.nn.RNNBase):
             return True
         two = self.mode == "LSTM"
         states = hx if two else (hx,)
-        if not isinstance(states, tuple) or len(states) != 1 + two:
+        if not isinstance(states, (tuple, list)) or len(states) != 1 + two:
             return False
         passes = self.num_layers * (2 if self.bidirectional else 1)
         widths = (self.proj_size or self.hidden_size, self.hidden_size)
@@ -293,7 +293,7 @@ class Layers(torch.nn.RNNBase):
 
 def tensors_of(x: Tensor, hx: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return x, h0 and c0, narrowed where autocast says so."""
-    h0, c0 = hx if isinstance(hx, tuple) else (hx, None)
+    h0, c0 = hx if isinstance(hx, (tuple, list)) else (hx, None)
     if not torch.is_autocast_enabled("cpu"):
         return x, h0, c0
     dtype = torch.get_autocast_dtype("cpu")
