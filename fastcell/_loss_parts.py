@@ -12,8 +12,9 @@ from fastcell._checks import one_of
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    Total = tuple[float, NDArray[np.floating]]
-    Each = tuple[NDArray[np.float64], NDArray[np.floating]]
+# What losses return: of all elements together, and of each.
+Total = tuple[float, "NDArray[np.floating]"]
+Each = tuple["NDArray[np.float64]", "NDArray[np.floating]"]
 
 # Elements that are worked on at a time: 64 KiB of float32, so that the passes over
 # them find them in the cache.

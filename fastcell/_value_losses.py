@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from fastcell._loss_parts import Each, Total
 
-    # From differences to their losses, float64, and to the slope of each loss.
-    Rule = Callable[[NDArray[Any]], tuple[NDArray[np.float64], NDArray[Any]]]
-
 
 @overload
 def mse(
@@ -240,9 +237,12 @@ def _of_differences(
     weight: Any,
     ignore_nan: bool,
     reduction: str,
-    rule: Rule,
+    rule: Callable[[NDArray[Any]], tuple[NDArray[np.float64], NDArray[Any]]],
 ) -> Total | Each:
-    """Return a loss that is made of differences, block by block, and its gradient."""
+    """Return a loss that is made of differences, block by block, and its gradient.
+
+    `rule` takes differences to their losses and to the slopes of those.
+    """
     predictions = float_array("predictions", predictions)
     wanted = as_array("targets", targets)
     if wanted.dtype != predictions.dtype:
