@@ -2,7 +2,7 @@
 
 The default is the number of cores that this process may run on. FASTCELL_NUM_THREADS
 sets another; it is read when the number is first needed. Another framework that runs
-in the process may have a number of its own, which is the default then (`follow`).
+in the process may have a number of its own, which is the default then (`_follow`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _threads: int | None = None
 _followed: Callable[[], int] | None = None
 
 
-def follow(number: Callable[[], int]) -> None:
+def _follow(number: Callable[[], int]) -> None:
     """Take the default from `number`, at each call, unless a number is set."""
     global _followed
     if "FASTCELL_NUM_THREADS" not in os.environ:

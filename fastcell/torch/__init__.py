@@ -31,4 +31,4 @@ __all__ = [
     "restore",
 ]
 
-_threads.follow(_torch.get_num_threads)
+_threads._follow(_torch.get_num_threads)
