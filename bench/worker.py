@@ -102,7 +102,7 @@ class TimedTrainer(fastcell.train.Trainer):
         super()._step(*args)
         self.turns.done(time.perf_counter() - started - self._untimed)
 
-    def _update(self, batch: Any, state: Any) -> tuple[float, Any, int]:
+    def _update(self, batch: Any, state: Any) -> tuple[float, Any, int, float]:
         started = time.perf_counter()
         batch = self._converted(batch)
         self._untimed += time.perf_counter() - started
@@ -112,7 +112,7 @@ class TimedTrainer(fastcell.train.Trainer):
         """Return a batch whose integers are as the models work with them."""
         return tuple(map(_wide, batch))
 
-    def _trained(self, batch: Any, state: Any) -> tuple[float, Any, int]:
+    def _trained(self, batch: Any, state: Any) -> tuple[float, Any, int, float]:
         return super()._update(batch, state)
 
 
@@ -193,7 +193,7 @@ def twin_trainer(way: str = "") -> type[TimedTrainer]:
             with torch.no_grad():
                 return self._twin.loss(tensors, state)[0].item()
 
-        def _trained(self, batches: Any, state: Any) -> tuple[float, Any, int]:
+        def _trained(self, batches: Any, state: Any) -> tuple[float, Any, int, float]:
             batch, tensors = batches
             if self._twin is None:
                 self._start(batch, tensors, state)
@@ -212,9 +212,10 @@ def twin_trainer(way: str = "") -> type[TimedTrainer]:
             # Checks the batch for fastcell's sake: not PyTorch's time.
             started = time.perf_counter()
             num_targets = self.model.count(batch)
+            weight = self.model.total_weight(batch)
             self.turns.ragged |= any(r.ragged for r in layers_of(self._twin))
             self._untimed += time.perf_counter() - started
-            return value, state, num_targets
+            return value, state, num_targets, weight
 
     return TwinTrainer
 
