@@ -75,6 +75,19 @@ TESTS = (
     "test_cli_corpus.py",
     "test_weighted_losses.py",
     "test_weighted_models.py",
+    "test_damaged_data.py",
+    "test_hostile_files.py",
+    "test_csv_sequences.py",
+    "test_token_files.py",
+    "test_scaling.py",
+    "test_losses.py",
+    "test_tables.py",
+    "test_tokenizer.py",
+    "test_train_sequences.py",
+    "test_train_loaders.py",
+    "test_interrupts.py",
+    "test_cli_against.py",
+    "test_cli_refusals.py",
 )
 # A mutation may make a loop endless: then it is noticed by the clock, after three times
 # what the tests take without one, and at least so many seconds.
