@@ -108,7 +108,7 @@ cdef class QuickCalls:
             batch.c0 = call.state(self, call.c0, stack.hidden_size)
             if batch.c0 == NULL:
                 return None
-        call.calls, call.x = self, x
+        call.calls = self
         call.batch_first, call.step = batch_first, step
         return call
 
@@ -126,7 +126,7 @@ cdef class QuickCall:
     """One of `QuickCalls`: forward, and backward once."""
 
     cdef QuickCalls calls
-    cdef readonly object x, h0, c0  # tensors, or None
+    cdef readonly object h0, c0  # tensors, or None; until forward has run
     cdef object saved
     cdef fc_batch batch
     cdef bint batch_first, step, two
@@ -202,6 +202,7 @@ cdef class QuickCall:
             self.one_step(&output)
         else:
             stack.call(calls.packed, &self.batch, &output, NULL)
+        self.h0 = self.c0 = None  # autograd keeps what it needs
         if self.step:
             return (h, c) if self.two else (h,)
         return (y, h, c) if self.two else (y, h)

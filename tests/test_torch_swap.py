@@ -88,6 +88,7 @@ def test_the_model_may_be_the_module(name, capsys):
     assert capsys.readouterr().out == f"(model): {name}(5, 9)\n"
     assert type(own).__module__.startswith("fastcell.torch")
     assert_alike(results(own, x), results(peer, x), PEER_FLOAT32)
+    assert str(type(own)(5, 9)) == str(peer)  # some programs make more of a class
     loaded = copy.deepcopy(own)
     assert_alike(results(loaded, x), results(own, x), 0)
 

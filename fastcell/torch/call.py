@@ -22,7 +22,7 @@ from fastcell.torch.formula import Formula, by_formula
 from fastcell.torch.weights import OnTensors, array_of
 
 #: x, h0, c0 come before the weights.
-_BEFORE_WEIGHTS = 3
+BEFORE_WEIGHTS = 3
 
 
 class StepLayout(Layout):
@@ -170,13 +170,13 @@ def gradients(
     sizes = (layer.output_size, layer.hidden_size)
     dstates = [
         torch.empty(layout.state_shape((passes, B, n)), dtype=wide) if need else None
-        for need, n in zip(needed[1:_BEFORE_WEIGHTS], sizes, strict=True)
+        for need, n in zip(needed[1:BEFORE_WEIGHTS], sizes, strict=True)
     ]
     dh0, dc0 = (d if d is None else layout.state_to_core(d.numpy()) for d in dstates)
     dx_core = None if dx is None else dx.numpy()
     if dx_core is not None and call.flat is None:
         dx_core = layout.to_core(dx_core)
-    of_weights = needed[_BEFORE_WEIGHTS:]
+    of_weights = needed[BEFORE_WEIGHTS:]
     by_pass, dweights = None, []
     if any(of_weights):
         dweights = [torch.zeros(s, dtype=wide) for s in layer._shapes.values()]
@@ -229,7 +229,7 @@ def gradients_of(
     """
     if all(d is None for d in dout):
         return [None] * len(needed)
-    dout = (*dout, None)[:_BEFORE_WEIGHTS]
+    dout = (*dout, None)[:BEFORE_WEIGHTS]
     if torch.is_grad_enabled():  # create_graph=True
         return _differentiable(call, tensors, dout, needed)
     x, _, _, *weights = tensors

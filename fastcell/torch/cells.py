@@ -14,7 +14,7 @@ from fastcell.torch import op
 from fastcell.torch.call import Call, StepLayout, called
 from fastcell.torch.layers import tensors_of
 from fastcell.torch.quick import quickly
-from fastcell.torch.weights import OnTensors, check_on_cpu, layer_of
+from fastcell.torch.weights import OnTensors, check_on_cpu, layer_for
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -24,8 +24,22 @@ class Cell(torch.nn.RNNCellBase):
 
     #: The module of torch.nn that it stands for, which names what it refuses.
     _peer: type[torch.nn.RNNCellBase]
+    _gates: int
     _two = False  # states
     _layer: OnTensors | None = None
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        # By name: a class of `accelerate` has torch.nn's own class between.
+        torch.nn.RNNCellBase.__init__(
+            self, input_size, hidden_size, bias, self._gates, device, dtype
+        )
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         """Return the next state.
@@ -88,12 +102,7 @@ class Cell(torch.nn.RNNCellBase):
         return self.input_size, self.hidden_size, 1, self.bias, False, 0
 
     def _layer_for(self, weights: list[Tensor]) -> OnTensors:
-        double = weights[0].dtype == torch.float64
-        layer = self._layer
-        if layer is None or (layer.dtype.itemsize == 8) != double:
-            layer = layer_of(self._mode(), self._sizes(), double, self._names())
-            self.__dict__["_layer"] = layer
-        return layer
+        return layer_for(self, self._mode(), self._sizes(), self._names(), weights[0])
 
     def _takes(self, x: Any, hx: Any, weight: Tensor) -> bool:
         check_on_cpu(type(self).__name__, x, weight)
@@ -121,6 +130,7 @@ class RNNCell(Cell):
     """``torch.nn.RNNCell``, computed by fastcell: same arguments and state dict."""
 
     _peer = torch.nn.RNNCell
+    _gates = 1
     nonlinearity: str
 
     def __init__(
@@ -132,7 +142,7 @@ class RNNCell(Cell):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, 1, device, dtype)
+        super().__init__(input_size, hidden_size, bias, device, dtype)
         self.nonlinearity = nonlinearity
 
     def _mode(self) -> str:
@@ -146,17 +156,8 @@ class LSTMCell(Cell):
     """``torch.nn.LSTMCell``, computed by fastcell: same arguments and state dict."""
 
     _peer = torch.nn.LSTMCell
+    _gates = 4
     _two = True
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
     def _mode(self) -> str:
         return "LSTM"
@@ -166,16 +167,7 @@ class GRUCell(Cell):
     """``torch.nn.GRUCell``, computed by fastcell: same arguments and state dict."""
 
     _peer = torch.nn.GRUCell
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, 3, device, dtype)
+    _gates = 3
 
     def _mode(self) -> str:
         return "GRU"

@@ -20,7 +20,7 @@ from fastcell.torch.quick import quickly
 from fastcell.torch.weights import (
     OnTensors,
     check_on_cpu,
-    layer_of,
+    layer_for,
     numpy_of,
 )
 
@@ -36,6 +36,9 @@ class Layers(torch.nn.RNNBase):
     #: The module of torch.nn that it stands for, which names what it refuses.
     _peer: type[torch.nn.RNNBase]
     _layer: OnTensors | None = None
+
+    # Subclasses call RNNBase.__init__ by name: a class of `accelerate` has torch.nn's
+    # own class between.
 
     def forward(
         self,
@@ -213,13 +216,8 @@ class Layers(torch.nn.RNNBase):
         return layer
 
     def _layer_for(self, weights: list[Tensor]) -> OnTensors:
-        double = weights[0].dtype == torch.float64
-        layer = self._layer
-        if layer is None or (layer.dtype.itemsize == 8) != double:
-            names = tuple(self._flat_weights_names)
-            layer = layer_of(self.mode, self._sizes(), double, names)
-            self.__dict__["_layer"] = layer
-        return layer
+        names = tuple(self._flat_weights_names)
+        return layer_for(self, self.mode, self._sizes(), names, weights[0])
 
     def flatten_parameters(self) -> None:
         """Look at all weights anew at the next call.
@@ -336,7 +334,8 @@ class RNN(Layers):
             )
         mode = f"RNN_{nonlinearity.upper()}"
         self.nonlinearity = nonlinearity
-        super().__init__(mode, input_size, hidden_size, num_layers, *args, **kwargs)
+        sizes = (input_size, hidden_size, num_layers)
+        torch.nn.RNNBase.__init__(self, mode, *sizes, *args, **kwargs)
 
 
 class LSTM(Layers):
@@ -361,7 +360,7 @@ class LSTM(Layers):
     permute_hidden = torch.nn.LSTM.permute_hidden  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__("LSTM", *args, **kwargs)
+        torch.nn.RNNBase.__init__(self, "LSTM", *args, **kwargs)
 
 
 class GRU(Layers):
@@ -384,4 +383,4 @@ class GRU(Layers):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if "proj_size" in kwargs:
             raise ValueError(_NO_PROJECTION)
-        super().__init__("GRU", *args, **kwargs)
+        torch.nn.RNNBase.__init__(self, "GRU", *args, **kwargs)

@@ -69,23 +69,16 @@ def call(
     return y, h, c
 
 
-def _layers() -> Any:
-    """Return how to find the layer of some weights, which keeps them packed."""
-    held: dict[tuple[Any, ...], tuple[weakref.ref[Tensor], OnTensors]] = {}
-
-    def find(mode: str, sizes: Sequence[int], weights: list[Tensor]) -> OnTensors:
-        key = (mode, *sizes, id(weights[0]))
-        reference, layer = held.get(key, (None, None))
-        if reference is None or layer is None or reference() is not weights[0]:
-            layer = layer_of(mode, _flags(sizes), weights[0].dtype == torch.float64)
-            gone = weakref.ref(weights[0], lambda _: held.pop(key, None))
-            held[key] = gone, layer
-        return layer
-
-    return find
+#: By mode, sizes and first weight: the layer of some weights, which keeps them packed.
+_held: dict[tuple[Any, ...], tuple[weakref.ref[Tensor], OnTensors]] = {}
 
 
-_layer_on = _layers()
+def _layer_on(mode: str, sizes: Sequence[int], weights: list[Tensor]) -> OnTensors:
+    key = (mode, *sizes, id(weights[0]))
+    if key not in _held or _held[key][0]() is not weights[0]:
+        layer = layer_of(mode, _flags(sizes), weights[0].dtype == torch.float64)
+        _held[key] = weakref.ref(weights[0], lambda _: _held.pop(key, None)), layer
+    return _held[key][1]
 
 
 def _flags(sizes: Sequence[int]) -> tuple[Any, ...]:

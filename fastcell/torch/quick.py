@@ -14,7 +14,13 @@ from torch import Tensor
 from fastcell import _core
 from fastcell.layers.batches import Layout
 from fastcell.threads import get_num_threads
-from fastcell.torch.call import Call, StepLayout, gradients_of, is_transformed
+from fastcell.torch.call import (
+    BEFORE_WEIGHTS,
+    Call,
+    StepLayout,
+    gradients_of,
+    is_transformed,
+)
 from fastcell.torch.weights import OnTensors
 
 #: Arguments of `QuickRecurrence` before its tensors.
@@ -94,19 +100,20 @@ class QuickRecurrence(torch.autograd.Function):
         needed = ctx.needs_input_grad[_LEADING:]
         if torch.is_grad_enabled() or call.is_used_up:
             dout = (None, *dout) if call.is_step else dout
-            found = gradients_of(_as_others(ctx), tensors, dout, needed)
+            others = _as_others(ctx, unbatched=tensors[0].dim() == 1)
+            found = gradients_of(others, tensors, dout, needed)
             return None, None, None, *found
         if ctx.version != layer._parameters.version():  # another call's since
-            layer.renew(tensors[3:])
+            layer.renew(tensors[BEFORE_WEIGHTS:])
         given = tuple(d if d is None else d.contiguous() for d in dout)
         packed = layer._packed(True)[1]
         found = call.backward(packed, tensors[0], given, needed, layer._spare)
         return None, None, None, *found
 
 
-def _as_others(ctx: Any) -> Call:
+def _as_others(ctx: Any, unbatched: bool) -> Call:
     """Return the call as one of those that are not quick."""
-    call, unbatched = ctx.call, ctx.call.x.dim() == 1
+    call = ctx.call
     layout = (
         StepLayout(False, unbatched) if call.is_step else Layout(ctx.batch_first, False)
     )

@@ -181,6 +181,25 @@ def layer_of(
     return layer
 
 
+def layer_for(
+    module: Any,
+    mode: str,
+    sizes: tuple[Any, ...],
+    names: tuple[str, ...],
+    weight: Tensor,
+) -> OnTensors:
+    """Return the layer that a module keeps as ``_layer``, made anew for another dtype.
+
+    The other arguments are those of `layer_of`; `weight` is one of the module's.
+    """
+    double = weight.dtype == torch.float64
+    layer: OnTensors | None = module._layer
+    if layer is None or (layer.dtype == np.float64) != double:
+        layer = layer_of(mode, sizes, double, names)
+        module.__dict__["_layer"] = layer  # past what torch.nn does with attributes
+    return layer
+
+
 def numpy_of(value: Any) -> Any:
     """Return a tensor of lengths or flags as an array, and anything else as it is."""
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
