@@ -203,6 +203,24 @@ def check_ids(name: str, value: Any, count: int | None) -> np.ndarray:
     return ids
 
 
+def row_of_ids(value: Any, count: int) -> list[int]:
+    """Return the ids of one text, from 0 to count - 1, as numbers.
+
+    Raises
+    ------
+    TypeError
+        If they are not integers.
+    ValueError
+        If they have not one dimension, or one is out of range.
+    """
+    ids = as_array("ids", value)
+    if ids.ndim != 1:
+        raise ValueError(f"ids must have one dimension; got the shape {ids.shape}")
+    # An empty list becomes an array of floats.
+    found: list[int] = check_ids("ids", ids, count).tolist() if ids.size else []
+    return found
+
+
 def converted(name: str, value: Any, like: np.ndarray) -> np.ndarray:
     """Return `value` as an array of the shape of `like`, cast to its dtype.
 

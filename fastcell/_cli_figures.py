@@ -1,4 +1,4 @@
-"""What ``fastcell bench`` has measured: figures, and the table they stand in."""
+"""What ``fastcell bench`` has measured: figures, and their table."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The engines that are compared, each one small adapter file with the same verbs.
 
 An adapter is a module with a class ``Engine``, as those of `fastcell._judge.engines`
-are. Those that ``fastcell bench --against`` knows too stand there, with its verbs;
+are. Those that ``fastcell bench --against`` knows too are there, with its verbs;
 their adapters here add the verbs that compare.py has beside.
 
 To add a peer: write ``<name>_adapter.py``, enter it in ``ADAPTERS``.

@@ -17,7 +17,7 @@ Three learners with the same seed take turns, a rollout and its update each:
 
 The largest error is that of values, log-probabilities and gradients of a batch. Rewards
 are the means of the last 100 episodes: roundings differ, so after some updates one
-action does, and from there on the learners are alike only as two seeds are.
+action does, and from there on the learners differ as two seeds do.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Clock(BaseCallback):
 
 
 class Learner:
-    """A RecurrentPPO with random numbers of its own, whoever runs in between."""
+    """A RecurrentPPO with random numbers of its own, which other runs leave alone."""
 
     def __init__(self, policy: Any, frames: int, seed: int, swap: bool) -> None:
         env = WithoutVelocities(gymnasium.make("CartPole-v1"))

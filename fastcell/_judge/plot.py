@@ -50,7 +50,7 @@ def draw(
     Parameters
     ----------
     bars : sequence of Bar
-        At least one. Modes, cells, shapes and series stand in the order they come in.
+        At least one. Modes, cells, shapes and series keep the order they come in.
     file : path or binary file
         Where to.
     title : str

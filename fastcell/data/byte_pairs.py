@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell._arrays import as_array, check_ids
+from fastcell._arrays import row_of_ids
 from fastcell._checks import iterable_of, string_of, strings_of
 from fastcell._numbers import flag, integer
 
@@ -145,12 +145,9 @@ class BytePairVocabulary:
             If they have not one dimension, or one is out of range.
         """
         flag("specials", specials)
-        ids = as_array("ids", ids)
-        if ids.ndim != 1:
-            raise ValueError(f"ids must have one dimension; got the shape {ids.shape}")
-        if not ids.size:
+        chosen = row_of_ids(ids, len(self))
+        if not chosen:
             return ""
-        chosen = check_ids("ids", ids, len(self)).tolist()
         text: str = self._model.decode(chosen, skip_special_tokens=not specials)
         return text
 

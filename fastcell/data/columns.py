@@ -37,7 +37,7 @@ class Columns(Protocol):
         """Return the values of a column, and which of them are missing.
 
         Numbers are of their own dtype, all else is an array of objects, dates as well
-        unless they are to be `sortable`. What stands for a missing value is undefined.
+        unless they are to be `sortable`. The value where one is missing is undefined.
         """
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell._arrays import as_array, check_ids
+from fastcell._arrays import row_of_ids
 from fastcell._checks import string_of
 from fastcell._numbers import flag, shown
 from fastcell.data.byte_pairs import check_text, tokenizer_from, tokenizers_package
@@ -147,12 +147,9 @@ class TokenizerVocabulary:
             If they have not one dimension, or one is out of range.
         """
         flag("specials", specials)
-        ids = as_array("ids", ids)
-        if ids.ndim != 1:
-            raise ValueError(f"ids must have one dimension; got the shape {ids.shape}")
-        if not ids.size:
+        chosen = row_of_ids(ids, len(self))
+        if not chosen:
             return ""
-        chosen = check_ids("ids", ids, len(self)).tolist()
         text: str = self._tokenizer.decode(chosen, skip_special_tokens=not specials)
         return text
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell._arrays import as_array, check_ids
+from fastcell._arrays import row_of_ids
 from fastcell._checks import iterable_of, string_of, strings_of
 from fastcell._numbers import flag, integer, shown
 
@@ -181,13 +181,8 @@ class WordVocabulary:
             If they have not one dimension, or one is out of range.
         """
         flag("specials", specials)
-        ids = as_array("ids", ids)
-        if ids.ndim != 1:
-            raise ValueError(f"ids must have one dimension; got the shape {ids.shape}")
-        if not ids.size:  # an empty list becomes an array of floats
-            return []
         first = 0 if specials else len(self.specials)
-        chosen = check_ids("ids", ids, len(self)).tolist()
+        chosen = row_of_ids(ids, len(self))
         return [self.words[i] for i in chosen if i >= first]
 
     def to_json(self) -> str:
