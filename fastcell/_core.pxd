@@ -129,6 +129,16 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_isa_select(const char *name)
     int fc_wants_blas()
     int fc_lanes(fc_dtype dtype)
+    ctypedef struct fc_openmp:
+        void (*parallel)(
+            void (*fn)(void *) noexcept nogil, void *data, unsigned threads,
+            unsigned flags
+        ) noexcept nogil
+        int (*max_threads)() noexcept nogil
+        int (*num_threads)() noexcept nogil
+        int (*thread_num)() noexcept nogil
+
+    void fc_use_openmp(const fc_openmp *runtime)
     void fc_set_stop(int (*stop)(void *) noexcept nogil, void *context)
     int fc_cell_index(const char *name)
     const char *fc_cell_name(int cell)

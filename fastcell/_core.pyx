@@ -98,6 +98,26 @@ cdef inline void heed_signals() noexcept:
         fc_set_stop(NULL, NULL)
 
 
+cdef fc_openmp openmp
+
+
+def use_openmp(
+    uintptr_t parallel, uintptr_t max_threads, uintptr_t num_threads, uintptr_t thread_num
+):
+    """Share work among the threads of an OpenMP runtime: addresses of its functions.
+
+    With 0 for `parallel`, among threads of fastcell's own again.
+    """
+    with nogil:  # who has the threads may want the GIL
+        fc_use_openmp(NULL)
+        (<void **> &openmp.parallel)[0] = <void *> parallel
+        (<void **> &openmp.max_threads)[0] = <void *> max_threads
+        (<void **> &openmp.num_threads)[0] = <void *> num_threads
+        (<void **> &openmp.thread_num)[0] = <void *> thread_num
+        if parallel:
+            fc_use_openmp(&openmp)
+
+
 # The BLAS of fastcell._blas, which imports scipy (0.3 s) and so waits until it is wanted.
 cdef fc_blas blas_functions
 cdef bint blas_ready = False

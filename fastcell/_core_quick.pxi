@@ -15,9 +15,10 @@ cdef class QuickCalls:
     cdef TensorMarks marks
     cdef tuple names
     cdef object packed
+    cdef const void *weights  # in `packed`
     cdef long long changes  # of the marks, when it was packed
     cdef const char *isa
-    cdef list streams  # (rows, memory) that are free
+    cdef list streams  # instances of StepMemory that are free
 
     def __init__(self, Exchange exchange, Stack stack, TensorMarks marks, tuple names):
         self.streams = []
@@ -28,13 +29,65 @@ cdef class QuickCalls:
 
     def keep(self, packed):
         """Use these packed weights, of the tensors that the marks saw last."""
-        self.packed = packed
+        cdef size_t size
+        cdef Views views = Views()
+        check(fc_pack_size(&self.stack.stack, FC_PACK_FORWARD, &size))
+        self.weights = views.contiguous(packed, 0, 1, size)
+        self.packed = packed  # kept alive, and never resized
         self.changes = self.marks.changes
         if self.isa is not isa_now:  # which lays states out in its own way
             self.streams = []
         self.isa = isa_now
 
-    def hold(self, dict held):
+    def infer(self, dict held, x, hx, bint batch_first, bint step):
+        """Return what the module returns, without autograd; None where it is wanted.
+
+        Also where a way is closed: the weights `held` are others than those that were
+        packed, something is not plain, or `begin` says so.
+        """
+        cdef QuickCall call
+        if self.exchange.is_watched() or not self.hold(held):
+            return None
+        call = self.begin(x, hx, batch_first, step, 0)
+        if call is None:
+            return None
+        out = call.forward(None)
+        if step:
+            return out if call.two else out[0]
+        return (out[0], out[1:]) if call.two else out
+
+    def step_of(self, Stream stream not None, dict held, x):
+        """Return the outputs of a step of a stream, or None where a way is closed."""
+        cdef fc_dl_tensor found
+        cdef int64_t shape[2]
+        cdef int bits = 8 * self.stack.itemsize, threads = 1
+        cdef void *y
+        if stream.packed is not self.packed or stream.isa is not isa_now:
+            return None
+        if not self.hold(held) or not self.exchange.look(x, &found):
+            return None
+        if not are_contiguous(&found, bits):
+            return None
+        shape[0] = stream.rows
+        if found.ndim == 2:
+            if found.shape[0] != stream.rows:
+                return None
+        elif found.ndim != 1 or stream.rows != 1:
+            return None
+        if found.shape[found.ndim - 1] != self.stack.stack.input_size:
+            return None
+        shape[found.ndim - 1] = self.stack.out()
+        out = self.exchange.new(bits, found.ndim, shape, &y)
+        if stream.most_threads is not None:
+            threads = stream.most_threads()
+        if stream.long_step:
+            with nogil:
+                stream.advance(found.data, y, threads)
+        else:
+            stream.advance(found.data, y, threads)
+        return out
+
+    cpdef bint hold(self, dict held) except -1:
         """Are the weights by these names those that were packed?"""
         cdef tensor_mark now
         cdef Py_ssize_t i, n = len(self.names)
@@ -55,11 +108,11 @@ cdef class QuickCalls:
                 return False
         return True
 
-    def begin(self, x, hx, bint batch_first, bint step, int threads):
+    cpdef QuickCall begin(self, x, hx, bint batch_first, bint step, int threads):
         """Return a call with the weights that are held, or None if one is not plain.
 
         x (T, B, I), or (B, T, I) if batch_first, and hx of torch.nn's shapes, or None;
-        with `step`, those of a single cell.
+        with `step`, those of a single cell.  threads: 0 for as many as there are.
         """
         cdef QuickCall call = QuickCall.__new__(QuickCall)
         cdef fc_stack *stack = &self.stack.stack
@@ -81,7 +134,6 @@ cdef class QuickCalls:
         if found.shape[found.ndim - 1] != stack.input_size:
             return None
         memset(batch, 0, sizeof(fc_batch))
-        batch.threads = threads
         batch.x = found.data
         batch.steps = batch.rows = 1
         if not step:
@@ -110,7 +162,39 @@ cdef class QuickCalls:
                 return None
         call.calls = self
         call.batch_first, call.step = batch_first, step
+        call.flop = (
+            8.0 * batch.steps * batch.rows * passes * stack.hidden_size
+            * (stack.hidden_size + stack.input_size)
+        )
+        batch.threads = threads
+        if not threads:
+            batch.threads = get_num_threads() if call.flop > SHARED_FLOP else 1
         return call
+
+
+    cdef StepMemory step_memory(self, Py_ssize_t rows):
+        """Memory for a step of so many rows, which no other call uses."""
+        cdef StepMemory memory
+        cdef Views views = Views()
+        cdef size_t size
+        while self.streams:
+            memory = self.streams.pop()
+            if memory.rows == rows:
+                return memory
+        memory = StepMemory.__new__(StepMemory)
+        check(fc_stream_size(&self.stack.stack, rows, &size))
+        memory.rows = rows
+        memory.bytes = aligned_empty(size)
+        memory.state = views.get(memory.bytes, 1, 1).buf
+        return memory
+
+
+cdef class StepMemory:
+    """Memory of a stream for one step at a time."""
+
+    cdef Py_ssize_t rows
+    cdef object bytes
+    cdef void *state
 
 
 cdef inline void strides_of(
@@ -130,6 +214,7 @@ cdef class QuickCall:
     cdef object saved
     cdef fc_batch batch
     cdef bint batch_first, step, two
+    cdef double flop
     cdef int axes  # of the states
     cdef int64_t state_shape[3]
 
@@ -209,34 +294,27 @@ cdef class QuickCall:
 
     cdef int one_step(self, fc_output *output) except -1:
         """One step as of a stream, which has the same bits and costs a third."""
-        cdef QuickCalls calls = self.calls
-        cdef fc_stack *stack = &calls.stack.stack
-        cdef Py_ssize_t rows = self.batch.rows
-        cdef Views views = Views()
-        cdef const void *weights = views.get(calls.packed, 0, 1).buf
-        cdef void *stream
-        cdef size_t size
-        memory = None
-        while calls.streams and memory is None:  # by one thread only
-            known, memory = calls.streams.pop()
-            if known != rows:
-                memory = None
-        if memory is None:
-            check(fc_stream_size(stack, rows, &size))
-            memory = aligned_empty(size)
-        stream = views.get(memory, 1, 1).buf
-        heed_signals()
-        with nogil:
-            check(fc_stream_set(stack, rows, stream, self.batch.h0, self.batch.c0))
-            check(
-                fc_stream_step_some(
-                    stack, weights, rows, NULL, rows, self.batch.x, output.y, stream,
-                    self.batch.threads,
-                )
-            )
-            check(fc_stream_get(stack, rows, stream, output.h, output.c))
-        calls.streams.append((rows, memory))
+        cdef StepMemory memory = self.calls.step_memory(self.batch.rows)
+        if self.flop > GIL_FLOP:
+            heed_signals()
+            with nogil:
+                self.advance(memory.state, output)
+        else:
+            self.advance(memory.state, output)
+        self.calls.streams.append(memory)
         return 0
+
+    cdef int advance(self, void *state, fc_output *output) except -1 nogil:
+        cdef const fc_stack *stack = &self.calls.stack.stack
+        cdef Py_ssize_t rows = self.batch.rows
+        check(fc_stream_set(stack, rows, state, self.batch.h0, self.batch.c0))
+        check(
+            fc_stream_step_some(
+                stack, self.calls.weights, rows, NULL, rows, self.batch.x, output.y,
+                state, self.batch.threads,
+            )
+        )
+        return check(fc_stream_get(stack, rows, state, output.h, output.c))
 
     def backward(self, packed, x, tuple dout, tuple needed, spare):
         """Return the gradients of x, h0, c0 and the weights, as far as they are needed.

@@ -77,19 +77,29 @@ cdef class Exchange:
     """A framework's tensors: their memory, and new ones.
 
     capsule: ``__dlpack_c_exchange_api__`` of the class of tensors; classes: those whose
-    instances are plain tensors.
+    instances are plain tensors; watchers: functions that say True, or a number above
+    0, while the framework wants to know what is done with its tensors.
     """
 
     cdef fc_dl_exchange *api
     cdef object tensor, parameter
+    cdef tuple watchers
 
-    def __init__(self, capsule, tensor, parameter):
+    def __init__(self, capsule, tensor, parameter, tuple watchers):
+        self.watchers = watchers
         self.api = <fc_dl_exchange *> PyCapsule_GetPointer(
             capsule, "dlpack_exchange_api"
         )
         if self.api.major != FC_DL_MAJOR or self.api.look == NULL:
             raise ValueError(f"DLPack 1 expected; got {self.api.major}")
         self.tensor, self.parameter = tensor, parameter
+
+    cdef bint is_watched(self) except -1:
+        """Whether one of the watchers says so."""
+        for watcher in self.watchers:
+            if watcher():
+                return True
+        return False
 
     cdef bint look(self, object tensor, fc_dl_tensor *out) noexcept:
         """Whether it is a plain tensor on the CPU, and where."""
@@ -192,6 +202,7 @@ cdef class TensorMarks:
     cdef Py_ssize_t count
     cdef Exchange exchange  # or None
     cdef long long changes
+    cdef bint ask_first  # whether there is a version: there was one without
 
     def __init__(self, Exchange exchange):
         self.exchange = exchange
@@ -224,6 +235,16 @@ cdef class TensorMarks:
         """Make the next update find a change."""
         self.count = 0
 
+    cdef int64_t version_of(self, tensor) except? -2:
+        """Its version; -1 if it was made in inference mode and has none."""
+        if self.ask_first and tensor.is_inference():
+            return -1
+        try:
+            return tensor._version
+        except RuntimeError:
+            self.ask_first = True
+            return -1
+
     cdef int look(self, tensor, tensor_mark *mark) except -1:
         cdef fc_dl_tensor found
         cdef Py_ssize_t itemsize
@@ -242,8 +263,7 @@ cdef class TensorMarks:
             mark.items = tensor.numel()
             itemsize = tensor.element_size()
             contiguous = tensor.is_contiguous()
-        # One that was made in inference mode has no version.
-        mark.version = -1 if tensor.is_inference() else tensor._version
+        mark.version = self.version_of(tensor)
         if mark.address and contiguous:
             if mark.items * itemsize <= WHOLE:
                 mark.bits = hash_of(<const char *> mark.address, mark.items * itemsize)

@@ -5,6 +5,9 @@
  * for the next job, then sleep: spinning longer would steal the core of whoever has
  * work, sleeping at once would cost a wake-up between the calls of one training step.
  *
+ * Where the process has an OpenMP runtime, and somebody says so, its threads are used in
+ * place of the pool's: two sets of threads take the cores from each other.
+ *
  * After fork the child has no workers; the handler resets the pool, and the child
  * starts its own when first needed.  The workers end with fc_shutdown, and by themselves
  * when the library is unloaded, whose code they run, or the process exits. */
@@ -13,6 +16,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -54,6 +58,8 @@ static struct {
     .wake = PTHREAD_COND_INITIALIZER,
     .done = PTHREAD_COND_INITIALIZER,
 };
+
+static fc_openmp openmp; /* or NULLs; it changes under pool.job */
 
 static _Thread_local bool inside;
 /* Does this thread hold pool.job?  Then what its fc_set_stop function does may not wait
@@ -117,6 +123,7 @@ static void after_fork_in_parent(void) {
 }
 
 static void after_fork_in_child(void) {
+    openmp.parallel = NULL;
     pool.workers = 0;
     pool.ends = false;
     atomic_store(&pool.number, 0);
@@ -137,10 +144,14 @@ static void register_fork_handlers(void) {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-/* Start workers until there are `wanted`; fewer if the system refuses.  Were any? */
-static bool start_workers(int wanted) {
+static void watch_forks(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, register_fork_handlers);
+}
+
+/* Start workers until there are `wanted`; fewer if the system refuses.  Were any? */
+static bool start_workers(int wanted) {
+    watch_forks();
     int before = pool.workers;
     pool.process = getpid();
     while (pool.workers < wanted && pool.workers < MOST_WORKERS) {
@@ -183,6 +194,16 @@ __attribute__((destructor)) static void at_unload(void) {
     if (inside || holds_job || pthread_mutex_trylock(&pool.job))
         return;
     end_workers();
+    pthread_mutex_unlock(&pool.job);
+}
+
+void fc_use_openmp(const fc_openmp *runtime) {
+    if (inside || holds_job)
+        return;
+    watch_forks();
+    pthread_mutex_lock(&pool.job);
+    end_workers();
+    openmp = runtime ? *runtime : (fc_openmp){NULL, NULL, NULL, NULL};
     pthread_mutex_unlock(&pool.job);
 }
 
@@ -255,8 +276,59 @@ static void wait_for_workers(void) {
     }
 }
 
+/* A caller has done its own part in `work` nanoseconds and then waited. */
+static void account_job(int64_t work, int64_t waited, int64_t lost_before) {
+    /* Alone it would have taken the time of its own part once more, at least. */
+    if (waited > work)
+        account(waited - work);
+    else if (atomic_load(&pool.lost) == lost_before)
+        atomic_store(&pool.lost, lost_before / 2);
+}
+
+/* A job for the threads of OpenMP. */
+typedef struct shared_job {
+    fc_part_fn *fn;
+    void *context;
+    int parts;
+    bool team;
+    int64_t end; /* of part 0 */
+    sigjmp_buf out;
+} shared_job;
+
+static void take_parts(void *data) {
+    shared_job *job = data;
+    int mine = openmp.thread_num(), threads = openmp.num_threads();
+    bool caller = holds_job;
+    inside = true;
+    if (threads >= job->parts || !job->team)
+        for (int part = mine; part < job->parts; part += threads)
+            job->fn(job->context, part, job->parts);
+    else if (caller)
+        job->fn(job->context, 0, 1);
+    inside = false;
+    if (!caller)
+        return;
+    job->end = fc_now_ns();
+    if (orphaned) /* nobody comes to the end of this region */
+        siglongjmp(job->out, 1);
+}
+
+/* The caller holds pool.job. */
+static void run_by_openmp(fc_part_fn *fn, void *context, int parts, bool team) {
+    shared_job job = {.fn = fn, .context = context, .parts = parts, .team = team};
+    int64_t lost = atomic_load(&pool.lost), begin = fc_now_ns();
+    if (sigsetjmp(job.out, 0) == 0) {
+        /* As many as the region of others that comes next: to have fewer, the runtime
+         * would end some of its threads. */
+        int most = openmp.max_threads();
+        openmp.parallel(take_parts, &job, (unsigned)(most > parts ? most : parts), 0);
+        account_job(job.end - begin, fc_now_ns() - job.end, lost);
+    }
+    orphaned = false;
+}
+
 /* The caller holds pool.job.  Parts without a worker run here. */
-static void run_job(fc_part_fn *fn, void *context, int parts, bool started) {
+static void run_by_workers(fc_part_fn *fn, void *context, int parts, bool started) {
     pthread_mutex_lock(&pool.lock);
     pool.fn = fn;
     pool.context = context;
@@ -273,12 +345,8 @@ static void run_job(fc_part_fn *fn, void *context, int parts, bool started) {
     inside = false;
     wait_for_workers();
     orphaned = false;
-    /* Alone it would have taken the time of its own part once more, at least. */
-    int64_t work = end - begin, waited = fc_now_ns() - end;
-    if (waited <= work && atomic_load(&pool.lost) == lost)
-        atomic_store(&pool.lost, lost / 2);
-    else if (waited > work && !started) /* threads that come into being take time */
-        account(waited - work);
+    if (!started) /* threads that come into being take time */
+        account_job(end - begin, fc_now_ns() - end, lost);
 }
 
 static bool take_job(void) {
@@ -297,7 +365,10 @@ void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
         run_here(fn, context, 0, parts);
         return;
     }
-    run_job(fn, context, parts, start_workers(parts - 1));
+    if (openmp.parallel)
+        run_by_openmp(fn, context, parts, false);
+    else
+        run_by_workers(fn, context, parts, start_workers(parts - 1));
     give_job();
 }
 
@@ -307,10 +378,13 @@ void fc_run_brief_parts(fc_part_fn *fn, void *context, int parts) {
 
 void fc_run_team(fc_part_fn *fn, void *context, int parts) {
     if (fc_parts_of_brief_work(parts) > 1 && sharing_pays() && take_job()) {
-        bool started = start_workers(parts - 1);
-        bool enough = pool.workers >= parts - 1;
-        if (enough)
-            run_job(fn, context, parts, started);
+        bool hosted = openmp.parallel != NULL;
+        bool started = !hosted && start_workers(parts - 1);
+        bool enough = hosted || pool.workers >= parts - 1;
+        if (hosted)
+            run_by_openmp(fn, context, parts, true);
+        else if (enough)
+            run_by_workers(fn, context, parts, started);
         give_job();
         if (enough)
             return;

@@ -2,20 +2,24 @@
 
 Run by hand from the root of the repository, in an environment that can build it:
 
-    python tests/mutations.py            all mutations, about half a minute each
+    python tests/mutations.py            all mutations, about 15 seconds each
     python tests/mutations.py gate dR    those whose description has one of the words
     python tests/mutations.py --part 1/2 every second one; 2/2: the others, beside it
     python tests/mutations.py --list
 
 Each mutation is made in a copy of the tree in a temporary folder, which is built in
-place; then the fast tests run until the first one fails, and where none does and the
-file is in C, those of the C core. A mutation that no test notices survives, and the
-exit code is 1. A mutation whose text is no longer in its file is reported as stale:
-write it anew, do not delete it.
+place; then tests run until the first one fails: those that noticed it the last time
+(mutations_noticed.json), the likeliest, those of the C core if the file is in C, all
+others that are fast. A mutation that no test notices survives, and the exit code is 1.
+A mutation whose text is no longer in its file is reported as stale: write it anew, do
+not delete it. Those of fastcell.torch and fastcell.sklearn need PyTorch and
+scikit-learn; where one is not installed, its mutations are named as not run.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -27,8 +31,11 @@ from pathlib import Path
 import mutations_of_core
 import mutations_of_layers
 import mutations_of_programs
+import mutations_of_torch
 
 ROOT = Path(__file__).resolve().parent.parent
+CORE = "make"  # in place of a file of tests: those of the C core
+NOTICED = ROOT / "tests/mutations_noticed.json"  # what -> the file of tests
 TESTS = (
     "test_fuzz.py",  # notices most, in a second
     "test_cells_gradients.py",
@@ -89,6 +96,19 @@ TESTS = (
     "test_cli_against.py",
     "test_cli_refusals.py",
 )
+# How a file begins that only these tests see, and the package that they need.
+OF_TORCH = (
+    "test_torch_modules.py",
+    "test_torch_module_cases.py",
+    "test_torch_swap.py",
+    "test_torch_compile.py",
+)
+NEEDS = (
+    ("fastcell/torch/", "torch", OF_TORCH),
+    ("fastcell/_core_tensors", "torch", OF_TORCH),
+    ("fastcell/_core_quick", "torch", OF_TORCH),
+    ("fastcell/sklearn/", "sklearn", ("test_sklearn.py",)),
+)
 # A mutation may make a loop endless: then it is noticed by the clock, after three times
 # what the tests take without one, and at least so many seconds.
 SECONDS = 400
@@ -97,6 +117,7 @@ MUTATIONS = [
     *mutations_of_core.MUTATIONS,
     *mutations_of_layers.MUTATIONS,
     *mutations_of_programs.MUTATIONS,
+    *mutations_of_torch.MUTATIONS,
 ]
 
 
@@ -110,6 +131,8 @@ def main(words: list[str]) -> int:
         words = words[2:]
     chosen = [m for m in MUTATIONS if not words or any(w in m[3] for w in words)]
     chosen = chosen[part - 1 :: parts]
+    absent = [m for m in chosen if not can_run(m[0])]
+    chosen = [m for m in chosen if m not in absent]
     bad, built = 0, False  # built: what is built is a mutation
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         tree = Path(folder) / "tree"
@@ -118,10 +141,12 @@ def main(words: list[str]) -> int:
         for path in (tree / "setup.py", tree / "src_c/Makefile"):
             path.write_text(path.read_text().replace("-O3", "-O1"))  # built sooner
         begin = time.monotonic()
-        if outcome := run(tree, 3600, build=True):
+        tests = {name: None for m in chosen for name in tests_for(m[0])}
+        if outcome := build(tree) or run(tree, 3600, list(tests)):
             print(f"without a mutation: {outcome}")
             return 1
         limit = max(SECONDS, 3 * (time.monotonic() - begin))
+        print(f"without a mutation: {time.monotonic() - begin:.0f} s", flush=True)
         for file, old, new, what in chosen:
             begin = time.monotonic()
             path = tree / file
@@ -132,54 +157,93 @@ def main(words: list[str]) -> int:
             else:
                 path.write_text(text.replace(old, new))
                 mutates_c = not file.endswith(".py")
-                outcome = run(tree, limit, build=mutates_c or built)
-                if mutates_c and not outcome:
-                    outcome = run_core(tree, limit)
+                outcome = build(tree) if mutates_c or built else ""
+                outcome = outcome or run_in_turn(tree, limit, file, what)
                 built = mutates_c
                 verdict = f"noticed by {outcome}" if outcome else "SURVIVED"
                 bad += not outcome
                 path.write_text(text)  # newer than what was built: built again
             seconds = time.monotonic() - begin
             print(f"{what}: {verdict} ({seconds:.0f} s)", flush=True)
-    print(f"{len(chosen)} mutations, {bad} not noticed")
+    for file, *_, what in absent:
+        print(f"{what}: not run, {need_of(file)} is not installed")
+    print(f"{len(chosen)} mutations, {bad} not noticed, {len(absent)} not run")
     return 1 if bad else 0
 
 
-def run(tree: Path, limit: float, build: bool) -> str:
-    """Build if asked, run the tests, and return what failed, or nothing."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(tree),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    if build:
-        command = [
-            sys.executable,
-            "setup.py",
-            "-q",
-            "build_clib",
-            "build_ext",
-            "--inplace",
-        ]
-        done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
-        if done.returncode:
-            return "the compiler: " + done.stderr.strip().splitlines()[-1]
-    tests = [f"tests/{name}" for name in TESTS]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *tests,
-    ]
+def need_of(file: str) -> str:
+    """Return the package that the tests of a file need, or nothing."""
+    return next((need for start, need, _ in NEEDS if file.startswith(start)), "")
+
+
+def can_run(file: str) -> bool:
+    need = need_of(file)
+    return not need or importlib.util.find_spec(need) is not None
+
+
+def tests_for(file: str) -> list[str]:
+    """Return the files of tests for a mutation of a file, the likely ones first."""
+    for start, _, tests in NEEDS:
+        if file.startswith(start):
+            return list(tests)
+    stem = Path(file).stem.removeprefix("_core_").strip("_")
+
+    def mentions(name: str) -> int:
+        return (ROOT / "tests" / name).read_text().count(stem)
+
+    first, *others = TESTS
+    return [first, *sorted(others, key=mentions, reverse=True)]
+
+
+def run_in_turn(tree: Path, limit: float, file: str, what: str) -> str:
+    """Run the tests that noticed it the last time, then all; return what failed."""
+    likely, *others = tests_for(file)
+    turns = [[likely], others]
+    if file.startswith("src_c/"):
+        turns.insert(1, [CORE])
+    last = json.loads(NOTICED.read_text()).get(what)
+    if last:
+        turns.insert(0, [last])
+    for tests in turns:
+        outcome = run_core(tree, limit) if tests == [CORE] else run(tree, limit, tests)
+        if outcome:
+            remember(what, outcome)
+            return outcome
+    return ""
+
+
+def remember(what: str, outcome: str) -> None:
+    """Note which tests noticed a mutation: those are run first the next time."""
+    if not outcome.startswith(("tests/", CORE)):
+        return  # the clock, the compiler
+    noticed = json.loads(NOTICED.read_text())  # now: another part may have written
+    by = CORE if outcome.startswith(CORE) else outcome.split("::")[0]
+    noticed[what] = by.removeprefix("tests/")
+    text = json.dumps(dict(sorted(noticed.items())), indent=0, ensure_ascii=False)
+    NOTICED.write_text(text + "\n")
+
+
+def build(tree: Path) -> str:
+    """Build the extension in place; return what the compiler said, or nothing."""
+    command = [sys.executable, "setup.py", "-q", "build_clib", "build_ext", "--inplace"]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    if done.returncode:
+        return "the compiler: " + done.stderr.strip().splitlines()[-1]
+    return ""
+
+
+def run(tree: Path, limit: float, tests: list[str]) -> str:
+    """Run the tests until the first one fails, and return which, or nothing."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
     try:
         done = subprocess.run(
-            command,
+            [*command, *(f"tests/{name}" for name in tests)],
             cwd=tree,
-            env=environment,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(tree),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
             capture_output=True,
             text=True,
             timeout=limit,
@@ -188,7 +252,11 @@ def run(tree: Path, limit: float, build: bool) -> str:
         return "the clock"
     if done.returncode == 0:
         return ""
-    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    failed = [
+        line
+        for line in done.stdout.splitlines()
+        if line.startswith(("FAILED ", "ERROR "))
+    ]
     return failed[0].split()[1] if failed else f"exit code {done.returncode}"
 
 
@@ -205,8 +273,9 @@ def run_core(tree: Path, limit: float) -> str:
         except subprocess.TimeoutExpired:
             return "the clock"
         if done.returncode:
-            said = done.stdout + done.stderr
-            return f"make {target}: {(said.strip().splitlines() or ['?'])[0]}"
+            said = (done.stdout + done.stderr).strip().splitlines() or ["?"]
+            failed = [x for x in said if "failed" in x and " 0 failed" not in x]
+            return f"{CORE} {target}: {(failed or said)[0]}"
     return ""
 
 

@@ -14,6 +14,7 @@ import torch as _torch
 from fastcell import threads as _threads
 from fastcell.torch.cells import GRUCell, LSTMCell, RNNCell
 from fastcell.torch.layers import GRU, LSTM, RNN
+from fastcell.torch.openmp import share_threads as _share_threads
 from fastcell.torch.streaming import Session, StreamPool
 from fastcell.torch.swap import Report, accelerate, restore
 
@@ -32,3 +33,4 @@ __all__ = [
 ]
 
 _threads._follow(_torch.get_num_threads)
+_share_threads()

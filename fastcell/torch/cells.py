@@ -59,6 +59,12 @@ class Cell(torch.nn.RNNCellBase):
         RuntimeError, ValueError
             As ``torch.nn`` does, and if a tensor is not on the CPU.
         """
+        if not torch.compiler.is_dynamo_compiling():
+            layer = self._layer
+            if layer is not None and layer.quick is not None:
+                out = layer.quick.infer(self._parameters, input, hx, False, True)
+                if out is not None:
+                    return out
         if op.is_needed_for(input):
             return self._traced(input, hx)
         layer = self._layer or self._layer_for(self._weights())

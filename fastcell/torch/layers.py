@@ -79,16 +79,19 @@ class Layers(torch.nn.RNNBase):
             If lengths are not integers, or mask or reset not bool.
         """
         flags = (lengths, mask, reset)
+        plain = lengths is None and mask is None and reset is None
+        plain = plain and not (self.training and self.dropout)
+        if plain and not torch.compiler.is_dynamo_compiling():
+            layer = self._layer
+            if layer is not None and layer.quick is not None:
+                held = self._parameters
+                out = layer.quick.infer(held, input, hx, self.batch_first, False)
+                if out is not None:
+                    return out
         if op.is_needed_for(input):
             return self._traced(input, hx, flags)
         layer = self._layer or self._layer_for(self._weights())
-        if (
-            lengths is None
-            and mask is None
-            and reset is None
-            and not (self.training and self.dropout)
-            and not torch.is_autocast_enabled("cpu")
-        ):
+        if plain and not torch.is_autocast_enabled("cpu"):
             out = quickly(layer, self._parameters, input, hx, self.batch_first, False)
             if out is not None:
                 return out[0], out[1:] if self.mode == "LSTM" else out[1]
@@ -212,7 +215,7 @@ class Layers(torch.nn.RNNBase):
     def _bound(self, weights: list[Tensor]) -> OnTensors:
         """Return the layer, with these weights."""
         layer = self._layer_for(weights)
-        layer._parameters.bind(weights)
+        layer.renew(weights)
         return layer
 
     def _layer_for(self, weights: list[Tensor]) -> OnTensors:

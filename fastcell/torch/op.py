@@ -35,6 +35,8 @@ def is_needed_for(x: Any) -> bool:
     """Whether a call is traced, or x of another kind than tensors that have numbers."""
     if torch.compiler.is_compiling() or torch._C._is_tracing():
         return True
+    if torch._C._len_torch_dispatch_stack():  # a mode counts operators, say
+        return True
     plain = type(x) is Tensor or type(x) is torch.nn.Parameter
     return x.is_meta if plain else isinstance(x, Tensor)
 

@@ -24,8 +24,15 @@ def _exchange() -> _core.Exchange | None:
     capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
     if capsule is None:
         return None
+    watchers = (  # does PyTorch, or a mode of it, want to know what is done?
+        torch.is_grad_enabled,
+        torch._C._is_tracing,
+        torch._C._is_any_autocast_enabled,
+        torch._C._len_torch_dispatch_stack,
+        torch._C._functorch.maybe_current_level,
+    )
     try:
-        return _core.Exchange(capsule, Tensor, torch.nn.Parameter)
+        return _core.Exchange(capsule, Tensor, torch.nn.Parameter, watchers)
     except ValueError:  # of another version
         return None
 

@@ -105,6 +105,22 @@ FC_API void fc_set_stop(int (*stop)(void *context), void *context);
  * but in a process that exits, where it is left alone. */
 FC_API void fc_shutdown(void);
 
+/* Lets calls share their work among the threads of an OpenMP runtime that the process
+ * uses anyway, in place of threads of their own: two sets of threads, of which one still
+ * spins when the other has work, cost both of them time.
+ *
+ * `parallel` is GOMP_parallel, which the runtimes of GCC, LLVM and Intel have; the others
+ * are omp_get_max_threads, omp_get_num_threads and omp_get_thread_num.  A call within a
+ * parallel region works alone.  NULL: threads of their own again.  A child after fork goes
+ * back to them by itself, as OpenMP has no threads there.  The function waits for a call
+ * that runs in another thread; within a call it does nothing. */
+typedef struct fc_openmp {
+    void (*parallel)(void (*fn)(void *), void *data, unsigned threads, unsigned flags);
+    int (*max_threads)(void), (*num_threads)(void), (*thread_num)(void);
+} fc_openmp;
+
+FC_API void fc_use_openmp(const fc_openmp *runtime);
+
 /* Index of a cell by name ("rnn_tanh", "lstm", ...), or -1; name by index, or NULL. */
 FC_API int fc_cell_index(const char *name);
 FC_API const char *fc_cell_name(int cell);

@@ -1,0 +1,40 @@
+"""fastcell's work on PyTorch's own threads, so that two sets do not take turns."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import torch
+
+from fastcell import _core
+
+# Of the runtime's functions, in the order of `fc_openmp`.
+_FUNCTIONS = (
+    "GOMP_parallel",
+    "omp_get_max_threads",
+    "omp_get_num_threads",
+    "omp_get_thread_num",
+)
+
+
+def share_threads() -> bool:
+    """Let fastcell's calls use the threads of PyTorch's OpenMP; return whether they do.
+
+    Where PyTorch has none, or one that lacks the functions of GCC's, fastcell keeps
+    threads of its own.
+    """
+    if not torch.backends.openmp.is_available():
+        return False
+    folder = Path(torch.__file__).parent / "lib"
+    for name in ("libtorch_cpu.so", "libtorch_cpu.dylib"):
+        try:
+            # It is loaded already; a function is looked for in what it is linked with.
+            library = ctypes.CDLL(str(folder / name))
+            functions = [getattr(library, function) for function in _FUNCTIONS]
+        except (OSError, AttributeError):
+            continue
+        addresses = [ctypes.cast(f, ctypes.c_void_p).value for f in functions]
+        _core.use_openmp(*addresses)
+        return True
+    return False
