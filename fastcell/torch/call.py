@@ -116,7 +116,7 @@ def run(
     width = layer._directions * layer.output_size
     batch = call.batch_of(x, h0, c0)
     call.version, packed = layer._packed(False)
-    if layer.quick is not None and x.dtype == _dtype_of(layer):
+    if layer.quick is not None and layer.is_dtype_of(weights):
         layer.quick.keep(packed)
     memory = None
     if keep:

@@ -73,7 +73,7 @@ class Cell(torch.nn.RNNCellBase):
             if out is not None:
                 return out if self._two else out[0]
         weights = self._weights()
-        if not self._takes(input, hx, weights[0]):
+        if not self._takes(input, hx, weights):
             return self._peer.forward(self, input, hx)
         x, h0, c0 = tensors_of(input, hx)
         layout = StepLayout(False, x.dim() == 1)
@@ -110,12 +110,13 @@ class Cell(torch.nn.RNNCellBase):
     def _layer_for(self, weights: list[Tensor]) -> OnTensors:
         return layer_for(self, self._mode(), self._sizes(), self._names(), weights[0])
 
-    def _takes(self, x: Any, hx: Any, weight: Tensor) -> bool:
-        check_on_cpu(type(self).__name__, x, weight)
+    def _takes(self, x: Any, hx: Any, weights: list[Tensor]) -> bool:
+        check_on_cpu(type(self).__name__, x, weights[0])
         narrowed = torch.is_autocast_enabled("cpu")
         if not 1 <= x.dim() <= 2 or x.shape[-1] != self.input_size:
             return False
-        if x.dtype != weight.dtype and not (narrowed and x.is_floating_point()):
+        fit = all(weight.dtype == x.dtype for weight in weights)
+        if not fit and not (narrowed and x.is_floating_point()):
             return False
         if hx is None:
             return True
@@ -154,8 +155,8 @@ class RNNCell(Cell):
     def _mode(self) -> str:
         return f"RNN_{self.nonlinearity.upper()}"
 
-    def _takes(self, x: Any, hx: Any, weight: Tensor) -> bool:
-        return self.nonlinearity in ("tanh", "relu") and super()._takes(x, hx, weight)
+    def _takes(self, x: Any, hx: Any, weights: list[Tensor]) -> bool:
+        return self.nonlinearity in ("tanh", "relu") and super()._takes(x, hx, weights)
 
 
 class LSTMCell(Cell):

@@ -98,7 +98,7 @@ class Layers(torch.nn.RNNBase):
         weights = self._weights()
         if isinstance(input, PackedSequence):
             return self._of_packed(input, hx, weights, flags)
-        if not self._takes(input, hx, weights[0]):
+        if not self._takes(input, hx, weights):
             return self._refused(input, hx)
         layout = Layout(self.batch_first, input.dim() == 2)
         T, B = layout.to_core(input).shape[:2]
@@ -157,7 +157,7 @@ class Layers(torch.nn.RNNBase):
         x, sizes, order, back = packed
         if order is not None and hx is not None:
             hx = self.permute_hidden(hx, order)
-        if not self._takes_packed(x, sizes, hx, weights[0]):
+        if not self._takes_packed(x, sizes, hx, weights):
             return self._refused(packed, hx)
         T, B = len(sizes), int(sizes[0])
         there = torch.arange(B) < sizes.unsqueeze(1)
@@ -248,27 +248,30 @@ class Layers(torch.nn.RNNBase):
 
     # -------------------------------------------------------------------- checks
 
-    def _takes(self, x: Any, hx: Any, weight: Tensor) -> bool:
-        check_on_cpu(type(self).__name__, x, weight)
+    def _takes(self, x: Any, hx: Any, weights: list[Tensor]) -> bool:
+        check_on_cpu(type(self).__name__, x, weights[0])
         if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
             return False
         B: tuple[int, ...] = ()
         if x.dim() == 3:
             B = (x.shape[0] if self.batch_first else x.shape[1],)
-        return self._dtypes_fit(x, weight) and self._states_fit(x, hx, B)
+        return self._dtypes_fit(x, weights) and self._states_fit(x, hx, B)
 
-    def _takes_packed(self, x: Tensor, sizes: Tensor, hx: Any, weight: Tensor) -> bool:
-        check_on_cpu(type(self).__name__, x, weight)
+    def _takes_packed(
+        self, x: Tensor, sizes: Tensor, hx: Any, weights: list[Tensor]
+    ) -> bool:
+        check_on_cpu(type(self).__name__, x, weights[0])
         return (
             x.dim() == 2
             and x.shape[1] == self.input_size
-            and self._dtypes_fit(x, weight)
+            and self._dtypes_fit(x, weights)
             and self._states_fit(x, hx, (int(sizes[0]),))
         )
 
-    def _dtypes_fit(self, x: Tensor, weight: Tensor) -> bool:
+    def _dtypes_fit(self, x: Tensor, weights: list[Tensor]) -> bool:
         return x.is_floating_point() and (
-            x.dtype == weight.dtype or torch.is_autocast_enabled("cpu")
+            all(weight.dtype == x.dtype for weight in weights)
+            or torch.is_autocast_enabled("cpu")
         )
 
     def _states_fit(self, x: Tensor, hx: Any, B: tuple[int, ...]) -> bool:

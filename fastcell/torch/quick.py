@@ -53,7 +53,10 @@ def quickly(
     if not calls.hold(held):
         if not all(name in held for name in layer.names):  # parametrized
             return None
-        layer.renew([held[name] for name in layer.names])
+        weights = [held[name] for name in layer.names]
+        if not layer.is_dtype_of(weights):
+            return None
+        layer.renew(weights)
     x = _laid_out(x)
     call = calls.begin(x, hx, batch_first, step, get_num_threads())
     if call is None:

@@ -123,10 +123,15 @@ class OnTensors(Recurrent[Any]):
             self.quick = _core.QuickCalls(EXCHANGE, self._stack, marks, names)
 
     def renew(self, tensors: Sequence[Tensor]) -> None:
-        """Take these weights for quick calls."""
+        """Take these weights, for quick calls too if they have the layer's dtype."""
         self._parameters.bind(list(tensors))
-        if self.quick is not None:
+        if self.quick is not None and self.is_dtype_of(tensors):
             self.quick.keep(self._packed(False)[1])
+
+    def is_dtype_of(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether the layer computes in the dtype of them all."""
+        wide = torch.float64 if self.dtype == np.float64 else torch.float32
+        return all(tensor.dtype is wide for tensor in tensors)
 
     def _new_parameters(self) -> TensorParameters:
         return TensorParameters(self._shapes, self.dtype)
