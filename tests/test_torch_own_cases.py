@@ -66,3 +66,15 @@ def test_weights_of_two_dtypes_are_refused(name):
         setattr(module, key, torch.nn.Parameter(getattr(module, key).double()))
         with pytest.raises(RuntimeError):
             module(x)
+
+
+def test_an_unknown_nonlinearity_is_refused_in_torchs_words():
+    for make in (torch.nn.RNN, fastcell.torch.RNN):
+        with pytest.raises(ValueError, match="Unknown nonlinearity 'sine'. Select"):
+            make(5, 9, nonlinearity="sine")
+
+
+@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_cells_without_units(name):
+    for module in pair(name, 5, 0):
+        assert first(module(steps_of(name))).shape == (3, 0)

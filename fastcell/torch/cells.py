@@ -65,6 +65,8 @@ class Cell(torch.nn.RNNCellBase):
                 out = layer.quick.infer(self._parameters, input, hx, False, True)
                 if out is not None:
                     return out
+        if not self.hidden_size:  # which torch.nn takes
+            return self._peer.forward(self, input, hx)
         if op.is_needed_for(input):
             return self._traced(input, hx)
         layer = self._layer or self._layer_for(self._weights())

@@ -335,8 +335,8 @@ class RNN(Layers):
         if "proj_size" in kwargs:
             raise ValueError(_NO_PROJECTION)
         if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(
-                f"nonlinearity must be 'tanh' or 'relu'; got {nonlinearity!r}"
+            raise ValueError(  # in torch.nn's words
+                f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'."
             )
         mode = f"RNN_{nonlinearity.upper()}"
         self.nonlinearity = nonlinearity
