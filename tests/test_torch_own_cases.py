@@ -10,6 +10,7 @@ import pytest
 from tolerances import PEER_FLOAT32, PEER_FLOAT64
 
 torch = pytest.importorskip("torch")
+import torch.utils.checkpoint  # noqa: E402
 pytestmark = pytest.mark.peers
 
 from torch_pairs import NAMES, assert_alike, pair, results, tensors_in  # noqa: E402
@@ -78,3 +79,163 @@ def test_an_unknown_nonlinearity_is_refused_in_torchs_words():
 def test_cells_without_units(name):
     for module in pair(name, 5, 0):
         assert first(module(steps_of(name))).shape == (3, 0)
+
+
+# --------------------------------------------- torch.func and forward mode: by formula
+
+
+def ensemble(name, n=3):
+    """Return modules of different weights, and the stack of those."""
+    modules = [pair(name, 5, 9, seed=seed, dtype=torch.float64)[1] for seed in range(n)]
+    stacked, _ = torch.func.stack_module_state(modules)
+    return modules, stacked
+
+
+@by_name
+@pytest.mark.parametrize("grad", [True, False])
+def test_an_ensemble_by_vmap(name, grad):
+    modules, stacked = ensemble(name)
+    base = copy.deepcopy(modules[0]).to("meta")
+    x = steps_of(name, torch.float64)
+
+    def one(parameters, x):
+        return first(torch.func.functional_call(base, parameters, (x,)))
+
+    with torch.set_grad_enabled(grad):
+        found = torch.func.vmap(one, (0, None))(stacked, x)
+    expected = torch.stack([first(module(x)) for module in modules])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    if grad:
+        found.square().sum().backward()
+        expected.square().sum().backward()
+        for key, value in stacked.items():
+            each = torch.stack([dict(m.named_parameters())[key].grad for m in modules])
+            torch.testing.assert_close(value.grad, each, rtol=0, atol=1e-12)
+
+
+@by_name
+def test_gradients_of_each_row(name):
+    _, own = pair(name, 5, 9, dtype=torch.float64)
+    x = torch.stack([steps_of(name, torch.float64, seed) for seed in range(3)])
+    parameters = dict(own.named_parameters())
+
+    def loss(parameters, x):
+        return first(torch.func.functional_call(own, parameters, (x,))).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, x)
+    for k, row in enumerate(x):
+        own.zero_grad()
+        first(own(row)).square().sum().backward()
+        for key, parameter in own.named_parameters():
+            torch.testing.assert_close(each[key][k], parameter.grad)
+
+
+@by_name
+@pytest.mark.parametrize("frozen", [True, False])
+def test_jacobians_in_all_ways(name, frozen):
+    _, own = pair(name, 5, 2, dtype=torch.float64)
+    own.requires_grad_(not frozen)
+    x = steps_of(name, torch.float64)
+
+    def call(x):
+        return first(own(x))
+
+    plain = torch.autograd.functional.jacobian(call, x)
+    found = {
+        "at once": torch.autograd.functional.jacobian(call, x, vectorize=True),
+        "forward": torch.autograd.functional.jacobian(
+            call, x, vectorize=True, strategy="forward-mode"
+        ),
+        "jacrev": torch.func.jacrev(call)(x),
+        "jacfwd": torch.func.jacfwd(call)(x),
+    }
+    for way, jacobian in found.items():
+        torch.testing.assert_close(jacobian, plain, msg=way)
+
+
+@by_name
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_tangents_are_not_lost(name, grad, frozen):
+    _, own = pair(name, 5, 9, dtype=torch.float64)
+    own.requires_grad_(not frozen)
+    x = steps_of(name, torch.float64)
+    along = torch.randn_like(x)
+    own(x)  # so that all is packed
+    with torch.set_grad_enabled(grad), torch.autograd.forward_ad.dual_level():
+        out = first(own(torch.autograd.forward_ad.make_dual(x, along)))
+        tangent = torch.autograd.forward_ad.unpack_dual(out).tangent
+    step = 1e-6
+    with torch.no_grad():
+        ends = [first(own(x + sign * step * along)) for sign in (1, -1)]
+    expected = (ends[0] - ends[1]) / (2 * step)
+    torch.testing.assert_close(tangent.detach(), expected, rtol=1e-6, atol=1e-8)
+
+
+@by_name
+def test_tangents_of_weights(name):
+    _, own = pair(name, 5, 9, dtype=torch.float64)
+    x = steps_of(name, torch.float64)
+    parameters = {k: p.detach() for k, p in own.named_parameters()}
+    along = {k: torch.randn_like(p) for k, p in parameters.items()}
+
+    def call(parameters):
+        return first(torch.func.functional_call(own, parameters, (x,)))
+
+    _, tangent = torch.func.jvp(call, (parameters,), (along,))
+    step = 1e-6
+    ends = [
+        call({k: p + sign * step * along[k] for k, p in parameters.items()})
+        for sign in (1, -1)
+    ]
+    expected = (ends[0] - ends[1]) / (2 * step)
+    torch.testing.assert_close(tangent, expected.detach(), rtol=1e-6, atol=1e-8)
+
+
+# ------------------------------------------------- checkpoints and hooks of autograd
+
+
+@by_name
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpoints(name, reentrant):
+    found = []
+    for module in pair(name, 5, 9):
+        x = steps_of(name).requires_grad_()
+
+        def checked(x, module=module):
+            return torch.utils.checkpoint.checkpoint(module, x, use_reentrant=reentrant)
+
+        checked.zero_grad = module.zero_grad
+        checked.named_parameters = module.named_parameters
+        found.append(results(checked, x))
+    assert_alike(found[1], found[0], PEER_FLOAT32)
+
+
+@by_name
+def test_hooks_take_all_that_is_kept(name):
+    _, own = pair(name, 5, 9)
+    x = steps_of(name).requires_grad_()
+    expected = results(own, x)
+    seen = []
+
+    def pack(tensor):
+        seen.append(tensor.nbytes)
+        return tensor.detach().clone()
+
+    def saved_by_hooks(x):
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            return own(x)
+
+    saved_by_hooks.zero_grad = own.zero_grad
+    saved_by_hooks.named_parameters = own.named_parameters
+    assert_alike(results(saved_by_hooks, x), expected, 0)
+    gates = own.weight_hh_l0 if name in LAYERS else own.weight_hh
+    pairs = x.numel() // 5
+    without = x.nbytes + sum(p.nbytes for p in own.parameters())
+    assert sum(seen) >= without + pairs * len(gates) * 4
+    with torch.autograd.graph.save_on_cpu():
+        y = first(own(x))
+    found = [torch.autograd.grad(y.sum(), x, retain_graph=True)[0] for _ in range(2)]
+    (again,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    assert (found[0] == found[1]).all()
+    torch.testing.assert_close(again, found[0])

@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastcell import _core
 from fastcell.layers.batches import Layout, flags_of, lengths_of
-from fastcell.torch.call import Call, Kept, gradients, run
+from fastcell.torch.call import Call, gradients, kept_again, run
 from fastcell.torch.weights import CLASSES, OnTensors, layer_of, numpy_of
 
 _INPUTS = (
@@ -188,11 +187,7 @@ def _define(mode: str) -> None:
         extras = (lengths, mask, reset, dropout)
         made = _call_of(mode, x, weights, *extras, sizes, batch_first)
         made.layer._parameters.bind(weights)
-        batch = made.batch_of(x, h0, c0)
-        # A copy: the core uses it up, and an operator leaves its arguments alone.
-        memory = _core.aligned_empty(len(saved))
-        memory[:] = saved.numpy()
-        kept = Kept(batch, memory)
+        kept = kept_again(made, (x, h0, c0), saved)
         found = gradients(made, kept, x, (dy, dh, dc), tuple(needed))
         pairs = zip(found, (x, h0, c0, *weights), strict=True)
         return [
