@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-import threading
 import warnings
 
 import pytest
-from tolerances import PEER_FLOAT32, PEER_FLOAT64
+from tolerances import PEER_FLOAT32
 
 torch = pytest.importorskip("torch")
-import torch.utils.checkpoint  # noqa: E402
+
 pytestmark = pytest.mark.peers
 
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 from torch_pairs import NAMES, assert_alike, pair, results, tensors_in  # noqa: E402
 
 import fastcell.torch  # noqa: E402
@@ -71,7 +71,7 @@ def test_weights_of_two_dtypes_are_refused(name):
 
 def test_an_unknown_nonlinearity_is_refused_in_torchs_words():
     for make in (torch.nn.RNN, fastcell.torch.RNN):
-        with pytest.raises(ValueError, match="Unknown nonlinearity 'sine'. Select"):
+        with pytest.raises(ValueError, match=r"Unknown nonlinearity 'sine'\. Select"):
             make(5, 9, nonlinearity="sine")
 
 
@@ -203,7 +203,7 @@ def test_checkpoints(name, reentrant):
         x = steps_of(name).requires_grad_()
 
         def checked(x, module=module):
-            return torch.utils.checkpoint.checkpoint(module, x, use_reentrant=reentrant)
+            return checkpoint(module, x, use_reentrant=reentrant)
 
         checked.zero_grad = module.zero_grad
         checked.named_parameters = module.named_parameters
@@ -239,3 +239,92 @@ def test_hooks_take_all_that_is_kept(name):
     (again,) = torch.autograd.grad(y.sum(), x, create_graph=True)
     assert (found[0] == found[1]).all()
     torch.testing.assert_close(again, found[0])
+
+
+# ----------------------------------------------------------------- narrow numbers
+
+
+@by_name
+def test_second_gradients_of_what_autocast_narrowed(name):
+    found = []
+    for module in pair(name, 5, 9):
+        x = steps_of(name).requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = first(module(x))
+        (dx,) = torch.autograd.grad(y.float().square().sum(), x, create_graph=True)
+        dx.square().sum().backward()
+        found.append(torch.cat([dx.flatten(), x.grad.flatten()]))
+    theirs, ours = (part.detach() for part in found)
+    assert ours.dtype == torch.float32
+    assert float((ours - theirs).abs().max()) < 0.03 * float(theirs.abs().max())
+
+
+@by_name
+def test_half_precision_trains(name):
+    _, own = pair(name, 5, 9)
+    exact = copy.deepcopy(own)
+    own.half()
+    exact.load_state_dict(own.state_dict())
+    optimizers = [torch.optim.SGD(module.parameters(), 0.1) for module in (own, exact)]
+    x = steps_of(name).half()
+    for _ in range(3):
+        for module, optimizer, given in zip(
+            (own, exact), optimizers, (x, x.float()), strict=True
+        ):
+            optimizer.zero_grad()
+            y = first(module(given))
+            assert y.dtype == given.dtype
+            y.float().square().sum().backward()
+            optimizer.step()
+    for ours, theirs in zip(own.parameters(), exact.parameters(), strict=True):
+        assert ours.dtype == torch.float16
+        torch.testing.assert_close(ours.float(), theirs, rtol=0, atol=2e-3)
+
+
+# -------------------------------------------------- packed sequences that are traced
+
+
+class Packing(torch.nn.Module):
+    def __init__(self, rnn):
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, x, lengths, hx):
+        packed = torch.nn.utils.rnn.pack_padded_sequence(
+            x, lengths, self.rnn.batch_first, enforce_sorted=False
+        )
+        y, hn = self.rnn(packed, hx)
+        return torch.nn.utils.rnn.pad_packed_sequence(y, self.rnn.batch_first)[0], hn
+
+
+def packing_of(name, batch_first, T, lengths):
+    """Return torch's model and ours, and arguments for lengths in any order."""
+    models = [Packing(module) for module in pair(name, 5, 9, batch_first=batch_first)]
+    B = len(lengths)
+    x = torch.randn(*((B, T) if batch_first else (T, B)), 5, requires_grad=True)
+    h = torch.randn(1, B, 9, requires_grad=True)
+    state = (h, h + 1) if name == "LSTM" else h
+    return *models, (x, torch.tensor(lengths), state)
+
+
+@by_layer
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_models_that_pack_can_be_traced(name, batch_first):
+    peer, own, arguments = packing_of(name, batch_first, 4, [2, 4, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes that pack_padded_sequence looks at
+        program = torch.jit.trace(own, arguments)
+    for T, lengths in ((4, [2, 4, 1]), (6, [1, 5, 6])):
+        _, _, arguments = packing_of(name, batch_first, T, lengths)
+        found = [results(module, *arguments) for module in (program, peer)]
+        assert_alike(*found, PEER_FLOAT32)
+
+
+@by_layer
+def test_models_that_pack_can_be_compiled(name):
+    torch._dynamo.reset()
+    peer, own, arguments = packing_of(name, False, 4, [2, 4, 1])
+    compiled = torch.compile(own, backend="aot_eager")
+    compiled.zero_grad, compiled.named_parameters = own.zero_grad, own.named_parameters
+    assert_alike(results(compiled, *arguments), results(peer, *arguments), PEER_FLOAT32)
+    torch._dynamo.reset()

@@ -299,7 +299,7 @@ def called(call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
     tensors: x, h0, c0 and the weights.
     """
     if is_transformed():
-        return by_formula(formula_of(call), *tensors)
+        return _run_by_formula(call, tensors)
     if not torch.is_grad_enabled() or not any(
         t is not None and t.requires_grad for t in tensors
     ):
@@ -318,7 +318,7 @@ def _differentiable(
     """Return PyTorch's gradients of the formula, which it can differentiate again."""
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        out = by_formula(formula_of(call), *tensors)
+        out = _run_by_formula(call, tensors)
         pairs = [(o, d) for o, d in zip(out, dout, strict=False) if d is not None]
         wanted = [t for t, need in zip(tensors, needed, strict=True) if need]
         found = iter(
@@ -331,6 +331,15 @@ def _differentiable(
             )
         )
     return [next(found) if need else None for need in needed]
+
+
+def _run_by_formula(call: Call, tensors: Sequence[Any]) -> tuple[Tensor, ...]:
+    """Return what `run` does, in PyTorch's operators: as wide, and rounded once."""
+    dtype, wide = tensors[0].dtype, _dtype_of(call.layer)
+    with torch.autocast("cpu", enabled=False):
+        widened = (t if t is None else t.to(wide) for t in tensors)
+        out = by_formula(formula_of(call), *widened)
+    return tuple(part.to(dtype) for part in out)
 
 
 def formula_of(call: Call) -> Formula:

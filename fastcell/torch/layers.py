@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import (
+    PackedSequence,
+    pack_padded_sequence,
+    pad_packed_sequence,
+)
 
 from fastcell.layers.batches import Layout, flags_of, lengths_of
 from fastcell.torch import op
@@ -150,10 +154,7 @@ class Layers(torch.nn.RNNBase):
     def _of_packed(
         self, packed: PackedSequence, hx: Any, weights: list[Tensor], flags: Any
     ) -> Any:
-        if any(flag is not None for flag in flags):
-            raise ValueError(
-                "lengths, mask and reset must be left out with a PackedSequence"
-            )
+        _check_left_out(flags)
         x, sizes, order, back = packed
         if order is not None and hx is not None:
             hx = self.permute_hidden(hx, order)
@@ -169,8 +170,12 @@ class Layers(torch.nn.RNNBase):
             hn = self.permute_hidden(hn, back)
         return PackedSequence(y, sizes, order, back), hn
 
-    def _traced(self, input: Any, hx: Any, flags: Any) -> tuple[Tensor, Any]:
+    def _traced(self, input: Any, hx: Any, flags: Any) -> tuple[Any, Any]:
         """Return the same by an operator, for torch.compile and torch.export."""
+        if isinstance(input, PackedSequence):
+            if torch.compiler.is_dynamo_compiling():
+                return _outside(self, input, hx, flags)
+            return self._traced_packed(input, hx, flags)
         weights = [getattr(self, name) for name in self._flat_weights_names]
         check_on_cpu(type(self).__name__, input, weights[0])
         input, h0, c0 = tensors_of(input, hx)
@@ -191,6 +196,22 @@ class Layers(torch.nn.RNNBase):
             self.batch_first,
         )
         return y, (h, c) if self.mode == "LSTM" else h
+
+    def _traced_packed(
+        self, packed: PackedSequence, hx: Any, flags: Any
+    ) -> tuple[PackedSequence, Any]:
+        _check_left_out(flags)
+        x, sizes, order, back = packed
+        if order is not None and hx is not None:
+            hx = self.permute_hidden(hx, order)
+        padded, lengths = pad_packed_sequence(
+            PackedSequence(x, sizes), batch_first=self.batch_first
+        )
+        y, hn = self._traced(padded, hx, (lengths, None, None))
+        y = pack_padded_sequence(y, lengths, batch_first=self.batch_first)
+        if back is not None:
+            hn = self.permute_hidden(hn, back)
+        return PackedSequence(y.data, sizes, order, back), hn
 
     # ------------------------------------------------------------------- weights
 
@@ -293,6 +314,19 @@ class Layers(torch.nn.RNNBase):
         """Let torch.nn say what is wrong; what it takes all the same, it computes."""
         self._flat_weights = [*self._weights()]
         return self._peer.forward(self, input, hx)
+
+
+def _check_left_out(flags: Any) -> None:
+    if any(flag is not None for flag in flags):
+        raise ValueError(
+            "lengths, mask and reset must be left out with a PackedSequence"
+        )
+
+
+@torch._disable_dynamo  # torch.compiler.disable, without importing all of Dynamo here
+def _outside(module: Layers, packed: PackedSequence, hx: Any, flags: Any) -> Any:
+    """Compute a packed sequence outside of the graphs that Dynamo makes."""
+    return module._of_packed(packed, hx, module._weights(), flags)
 
 
 def tensors_of(x: Tensor, hx: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
