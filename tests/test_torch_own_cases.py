@@ -328,3 +328,35 @@ def test_models_that_pack_can_be_compiled(name):
     compiled.zero_grad, compiled.named_parameters = own.zero_grad, own.named_parameters
     assert_alike(results(compiled, *arguments), results(peer, *arguments), PEER_FLOAT32)
     torch._dynamo.reset()
+
+
+# --------------------------------------------------------------- scripts and shapes
+
+
+@by_name
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_scripts_are_refused(name):
+    _, own = pair(name, 5, 9)
+    model = torch.nn.Sequential(own)
+    with pytest.raises(RuntimeError, match=rf"fastcell.torch.{name}: use torch.jit.tr"):
+        torch.jit.script(model)
+    fastcell.torch.restore(model)
+    x = steps_of(name)
+    torch.testing.assert_close(torch.jit.script(model)(x), model(x))
+
+
+@by_name
+def test_shapes_under_a_fake_mode(name):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    found = []
+    for kind in (torch.nn, fastcell.torch):
+        with FakeTensorMode():
+            module = getattr(kind, name)(5, 9)
+            x = torch.randn(*((4, 3) if name in LAYERS else (3,)), 5)
+            out = module(x.requires_grad_())
+            first(out).sum().backward()
+            shapes = [t.shape for t in tensors_in(out)]
+            shapes += [p.grad.shape for p in (x, *module.parameters())]
+        found.append(shapes)
+    assert found[0] == found[1]

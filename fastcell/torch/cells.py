@@ -14,7 +14,7 @@ from fastcell.torch import op
 from fastcell.torch.call import Call, StepLayout, called
 from fastcell.torch.layers import tensors_of
 from fastcell.torch.quick import quickly
-from fastcell.torch.weights import OnTensors, check_on_cpu, layer_for
+from fastcell.torch.weights import OnTensors, check_on_cpu, layer_for, refuse_script
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -130,6 +130,8 @@ class Cell(torch.nn.RNNCellBase):
             and all(s.shape == shape for s in states)
             and all(s.dtype == x.dtype or narrowed for s in states)
         )
+
+    __prepare_scriptable__ = refuse_script  # asked by torch.jit.script
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_layer"}

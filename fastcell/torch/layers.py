@@ -26,6 +26,7 @@ from fastcell.torch.weights import (
     check_on_cpu,
     layer_for,
     numpy_of,
+    refuse_script,
 )
 
 if TYPE_CHECKING:
@@ -255,6 +256,8 @@ class Layers(torch.nn.RNNBase):
 
     def _update_flat_weights(self) -> None:
         """Do nothing: the weights are asked for at each call."""
+
+    __prepare_scriptable__ = refuse_script  # asked by torch.jit.script
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]

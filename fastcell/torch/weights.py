@@ -217,6 +217,20 @@ def numpy_of(value: Any) -> Any:
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
 
 
+def refuse_script(module: Any) -> Any:
+    """Raise that a module cannot be scripted.
+
+    Raises
+    ------
+    RuntimeError
+        Always.
+    """
+    raise RuntimeError(
+        f"torch.jit.script cannot take fastcell.torch.{type(module).__name__}: use "
+        "torch.jit.trace, or call fastcell.torch.restore(model) before"
+    )
+
+
 def check_on_cpu(module: str, *tensors: Any) -> None:
     """Raise if one is no tensor on the CPU.
 
