@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 import warnings
 
 import pytest
@@ -12,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.peers
 
+from torch.nn.utils import prune  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 from torch_pairs import NAMES, assert_alike, pair, results, tensors_in  # noqa: E402
 
@@ -360,3 +362,136 @@ def test_shapes_under_a_fake_mode(name):
             shapes += [p.grad.shape for p in (x, *module.parameters())]
         found.append(shapes)
     assert found[0] == found[1]
+
+
+# ---------------------------------------------------------- tools that watch modules
+
+
+@by_name
+def test_pruned_weights(name):
+    found = []
+    for module in pair(name, 5, 9):
+        key = next(k for k, _ in module.named_parameters() if "weight_hh" in k)
+        torch.manual_seed(0)
+        prune.random_unstructured(module, key, 0.5)
+        pruned = results(module, steps_of(name))
+        assert (getattr(module, key) == 0).any()
+        assert (pruned[f"gradient of {key}_orig"] == 0).any()
+        prune.remove(module, key)
+        after = results(module, steps_of(name))
+        found.append({**pruned, **{f"{k}, removed": v for k, v in after.items()}})
+    assert_alike(found[1], found[0], PEER_FLOAT32)
+
+
+@by_name
+def test_modes_that_see_operators_change_nothing(name):
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    class Passing(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    _, own = pair(name, 5, 9)
+    x = steps_of(name).requires_grad_()
+    expected = results(own, x)
+    for mode in (Passing(), FlopCounterMode(display=False)):
+        with mode:
+            assert_alike(results(own, x), expected, 0)
+            with torch.no_grad():
+                assert (first(own(x)) == expected["output 0"]).all()
+
+
+@by_name
+def test_averaged_models(name):
+    found = []
+    for module in pair(name, 5, 9):
+        averaged = torch.optim.swa_utils.AveragedModel(module)
+        out = {}
+        for k in range(3):
+            with torch.no_grad():
+                for parameter in module.parameters():
+                    parameter.add_(0.1)
+            averaged.update_parameters(module)
+            out[f"{k}"] = first(averaged(steps_of(name))).detach()
+        found.append(out)
+    assert_alike(found[1], found[0], PEER_FLOAT32)
+
+
+@by_name
+def test_a_copy_between_forward_and_backward(name):
+    found = []
+    for module in pair(name, 5, 9):
+        x = steps_of(name).requires_grad_()
+        y = first(module(x))
+        other = copy.deepcopy(module)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.mul_(2)
+        first(other(x)).sum().backward()
+        y.square().sum().backward()
+        grads = {"x": x.grad}
+        for k, each in enumerate((module, other)):
+            grads |= {f"{k} {key}": p.grad for key, p in each.named_parameters()}
+        found.append(grads)
+    assert_alike(found[1], found[0], PEER_FLOAT32)
+
+
+@by_name
+def test_hooks_of_modules(name):
+    found = []
+    for module in pair(name, 5, 9):
+        seen = {}
+        module.register_forward_pre_hook(lambda _, given: (given[0] * 2, *given[1:]))
+        module.register_forward_hook(
+            lambda _, given, out, seen=seen: seen.update(out=first(out).detach())
+        )
+        module.register_full_backward_pre_hook(
+            lambda _, dout: tuple(d if d is None else d * 3 for d in dout)
+        )
+        module.register_full_backward_hook(
+            lambda _, dx, dout, seen=seen: seen.update(dx=dx[0], dy=dout[0])
+        )
+        found.append({**results(module, steps_of(name).requires_grad_()), **seen})
+    assert {"out", "dx", "dy"} < found[0].keys()
+    assert_alike(found[1], found[0], PEER_FLOAT32)
+
+
+@by_name
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_anomaly_mode(name):
+    _, own = pair(name, 5, 9)
+    x = steps_of(name).requires_grad_()
+    expected = results(own, x)
+    with torch.autograd.set_detect_anomaly(True):
+        assert_alike(results(own, x), expected, 0)
+        y = first(own(x * float("nan")))
+        with pytest.raises(RuntimeError, match=r"Recurrence.* returned nan"):
+            y.sum().backward()
+
+
+@by_name
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.enable_grad])
+def test_two_threads_call_one_module(name, mode):
+    _, own = pair(name, 5, 9)
+    inputs = [steps_of(name, seed=seed) for seed in range(2)]
+    expected = [results(own, x) for x in inputs]
+    wrong = []
+
+    def work(x, expected):
+        with mode():
+            for _ in range(100):
+                y = first(own(x))
+                if not (y == expected["output 0"]).all():
+                    wrong.append(y)
+                if y.requires_grad:
+                    weight = next(own.parameters())
+                    torch.autograd.grad(y.sum(), weight)
+
+    pairs = zip(inputs, expected, strict=True)
+    threads = [threading.Thread(target=work, args=both) for both in pairs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
