@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from fastcell import _core
 from fastcell._arrays import rows_of
 from fastcell.layers.batches import Layout
 from fastcell.threads import get_num_threads
 from fastcell.torch.formula import Formula, by_formula
-from fastcell.torch.weights import OnTensors, array_of
+from fastcell.torch.weights import OnTensors, array_of, may_have_tangents
 
 #: Whether a gradient is many of them at once.
 _is_many: Any = torch._C._functorch.is_legacy_batchedtensor
@@ -277,10 +276,7 @@ def is_transformed() -> bool:
     Tensors may be many at once then, or have tangents, of which only PyTorch's own
     operators know.
     """
-    return (
-        torch._C._functorch.maybe_current_level() is not None
-        or forward_ad._current_level >= 0
-    )
+    return torch._C._functorch.maybe_current_level() is not None or may_have_tangents()
 
 
 def is_for_formula(dout: Sequence[Tensor | None]) -> bool:

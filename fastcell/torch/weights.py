@@ -12,11 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 import fastcell
 from fastcell import _core
 from fastcell.layers.recurrent import Recurrent
 from fastcell.parameters import Parameters
+
+
+def may_have_tangents() -> bool:
+    """Whether PyTorch's forward mode is on."""
+    return forward_ad._current_level >= 0
 
 
 def _exchange() -> _core.Exchange | None:
@@ -30,6 +36,7 @@ def _exchange() -> _core.Exchange | None:
         torch._C._is_any_autocast_enabled,
         torch._C._len_torch_dispatch_stack,
         torch._C._functorch.maybe_current_level,
+        may_have_tangents,
     )
     try:
         return _core.Exchange(capsule, Tensor, torch.nn.Parameter, watchers)
