@@ -25,7 +25,7 @@ MUTATIONS = [
     ),
     (
         "fastcell/torch/call.py",
-        "    if torch.is_grad_enabled():  # create_graph=True\n",
+        "    if is_for_formula(dout):\n",
         "    if False:\n",
         "gradients of gradients are constants",
     ),
@@ -130,5 +130,29 @@ MUTATIONS = [
         "        if its != names:\n",
         "        if False:\n",
         "scikit-learn: frames with their columns in another order are taken",
+    ),
+    (
+        "fastcell/torch/weights.py",
+        "        may_have_tangents,\n",
+        "",
+        "torch: calls without autograd lose the tangents of forward mode",
+    ),
+    (
+        "fastcell/torch/quick.py",
+        "if not layer.is_dtype_of(weights):",
+        "if False:",
+        "quick calls: weights of another dtype than the input are taken",
+    ),
+    (
+        "fastcell/torch/call.py",
+        "if are_hooks_asked() and call.kept is not None:",
+        "if False:",
+        "torch: a checkpoint keeps the gates",
+    ),
+    (
+        "fastcell/torch/layers.py",
+        "hx = self.permute_hidden(hx, order)\n        padded",
+        "pass\n        padded",
+        "traced packed sequences: h0 stays in the caller's order",
     ),
 ]

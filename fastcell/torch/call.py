@@ -19,7 +19,10 @@ from fastcell._arrays import rows_of
 from fastcell.layers.batches import Layout
 from fastcell.threads import get_num_threads
 from fastcell.torch.formula import Formula, by_formula
-from fastcell.torch.weights import OnTensors, array_of
+from fastcell.torch.weights import OnTensors, array_of, may_have_tangents
+
+#: Whether a gradient is many of them at once.
+_is_many: Any = torch._C._functorch.is_legacy_batchedtensor
 
 #: x, h0, c0 come before the weights.
 BEFORE_WEIGHTS = 3
@@ -116,7 +119,7 @@ def run(
     width = layer._directions * layer.output_size
     batch = call.batch_of(x, h0, c0)
     call.version, packed = layer._packed(False)
-    if layer.quick is not None and x.dtype == _dtype_of(layer):
+    if layer.quick is not None and layer.is_dtype_of(weights):
         layer.quick.keep(packed)
     memory = None
     if keep:
@@ -207,13 +210,38 @@ class Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        _remember(ctx, call, tensors)
-        return run(call, tensors, keep=True)
+        ctx.set_materialize_grads(False)
+        ctx.call = call
+        out = run(call, tensors, keep=True)
+        memory = None
+        if are_hooks_asked() and call.kept is not None:
+            memory = torch.from_numpy(call.kept.memory)
+            call.kept = None
+        ctx.save_for_backward(*tensors, memory)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *dout: Tensor | None) -> tuple[Tensor | None, ...]:
+        call, (*tensors, memory) = ctx.call, ctx.saved_tensors
+        if memory is not None and not torch.is_grad_enabled():
+            call.kept = kept_again(call, tensors, memory)
         needed = ctx.needs_input_grad[1:]
-        return None, *gradients_of(ctx.call, ctx.saved_tensors, dout, needed)
+        return None, *gradients_of(call, tensors, dout, needed)
+
+
+def are_hooks_asked() -> bool:
+    """Whether hooks decide where saved tensors go, as those of checkpoints.
+
+    They are given the memory of `run` as a tensor, too: most of what is kept.
+    """
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def kept_again(call: Call, tensors: Sequence[Any], memory: Tensor) -> Kept:
+    """Return what `gradients` uses up, of memory that was kept as a tensor."""
+    copy = _core.aligned_empty(len(memory))  # others may use the tensor again
+    copy[:] = memory.numpy()
+    return Kept(call.batch_of(*tensors[:BEFORE_WEIGHTS]), copy)
 
 
 def gradients_of(
@@ -224,13 +252,13 @@ def gradients_of(
 ) -> list[Any]:
     """Return the gradients of x, h0, c0 and the weights, where they are needed.
 
-    Also gradients that can be differentiated, if autograd is on, and a second time,
-    after ``retain_graph=True``.
+    Also gradients that can be differentiated, if autograd is on, many at once, and a
+    second time, after ``retain_graph=True``.
     """
     if all(d is None for d in dout):
         return [None] * len(needed)
     dout = (*dout, None)[:BEFORE_WEIGHTS]
-    if torch.is_grad_enabled():  # create_graph=True
+    if is_for_formula(dout):
         return _differentiable(call, tensors, dout, needed)
     x, _, _, *weights = tensors
     if call.version != call.layer._parameters.version():  # another call's since
@@ -242,30 +270,23 @@ def gradients_of(
     return gradients(call, kept, x, dout, needed)
 
 
-def _remember(ctx: Any, call: Call, tensors: Sequence[Tensor | None]) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*tensors)
-    ctx.call = call
-
-
-class _Transformed(torch.autograd.Function):
-    """The same in the form that torch.func asks for, which takes 40 us more."""
-
-    backward = Recurrence.backward
-
-    @staticmethod
-    def forward(call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        return run(call, tensors, keep=True)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        call, *tensors = inputs
-        _remember(ctx, call, tensors)
-
-
 def is_transformed() -> bool:
-    """Whether the tensors are those of one of torch.func's transformations."""
-    return torch._C._functorch.maybe_current_level() is not None
+    """Whether torch.func or forward mode wants more of a call than its numbers.
+
+    Tensors may be many at once then, or have tangents, of which only PyTorch's own
+    operators know.
+    """
+    return torch._C._functorch.maybe_current_level() is not None or may_have_tangents()
+
+
+def is_for_formula(dout: Sequence[Tensor | None]) -> bool:
+    """Whether only PyTorch's operators can make the gradients that are wanted."""
+    return (
+        torch.is_grad_enabled()  # create_graph=True
+        or is_transformed()
+        # is_grads_batched=True, and jacobian(vectorize=True)
+        or any(d is not None and _is_many(d) for d in dout)
+    )
 
 
 def called(call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
@@ -273,12 +294,14 @@ def called(call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
 
     tensors: x, h0, c0 and the weights.
     """
+    if is_transformed():
+        return _run_by_formula(call, tensors)
     if not torch.is_grad_enabled() or not any(
         t is not None and t.requires_grad for t in tensors
     ):
         return run(call, tensors, keep=False)
-    function: Any = _Transformed if is_transformed() else Recurrence
-    out: tuple[Tensor, ...] = function.apply(call, *tensors)
+    apply: Any = Recurrence.apply
+    out: tuple[Tensor, ...] = apply(call, *tensors)
     return out
 
 
@@ -288,20 +311,31 @@ def _differentiable(
     dout: tuple[Tensor | None, ...],
     needed: tuple[bool, ...],
 ) -> list[Any]:
-    """Return gradients that can be differentiated again: PyTorch's, of the formula."""
-    out = by_formula(formula_of(call), *tensors)
-    pairs = [(o, d) for o, d in zip(out, dout, strict=False) if d is not None]
-    wanted = [t for t, need in zip(tensors, needed, strict=True) if need]
-    found = iter(
-        torch.autograd.grad(
-            [o for o, _ in pairs],
-            wanted,
-            [d for _, d in pairs],
-            create_graph=True,
-            allow_unused=True,
+    """Return PyTorch's gradients of the formula, which it can differentiate again."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        out = _run_by_formula(call, tensors)
+        pairs = [(o, d) for o, d in zip(out, dout, strict=False) if d is not None]
+        wanted = [t for t, need in zip(tensors, needed, strict=True) if need]
+        found = iter(
+            torch.autograd.grad(
+                [o for o, _ in pairs],
+                wanted,
+                [d for _, d in pairs],
+                create_graph=again,
+                allow_unused=True,
+            )
         )
-    )
     return [next(found) if need else None for need in needed]
+
+
+def _run_by_formula(call: Call, tensors: Sequence[Any]) -> tuple[Tensor, ...]:
+    """Return what `run` does, in PyTorch's operators: as wide, and rounded once."""
+    dtype, wide = tensors[0].dtype, _dtype_of(call.layer)
+    with torch.autocast("cpu", enabled=False):
+        widened = (t if t is None else t.to(wide) for t in tensors)
+        out = by_formula(formula_of(call), *widened)
+    return tuple(part.to(dtype) for part in out)
 
 
 def formula_of(call: Call) -> Formula:

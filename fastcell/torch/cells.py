@@ -14,7 +14,7 @@ from fastcell.torch import op
 from fastcell.torch.call import Call, StepLayout, called
 from fastcell.torch.layers import tensors_of
 from fastcell.torch.quick import quickly
-from fastcell.torch.weights import OnTensors, check_on_cpu, layer_for
+from fastcell.torch.weights import OnTensors, check_on_cpu, layer_for, refuse_script
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -65,6 +65,8 @@ class Cell(torch.nn.RNNCellBase):
                 out = layer.quick.infer(self._parameters, input, hx, False, True)
                 if out is not None:
                     return out
+        if not self.hidden_size:  # which torch.nn takes
+            return self._peer.forward(self, input, hx)
         if op.is_needed_for(input):
             return self._traced(input, hx)
         layer = self._layer or self._layer_for(self._weights())
@@ -73,7 +75,7 @@ class Cell(torch.nn.RNNCellBase):
             if out is not None:
                 return out if self._two else out[0]
         weights = self._weights()
-        if not self._takes(input, hx, weights[0]):
+        if not self._takes(input, hx, weights):
             return self._peer.forward(self, input, hx)
         x, h0, c0 = tensors_of(input, hx)
         layout = StepLayout(False, x.dim() == 1)
@@ -110,12 +112,13 @@ class Cell(torch.nn.RNNCellBase):
     def _layer_for(self, weights: list[Tensor]) -> OnTensors:
         return layer_for(self, self._mode(), self._sizes(), self._names(), weights[0])
 
-    def _takes(self, x: Any, hx: Any, weight: Tensor) -> bool:
-        check_on_cpu(type(self).__name__, x, weight)
+    def _takes(self, x: Any, hx: Any, weights: list[Tensor]) -> bool:
+        check_on_cpu(type(self).__name__, x, weights[0])
         narrowed = torch.is_autocast_enabled("cpu")
         if not 1 <= x.dim() <= 2 or x.shape[-1] != self.input_size:
             return False
-        if x.dtype != weight.dtype and not (narrowed and x.is_floating_point()):
+        fit = all(weight.dtype == x.dtype for weight in weights)
+        if not fit and not (narrowed and x.is_floating_point()):
             return False
         if hx is None:
             return True
@@ -127,6 +130,8 @@ class Cell(torch.nn.RNNCellBase):
             and all(s.shape == shape for s in states)
             and all(s.dtype == x.dtype or narrowed for s in states)
         )
+
+    __prepare_scriptable__ = refuse_script  # asked by torch.jit.script
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_layer"}
@@ -154,8 +159,8 @@ class RNNCell(Cell):
     def _mode(self) -> str:
         return f"RNN_{self.nonlinearity.upper()}"
 
-    def _takes(self, x: Any, hx: Any, weight: Tensor) -> bool:
-        return self.nonlinearity in ("tanh", "relu") and super()._takes(x, hx, weight)
+    def _takes(self, x: Any, hx: Any, weights: list[Tensor]) -> bool:
+        return self.nonlinearity in ("tanh", "relu") and super()._takes(x, hx, weights)
 
 
 class LSTMCell(Cell):

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import (
+    PackedSequence,
+    pack_padded_sequence,
+    pad_packed_sequence,
+)
 
 from fastcell.layers.batches import Layout, flags_of, lengths_of
 from fastcell.torch import op
@@ -22,6 +26,7 @@ from fastcell.torch.weights import (
     check_on_cpu,
     layer_for,
     numpy_of,
+    refuse_script,
 )
 
 if TYPE_CHECKING:
@@ -98,7 +103,7 @@ class Layers(torch.nn.RNNBase):
         weights = self._weights()
         if isinstance(input, PackedSequence):
             return self._of_packed(input, hx, weights, flags)
-        if not self._takes(input, hx, weights[0]):
+        if not self._takes(input, hx, weights):
             return self._refused(input, hx)
         layout = Layout(self.batch_first, input.dim() == 2)
         T, B = layout.to_core(input).shape[:2]
@@ -150,14 +155,11 @@ class Layers(torch.nn.RNNBase):
     def _of_packed(
         self, packed: PackedSequence, hx: Any, weights: list[Tensor], flags: Any
     ) -> Any:
-        if any(flag is not None for flag in flags):
-            raise ValueError(
-                "lengths, mask and reset must be left out with a PackedSequence"
-            )
+        _check_left_out(flags)
         x, sizes, order, back = packed
         if order is not None and hx is not None:
             hx = self.permute_hidden(hx, order)
-        if not self._takes_packed(x, sizes, hx, weights[0]):
+        if not self._takes_packed(x, sizes, hx, weights):
             return self._refused(packed, hx)
         T, B = len(sizes), int(sizes[0])
         there = torch.arange(B) < sizes.unsqueeze(1)
@@ -169,8 +171,12 @@ class Layers(torch.nn.RNNBase):
             hn = self.permute_hidden(hn, back)
         return PackedSequence(y, sizes, order, back), hn
 
-    def _traced(self, input: Any, hx: Any, flags: Any) -> tuple[Tensor, Any]:
+    def _traced(self, input: Any, hx: Any, flags: Any) -> tuple[Any, Any]:
         """Return the same by an operator, for torch.compile and torch.export."""
+        if isinstance(input, PackedSequence):
+            if torch.compiler.is_dynamo_compiling():
+                return _outside(self, input, hx, flags)
+            return self._traced_packed(input, hx, flags)
         weights = [getattr(self, name) for name in self._flat_weights_names]
         check_on_cpu(type(self).__name__, input, weights[0])
         input, h0, c0 = tensors_of(input, hx)
@@ -191,6 +197,22 @@ class Layers(torch.nn.RNNBase):
             self.batch_first,
         )
         return y, (h, c) if self.mode == "LSTM" else h
+
+    def _traced_packed(
+        self, packed: PackedSequence, hx: Any, flags: Any
+    ) -> tuple[PackedSequence, Any]:
+        _check_left_out(flags)
+        x, sizes, order, back = packed
+        if order is not None and hx is not None:
+            hx = self.permute_hidden(hx, order)
+        padded, lengths = pad_packed_sequence(
+            PackedSequence(x, sizes), batch_first=self.batch_first
+        )
+        y, hn = self._traced(padded, hx, (lengths, None, None))
+        y = pack_padded_sequence(y, lengths, batch_first=self.batch_first)
+        if back is not None:
+            hn = self.permute_hidden(hn, back)
+        return PackedSequence(y.data, sizes, order, back), hn
 
     # ------------------------------------------------------------------- weights
 
@@ -235,6 +257,8 @@ class Layers(torch.nn.RNNBase):
     def _update_flat_weights(self) -> None:
         """Do nothing: the weights are asked for at each call."""
 
+    __prepare_scriptable__ = refuse_script  # asked by torch.jit.script
+
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
         state.pop("_layer", None)
@@ -248,27 +272,30 @@ class Layers(torch.nn.RNNBase):
 
     # -------------------------------------------------------------------- checks
 
-    def _takes(self, x: Any, hx: Any, weight: Tensor) -> bool:
-        check_on_cpu(type(self).__name__, x, weight)
+    def _takes(self, x: Any, hx: Any, weights: list[Tensor]) -> bool:
+        check_on_cpu(type(self).__name__, x, weights[0])
         if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
             return False
         B: tuple[int, ...] = ()
         if x.dim() == 3:
             B = (x.shape[0] if self.batch_first else x.shape[1],)
-        return self._dtypes_fit(x, weight) and self._states_fit(x, hx, B)
+        return self._dtypes_fit(x, weights) and self._states_fit(x, hx, B)
 
-    def _takes_packed(self, x: Tensor, sizes: Tensor, hx: Any, weight: Tensor) -> bool:
-        check_on_cpu(type(self).__name__, x, weight)
+    def _takes_packed(
+        self, x: Tensor, sizes: Tensor, hx: Any, weights: list[Tensor]
+    ) -> bool:
+        check_on_cpu(type(self).__name__, x, weights[0])
         return (
             x.dim() == 2
             and x.shape[1] == self.input_size
-            and self._dtypes_fit(x, weight)
+            and self._dtypes_fit(x, weights)
             and self._states_fit(x, hx, (int(sizes[0]),))
         )
 
-    def _dtypes_fit(self, x: Tensor, weight: Tensor) -> bool:
+    def _dtypes_fit(self, x: Tensor, weights: list[Tensor]) -> bool:
         return x.is_floating_point() and (
-            x.dtype == weight.dtype or torch.is_autocast_enabled("cpu")
+            all(weight.dtype == x.dtype for weight in weights)
+            or torch.is_autocast_enabled("cpu")
         )
 
     def _states_fit(self, x: Tensor, hx: Any, B: tuple[int, ...]) -> bool:
@@ -290,6 +317,19 @@ class Layers(torch.nn.RNNBase):
         """Let torch.nn say what is wrong; what it takes all the same, it computes."""
         self._flat_weights = [*self._weights()]
         return self._peer.forward(self, input, hx)
+
+
+def _check_left_out(flags: Any) -> None:
+    if any(flag is not None for flag in flags):
+        raise ValueError(
+            "lengths, mask and reset must be left out with a PackedSequence"
+        )
+
+
+@torch._disable_dynamo  # torch.compiler.disable, without importing all of Dynamo here
+def _outside(module: Layers, packed: PackedSequence, hx: Any, flags: Any) -> Any:
+    """Compute a packed sequence outside of the graphs that Dynamo makes."""
+    return module._of_packed(packed, hx, module._weights(), flags)
 
 
 def tensors_of(x: Tensor, hx: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -332,8 +372,8 @@ class RNN(Layers):
         if "proj_size" in kwargs:
             raise ValueError(_NO_PROJECTION)
         if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(
-                f"nonlinearity must be 'tanh' or 'relu'; got {nonlinearity!r}"
+            raise ValueError(  # in torch.nn's words
+                f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'."
             )
         mode = f"RNN_{nonlinearity.upper()}"
         self.nonlinearity = nonlinearity

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
-from fastcell import _core
 from fastcell.layers.batches import Layout, flags_of, lengths_of
-from fastcell.torch.call import Call, Kept, gradients, run
+from fastcell.threads import get_num_threads
+from fastcell.torch.call import Call, gradients, kept_again, run
 from fastcell.torch.weights import CLASSES, OnTensors, layer_of, numpy_of
 
 _INPUTS = (
@@ -121,6 +122,16 @@ def _call_of(
     )
 
 
+def _kept_bytes(mode: str, x: Tensor, sizes: Sequence[int], batch_first: bool) -> Any:
+    """Return a size for a graph to leave open, or what it is without one."""
+    try:
+        return torch.library.get_ctx().new_dynamic_size()
+    except DynamicOutputShapeException:  # shapes alone are asked for
+        layer = layer_of(mode, _flags(sizes), x.dtype == torch.float64)
+        T, B = Layout(batch_first, x.dim() == 2).to_core(x).shape[:2]
+        return layer._stack.describe(T, B, get_num_threads(), 1)["saved_bytes"]
+
+
 def _define(mode: str) -> None:
     name = f"fastcell::{mode.lower()}"
     two = mode == "LSTM"
@@ -165,7 +176,7 @@ def _define(mode: str) -> None:
         y = x.new_empty(*x.shape[:-1], directions * out)
         h = x.new_empty(layers * directions, *rows, out)
         c = x.new_empty(layers * directions, *rows, hidden) if two else x.new_empty(0)
-        size = torch.library.get_ctx().new_dynamic_size() if keep else 0
+        size = _kept_bytes(mode, x, sizes, batch_first) if keep else 0
         return y, h, c, x.new_empty(size, dtype=torch.uint8)
 
     def backward(
@@ -188,11 +199,7 @@ def _define(mode: str) -> None:
         extras = (lengths, mask, reset, dropout)
         made = _call_of(mode, x, weights, *extras, sizes, batch_first)
         made.layer._parameters.bind(weights)
-        batch = made.batch_of(x, h0, c0)
-        # A copy: the core uses it up, and an operator leaves its arguments alone.
-        memory = _core.aligned_empty(len(saved))
-        memory[:] = saved.numpy()
-        kept = Kept(batch, memory)
+        kept = kept_again(made, (x, h0, c0), saved)
         found = gradients(made, kept, x, (dy, dh, dc), tuple(needed))
         pairs = zip(found, (x, h0, c0, *weights), strict=True)
         return [

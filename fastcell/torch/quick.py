@@ -18,7 +18,9 @@ from fastcell.torch.call import (
     BEFORE_WEIGHTS,
     Call,
     StepLayout,
+    are_hooks_asked,
     gradients_of,
+    is_for_formula,
     is_transformed,
 )
 from fastcell.torch.weights import OnTensors
@@ -53,7 +55,10 @@ def quickly(
     if not calls.hold(held):
         if not all(name in held for name in layer.names):  # parametrized
             return None
-        layer.renew([held[name] for name in layer.names])
+        weights = [held[name] for name in layer.names]
+        if not layer.is_dtype_of(weights):
+            return None
+        layer.renew(weights)
     x = _laid_out(x)
     call = calls.begin(x, hx, batch_first, step, get_num_threads())
     if call is None:
@@ -62,6 +67,8 @@ def quickly(
         tensors = (x, call.h0, call.c0, *[held[name] for name in layer.names])
         for tensor in tensors:
             if tensor is not None and tensor.requires_grad:
+                if are_hooks_asked():
+                    return None
                 apply: Any = QuickRecurrence.apply
                 out: tuple[Tensor, ...] = apply(call, layer, batch_first, *tensors)
                 return out
@@ -98,7 +105,7 @@ class QuickRecurrence(torch.autograd.Function):
         tensors = ctx.saved_tensors
         call, layer = ctx.call, ctx.layer
         needed = ctx.needs_input_grad[_LEADING:]
-        if torch.is_grad_enabled() or call.is_used_up:
+        if call.is_used_up or is_for_formula(dout):
             dout = (None, *dout) if call.is_step else dout
             others = _as_others(ctx, unbatched=tensors[0].dim() == 1)
             found = gradients_of(others, tensors, dout, needed)

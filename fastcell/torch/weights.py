@@ -12,11 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 import fastcell
 from fastcell import _core
 from fastcell.layers.recurrent import Recurrent
 from fastcell.parameters import Parameters
+
+
+def may_have_tangents() -> bool:
+    """Whether PyTorch's forward mode is on."""
+    return forward_ad._current_level >= 0
 
 
 def _exchange() -> _core.Exchange | None:
@@ -30,6 +36,7 @@ def _exchange() -> _core.Exchange | None:
         torch._C._is_any_autocast_enabled,
         torch._C._len_torch_dispatch_stack,
         torch._C._functorch.maybe_current_level,
+        may_have_tangents,
     )
     try:
         return _core.Exchange(capsule, Tensor, torch.nn.Parameter, watchers)
@@ -123,10 +130,15 @@ class OnTensors(Recurrent[Any]):
             self.quick = _core.QuickCalls(EXCHANGE, self._stack, marks, names)
 
     def renew(self, tensors: Sequence[Tensor]) -> None:
-        """Take these weights for quick calls."""
+        """Take these weights, for quick calls too if they have the layer's dtype."""
         self._parameters.bind(list(tensors))
-        if self.quick is not None:
+        if self.quick is not None and self.is_dtype_of(tensors):
             self.quick.keep(self._packed(False)[1])
+
+    def is_dtype_of(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether the layer computes in the dtype of them all."""
+        wide = torch.float64 if self.dtype == np.float64 else torch.float32
+        return all(tensor.dtype is wide for tensor in tensors)
 
     def _new_parameters(self) -> TensorParameters:
         return TensorParameters(self._shapes, self.dtype)
@@ -210,6 +222,20 @@ def layer_for(
 def numpy_of(value: Any) -> Any:
     """Return a tensor of lengths or flags as an array, and anything else as it is."""
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+
+
+def refuse_script(module: Any) -> Any:
+    """Raise that a module cannot be scripted.
+
+    Raises
+    ------
+    RuntimeError
+        Always.
+    """
+    raise RuntimeError(
+        f"torch.jit.script cannot take fastcell.torch.{type(module).__name__}: use "
+        "torch.jit.trace, or call fastcell.torch.restore(model) before"
+    )
 
 
 def check_on_cpu(module: str, *tensors: Any) -> None:
