@@ -333,7 +333,7 @@ def _run_by_formula(call: Call, tensors: Sequence[Any]) -> tuple[Tensor, ...]:
     """Return what `run` does, in PyTorch's operators: as wide, and rounded once."""
     dtype, wide = tensors[0].dtype, _dtype_of(call.layer)
     with torch.autocast("cpu", enabled=False):
-        widened = (t if t is None else t.to(wide) for t in tensors)
+        widened: list[Any] = [t if t is None else t.to(wide) for t in tensors]
         out = by_formula(formula_of(call), *widened)
     return tuple(part.to(dtype) for part in out)
 

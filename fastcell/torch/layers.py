@@ -32,6 +32,7 @@ from fastcell.torch.weights import (
 if TYPE_CHECKING:
     from fastcell.torch.streaming import Session
 
+_disable_dynamo: Any = torch._disable_dynamo  # type: ignore[attr-defined]
 _NO_PROJECTION = "proj_size argument is only supported for LSTM, not RNN or GRU"
 
 
@@ -175,7 +176,8 @@ class Layers(torch.nn.RNNBase):
         """Return the same by an operator, for torch.compile and torch.export."""
         if isinstance(input, PackedSequence):
             if torch.compiler.is_dynamo_compiling():
-                return _outside(self, input, hx, flags)
+                out: tuple[Any, Any] = _outside(self, input, hx, flags)
+                return out
             return self._traced_packed(input, hx, flags)
         weights = [getattr(self, name) for name in self._flat_weights_names]
         check_on_cpu(type(self).__name__, input, weights[0])
@@ -326,7 +328,8 @@ def _check_left_out(flags: Any) -> None:
         )
 
 
-@torch._disable_dynamo  # torch.compiler.disable, without importing all of Dynamo here
+# torch.compiler.disable, without importing all of Dynamo here.
+@_disable_dynamo  # type: ignore[untyped-decorator]
 def _outside(module: Layers, packed: PackedSequence, hx: Any, flags: Any) -> Any:
     """Compute a packed sequence outside of the graphs that Dynamo makes."""
     return module._of_packed(packed, hx, module._weights(), flags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,7 +25,8 @@ def share_threads() -> bool:
     Where PyTorch has none, or one that lacks the functions of GCC's, fastcell keeps
     threads of its own.
     """
-    if not torch.backends.openmp.is_available():
+    openmp: Any = torch.backends.openmp
+    if not openmp.is_available():
         return False
     folder = Path(torch.__file__).parent / "lib"
     for name in ("libtorch_cpu.so", "libtorch_cpu.dylib"):
@@ -35,6 +37,6 @@ def share_threads() -> bool:
         except (OSError, AttributeError):
             continue
         addresses = [ctypes.cast(f, ctypes.c_void_p).value for f in functions]
-        _core.use_openmp(*addresses)
+        _core.use_openmp(*(address or 0 for address in addresses))
         return True
     return False

@@ -51,7 +51,7 @@ class Session:
         session = self._session
         quick = session._layer.quick
         if quick is not None:
-            y = quick.step_of(session, self._module._parameters, x)
+            y: Tensor | None = quick.step_of(session, self._module._parameters, x)
             if y is not None:
                 return y
         _bound(self._module)
