@@ -78,6 +78,14 @@ def test_an_unknown_nonlinearity_is_refused_in_torchs_words():
 
 
 @pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell"])
+@pytest.mark.parametrize("bias", [1, 0, "relu"])
+def test_cells_take_for_a_bias_what_torch_takes(name, bias):
+    peer, own = pair(name, 5, 9, bias)
+    x = steps_of(name)
+    assert_alike(results(own, x), results(peer, x), PEER_FLOAT32)
+
+
+@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell"])
 def test_cells_without_units(name):
     for module in pair(name, 5, 0):
         assert first(module(steps_of(name))).shape == (3, 0)

@@ -107,7 +107,7 @@ class Cell(torch.nn.RNNCellBase):
         raise NotImplementedError
 
     def _sizes(self) -> tuple[Any, ...]:
-        return self.input_size, self.hidden_size, 1, self.bias, False, 0
+        return self.input_size, self.hidden_size, 1, bool(self.bias), False, 0
 
     def _layer_for(self, weights: list[Tensor]) -> OnTensors:
         return layer_for(self, self._mode(), self._sizes(), self._names(), weights[0])
