@@ -85,6 +85,7 @@ TESTS = (
     "test_weighted_models.py",
     "test_damaged_data.py",
     "test_hostile_files.py",
+    "test_examples_data.py",
     "test_csv_sequences.py",
     "test_token_files.py",
     "test_scaling.py",
