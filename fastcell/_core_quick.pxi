@@ -353,7 +353,7 @@ cdef class QuickCall:
         if needed[2]:
             tensors[2] = self.new_state(stack.stack.hidden_size, &io.dc0)
         if any(needed[3:]):
-            table = self.new_gradients(weights)
+            table = self.new_gradients(weights, needed[3:])
             io.weights = <fc_gradients *> <char *> table
         saved, self.saved = self.saved, None
         stack.use_up(packed, &self.batch, &io, saved)
@@ -363,32 +363,40 @@ cdef class QuickCall:
                 tensors[i] = weights[i - 3]
         return tensors
 
-    cdef bytearray new_gradients(self, list tensors):
-        """Append a tensor of zeros for each weight; return the core's table of them."""
+    cdef bytearray new_gradients(self, list tensors, tuple needed):
+        """Append zeros for each weight that needs them; return the core's table of them."""
         cdef Stack stack = self.calls.stack
         cdef int passes = stack.stack.layers * stack.stack.directions, i
         cdef Py_ssize_t each = len(self.calls.names) // passes
         cdef Py_ssize_t rows = fc_cell_gates(stack.stack.cell) * stack.stack.hidden_size
+        cdef bint biased = each >= 4
         cdef bytearray table = bytearray(passes * sizeof(fc_gradients))
         cdef fc_gradients *g = <fc_gradients *> <char *> table
         for i in range(passes):
-            self.new_zeros(tensors, rows, stack.width(i), &g[i].w_ih)
-            self.new_zeros(tensors, rows, stack.out(), &g[i].w_hh)
-            if each >= 4:
-                self.new_zeros(tensors, rows, 0, &g[i].b_ih)
-                self.new_zeros(tensors, rows, 0, &g[i].b_hh)
+            its = needed[i * each : (i + 1) * each]
+            b_ih, b_hh = biased and its[2], biased and its[3]
+            # The core makes that of a bias beside that of its matrix only.
+            self.new_zeros(tensors, its[0] or b_ih, rows, stack.width(i), &g[i].w_ih)
+            self.new_zeros(tensors, its[1] or b_hh, rows, stack.out(), &g[i].w_hh)
+            if biased:
+                self.new_zeros(tensors, b_ih, rows, 0, &g[i].b_ih)
+                self.new_zeros(tensors, b_hh, rows, 0, &g[i].b_hh)
             if each % 2:
                 self.new_zeros(
-                    tensors, stack.out(), stack.stack.hidden_size, &g[i].w_hr
+                    tensors, its[each - 1], stack.out(), stack.stack.hidden_size,
+                    &g[i].w_hr
                 )
         return table
 
     cdef int new_zeros(
-        self, list tensors, Py_ssize_t rows, Py_ssize_t columns, void **data
+        self, list tensors, bint wanted, Py_ssize_t rows, Py_ssize_t columns, void **data
     ) except -1:
-        """Append zeros (rows, columns), or (rows,) if columns is 0."""
+        """Append zeros (rows, columns), or (rows,) if columns is 0, or None."""
         cdef Py_ssize_t itemsize = self.calls.stack.itemsize
         cdef int64_t shape[2]
+        if not wanted:
+            tensors.append(None)
+            return 0
         shape[0], shape[1] = rows, columns
         tensors.append(
             self.calls.exchange.new(8 * itemsize, 2 if columns else 1, shape, data)

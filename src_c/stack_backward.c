@@ -255,10 +255,11 @@ static fc_status check_backward(const fc_stack *stack, const void *packed,
         (io->dx && !batch->index &&
          !fc_rows_are_apart(batch, io->dx_step, io->dx_row, shape.in)))
         return FC_BAD_ARGUMENT;
-    for (int i = 0; io->weights && i < stack->layers * stack->directions; i++)
-        if (!io->weights[i].w_ih || !io->weights[i].w_hh ||
-            (stack->proj_size && !io->weights[i].w_hr))
+    for (int i = 0; io->weights && i < stack->layers * stack->directions; i++) {
+        const fc_gradients *g = &io->weights[i];
+        if ((g->b_ih && !g->w_ih) || (g->b_hh && !g->w_hh))
             return FC_BAD_ARGUMENT;
+    }
     status = fc_check_pack(packed, FC_PACK_BACKWARD, stack, shape.k);
     if (!status && batch->recompute)
         status = fc_check_pack(io->packed_forward, FC_PACK_FORWARD, stack, shape.k);

@@ -82,7 +82,7 @@ static void run_gradient(const fc_layer_job *job, const fc_pass *pass,
                          fc_weight_gradient *g, int part, int parts) {
     const fc_kernels *k = pass->shape.k;
     bool blas = fc_uses_blas(k, job->blas);
-    if (blas && part > 0)
+    if (!g->out || (blas && part > 0)) /* of frozen weights nobody wants it */
         return;
     if (blas)
         parts = 1;

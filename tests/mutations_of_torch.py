@@ -84,6 +84,12 @@ MUTATIONS = [
         "packed sequences: h0 stays in the caller's order",
     ),
     (
+        "fastcell/_core_quick.pxi",
+        "self.new_zeros(tensors, its[1] or b_hh, rows",
+        "self.new_zeros(tensors, its[1], rows",
+        "a bias alone gets no gradient",
+    ),
+    (
         "fastcell/torch/swap.py",
         "if names is not None and name not in names:",
         "if False:",

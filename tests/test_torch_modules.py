@@ -354,6 +354,30 @@ def test_strides_frozen_weights_and_unneeded_gradients(name):
 
 
 @by_name
+@pytest.mark.parametrize("bias", [True, False])
+def test_one_weight_alone_gets_the_gradient_that_it_has_among_all(name, bias):
+    options = {"num_layers": 2, "bidirectional": True} if name in LAYERS else {}
+    if name == "LSTM":
+        options["proj_size"] = 4
+    torch.manual_seed(0)
+    module = getattr(fastcell.torch, name)(5, 9, bias=bias, **options)
+    x = torch.randn(*((7, 3) if name in LAYERS else (3,)), 5)
+
+    def gradients():
+        module.zero_grad(set_to_none=True)
+        sum(t.square().sum() for t in tensors_in(module(x))).backward()
+        return {key: p.grad for key, p in module.named_parameters()}
+
+    among_all = gradients()
+    for key in among_all:
+        for other, parameter in module.named_parameters():
+            parameter.requires_grad_(other == key)
+        alone = gradients()
+        assert torch.equal(alone.pop(key), among_all[key])
+        assert set(alone.values()) == {None}
+
+
+@by_name
 def test_gradients_by_differences(name):
     arguments = {"proj_size": 2} if name == "LSTM" else {}
     _, own = pair(name, 3, 4, dtype=torch.float64, **arguments)

@@ -179,12 +179,18 @@ def gradients(
     dx_core = None if dx is None else dx.numpy()
     if dx_core is not None and call.flat is None:
         dx_core = layout.to_core(dx_core)
-    of_weights = needed[BEFORE_WEIGHTS:]
-    by_pass, dweights = None, []
-    if any(of_weights):
-        dweights = [torch.zeros(s, dtype=wide) for s in layer._shapes.values()]
-        arrays = (dweight.numpy() for dweight in dweights)
-        by_pass = layer._by_pass(dict(zip(layer._shapes, arrays, strict=True)))
+    of_weights = dict(zip(layer._shapes, needed[BEFORE_WEIGHTS:], strict=True))
+    by_pass, dweights = None, dict.fromkeys(of_weights)
+    if any(of_weights.values()):
+        # The core makes that of a bias beside that of its matrix only.
+        dweights |= {
+            name: torch.zeros(shape, dtype=wide)
+            for name, shape in layer._shapes.items()
+            if of_weights[name] or of_weights.get(name.replace("weight", "bias"))
+        }
+        by_pass = layer._by_pass(
+            {k: d if d is None else d.numpy() for k, d in dweights.items()}
+        )
     layer._stack.backward(
         packed,
         None,
@@ -201,8 +207,8 @@ def gradients(
     layer._spare.give(kept.memory)
     if dx is not None and call.flat is not None:
         dx = dx.view(T * B, -1).index_select(0, call.flat)
-    given = zip(of_weights, dweights or of_weights, strict=True)
-    return [dx, *dstates, *(d if need else None for need, d in given)]
+    found = (d if of_weights[name] else None for name, d in dweights.items())
+    return [dx, *dstates, *found]
 
 
 class Recurrence(torch.autograd.Function):

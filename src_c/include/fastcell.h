@@ -142,7 +142,7 @@ typedef struct fc_weights {
 } fc_weights;
 
 typedef struct fc_gradients {
-    void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr; /* a NULL bias is skipped */
+    void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr; /* NULL: not wanted; a bias with its w */
 } fc_gradients;
 
 typedef enum fc_pack_kind { FC_PACK_FORWARD, FC_PACK_BACKWARD } fc_pack_kind;

@@ -317,8 +317,6 @@ static void test_missing_pointers(void) {
     WITHOUT(backward, scratch);
     WITHOUT(backward, saved);
     WITHOUT(backward, batch.x);
-    WITHOUT(backward, gradients[1].w_ih);
-    WITHOUT(backward, gradients[0].w_hh);
 #undef WITHOUT
     fc_segment segment = {.carry = b.scratch}; /* refused before it is written to */
     b.io.segment = &segment;
@@ -343,6 +341,16 @@ static void test_missing_pointers(void) {
     CHECK_OK(backward(&b));
     b.io.weights = NULL;
     CHECK_OK(forward(&b));
+    CHECK_OK(backward(&b));
+    b = good;
+    describe("gradients that nobody wants, and a bias without its matrix");
+    CHECK_OK(forward(&b));
+    b.gradients[0] = (fc_gradients){.b_hh = b.g_hh};
+    CHECK_STATUS(backward(&b), FC_BAD_ARGUMENT);
+    b.gradients[0] = (fc_gradients){.b_ih = b.g_hh};
+    CHECK_STATUS(backward(&b), FC_BAD_ARGUMENT);
+    b.gradients[0] = (fc_gradients){NULL, NULL, NULL, NULL, NULL};
+    b.gradients[1].w_ih = NULL;
     CHECK_OK(backward(&b));
     b = good;
     b.batch.steps = 0; /* nothing to read, nothing to write */
