@@ -4,6 +4,7 @@
 
 #include "arena.h"
 #include "blas.h"
+#include "cache.h"
 #include "dispatch.h"
 #include "pool.h"
 #include "seal.h"
@@ -61,7 +62,8 @@ static fc_panels layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t out,
     ptrdiff_t columns = forward ? out : in;
     fc_panels panels = {.depth = forward ? in : out,
                         .vectors = (columns + k->lanes - 1) / k->lanes,
-                        .width = 4};
+                        .width = k->panel,
+                        .near_bytes = fc_near_bytes()};
     panels.k = panels.depth;
     size_t padded = (size_t)(panels.vectors * k->lanes);
     panels.data = fc_take2(arena, padded, (size_t)panels.depth, k->real_size);

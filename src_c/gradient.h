@@ -12,17 +12,21 @@
 #include "product.h"
 
 enum { FC_GRADIENT_DEPTH = 256, FC_GRADIENT_UNITS = 240, BIAS_VECTORS = 8 };
+/* Rows of x and d that are copied at a time: where each has a page of its own, so many
+ * pages. */
+enum { FC_COPIED_ROWS = 16 };
 
 typedef struct fc_gradient_scratch {
     operand *panels; /* [vectors][FC_GRADIENT_DEPTH / FC_GROUP][V], in panels */
-    operand *d;      /* [FC_GRADIENT_DEPTH / FC_GROUP][FC_GRADIENT_UNITS] */
+    operand *d;      /* [FC_GRADIENT_DEPTH / FC_GROUP][FC_GRADIENT_UNITS], or tiles */
     void *out[FC_GRADIENT_UNITS];
 } fc_gradient_scratch;
 
 static size_t weight_gradient_scratch(ptrdiff_t depth) {
     size_t vectors = ((size_t)depth + V - 1) / V;
     return sizeof(fc_gradient_scratch) + 2 * sizeof(vreal) +
-           (vectors * V + FC_GRADIENT_UNITS) * FC_GRADIENT_DEPTH * sizeof(real);
+           (vectors * V + FC_GRADIENT_UNITS) * FC_GRADIENT_DEPTH * sizeof(real) +
+           (FC_REGISTERS == 16 ? FC_GRADIENT_UNITS * sizeof(vreal) : 0);
 }
 
 /* The operands of V columns of row `row` and, where a group is two, the next. */
@@ -38,17 +42,23 @@ FC_INLINE vreal load_group(const real *first, const real *second, ptrdiff_t exis
 
 /* Rows of x, group by group, side by side in panels. */
 static void panels_of_rows(const void *const *x, ptrdiff_t rows, const fc_panels *to) {
-    operand *panels = (operand *)to->data;
-    for (ptrdiff_t first = 0; first < to->vectors; first += FC_MAX_WIDTH) {
-        ptrdiff_t end = first + FC_MAX_WIDTH;
-        end = end < to->vectors ? end : to->vectors;
-        for (ptrdiff_t row = 0; row < rows; row += FC_GROUP)
-            for (ptrdiff_t v = first; v < end; v++, panels += V) {
-                const real *one = (const real *)x[row] + v * V;
-                const real *two =
-                    row + 1 < rows ? (const real *)x[row + 1] + v * V : NULL;
-                vstore((real *)panels, load_group(one, two, to->k - v * V));
-            }
+    const ptrdiff_t most = FC_REGISTERS == 32 ? FC_GRADIENT_DEPTH : FC_COPIED_ROWS;
+    for (ptrdiff_t begin = 0; begin < rows; begin += most) {
+        ptrdiff_t last = begin + most < rows ? begin + most : rows;
+        for (ptrdiff_t first = 0; first < to->vectors; first += FC_MAX_WIDTH) {
+            ptrdiff_t end = first + FC_MAX_WIDTH;
+            end = end < to->vectors ? end : to->vectors;
+            operand *panel = (operand *)to->data + (first * to->depth +
+                                                    begin / FC_GROUP * (end - first)) *
+                                                       V;
+            for (ptrdiff_t row = begin; row < last; row += FC_GROUP)
+                for (ptrdiff_t v = first; v < end; v++, panel += V) {
+                    const real *one = (const real *)x[row] + v * V;
+                    const real *two =
+                        row + 1 < rows ? (const real *)x[row + 1] + v * V : NULL;
+                    vstore((real *)panel, load_group(one, two, to->k - v * V));
+                }
+        }
     }
 }
 
@@ -84,11 +94,15 @@ static void add_bias(const real *d, ptrdiff_t d_row, ptrdiff_t rows, ptrdiff_t u
     }
 }
 
-/* Do rows of d, one below the other, share a few sets of the first-level cache? */
-FC_INLINE bool share_sets(ptrdiff_t d_row) {
-    return d_row * (ptrdiff_t)sizeof(real) % 256 == 0;
+/* Is a block of d copied first?  Where its rows, one below the other, share a few sets
+ * of the first-level cache; and with few registers, whose tiles are small, where each
+ * stands on another page. */
+FC_INLINE bool copies_units(ptrdiff_t d_row) {
+    ptrdiff_t bytes = d_row * (ptrdiff_t)sizeof(real);
+    return FC_GROUP > 1 || bytes % 256 == 0 || (FC_REGISTERS == 16 && bytes >= 4096);
 }
 
+#if FC_REGISTERS == 32
 /* A block of d, group by group, side by side. */
 static void copy_units(const real *d, ptrdiff_t d_row, ptrdiff_t rows, ptrdiff_t units,
                        operand *to) {
@@ -99,6 +113,29 @@ static void copy_units(const real *d, ptrdiff_t d_row, ptrdiff_t rows, ptrdiff_t
                    load_group(one, row + 1 < rows ? one + d_row : NULL, units - u));
         }
 }
+#else
+/* A block of d, tile by tile, and of each group by group its `m` units.  What a vector
+ * holds beyond them is written over by the next, or stands between two tiles. */
+static void copy_units(const real *d, ptrdiff_t d_row, ptrdiff_t rows, ptrdiff_t units,
+                       operand *to) {
+    ptrdiff_t depth = (rows + FC_GROUP - 1) / FC_GROUP;
+    for (ptrdiff_t first = 0; first < rows; first += FC_COPIED_ROWS) {
+        ptrdiff_t end = first + FC_COPIED_ROWS < rows ? first + FC_COPIED_ROWS : rows;
+        operand *tile = to;
+        int m;
+        for (ptrdiff_t u = 0; u < units; u += m, tile += m * depth + V) {
+            m = next_rows(units - u, FC_MAX_WIDTH);
+            for (ptrdiff_t row = first; row < end; row += FC_GROUP)
+                for (ptrdiff_t v = 0; v < m; v += V) {
+                    const real *one = d + row * d_row + u + v;
+                    vreal group = load_group(one, row + 1 < rows ? one + d_row : NULL,
+                                             units - u - v);
+                    vstore((real *)(tile + row / FC_GROUP * m + v), group);
+                }
+        }
+    }
+}
+#endif
 
 /* out[unit][columns of a panel] += the block of d, transposed, times the panel. */
 static void accumulate_tiles(const fc_panels *x, const operand *d, ptrdiff_t d_row,
@@ -110,6 +147,9 @@ static void accumulate_tiles(const fc_panels *x, const operand *d, ptrdiff_t d_r
         bool edge = column + width * V > x->k;
         size_t bytes = (size_t)(x->k - column) * sizeof(real);
         job.w = (const operand *)x->data + column * x->depth;
+#if FC_REGISTERS == 16
+        const operand *copied = d;
+#endif
         for (ptrdiff_t u = 0; u < units; u += m) {
             m = next_rows(units - u, width);
             real tile[FC_TILE_REALS] = {0};
@@ -119,6 +159,16 @@ static void accumulate_tiles(const fc_panels *x, const operand *d, ptrdiff_t d_r
                 memcpy(rows[r], (real *)out[u + r] + column, bytes);
             }
             job.at = d + u;
+#if FC_REGISTERS == 16
+            if (!d_row) { /* as copy_units has it */
+                job.at = copied;
+                job.at_step = m;
+                copied += m * x->depth + V;
+            }
+            /* Of a large gradient they come from afar, each row from another page. */
+            for (int r = 0; !edge && r < m; r++)
+                __builtin_prefetch((real *)out[u + r] + column, 1);
+#endif
             job.out = edge ? rows : out + u;
             job.column = edge ? 0 : column;
             fc_transposed_tiles[m][width](&job);
@@ -158,10 +208,10 @@ static void weight_gradient(const fc_weight_gradient *g) {
                 ptrdiff_t operand_row = g->d_row;
                 if (g->bias)
                     add_bias(d, g->d_row, rows, units, (real *)g->bias + gate + u);
-                if (FC_GROUP > 1 || share_sets(g->d_row)) {
+                if (copies_units(g->d_row)) {
                     copy_units(d, g->d_row, rows, units, s->d);
                     operands = s->d;
-                    operand_row = FC_GRADIENT_UNITS;
+                    operand_row = FC_REGISTERS == 32 ? FC_GRADIENT_UNITS : 0;
                 }
                 for (ptrdiff_t i = 0; i < units; i++)
                     s->out[i] = (real *)g->out + (gate + u + i) * g->depth;

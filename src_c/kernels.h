@@ -37,6 +37,7 @@ typedef struct fc_panels {
     ptrdiff_t k, depth;       /* reals of a row of `a`, and operands they make */
     ptrdiff_t vectors;
     int width;
+    size_t near_bytes; /* larger weights are fetched ahead into a nearer cache */
 } fc_panels;
 
 /* Where a vector's columns come from: element (k, lane) of a strided matrix of reals,
@@ -108,6 +109,7 @@ typedef struct fc_kernels {
     bool native;     /* narrow operands are multiplied by one instruction */
     bool wants_blas; /* a good BLAS beats weight_gradient (docs/architecture.md) */
     int lanes;
+    int panel; /* vectors of a panel, at most */
     size_t real_size;
     const struct fc_cell *const *cells; /* as cells/registry.h lists them */
     int cell_count;

@@ -1,5 +1,7 @@
 #include "pass.h"
 
+#include "cache.h"
+
 #include <string.h>
 
 /* Lanes are a power of two. */
@@ -48,14 +50,21 @@ size_t fc_operand_bytes(const fc_shape *shape, int directions) {
     return shape->k->operand_scratch(most > gates ? most : gates);
 }
 
-/* Panels hold all gates of a unit block side by side, and as many blocks as fit. */
+/* A panel holds as many vectors as it may, but where all gates of a block of units fit,
+ * whole blocks. */
+static int panel_width(const fc_shape *shape, int gates) {
+    int most = shape->k->panel;
+    return most < gates ? most : gates * (most / gates);
+}
+
 static fc_panels gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t depth,
                              ptrdiff_t units, int gates, bool bias) {
     ptrdiff_t lanes = shape->k->lanes;
     fc_panels panels = {.k = depth,
                         .depth = (depth + shape->k->group - 1) / shape->k->group,
                         .vectors = (units + lanes - 1) / lanes * gates,
-                        .width = gates * (4 / gates)};
+                        .width = panel_width(shape, gates),
+                        .near_bytes = fc_near_bytes()};
     size_t columns = (size_t)(panels.vectors * lanes);
     panels.data = fc_take2(arena, columns, (size_t)panels.depth, shape->k->real_size);
     if (bias)
@@ -187,10 +196,13 @@ void fc_pack_weights(const fc_shape *shape, fc_pack_kind kind, const fc_packed *
 }
 
 /* Four blocks of V units are whole panels, whatever the number of gates; fewer are,
- * where every panel holds that number of gates. */
+ * where all products have the same. */
 static ptrdiff_t unit_grain(const fc_shape *shape, fc_pack_kind kind) {
-    bool alike = kind == FC_PACK_FORWARD && shape->cell->phases == 1;
-    return (alike ? 4 / shape->cell->gates : 4) * shape->k->lanes;
+    int gates = shape->cell->gates, blocks = 4;
+    if (kind == FC_PACK_FORWARD && shape->cell->phases == 1)
+        for (blocks = 1; blocks * gates % panel_width(shape, gates);)
+            blocks++;
+    return blocks * shape->k->lanes;
 }
 
 ptrdiff_t fc_most_members(const fc_shape *shape, fc_pack_kind kind) {

@@ -14,7 +14,14 @@
 #include "kernels.h"
 #include "operand.h"
 
+#if FC_REGISTERS == 32
 enum { FC_MAX_WIDTH = 4, FC_MAX_PANELS = 4 };
+#else /* half of that, and all rows go past a panel: see walk.h */
+enum { FC_MAX_WIDTH = 2, FC_MAX_PANELS = 6 };
+/* Rows that go past it at once: so many that it pays to fetch weights from afar, so few
+ * that their operands stay near. */
+enum { FC_WALK_ROWS = 64 };
+#endif
 enum { FC_TILE_REALS = 32 * V }; /* m * n * p never exceeds 32 accumulators */
 
 /* One tile: m rows by n * p vectors.  Of `a` either the rows, or it transposed: operand
@@ -30,6 +37,10 @@ typedef struct fc_tile_job {
     bool accumulate;
     void *const *out;
     ptrdiff_t column;
+#if FC_REGISTERS == 16
+    const char *ahead;    /* fetched into the second-level cache meanwhile, */
+    ptrdiff_t ahead_step; /* so many bytes for each k */
+#endif
 #if defined(FC_OPERANDS_INT8)
     const real *row_scale, *column_scale;
     const int32_t *column_zero;
@@ -52,47 +63,63 @@ FC_INLINE vreal tile_result(const fc_tile_job *job, int r, int v, vreal acc) {
 #endif
 }
 
-FC_INLINE void tile_body(const int m, const int n, const int p, const bool transposed,
+/* A tile's vectors: all, or one half after the other. */
+enum { FC_WHOLE, FC_FIRST_HALF, FC_SECOND_HALF };
+
+FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
+                         const bool transposed, const bool fetches,
                          const fc_tile_job *job) {
+    const int first = part == FC_SECOND_HALF ? n * p / 2 : 0;
+    const int vectors = part == FC_WHOLE ? n * p : n * p / 2;
     vreal acc[FC_MAX_ROWS][FC_MAX_WIDTH * FC_MAX_PANELS];
     const operand *row[FC_MAX_ROWS], *w = job->w;
     const ptrdiff_t depth = job->depth, panel = job->panel, at_step = job->at_step;
+    (void)fetches;
 #pragma GCC unroll 8
     for (int r = 0; r < m; r++) {
         row[r] = transposed ? job->at + r : job->a[r];
 #pragma GCC unroll 16
-        for (int v = 0; v < n * p; v++)
+        for (int v = 0; v < vectors; v++)
 #if defined(FC_OPERANDS_INT8)
             acc[r][v] = vzero();
 #else
-            acc[r][v] = job->bias ? vload(job->bias + v * V) : vzero();
+            acc[r][v] = job->bias ? vload(job->bias + (first + v) * V) : vzero();
 #endif
     }
 #pragma GCC unroll 2
     for (ptrdiff_t k = 0; k < depth; k++) {
         /* The shorter side of the tile stands in registers, the longer comes one vector
          * at a time: with m * n accumulators this fits both 16 and 32 registers. */
-        vreal a_k[FC_MAX_ROWS], w_k[FC_MAX_WIDTH];
-        if (m <= n) {
+        vreal a_k[FC_MAX_ROWS], w_k[4];
+#if FC_REGISTERS == 16
+        if (fetches) {
+            __builtin_prefetch(job->ahead + k * job->ahead_step, 0, 2);
+            if (part != FC_WHOLE) /* few rows: more than a line each */
+                __builtin_prefetch(job->ahead + k * job->ahead_step + 64, 0, 2);
+        }
+#endif
+        if (m <= vectors) {
 #pragma GCC unroll 8
             for (int r = 0; r < m; r++)
                 a_k[r] = vbroadcast(row[r] + (transposed ? k * at_step : k));
 #pragma GCC unroll 16
-            for (int v = 0; v < n * p; v++) {
-                w_k[0] = vload_operands(w + v / n * panel + v % n * V);
+            for (int v = 0; v < vectors; v++) {
+                w_k[0] = vload_operands(w + (first + v) / n * panel +
+                                        (first + v) % n * V);
 #pragma GCC unroll 8
                 for (int r = 0; r < m; r++)
                     acc[r][v] = vdot(a_k[r], w_k[0], acc[r][v]);
             }
-        } else { /* one panel */
+        } else {
 #pragma GCC unroll 4
-            for (int v = 0; v < n; v++)
-                w_k[v] = vload_operands(w + v * V);
+            for (int v = 0; v < vectors; v++)
+                w_k[v] = vload_operands(w + (first + v) / n * panel +
+                                        (first + v) % n * V);
 #pragma GCC unroll 8
             for (int r = 0; r < m; r++) {
                 a_k[0] = vbroadcast(row[r] + (transposed ? k * at_step : k));
 #pragma GCC unroll 4
-                for (int v = 0; v < n; v++)
+                for (int v = 0; v < vectors; v++)
                     acc[r][v] = vdot(a_k[0], w_k[v], acc[r][v]);
             }
         }
@@ -101,9 +128,9 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const bool trans
 #pragma GCC unroll 8
     for (int r = 0; r < m; r++)
 #pragma GCC unroll 16
-        for (int v = 0; v < n * p; v++) {
-            real *to = (real *)job->out[r] + job->column + v * V;
-            vreal result = tile_result(job, r, v, acc[r][v]);
+        for (int v = 0; v < vectors; v++) {
+            real *to = (real *)job->out[r] + job->column + (first + v) * V;
+            vreal result = tile_result(job, r, first + v, acc[r][v]);
             /* Added once, at the end: a large sum that the products started from
              * would round every one of them. */
             if (job->accumulate)
@@ -114,11 +141,11 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const bool trans
 
 #define FC_DEFINE_TILE(m, n, p)                                                        \
     static void tile_##m##x##n##x##p(const fc_tile_job *job) {                         \
-        tile_body(m, n, p, false, job);                                                \
+        tile_body(m, n, p, FC_WHOLE, false, false, job);                               \
     }
 #define FC_DEFINE_TRANSPOSED(m, n)                                                     \
     static void transposed_##m##x##n(const fc_tile_job *job) {                         \
-        tile_body(m, n, 1, true, job);                                                 \
+        tile_body(m, n, 1, FC_WHOLE, true, false, job);                                \
     }
 /* clang-format off */
 #if FC_REGISTERS == 32
@@ -135,13 +162,10 @@ static const int fc_tile_panels[FC_MAX_ROWS + 1] = {0, 4, 2, 2, 1, 1, 1, 1, 1};
 #else
 #define FC_FOR_SHAPES(X)                                                               \
     X(1,1) X(2,1) X(3,1) X(4,1) X(5,1) X(6,1)                                          \
-    X(1,2) X(2,2) X(3,2) X(4,2) X(5,2) X(6,2)                                          \
-    X(1,3) X(2,3) X(3,3) X(4,3)                                                        \
-    X(1,4) X(2,4) X(3,4)
+    X(1,2) X(2,2) X(3,2) X(4,2) X(5,2) X(6,2)
 #define FC_FOR_SEVERAL_PANELS(X)                                                       \
-    X(1,3,2) X(1,4,2)
-static const int fc_tile_rows[FC_MAX_WIDTH + 1] = {0, 6, 6, 4, 3};
-static const int fc_tile_panels[FC_MAX_ROWS + 1] = {0, 2, 1, 1, 1, 1, 1, 1, 1};
+    X(1,2,2) X(1,2,3) X(1,2,4) X(1,2,5) X(1,2,6) X(2,2,2) X(2,2,3) X(3,2,2)
+static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 6, 3, 2, 3, 1, 1, 1, 1};
 #endif
 /* clang-format on */
 
@@ -152,12 +176,44 @@ static const int fc_tile_panels[FC_MAX_ROWS + 1] = {0, 2, 1, 1, 1, 1, 1, 1, 1};
 #endif
 FC_FOR_SHAPES(FC_DEFINE_SHAPE)
 FC_FOR_SEVERAL_PANELS(FC_DEFINE_TILE)
+#if FC_REGISTERS == 16
+/* Four rows by three panels, three vectors at a time. */
+static void tile_4x2x3(const fc_tile_job *job) {
+    tile_body(4, 2, 3, FC_FIRST_HALF, false, false, job);
+    tile_body(4, 2, 3, FC_SECOND_HALF, false, false, job);
+}
+
+/* Tiles that fetch what is ahead. */
+static void fetching_4x2x1(const fc_tile_job *job) {
+    tile_body(4, 2, 1, FC_WHOLE, false, true, job);
+}
+static void fetching_5x2x1(const fc_tile_job *job) {
+    tile_body(5, 2, 1, FC_WHOLE, false, true, job);
+}
+static void fetching_6x2x1(const fc_tile_job *job) {
+    tile_body(6, 2, 1, FC_WHOLE, false, true, job);
+}
+static void fetching_4x2x3(const fc_tile_job *job) {
+    fc_tile_job second = *job;
+    second.ahead += job->depth * job->ahead_step;
+    tile_body(4, 2, 3, FC_FIRST_HALF, false, true, job);
+    tile_body(4, 2, 3, FC_SECOND_HALF, false, true, &second);
+}
+static fc_tile_fn *const fc_fetching_tiles[FC_MAX_ROWS + 1][FC_MAX_PANELS + 1] = {
+    [4] = {[1] = fetching_4x2x1, [3] = fetching_4x2x3},
+    [5] = {[1] = fetching_5x2x1},
+    [6] = {[1] = fetching_6x2x1}};
+#endif
 
 #define FC_TILE_ENTRY(m, n, p) [m][n][p] = tile_##m##x##n##x##p,
 #define FC_SHAPE_ENTRY(m, n) FC_TILE_ENTRY(m, n, 1)
 static fc_tile_fn *const
     fc_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1][FC_MAX_PANELS + 1] = {
-        FC_FOR_SHAPES(FC_SHAPE_ENTRY) FC_FOR_SEVERAL_PANELS(FC_TILE_ENTRY)};
+        FC_FOR_SHAPES(FC_SHAPE_ENTRY) FC_FOR_SEVERAL_PANELS(FC_TILE_ENTRY)
+#if FC_REGISTERS == 16
+            FC_TILE_ENTRY(4, 2, 3)
+#endif
+};
 
 #if !defined(FC_OPERANDS_INT8)
 #define FC_TRANSPOSED_ENTRY(m, n) [m][n] = transposed_##m##x##n,
@@ -165,21 +221,36 @@ static fc_tile_fn *const fc_transposed_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1] 
     FC_FOR_SHAPES(FC_TRANSPOSED_ENTRY)};
 #endif
 
+#if FC_REGISTERS == 32
 /* Rows of the next tile: all tiles of a product nearly alike, none with a lonely row.
  */
 FC_INLINE int next_rows(ptrdiff_t left, int width) {
     ptrdiff_t most = fc_tile_rows[width], tiles = (left + most - 1) / most;
     return (int)((left + tiles - 1) / tiles);
 }
+#else
+/* Rows of the next tile: six or five, whose 12 and 10 accumulators do not wait for each
+ * other, and three at the end, which take two panels at once. */
+FC_INLINE int next_rows(ptrdiff_t left, int width) {
+    (void)width;
+    if (left == 7 || left == 8 || left == 10 || left == 13)
+        return 5;
+    return (int)(left < 6 ? left : 6);
+}
+#endif
 
 /* A run of panels that one tile covers. */
 typedef struct fc_run {
     ptrdiff_t vector; /* first vector */
     int width, panels;
+#if FC_REGISTERS == 16
+    const char *ahead; /* what the tile fetches meanwhile, or NULL */
+    ptrdiff_t ahead_step;
+#endif
 } fc_run;
 
 FC_INLINE fc_run next_run(const fc_panels *w, ptrdiff_t vector, ptrdiff_t rows) {
-    fc_run run = {vector, w->width, 1};
+    fc_run run = {.vector = vector, .width = w->width, .panels = 1};
     if (w->vectors - vector < w->width) {
         run.width = (int)(w->vectors - vector);
         return run;
@@ -187,7 +258,7 @@ FC_INLINE fc_run next_run(const fc_panels *w, ptrdiff_t vector, ptrdiff_t rows) 
     ptrdiff_t most = rows <= FC_MAX_ROWS ? fc_tile_panels[rows] : 1;
     ptrdiff_t left = (w->vectors - vector) / w->width;
     while (most > 1 && (left < most || !fc_tiles[rows][run.width][most]))
-        most /= 2;
+        most = FC_REGISTERS == 32 ? most / 2 : most - 1;
     run.panels = (int)most;
     return run;
 }
@@ -217,12 +288,24 @@ static size_t operand_scratch(ptrdiff_t k) {
 #endif
 }
 
+/* Rows of the first block of `rows`. */
+FC_INLINE ptrdiff_t rows_of_block(ptrdiff_t rows) {
+#if defined(FC_NARROW)
+    return rows < FC_OPERAND_ROWS ? rows : FC_OPERAND_ROWS;
+#elif FC_REGISTERS == 16
+    ptrdiff_t blocks = (rows + FC_WALK_ROWS - 1) / FC_WALK_ROWS;
+    return (rows + blocks - 1) / blocks; /* all nearly alike */
+#else
+    return rows;
+#endif
+}
+
 /* The first of `rows` rows, as many as fit. */
 static void next_operands(fc_operands *operands, const fc_panels *w,
                           const void *const *a, ptrdiff_t rows, void *scratch,
                           bool bounded) {
 #if defined(FC_NARROW)
-    operands->rows = rows < FC_OPERAND_ROWS ? rows : FC_OPERAND_ROWS;
+    operands->rows = rows_of_block(rows);
     operands->a = operands->narrowed;
     operand *to = scratch;
     for (ptrdiff_t r = 0; r < operands->rows; r++, to += w->depth) {
@@ -236,18 +319,18 @@ static void next_operands(fc_operands *operands, const fc_panels *w,
     (void)bounded;
 #else
     (void)w, (void)scratch, (void)bounded;
-    operands->rows = rows;
+    operands->rows = rows_of_block(rows);
     operands->a = a;
 #endif
 }
 
+#if FC_REGISTERS == 32
 static fc_tile_shape tile_shape(const fc_panels *w, ptrdiff_t rows) {
-#if defined(FC_NARROW)
-    rows = rows < FC_OPERAND_ROWS ? rows : FC_OPERAND_ROWS;
-#endif
+    rows = rows_of_block(rows);
     fc_run run = next_run(w, 0, rows);
     return (fc_tile_shape){next_rows(rows, w->width), run.width, run.panels};
 }
+#endif
 
 FC_INLINE void run_tile(const fc_panels *w, const fc_run *run, int rows,
                         const fc_operands *operands, ptrdiff_t row, bool accumulate,
@@ -268,6 +351,14 @@ FC_INLINE void run_tile(const fc_panels *w, const fc_run *run, int rows,
         .column_zero = (const int32_t *)w->zero + first,
 #endif
     };
+#if FC_REGISTERS == 16
+    if (run->ahead) {
+        job.ahead = run->ahead;
+        job.ahead_step = run->ahead_step;
+        fc_fetching_tiles[rows][run->panels](&job);
+        return;
+    }
+#endif
     fc_tiles[rows][run->width][run->panels](&job);
 }
 
@@ -292,6 +383,7 @@ static void run_edge_tile(const fc_panels *w, const fc_run *run, int rows,
         memcpy((real *)out[r] + column, tile_rows[r], bytes);
 }
 
+#if FC_REGISTERS == 32
 static void product(const fc_panels *w, const fc_product *p) {
     fc_operands operands;
     fc_run run;
@@ -314,5 +406,6 @@ static void product(const fc_panels *w, const fc_product *p) {
         }
     }
 }
+#endif
 
 #endif

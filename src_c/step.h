@@ -4,6 +4,9 @@
 
 #include "cells/cell.h"
 #include "product.h"
+#if FC_REGISTERS == 16
+#include "walk.h"
+#endif
 
 /* The rows of `t` from `row` on. */
 static fc_tile tile_at(const fc_tile *t, ptrdiff_t row, ptrdiff_t rows) {
@@ -24,6 +27,30 @@ static fc_tile tile_at(const fc_tile *t, ptrdiff_t row, ptrdiff_t rows) {
     return at;
 }
 
+#if FC_REGISTERS == 16
+/* All rows past the panels of some units, into a tile in the first-level cache, and
+ * then the cell.  A tile holds whole units and whole panels for any number of gates. */
+static void step_tiles(const fc_panels *w, const fc_step_job *job,
+                       const fc_operands *operands, const fc_tile *t) {
+    enum { MOST = 12, FEW_ROWS = FC_WALK_ROWS / 2 };
+    int gates = job->cell->phase[job->phase].gates;
+    ptrdiff_t many = t->rows > FEW_ROWS ? MOST / 2 / gates * gates : MOST, vectors;
+    real tile[FEW_ROWS * MOST * V];
+    void *tile_rows[FC_WALK_ROWS];
+    for (ptrdiff_t vector = 0; vector < w->vectors; vector += vectors) {
+        vectors = w->vectors - vector < many ? w->vectors - vector : many;
+        for (ptrdiff_t r = 0; r < t->rows; r++)
+            tile_rows[r] = tile + r * vectors * V;
+        fc_product p = {.columns = (vector + vectors) * V, .first = -vector * V};
+        walk(w, vector, vector + vectors, operands, &p, tile_rows);
+        fc_tile at = *t;
+        at.unit = t->unit + vector * V / gates;
+        at.units = vectors * V / gates;
+        at.recurrent = tile;
+        job->cell->forward[job->phase](&at);
+    }
+}
+#else
 static void step_tiles(const fc_panels *w, const fc_step_job *job,
                        const fc_operands *operands, const fc_tile *t) {
     int gates = job->cell->phase[job->phase].gates;
@@ -47,6 +74,8 @@ static void step_tiles(const fc_panels *w, const fc_step_job *job,
         }
     }
 }
+
+#endif
 
 /* For cells that need all units of a row: all panels first, then the cell. */
 static void step_rows(const fc_panels *w, const fc_step_job *job, const fc_tile *t,

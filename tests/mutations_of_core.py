@@ -326,15 +326,15 @@ MUTATIONS = [
     # -- bits: the values stay within their tolerances
     (
         "src_c/product.h",
-        "vreal result = tile_result(job, r, v, acc[r][v]);",
+        "vreal result = tile_result(job, r, first + v, acc[r][v]);",
         """vreal one = vset1(!transposed && m == 1);
-            vreal result = tile_result(job, r, v, acc[r][v] + one - one);""",
+            vreal result = tile_result(job, r, first + v, acc[r][v] + one - one);""",
         "a tile of one row rounds otherwise",
     ),
     (
         "src_c/product.h",
-        "real *to = (real *)job->out[r] + job->column + v * V;",
-        """real *to = (real *)job->out[r] + job->column + v * V;
+        "real *to = (real *)job->out[r] + job->column + (first + v) * V;",
+        """real *to = (real *)job->out[r] + job->column + (first + v) * V;
             acc[r][v] = acc[r][v] + vset1(p > 1) - vset1(p > 1);""",
         "a tile of several panels rounds otherwise",
     ),
@@ -535,5 +535,35 @@ MUTATIONS = [
         "    if (pool.workers == 0 || pool.process != getpid())\n",
         "    if (pool.workers == 0)\n",
         "the end waits for workers of another process",
+    ),
+    (
+        "src_c/walk.h",
+        "row < operands->rows;\n         row += split.rows)",
+        "row < operands->rows - (split.tiles > 0);\n         row += split.rows)",
+        "16 registers: the last row behind tiles of five and six is left out",
+    ),
+    (
+        "src_c/walk.h",
+        "one.vector += i * run.width;",
+        "one.vector += 0 * run.width;",
+        "16 registers: the second panel of a run is the first again",
+    ),
+    (
+        "src_c/walk.h",
+        "return (fc_split){.few = rows, .rows = TWICE_FOUR / 2};",
+        "return (fc_split){.few = rows / 2, .rows = TWICE_FOUR / 2};",
+        "16 registers: of eight rows, four are left out",
+    ),
+    (
+        "src_c/product.h",
+        "    tile_body(4, 2, 3, FC_SECOND_HALF, false, true, &second);",
+        "    tile_body(4, 2, 3, FC_FIRST_HALF, false, true, &second);",
+        "16 registers: four rows that fetch ahead make half of their columns twice",
+    ),
+    (
+        "src_c/gradient.h",
+        "vstore((real *)(tile + row / FC_GROUP * m + v), group);",
+        "vstore((real *)(tile + row / FC_GROUP * V + v), group);",
+        "16 registers: units are copied as far apart as lanes",
     ),
 ]

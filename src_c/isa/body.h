@@ -84,6 +84,7 @@ const fc_kernels FC_PASTE(FC_ISA, FC_KIND) = {
     .native = true,
 #endif
     .lanes = V,
+    .panel = FC_MAX_WIDTH,
     .real_size = sizeof(real),
     .cells = fc_registry,
     .cell_count = sizeof fc_registry / sizeof *fc_registry,
