@@ -95,6 +95,9 @@ TESTS = (
     "test_train_sequences.py",
     "test_train_loaders.py",
     "test_interrupts.py",
+    "test_units.py",
+    "test_serialize.py",
+    "test_characters.py",
     "test_cli_against.py",
     "test_cli_refusals.py",
 )
