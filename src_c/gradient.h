@@ -152,8 +152,10 @@ static void accumulate_tiles(const fc_panels *x, const operand *d, ptrdiff_t d_r
 #endif
         for (ptrdiff_t u = 0; u < units; u += m) {
             m = next_rows(units - u, width);
-            real tile[FC_TILE_REALS] = {0};
+            real tile[FC_TILE_REALS];
             void *rows[FC_MAX_ROWS];
+            if (edge) /* its last columns are added to, and left here */
+                memset(tile, 0, sizeof tile);
             for (int r = 0; edge && r < m; r++) {
                 rows[r] = tile + r * width * V;
                 memcpy(rows[r], (real *)out[u + r] + column, bytes);

@@ -539,8 +539,8 @@ MUTATIONS = [
     (
         "src_c/walk.h",
         "row < operands->rows;\n         row += split.rows)",
-        "row < operands->rows - (split.tiles > 0);\n         row += split.rows)",
-        "16 registers: the last row behind tiles of five and six is left out",
+        "row + 3 * !!split.tiles < operands->rows;\n         row += split.rows)",
+        "16 registers: the last rows behind tiles of five and six are left out",
     ),
     (
         "src_c/walk.h",
