@@ -188,9 +188,10 @@ def gradients(
             for name, shape in layer._shapes.items()
             if of_weights[name] or of_weights.get(name.replace("weight", "bias"))
         }
-        by_pass = layer._by_pass(
-            {k: d if d is None else d.numpy() for k, d in dweights.items()}
-        )
+        arrays: dict[str, Any] = {
+            name: d if d is None else d.numpy() for name, d in dweights.items()
+        }
+        by_pass = layer._by_pass(arrays)
     layer._stack.backward(
         packed,
         None,
