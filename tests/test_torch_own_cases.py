@@ -503,3 +503,38 @@ def test_two_threads_call_one_module(name, mode):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("lengths", [None, [4, 2, 1]])
+def test_backward_has_the_weights_of_its_own_call(name, lengths):
+    torch.manual_seed(0)
+    module = getattr(fastcell.torch, name)(3, 5)
+    x = torch.randn(4, 3, 3, requires_grad=True)
+    weights = dict(module.named_parameters())
+    others = {k: (2 * w).detach().requires_grad_() for k, w in weights.items()}
+    options = {} if lengths is None else {"lengths": lengths}
+
+    def loss(held):
+        return torch.func.functional_call(module, held, (x,), options)[0].sum()
+
+    alone = torch.autograd.grad(loss(weights), [x, *weights.values()])
+    first = loss(weights)
+    second = loss(others)
+    after = torch.autograd.grad(first, [x, *weights.values()])
+    assert all(map(torch.equal, alone, after))
+    assert not torch.equal(torch.autograd.grad(second, x)[0], alone[0])
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRUCell"])
+def test_a_module_that_was_called_computes_in_the_dtype_it_gets(name):
+    torch.manual_seed(0)
+    module = getattr(fastcell.torch, name)(3, 5)
+    peer = getattr(torch.nn, name)(3, 5)
+    peer.load_state_dict(module.state_dict())
+    x = torch.randn(4, 3) if name == "GRUCell" else torch.randn(4, 2, 3)
+    module(x)
+    found, expected = (m.double()(x.double()) for m in (module, peer))
+    if name == "LSTM":
+        found, expected = found[0], expected[0]
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
