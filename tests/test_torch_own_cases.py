@@ -538,3 +538,32 @@ def test_a_module_that_was_called_computes_in_the_dtype_it_gets(name):
     if name == "LSTM":
         found, expected = found[0], expected[0]
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_end_of_a_swap_leaves_what_was_fastcells_before():
+    model = torch.nn.ModuleList([fastcell.torch.LSTM(3, 4), torch.nn.GRU(3, 4)])
+    with fastcell.torch.accelerate(model):
+        assert type(model[1]) is not torch.nn.GRU
+    assert [type(m) for m in model] == [fastcell.torch.LSTM, torch.nn.GRU]
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_a_session_has_the_weights_of_now(name):
+    torch.manual_seed(0)
+    module = getattr(fastcell.torch, name)(3, 5)
+    x = torch.randn(3)
+    session = module.session()
+    session.step(x)
+    session.reset()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(2)
+        expected = module(x.view(1, 1, 3))[0][0, 0]
+    torch.testing.assert_close(session.step(x), expected)
+    session.reset()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(2)
+    stepped = session.step(x)
+    with torch.no_grad():
+        torch.testing.assert_close(stepped, module(x.view(1, 1, 3))[0][0, 0])

@@ -64,6 +64,7 @@ class Report:
     swapped: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     _model: torch.nn.Module | None = field(default=None, repr=False)
+    _changed: set[str] = field(default_factory=set, repr=False)
 
     def __str__(self) -> str:
         lines = [f"{name or '(model)'}: {what}" for name, what in self.swapped.items()]
@@ -77,7 +78,7 @@ class Report:
 
     def __exit__(self, *error: object) -> None:
         if self._model is not None:
-            _restore(self._model, self.swapped)
+            _restore(self._model, self._changed)
 
 
 def accelerate(
@@ -130,6 +131,7 @@ def accelerate(
             continue
         if not isinstance(module, (layers.Layers, cells.Cell)):
             _give_class(module, classes[_kind(module)])
+            report._changed.add(name)
         report.swapped[name] = repr(module)
     if verbose:
         print(report)
