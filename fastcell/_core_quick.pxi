@@ -60,7 +60,7 @@ cdef class QuickCalls:
         """Return the outputs of a step of a stream, or None where a way is closed."""
         cdef fc_dl_tensor found
         cdef int64_t shape[2]
-        cdef int bits = 8 * self.stack.itemsize, threads = 1
+        cdef int bits = 8 * self.stack.itemsize
         cdef void *y
         if stream.packed is not self.packed or stream.isa is not isa_now:
             return None
@@ -78,13 +78,7 @@ cdef class QuickCalls:
             return None
         shape[found.ndim - 1] = self.stack.out()
         out = self.exchange.new(bits, found.ndim, shape, &y)
-        if stream.most_threads is not None:
-            threads = stream.most_threads()
-        if stream.long_step:
-            with nogil:
-                stream.advance(found.data, y, threads)
-        else:
-            stream.advance(found.data, y, threads)
+        stream.step_at(found.data, y)
         return out
 
     cpdef bint hold(self, dict held) except -1:

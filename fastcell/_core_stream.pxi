@@ -123,7 +123,6 @@ cdef class Stream:
         cdef Py_buffer xv, yv
         cdef Py_ssize_t width
         cdef bint flat
-        cdef int threads = 1
         self.check_isa()
         if self.may_be_outdated():
             self.refresh()
@@ -153,18 +152,22 @@ cdef class Stream:
                 if yv.readonly or not self.fits(&yv, flat, owner.out()):
                     self._checked_out(out, flat)
                     raise ValueError("out: expected an array for a step's output")
-                if self.most_threads is not None:
-                    threads = self.most_threads()
-                if self.long_step:
-                    with nogil:
-                        self.advance(xv.buf, yv.buf, threads)
-                else:
-                    self.advance(xv.buf, yv.buf, threads)
+                self.step_at(xv.buf, yv.buf)
             finally:
                 PyBuffer_Release(&yv)
         finally:
             PyBuffer_Release(&xv)
         return out
+
+    cdef inline int step_at(self, const void *x, void *y) except -1:
+        """One step of checked memory, by the threads and with the GIL as is due."""
+        cdef int threads = 1
+        if self.most_threads is not None:
+            threads = self.most_threads()
+        if self.long_step:
+            with nogil:
+                return self.advance(x, y, threads)
+        return self.advance(x, y, threads)
 
     cdef inline int advance(self, const void *x, void *y, int threads) except -1 nogil:
         if threads == 1:

@@ -349,6 +349,20 @@ static void run_by_workers(fc_part_fn *fn, void *context, int parts, bool starte
         account_job(end - begin, fc_now_ns() - end, lost);
 }
 
+/* The caller holds pool.job.  Returns false, and runs nothing, if it is a team and there
+ * are too few workers. */
+static bool run_job(fc_part_fn *fn, void *context, int parts, bool team) {
+    if (openmp.parallel) {
+        run_by_openmp(fn, context, parts, team);
+        return true;
+    }
+    bool started = start_workers(parts - 1);
+    if (team && pool.workers < parts - 1)
+        return false;
+    run_by_workers(fn, context, parts, started);
+    return true;
+}
+
 static bool take_job(void) {
     if (inside || holds_job || pthread_mutex_trylock(&pool.job))
         return false;
@@ -365,10 +379,7 @@ void fc_run_parts(fc_part_fn *fn, void *context, int parts) {
         run_here(fn, context, 0, parts);
         return;
     }
-    if (openmp.parallel)
-        run_by_openmp(fn, context, parts, false);
-    else
-        run_by_workers(fn, context, parts, start_workers(parts - 1));
+    run_job(fn, context, parts, false);
     give_job();
 }
 
@@ -378,15 +389,9 @@ void fc_run_brief_parts(fc_part_fn *fn, void *context, int parts) {
 
 void fc_run_team(fc_part_fn *fn, void *context, int parts) {
     if (fc_parts_of_brief_work(parts) > 1 && sharing_pays() && take_job()) {
-        bool hosted = openmp.parallel != NULL;
-        bool started = !hosted && start_workers(parts - 1);
-        bool enough = hosted || pool.workers >= parts - 1;
-        if (hosted)
-            run_by_openmp(fn, context, parts, true);
-        else if (enough)
-            run_by_workers(fn, context, parts, started);
+        bool done = run_job(fn, context, parts, true);
         give_job();
-        if (enough)
+        if (done)
             return;
     }
     fn(context, 0, 1);

@@ -294,7 +294,7 @@ FC_INLINE ptrdiff_t rows_of_block(ptrdiff_t rows) {
     return rows < FC_OPERAND_ROWS ? rows : FC_OPERAND_ROWS;
 #elif FC_REGISTERS == 16
     ptrdiff_t blocks = (rows + FC_WALK_ROWS - 1) / FC_WALK_ROWS;
-    return (rows + blocks - 1) / blocks; /* all nearly alike */
+    return (rows + blocks - 1) / blocks; /* blocks of nearly the same size */
 #else
     return rows;
 #endif

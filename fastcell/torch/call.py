@@ -126,7 +126,7 @@ def run(
         size = layer._stack.saved_size(batch)
         memory = _core.aligned_empty(size, True) if fresh else layer._spare.take(size)
         call.kept = Kept(batch, memory)
-    wide = _dtype_of(layer)
+    wide = layer.torch_dtype
     shape = (T, B, width)
     y = torch.empty(layout.shape(shape) if call.flat is None else shape, dtype=wide)
     passes = layer.num_layers * layer._directions
@@ -164,7 +164,7 @@ def gradients(
     dy, dh, dc = dout
     T, B = call.steps, call.rows
     _, packed = layer._packed(True)
-    wide = _dtype_of(layer)
+    wide = layer.torch_dtype
     dx = None
     if needed[0]:
         shape = x.shape if call.flat is None else (T, B, x.shape[1])
@@ -338,7 +338,7 @@ def _differentiable(
 
 def _run_by_formula(call: Call, tensors: Sequence[Any]) -> tuple[Tensor, ...]:
     """Return what `run` does, in PyTorch's operators: as wide, and rounded once."""
-    dtype, wide = tensors[0].dtype, _dtype_of(call.layer)
+    dtype, wide = tensors[0].dtype, call.layer.torch_dtype
     with torch.autocast("cpu", enabled=False):
         widened: list[Any] = [t if t is None else t.to(wide) for t in tensors]
         out = by_formula(formula_of(call), *widened)
@@ -370,13 +370,9 @@ def formula_of(call: Call) -> Formula:
     )
 
 
-def _dtype_of(layer: OnTensors) -> torch.dtype:
-    return torch.float64 if layer.dtype == np.float64 else torch.float32
-
-
 def _rows_in(call: Call, x: Tensor) -> np.ndarray:
     """Return x or dy as (T, B, n), in the layer's dtype."""
-    x = x.detach().to(_dtype_of(call.layer))
+    x = x.detach().to(call.layer.torch_dtype)
     if call.flat is not None:
         padded = x.new_zeros(call.steps * call.rows, x.shape[1])
         padded.index_copy_(0, call.flat, x)

@@ -135,10 +135,14 @@ class OnTensors(Recurrent[Any]):
         if self.quick is not None and self.is_dtype_of(tensors):
             self.quick.keep(self._packed(False)[1])
 
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """In which it computes, as PyTorch has it."""
+        return torch.float64 if self.dtype == np.float64 else torch.float32
+
     def is_dtype_of(self, tensors: Sequence[Tensor]) -> bool:
         """Whether the layer computes in the dtype of them all."""
-        wide = torch.float64 if self.dtype == np.float64 else torch.float32
-        return all(tensor.dtype is wide for tensor in tensors)
+        return all(tensor.dtype is self.torch_dtype for tensor in tensors)
 
     def _new_parameters(self) -> TensorParameters:
         return TensorParameters(self._shapes, self.dtype)
