@@ -30,6 +30,10 @@ cdef object ndarray = np.ndarray
 cdef object int64 = np.dtype(np.int64)
 
 
+class UsedUpError(ValueError):
+    """What forward kept was used up by an earlier backward."""
+
+
 cdef int raise_status(fc_status status) except -1 with gil:
     if status == FC_BAD_LENGTH:
         raise ValueError("lengths must be from 0 to the number of steps")
@@ -50,7 +54,9 @@ cdef int raise_status(fc_status status) except -1 with gil:
             "call under the instruction set in use, got other memory"
         )
     if status == FC_USED_UP:
-        raise ValueError("saved was used up by an earlier backward; run forward again")
+        raise UsedUpError(
+            "saved was used up by an earlier backward; run forward again"
+        )
     if status == FC_INTERRUPTED:
         if not PyErr_Occurred():  # the child of a fork, see fc_set_stop
             raise RuntimeError("a signal's handler forked in the middle of this call")

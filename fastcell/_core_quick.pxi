@@ -205,7 +205,7 @@ cdef class QuickCall:
 
     cdef QuickCalls calls
     cdef readonly object h0, c0  # tensors, or None; until forward has run
-    cdef object saved
+    cdef public object saved  # what backward uses up
     cdef fc_batch batch
     cdef bint batch_first, step, two
     cdef double flop
@@ -314,6 +314,7 @@ cdef class QuickCall:
         """Return the gradients of x, h0, c0 and the weights, as far as they are needed.
 
         dout: of what forward returned, contiguous tensors of its dtype, or None.
+        spare: what the memory is given to, or None.
         """
         cdef Stack stack = self.calls.stack
         cdef fc_backward_io io
@@ -351,7 +352,8 @@ cdef class QuickCall:
             io.weights = <fc_gradients *> <char *> table
         saved, self.saved = self.saved, None
         stack.use_up(packed, &self.batch, &io, saved)
-        spare.give(saved)
+        if spare is not None:
+            spare.give(saved)
         for i in range(3, len(needed)):
             if needed[i]:
                 tensors[i] = weights[i - 3]

@@ -125,9 +125,8 @@ def test_shapes_of_models_without_numbers():
     assert y.shape == (6, 4, 3)
 
 
-@pytest.mark.parametrize("mode", ["LSTM", "GRU", "RNN_TANH", "RNN_RELU"])
-@pytest.mark.parametrize("keep", [True, False])
-def test_opcheck(mode, keep):
+def operator(mode, keep):
+    """An operator and its arguments up to lengths."""
     torch.manual_seed(0)
     gates = {"LSTM": 4, "GRU": 3}.get(mode, 1)
     x = torch.randn(4, 3, 5, dtype=torch.float64, requires_grad=keep)
@@ -137,11 +136,59 @@ def test_opcheck(mode, keep):
         torch.randn(*shape, dtype=torch.float64, requires_grad=keep)
         for shape in ((gates * 9, 5), (gates * 9, 9), (gates * 9,), (gates * 9,))
     ]
-    lengths = torch.tensor([4, 2, 1])
-    arguments = (x, h0, c0, weights, lengths, None, None, None)
-    sizes = [5, 9, 1, 1, 0, 0]
-    op = getattr(torch.ops.fastcell, mode.lower()).default
-    torch.library.opcheck(op, (*arguments, sizes, False, keep))
+    return getattr(torch.ops.fastcell, mode.lower()).default, (x, h0, c0, weights)
+
+
+SIZES = [5, 9, 1, 1, 0, 0]
+MODES = ["LSTM", "GRU", "RNN_TANH", "RNN_RELU"]
+SOME_STEPS = pytest.mark.parametrize("lengths", [None, [4, 2, 1]])
+
+
+def tensor_of(lengths):
+    return lengths if lengths is None else torch.tensor(lengths)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("keep", [True, False])
+@SOME_STEPS
+def test_opcheck(mode, keep, lengths):
+    op, tensors = operator(mode, keep)
+    extras = (tensor_of(lengths), None, None, None)
+    torch.library.opcheck(op, (*tensors, *extras, SIZES, False, keep))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@SOME_STEPS
+def test_gradients_of_an_operator_are_the_same_a_second_time(mode, lengths):
+    op, (x, h0, c0, weights) = operator(mode, True)
+    extras = (tensor_of(lengths), None, None, None)
+    y, h, *_ = op(x, h0, c0, weights, *extras, SIZES, False, True)
+    leaves = [t for t in (x, h0, c0, *weights) if t is not None]
+    loss = y.square().sum() + h.sum()
+    first = torch.autograd.grad(loss, leaves, retain_graph=True)
+    for again in range(2):
+        second = torch.autograd.grad(loss, leaves, retain_graph=again == 0)
+        for one, other in zip(first, second, strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("shift", [0, 8])
+def test_backward_of_an_operator_from_a_copy_of_what_was_kept(shift):
+    op, (x, h0, c0, weights) = operator("LSTM", True)
+    none = (None,) * 4
+    y, *_, saved = op(x, h0, c0, weights, *none, SIZES, False, True)
+    tensors = (x, h0, c0, *weights)
+    expected = torch.autograd.grad(y.sum(), tensors, retain_graph=True)
+    y, *_, saved = op(x, h0, c0, weights, *none, SIZES, False, True)
+    copy = torch.empty(len(saved) + shift, dtype=torch.uint8)[shift:]
+    copy[:] = saved.detach()
+    back = torch.ops.fastcell.lstm_backward.default
+    dout = (torch.ones_like(y), None, None)
+    inputs = (x, h0, c0, weights, *none, SIZES, False)
+    with torch.no_grad():
+        found = back(*dout, *inputs, copy, [True] * 7)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_functional_gradients_per_module():

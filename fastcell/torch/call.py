@@ -104,13 +104,10 @@ class Kept(NamedTuple):
     memory: Any
 
 
-def run(
-    call: Call, tensors: Sequence[Any], *, keep: bool, fresh: bool = False
-) -> tuple[Tensor, ...]:
+def run(call: Call, tensors: Sequence[Any], spare: Any = None) -> tuple[Tensor, ...]:
     """Return y and the final states of x, h0, c0 and the weights.
 
-    With `keep`, set ``call.kept`` for `gradients`; with `fresh`, all its bytes follow
-    from the arguments.
+    With `spare`, where memory for it comes from, set ``call.kept`` for `gradients`.
     """
     layer, layout = call.layer, call.layout
     x, h0, c0, *weights = tensors
@@ -122,9 +119,8 @@ def run(
     if layer.quick is not None and layer.is_dtype_of(weights):
         layer.quick.keep(packed)
     memory = None
-    if keep:
-        size = layer._stack.saved_size(batch)
-        memory = _core.aligned_empty(size, True) if fresh else layer._spare.take(size)
+    if spare is not None:
+        memory = spare.take(layer._stack.saved_size(batch))
         call.kept = Kept(batch, memory)
     wide = layer.torch_dtype
     shape = (T, B, width)
@@ -205,7 +201,6 @@ def gradients(
         by_pass,
         kept.memory,
     )
-    layer._spare.give(kept.memory)
     if dx is not None and call.flat is not None:
         dx = dx.view(T * B, -1).index_select(0, call.flat)
     found = (d if of_weights[name] else None for name, d in dweights.items())
@@ -219,7 +214,7 @@ class Recurrence(torch.autograd.Function):
     def forward(ctx: Any, call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         ctx.call = call
-        out = run(call, tensors, keep=True)
+        out = run(call, tensors, call.layer._spare)
         memory = None
         if are_hooks_asked() and call.kept is not None:
             memory = torch.from_numpy(call.kept.memory)
@@ -271,10 +266,12 @@ def gradients_of(
     if call.version != call.layer._parameters.version():  # another call's since
         call.layer._parameters.bind(weights)
     if call.kept is None:  # used up
-        run(call, tensors, keep=True)
+        run(call, tensors, call.layer._spare)
     kept: Any = call.kept
     call.kept = None
-    return gradients(call, kept, x, dout, needed)
+    found = gradients(call, kept, x, dout, needed)
+    call.layer._spare.give(kept.memory)
+    return found
 
 
 def is_transformed() -> bool:
@@ -306,7 +303,7 @@ def called(call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
     if not torch.is_grad_enabled() or not any(
         t is not None and t.requires_grad for t in tensors
     ):
-        return run(call, tensors, keep=False)
+        return run(call, tensors)
     apply: Any = Recurrence.apply
     out: tuple[Tensor, ...] = apply(call, *tensors)
     return out

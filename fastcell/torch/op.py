@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
+from fastcell import _core
 from fastcell.layers.batches import Layout, flags_of, lengths_of
 from fastcell.threads import get_num_threads
-from fastcell.torch.call import Call, gradients, kept_again, run
+from fastcell.torch.call import BEFORE_WEIGHTS, Call, Kept, gradients, run
+from fastcell.torch.quick import begun
 from fastcell.torch.weights import CLASSES, OnTensors, layer_of, numpy_of
 
 _INPUTS = (
@@ -30,6 +33,29 @@ _BACKWARD = (
     f"(Tensor? dy, Tensor? dh, Tensor? dc, {_INPUTS}, Tensor saved, bool[] needed) "
     "-> Tensor[]"
 )
+
+# The operators live as long as it does.
+_LIBRARY: Any = torch.library.Library("fastcell", "DEF")  # type: ignore[no-untyped-call]
+
+
+class Inputs(NamedTuple):
+    """What both operators of a mode are given, as their schemas have it."""
+
+    x: Tensor
+    h0: Tensor | None
+    c0: Tensor | None
+    weights: list[Tensor]
+    lengths: Tensor | None
+    mask: Tensor | None
+    reset: Tensor | None
+    dropout: Tensor | None
+    sizes: Sequence[int]
+    batch_first: bool
+
+    @property
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """Those that have gradients."""
+        return self.x, self.h0, self.c0, *self.weights
 
 
 def is_needed_for(x: Any) -> bool:
@@ -72,6 +98,14 @@ def call(
     return y, h, c
 
 
+class _Zeros:
+    """Memory for what is kept, all of which has to follow from an operator's inputs."""
+
+    @staticmethod
+    def take(size: int) -> Any:
+        return _core.aligned_empty(size, True)
+
+
 #: By mode, sizes and first weight: the layer of some weights, which keeps them packed.
 _held: dict[tuple[Any, ...], tuple[weakref.ref[Tensor], OnTensors]] = {}
 
@@ -79,7 +113,9 @@ _held: dict[tuple[Any, ...], tuple[weakref.ref[Tensor], OnTensors]] = {}
 def _layer_on(mode: str, sizes: Sequence[int], weights: list[Tensor]) -> OnTensors:
     key = (mode, *sizes, id(weights[0]))
     if key not in _held or _held[key][0]() is not weights[0]:
-        layer = layer_of(mode, _flags(sizes), weights[0].dtype == torch.float64)
+        names = tuple(map(str, range(len(weights))))
+        double = weights[0].dtype == torch.float64
+        layer = layer_of(mode, _flags(sizes), double, names)
         _held[key] = weakref.ref(weights[0], lambda _: _held.pop(key, None)), layer
     return _held[key][1]
 
@@ -96,182 +132,166 @@ def _flags(sizes: Sequence[int]) -> tuple[Any, ...]:
     )
 
 
-def _call_of(
-    mode: str,
-    x: Tensor,
-    weights: list[Tensor],
-    lengths: Tensor | None,
-    mask: Tensor | None,
-    reset: Tensor | None,
-    dropout: Tensor | None,
-    sizes: Sequence[int],
-    batch_first: bool,
-) -> Call:
-    layout = Layout(batch_first, x.dim() == 2)
+def _call_of(mode: str, inputs: Inputs) -> Call:
+    """Return a call with everything that there can be."""
+    x, dropout = inputs.x, inputs.dropout
+    layout = Layout(inputs.batch_first, x.dim() == 2)
     T, B = layout.to_core(x).shape[:2]
     return Call(
-        _layer_on(mode, sizes, weights),
+        _layer_on(mode, inputs.sizes, inputs.weights),
         layout,
         T,
         B,
         None,
-        lengths_of(numpy_of(lengths), T, B),
-        flags_of("mask", numpy_of(mask), layout, T, B),
-        flags_of("reset", numpy_of(reset), layout, T, B),
+        lengths_of(numpy_of(inputs.lengths), T, B),
+        flags_of("mask", numpy_of(inputs.mask), layout, T, B),
+        flags_of("reset", numpy_of(inputs.reset), layout, T, B),
         None if dropout is None else dropout.contiguous(),
     )
 
 
-def _kept_bytes(mode: str, x: Tensor, sizes: Sequence[int], batch_first: bool) -> Any:
+def _quick_call_of(mode: str, inputs: Inputs) -> _core.QuickCall | None:
+    """Return a quick call, or None if something is not plain."""
+    if inputs[4:8] != (None,) * 4:  # lengths, mask, reset, dropout
+        return None
+    layer = _layer_on(mode, inputs.sizes, inputs.weights)
+    held = dict(zip(layer.names, inputs.weights, strict=True))
+    two = inputs.c0 is not None
+    hx = (inputs.h0, inputs.c0) if two else inputs.h0
+    return begun(layer, held, inputs.x, hx, inputs.batch_first, False)
+
+
+def _forward(mode: str, *given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    inputs, keep = Inputs(*given[:-1]), given[-1]
+    spare = _Zeros if keep else None
+    quick = _quick_call_of(mode, inputs)
+    if quick is not None:
+        y, h, *c = quick.forward(spare)
+        memory = quick.saved
+    else:
+        call = _call_of(mode, inputs)
+        y, h, *c = run(call, inputs.tensors, spare)
+        memory = None if call.kept is None else call.kept.memory
+    none = inputs.x.new_empty(0)
+    saved = none.byte() if memory is None else torch.from_numpy(memory)
+    return y, h, c[0] if c else none, saved
+
+
+def _shapes(mode: str, *given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    inputs, keep = Inputs(*given[:-1]), given[-1]
+    x, batch_first = inputs.x, inputs.batch_first
+    _, hidden, layers, _, bidirectional, proj = inputs.sizes
+    passes, out = layers * (1 + bidirectional), proj or hidden
+    rows = () if x.dim() == 2 else (x.shape[0 if batch_first else 1],)
+    y = x.new_empty(*x.shape[:-1], (1 + bidirectional) * out)
+    h = x.new_empty(passes, *rows, out)
+    c = x.new_empty(passes, *rows, hidden) if mode == "LSTM" else x.new_empty(0)
+    size = _kept_bytes(mode, inputs) if keep else 0
+    return y, h, c, x.new_empty(size, dtype=torch.uint8)
+
+
+def _kept_bytes(mode: str, inputs: Inputs) -> Any:
     """Return a size for a graph to leave open, or what it is without one."""
     try:
         return torch.library.get_ctx().new_dynamic_size()
     except DynamicOutputShapeException:  # shapes alone are asked for
-        layer = layer_of(mode, _flags(sizes), x.dtype == torch.float64)
-        T, B = Layout(batch_first, x.dim() == 2).to_core(x).shape[:2]
+        x = inputs.x
+        layer = layer_of(mode, _flags(inputs.sizes), x.dtype == torch.float64)
+        T, B = Layout(inputs.batch_first, x.dim() == 2).to_core(x).shape[:2]
         return layer._stack.describe(T, B, get_num_threads(), 1)["saved_bytes"]
 
 
+def _backward(mode: str, *given: Any) -> list[Tensor]:
+    dout, inputs, (saved, needed) = given[:3], Inputs(*given[3:-2]), given[-2:]
+    found: Any
+    try:
+        found = _gradients(mode, inputs, dout, _bytes_of(saved), tuple(needed))
+    except _core.UsedUpError:  # after retain_graph=True
+        again = _forward(mode, *inputs, True)[3]
+        found = _gradients(mode, inputs, dout, again.numpy(), tuple(needed))
+    none = inputs.x.new_empty(0)
+    return [
+        none if g is None or t is None else g.to(t.dtype)
+        for g, t in zip(found, inputs.tensors, strict=True)
+    ]
+
+
+def _bytes_of(saved: Tensor) -> Any:
+    """Return the memory of what forward kept; used up, it says so itself."""
+    memory = saved.numpy()
+    if saved.data_ptr() % 64 == 0:
+        return memory
+    aligned = _core.aligned_empty(len(memory))  # a copy of it came
+    aligned[:] = memory
+    return aligned
+
+
+def _gradients(
+    mode: str,
+    inputs: Inputs,
+    dout: Sequence[Any],
+    memory: Any,
+    needed: tuple[bool, ...],
+) -> list[Any]:
+    layer = _layer_on(mode, inputs.sizes, inputs.weights)
+    layer.renew(inputs.weights)
+    quick = _quick_call_of(mode, inputs)
+    if quick is not None:
+        quick.saved = memory
+        contiguous = tuple(d if d is None else d.contiguous() for d in dout)
+        packed = layer._packed(True)[1]
+        return quick.backward(packed, inputs.x, contiguous, needed, None)
+    call = _call_of(mode, inputs)
+    kept = Kept(call.batch_of(inputs.x, inputs.h0, inputs.c0), memory)
+    return gradients(call, kept, inputs.x, dout, needed)
+
+
+def _backward_shapes(mode: str, *given: Any) -> list[Tensor]:
+    inputs, needed = Inputs(*given[3:-2]), given[-1]
+    none = inputs.x.new_empty(0)
+    return [
+        t.new_empty(t.shape) if need and t is not None else none.new_empty(0)
+        for t, need in zip(inputs.tensors, needed, strict=True)
+    ]
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, h0, c0, weights, *extras, sizes, batch_first, _ = inputs
+    ctx.save_for_backward(x, h0, c0, *extras, output[3], *weights)
+    ctx.sizes, ctx.batch_first = sizes, batch_first
+    ctx.set_materialize_grads(False)
+
+
+def _differentiate(mode: str, ctx: Any, *dout: Tensor | None) -> tuple[Any, ...]:
+    x, h0, c0, lengths, mask, reset, dropout, saved, *weights = ctx.saved_tensors
+    needed = [*ctx.needs_input_grad[:BEFORE_WEIGHTS]]
+    needed += [w.requires_grad for w in weights]
+    flags = (lengths, mask, reset, dropout)
+    inputs = Inputs(x, h0, c0, weights, *flags, ctx.sizes, ctx.batch_first)
+    dy, dh, dc, _ = dout
+    operator = getattr(torch.ops.fastcell, f"{mode.lower()}_backward").default
+    found = operator(dy, dh, dc if mode == "LSTM" else None, *inputs, saved, needed)
+    given = [g if need else None for g, need in zip(found, needed, strict=True)]
+    return *given[:BEFORE_WEIGHTS], given[BEFORE_WEIGHTS:], *(None,) * 7
+
+
 def _define(mode: str) -> None:
-    name = f"fastcell::{mode.lower()}"
-    two = mode == "LSTM"
-
-    def forward(
-        x: Tensor,
-        h0: Tensor | None,
-        c0: Tensor | None,
-        weights: list[Tensor],
-        lengths: Tensor | None,
-        mask: Tensor | None,
-        reset: Tensor | None,
-        dropout: Tensor | None,
-        sizes: Sequence[int],
-        batch_first: bool,
-        keep: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        extras = (lengths, mask, reset, dropout)
-        made = _call_of(mode, x, weights, *extras, sizes, batch_first)
-        y, h, *c = run(made, (x, h0, c0, *weights), keep=keep, fresh=True)
-        saved = x.new_empty(0, dtype=torch.uint8)
-        if made.kept is not None:
-            saved = torch.from_numpy(made.kept.memory)
-        return y, h, c[0] if c else x.new_empty(0), saved
-
-    def shapes(
-        x: Tensor,
-        h0: Tensor | None,
-        c0: Tensor | None,
-        weights: list[Tensor],
-        lengths: Tensor | None,
-        mask: Tensor | None,
-        reset: Tensor | None,
-        dropout: Tensor | None,
-        sizes: Sequence[int],
-        batch_first: bool,
-        keep: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        _, hidden, layers, _, bidirectional, proj = sizes
-        directions, out = 1 + bidirectional, proj or hidden
-        rows = () if x.dim() == 2 else (x.shape[0 if batch_first else 1],)
-        y = x.new_empty(*x.shape[:-1], directions * out)
-        h = x.new_empty(layers * directions, *rows, out)
-        c = x.new_empty(layers * directions, *rows, hidden) if two else x.new_empty(0)
-        size = _kept_bytes(mode, x, sizes, batch_first) if keep else 0
-        return y, h, c, x.new_empty(size, dtype=torch.uint8)
-
-    def backward(
-        dy: Tensor | None,
-        dh: Tensor | None,
-        dc: Tensor | None,
-        x: Tensor,
-        h0: Tensor | None,
-        c0: Tensor | None,
-        weights: list[Tensor],
-        lengths: Tensor | None,
-        mask: Tensor | None,
-        reset: Tensor | None,
-        dropout: Tensor | None,
-        sizes: Sequence[int],
-        batch_first: bool,
-        saved: Tensor,
-        needed: Sequence[bool],
-    ) -> list[Tensor]:
-        extras = (lengths, mask, reset, dropout)
-        made = _call_of(mode, x, weights, *extras, sizes, batch_first)
-        made.layer._parameters.bind(weights)
-        kept = kept_again(made, (x, h0, c0), saved)
-        found = gradients(made, kept, x, (dy, dh, dc), tuple(needed))
-        pairs = zip(found, (x, h0, c0, *weights), strict=True)
-        return [
-            x.new_empty(0) if g is None or t is None else g.to(t.dtype)
-            for g, t in pairs
-        ]
-
-    def backward_shapes(
-        dy: Tensor | None,
-        dh: Tensor | None,
-        dc: Tensor | None,
-        x: Tensor,
-        h0: Tensor | None,
-        c0: Tensor | None,
-        weights: list[Tensor],
-        lengths: Tensor | None,
-        mask: Tensor | None,
-        reset: Tensor | None,
-        dropout: Tensor | None,
-        sizes: Sequence[int],
-        batch_first: bool,
-        saved: Tensor,
-        needed: Sequence[bool],
-    ) -> list[Tensor]:
-        pairs = zip((x, h0, c0, *weights), needed, strict=True)
-        return [
-            t.new_empty(t.shape) if need and t is not None else x.new_empty(0)
-            for t, need in pairs
-        ]
-
-    made = torch.library.custom_op(name, forward, mutates_args=(), schema=_FORWARD)
-    made.register_fake(shapes)
-    back = torch.library.custom_op(
-        f"{name}_backward", backward, mutates_args=(), schema=_BACKWARD
-    )
-    back.register_fake(backward_shapes)
-
-    def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        x, h0, c0, weights, *extras, sizes, batch_first, _ = inputs
-        ctx.save_for_backward(x, h0, c0, *extras, output[3], *weights)
-        ctx.sizes, ctx.batch_first = sizes, batch_first
-        ctx.set_materialize_grads(False)
-
-    def differentiate(ctx: Any, *dout: Tensor | None) -> tuple[Any, ...]:
-        x, h0, c0, *rest = ctx.saved_tensors
-        extras, saved, weights = rest[:4], rest[4], rest[5:]
-        needed = [
-            *ctx.needs_input_grad[:3],
-            *(w.requires_grad for w in weights),
-        ]
-        dy, dh, dc, _ = dout
-        dx, dh0, dc0, *dweights = back(
-            dy,
-            dh,
-            dc if two else None,
-            x,
-            h0,
-            c0,
-            weights,
-            *extras,
-            ctx.sizes,
-            ctx.batch_first,
-            saved,
-            needed,
+    for name, schema, compute, shapes in (
+        (mode.lower(), _FORWARD, _forward, _shapes),
+        (f"{mode.lower()}_backward", _BACKWARD, _backward, _backward_shapes),
+    ):
+        tags = (torch.Tag.pt2_compliant_tag,)
+        _LIBRARY.define(name + schema, tags=tags)
+        _LIBRARY.impl(name, partial(compute, mode), "CPU")
+        torch.library.register_fake(
+            f"fastcell::{name}", partial(shapes, mode), lib=_LIBRARY
         )
-        given = [
-            g if need else None
-            for g, need in zip((dx, dh0, dc0, *dweights), needed, strict=True)
-        ]
-        return (*given[:3], given[3:], *(None,) * 7)
-
-    made.register_autograd(differentiate, setup_context=setup)
+    torch.library.register_autograd(
+        f"fastcell::{mode.lower()}",
+        partial(_differentiate, mode),
+        setup_context=_setup,
+        lib=_LIBRARY,
+    )
 
 
 for _mode in CLASSES:

@@ -49,18 +49,10 @@ def quickly(
     step : bool
         Whether the module is a cell, which has no y.
     """
-    calls = layer.quick
-    if calls is None or is_transformed():
+    if layer.quick is None or is_transformed():
         return None
-    if not calls.hold(held):
-        if not all(name in held for name in layer.names):  # parametrized
-            return None
-        weights = [held[name] for name in layer.names]
-        if not layer.is_dtype_of(weights):
-            return None
-        layer.renew(weights)
     x = _laid_out(x)
-    call = calls.begin(x, hx, batch_first, step, get_num_threads())
+    call = begun(layer, held, x, hx, batch_first, step)
     if call is None:
         return None
     if torch.is_grad_enabled():
@@ -73,6 +65,28 @@ def quickly(
                 out: tuple[Tensor, ...] = apply(call, layer, batch_first, *tensors)
                 return out
     return call.forward(None)
+
+
+def begun(
+    layer: OnTensors,
+    held: dict[str, Any],
+    x: Any,
+    hx: Any,
+    batch_first: bool,
+    step: bool,
+) -> _core.QuickCall | None:
+    """Return a quick call with the weights of now; the arguments are `quickly`'s."""
+    calls = layer.quick
+    if calls is None:
+        return None
+    if not calls.hold(held):
+        if not all(name in held for name in layer.names):  # parametrized
+            return None
+        weights = [held[name] for name in layer.names]
+        if not layer.is_dtype_of(weights):
+            return None
+        layer.renew(weights)
+    return calls.begin(x, hx, batch_first, step, get_num_threads())
 
 
 def _laid_out(x: Any) -> Any:
