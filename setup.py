@@ -22,6 +22,7 @@ if platform.machine() in ("x86_64", "AMD64"):
         *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"),
         *("-mfma", "-mprefer-vector-width=512"),
     ]
+    NATIVE["avx2_int8_native"] = [*SETS["avx2"], "-mavxvnni"]
     NATIVE["avx512_bf16_native"] = [*SETS["avx512"], "-mavx512bf16"]
     NATIVE["avx512_int8_native"] = [*SETS["avx512"], "-mavx512vnni"]
 elif platform.machine() in ("aarch64", "arm64"):

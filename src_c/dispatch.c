@@ -31,6 +31,10 @@ static bool has_avx(bool wide) {
 }
 static bool has_avx2(void) { return has_avx(false); }
 static bool has_avx512(void) { return has_avx(true); }
+static bool has_avx_vnni(void) {
+    unsigned a, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bit_AVXVNNI);
+}
 static bool has_avx512_bf16(void) {
     unsigned a, b, c, d;
     return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
@@ -73,6 +77,7 @@ static const struct {
     const fc_kernels *replaced, *kernels;
 } natives[] = {
 #if defined(__x86_64__)
+    {has_avx_vnni, &fc_kernels_avx2_int8, &fc_kernels_avx2_int8_native},
     {has_avx512_bf16, &fc_kernels_avx512_bf16, &fc_kernels_avx512_bf16_native},
     {has_avx512_vnni, &fc_kernels_avx512_int8, &fc_kernels_avx512_int8_native},
 #endif
@@ -83,6 +88,7 @@ enum { NATIVES = sizeof natives / sizeof *natives - 1 };
 /* -1: not asked yet. */
 static atomic_int native_state[NATIVES + 1] = {
 #if defined(__x86_64__)
+    -1,
     -1,
     -1,
 #endif

@@ -17,8 +17,8 @@ enum { FC_GRADIENT_DEPTH = 256, FC_GRADIENT_UNITS = 240, BIAS_VECTORS = 8 };
 enum { FC_COPIED_ROWS = 16 };
 
 typedef struct fc_gradient_scratch {
-    operand *panels; /* [vectors][FC_GRADIENT_DEPTH / FC_GROUP][V], in panels */
-    operand *d;      /* [FC_GRADIENT_DEPTH / FC_GROUP][FC_GRADIENT_UNITS], or tiles */
+    operand *panels; /* [vectors][of FC_GRADIENT_DEPTH rows][V], in panels */
+    operand *d;      /* [of FC_GRADIENT_DEPTH rows][FC_GRADIENT_UNITS], or tiles */
     void *out[FC_GRADIENT_UNITS];
 } fc_gradient_scratch;
 
@@ -29,15 +29,27 @@ static size_t weight_gradient_scratch(ptrdiff_t depth) {
            (FC_REGISTERS == 16 ? FC_GRADIENT_UNITS * sizeof(vreal) : 0);
 }
 
-/* The operands of V columns of row `row` and, where a group is two, the next. */
-FC_INLINE vreal load_group(const real *first, const real *second, ptrdiff_t exist) {
-#if defined(FC_OPERANDS_BF16)
+/* Where a group is FC_PARTS multiply-adds, so many operands stand for it here: all
+ * tiles of a block read them, none widens them again.
+ *
+ * Operand j of V columns of a row and, where a group is two, the next. */
+FC_INLINE vreal load_group(const real *first, const real *second, int j,
+                           ptrdiff_t exist) {
+    (void)j;
+#if defined(FC_SPREAD)
+    const real *from = j == 0 ? second : first;
+    return from ? (vreal)vround_bf16(vload_part(from, exist)) : vzero();
+#elif defined(FC_OPERANDS_BF16)
     return vpair(vload_part(first, exist),
                  second ? vload_part(second, exist) : vzero());
 #else
     (void)second;
     return vload_part(first, exist);
 #endif
+}
+
+FC_INLINE ptrdiff_t operands_of_rows(ptrdiff_t rows) {
+    return (rows + FC_GROUP - 1) / FC_GROUP * FC_PARTS;
 }
 
 /* Rows of x, group by group, side by side in panels. */
@@ -48,16 +60,17 @@ static void panels_of_rows(const void *const *x, ptrdiff_t rows, const fc_panels
         for (ptrdiff_t first = 0; first < to->vectors; first += FC_MAX_WIDTH) {
             ptrdiff_t end = first + FC_MAX_WIDTH;
             end = end < to->vectors ? end : to->vectors;
-            operand *panel = (operand *)to->data + (first * to->depth +
-                                                    begin / FC_GROUP * (end - first)) *
-                                                       V;
+            ptrdiff_t at = operands_of_rows(begin);
+            operand *panel =
+                (operand *)to->data + (first * to->depth + at * (end - first)) * V;
             for (ptrdiff_t row = begin; row < last; row += FC_GROUP)
-                for (ptrdiff_t v = first; v < end; v++, panel += V) {
-                    const real *one = (const real *)x[row] + v * V;
-                    const real *two =
-                        row + 1 < rows ? (const real *)x[row + 1] + v * V : NULL;
-                    vstore((real *)panel, load_group(one, two, to->k - v * V));
-                }
+                for (int j = 0; j < FC_PARTS; j++)
+                    for (ptrdiff_t v = first; v < end; v++, panel += V) {
+                        const real *one = (const real *)x[row] + v * V;
+                        const real *two =
+                            row + 1 < rows ? (const real *)x[row + 1] + v * V : NULL;
+                        vstore((real *)panel, load_group(one, two, j, to->k - v * V));
+                    }
         }
     }
 }
@@ -110,7 +123,7 @@ static void copy_units(const real *d, ptrdiff_t d_row, ptrdiff_t rows, ptrdiff_t
         for (ptrdiff_t u = 0; u < units; u += V) {
             const real *one = d + row * d_row + u;
             vstore((real *)(to + u),
-                   load_group(one, row + 1 < rows ? one + d_row : NULL, units - u));
+                   load_group(one, row + 1 < rows ? one + d_row : NULL, 0, units - u));
         }
 }
 #else
@@ -118,20 +131,22 @@ static void copy_units(const real *d, ptrdiff_t d_row, ptrdiff_t rows, ptrdiff_t
  * holds beyond them is written over by the next, or stands between two tiles. */
 static void copy_units(const real *d, ptrdiff_t d_row, ptrdiff_t rows, ptrdiff_t units,
                        operand *to) {
-    ptrdiff_t depth = (rows + FC_GROUP - 1) / FC_GROUP;
+    ptrdiff_t depth = operands_of_rows(rows);
     for (ptrdiff_t first = 0; first < rows; first += FC_COPIED_ROWS) {
         ptrdiff_t end = first + FC_COPIED_ROWS < rows ? first + FC_COPIED_ROWS : rows;
         operand *tile = to;
         int m;
         for (ptrdiff_t u = 0; u < units; u += m, tile += m * depth + V) {
             m = next_rows(units - u, FC_MAX_WIDTH);
+            operand *group = tile + operands_of_rows(first) * m;
             for (ptrdiff_t row = first; row < end; row += FC_GROUP)
-                for (ptrdiff_t v = 0; v < m; v += V) {
-                    const real *one = d + row * d_row + u + v;
-                    vreal group = load_group(one, row + 1 < rows ? one + d_row : NULL,
-                                             units - u - v);
-                    vstore((real *)(tile + row / FC_GROUP * m + v), group);
-                }
+                for (int j = 0; j < FC_PARTS; j++, group += m)
+                    for (ptrdiff_t v = 0; v < m; v += V) {
+                        const real *one = d + row * d_row + u + v;
+                        const real *two = row + 1 < rows ? one + d_row : NULL;
+                        vstore((real *)(group + v),
+                               load_group(one, two, j, units - u - v));
+                    }
         }
     }
 }
@@ -194,7 +209,7 @@ static void weight_gradient(const fc_weight_gradient *g) {
         ptrdiff_t rows = g->rows - row;
         if (rows > FC_GRADIENT_DEPTH)
             rows = FC_GRADIENT_DEPTH;
-        x.depth = (rows + FC_GROUP - 1) / FC_GROUP;
+        x.depth = operands_of_rows(rows);
         panels_of_rows(g->x + row, rows, &x);
         for (int j = 0; j < g->gates; j++) {
             ptrdiff_t gate = g->gate_order[j] * g->units;

@@ -155,7 +155,8 @@ FC_DECLARE_KERNELS(portable)
 FC_DECLARE_KERNELS(avx2)
 FC_DECLARE_KERNELS(avx512)
 /* The same results by one instruction. */
-extern const fc_kernels fc_kernels_avx512_bf16_native, fc_kernels_avx512_int8_native;
+extern const fc_kernels fc_kernels_avx2_int8_native, fc_kernels_avx512_bf16_native,
+    fc_kernels_avx512_int8_native;
 #elif defined(__aarch64__)
 FC_DECLARE_KERNELS(neon)
 #endif

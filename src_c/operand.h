@@ -8,6 +8,10 @@
  *     vbroadcast(p)         one operand in all lanes
  *     vdot(a, w, acc)       acc + the products of the group, in one fixed order
  *     operands_of(...)      the operands of a row of reals
+ *     FC_WORDS              words of an operand in a row of `a`, usually one
+ *     FC_PARTS, vweights    multiply-adds of a group, usually one vdot, and what each
+ *                           takes of a vector of weights
+ *     vrow, vrow_of(p)      what vdot takes of a row, usually one broadcast
  *     set_operand(...)      one number of an operand
  *
  * Vectors of operands and of sums travel as vreal, whatever their bits mean.
@@ -20,7 +24,9 @@
  * that stays in [-1, 1]) and one for each column of the weights.  Numbers of `a` are
  * stored plus 128, since the instruction takes one operand without a sign; 128 times
  * the sum of the column is taken off again.  The sums are exact integers.  A row with
- * something in it that is not finite has the scale NaN, and so have its results. */
+ * something in it that is not finite has the scale NaN, and so have its results.
+ *
+ * AVX2 without such an instruction has rows of another form: simd/avx2_narrow.h. */
 #ifndef FC_OPERAND_H
 #define FC_OPERAND_H
 
@@ -36,6 +42,20 @@ typedef int32_t vint __attribute__((vector_size(V * 4)));
 typedef uint32_t operand;
 #else
 typedef real operand;
+#endif
+#if defined(FC_NARROW) && defined(FC_AVX2)
+#include "simd/avx2_narrow.h"
+#endif
+#if defined(FC_AVX2) && defined(FC_OPERANDS_BF16)
+#define FC_SPREAD /* a group is FC_PARTS multiply-adds of reals */
+#elif defined(FC_AVX2) && defined(FC_OPERANDS_INT8) && !defined(FC_NATIVE)
+#define FC_SIZES /* rows have the numbers and their sizes */
+#endif
+#if !defined(FC_SPREAD)
+enum { FC_PARTS = 1 };
+#endif
+#if !defined(FC_SPREAD) && !defined(FC_SIZES)
+enum { FC_WORDS = 1 };
 #endif
 
 #if defined(FC_OPERANDS_BF16)
@@ -55,6 +75,7 @@ FC_INLINE void set_operand(operand *to, ptrdiff_t j, real x) {
     *to = (*to & ~(0xffffu << 16 * j)) | bf16_of(x) << 16 * j;
 }
 
+#if !defined(FC_SPREAD)
 FC_INLINE void operands_of(operand *to, const real *x, ptrdiff_t n) {
     ptrdiff_t i = 0;
 #if defined(FC_NATIVE)
@@ -65,6 +86,7 @@ FC_INLINE void operands_of(operand *to, const real *x, ptrdiff_t n) {
     for (; i < n; i += 2)
         to[i / 2] = bf16_of(x[i]) | (i + 1 < n ? bf16_of(x[i + 1]) << 16 : 0);
 }
+#endif
 
 /* Rounded to the upper half, zeros below. */
 FC_INLINE vint vround_bf16(vreal x) {
@@ -75,6 +97,16 @@ FC_INLINE vint vround_bf16(vreal x) {
     return ((tiny & b & ~0x7fffffff) | (~tiny & rounded)) & ~0xffff;
 }
 
+#if defined(FC_SPREAD)
+FC_INLINE void operands_of(operand *to, const real *x, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i += V) {
+        vreal rounded = (vreal)vround_bf16(vload_part(x + i, n - i));
+        vstore_part((real *)to + i, vswap_pairs(rounded), n + n % 2 - i);
+    }
+}
+
+FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) { return vfma(a, w, acc); }
+#else
 /* The operands of two rows, one below the other. */
 FC_INLINE vreal vpair(vreal first, vreal second) {
     vint low = vround_bf16(first) >> 16 & 0xffff;
@@ -93,9 +125,15 @@ FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
     return vfma((vreal)((vint)a << 16), (vreal)((vint)w << 16), acc);
 #endif
 }
+#endif
 
 #elif defined(FC_OPERANDS_INT8)
-enum { FC_GROUP = 4, FC_INT8_ZERO = 128 };
+enum { FC_GROUP = 4 };
+#if defined(FC_SIZES)
+enum { FC_INT8_ZERO = 0 }; /* nothing is added */
+#else
+enum { FC_INT8_ZERO = 128 };
+#endif
 
 FC_INLINE int32_t int8_of(real x, real inverse) {
     real q = rintf(x * inverse);
@@ -140,6 +178,19 @@ FC_INLINE real operands_of(operand *to, const real *x, ptrdiff_t n, bool bounded
         _mm_storeu_si128((__m128i *)(to + i / 4), z);
     }
 #endif
+#if defined(FC_AVX2)
+    for (; i + 4 * V <= n; i += 4 * V)
+        vstore_groups(to + i / 4 * FC_WORDS, x + i, vset1(inverse));
+    if (i < n) {
+        real rest[4 * V] = {0};
+        operand groups[V * FC_WORDS];
+        memcpy(rest, x + i, (size_t)(n - i) * sizeof(real));
+        vstore_groups(groups, rest, vset1(inverse));
+        memcpy(to + i / 4 * FC_WORDS, groups,
+               (size_t)((n - i + 3) / 4 * FC_WORDS) * sizeof(operand));
+    }
+    return scale;
+#endif
     for (; i < n; i += 4) {
         operand z = 0;
         for (ptrdiff_t j = 0; j < 4; j++) {
@@ -151,6 +202,7 @@ FC_INLINE real operands_of(operand *to, const real *x, ptrdiff_t n, bool bounded
     return scale;
 }
 
+#if !defined(FC_AVX2)
 FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
 #if defined(FC_NATIVE)
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(w)); /* as in bf16 */
@@ -164,10 +216,11 @@ FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
     return (vreal)sum;
 #endif
 }
+#endif
 
 /* The sums less V of `zero`, as reals. */
 FC_INLINE vreal vsums(vreal acc, const int32_t *zero) {
-#if defined(FC_NATIVE)
+#if defined(FC_NATIVE) && defined(FC_AVX512)
     __asm__("vpsubd %1, %0, %0" : "+v"(acc) : "v"(vload((const real *)zero)));
     __asm__("vcvtdq2ps %0, %0" : "+v"(acc));
     return acc;
@@ -190,5 +243,20 @@ FC_INLINE vreal vbroadcast(const operand *p) {
     return vset1(x);
 }
 FC_INLINE vreal vload_operands(const operand *p) { return vload((const real *)p); }
+
+#if defined(FC_SIZES)
+FC_INLINE vrow vrow_of(const operand *p) {
+    return (vrow){vbroadcast(p), vbroadcast(p + 1)};
+}
+#else
+typedef vreal vrow;
+FC_INLINE vrow vrow_of(const operand *p) { return vbroadcast(p); }
+#endif
+#if !defined(FC_SPREAD)
+FC_INLINE vreal vweights(const operand *p, int part) {
+    (void)part;
+    return vload_operands(p);
+}
+#endif
 
 #endif

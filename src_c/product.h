@@ -63,8 +63,51 @@ FC_INLINE vreal tile_result(const fc_tile_job *job, int r, int v, vreal acc) {
 #endif
 }
 
+/* What part j of a group takes of a vector of weights; those of a gradient are made for
+ * it (gradient.h). */
+FC_INLINE vreal tile_weights(const operand *p, const int j, const bool transposed) {
+    return transposed ? vload_operands(p) : vweights(p, j);
+}
+
 /* A tile's vectors: all, or one half after the other. */
 enum { FC_WHOLE, FC_FIRST_HALF, FC_SECOND_HALF };
+
+/* acc += part j of a group, at row[r] + at_k and at w.  The shorter side of the tile
+ * stands in registers, the longer comes one vector at a time: with m * n accumulators
+ * this fits both 16 and 32 registers. */
+FC_INLINE void tile_multiply(const int m, const int n, const int vectors,
+                             const int first, const bool transposed, const int j,
+                             const operand *const *row, ptrdiff_t at_k,
+                             const operand *w, ptrdiff_t panel,
+                             vreal (*acc)[FC_MAX_WIDTH * FC_MAX_PANELS]) {
+    vrow a_k[FC_MAX_ROWS];
+    vreal w_k[4];
+    if (m <= vectors) {
+#pragma GCC unroll 8
+        for (int r = 0; r < m; r++)
+            a_k[r] = vrow_of(row[r] + at_k);
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; v++) {
+            w_k[0] = tile_weights(w + (first + v) / n * panel + (first + v) % n * V, j,
+                                  transposed);
+#pragma GCC unroll 8
+            for (int r = 0; r < m; r++)
+                acc[r][v] = vdot(a_k[r], w_k[0], acc[r][v]);
+        }
+    } else {
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            w_k[v] = tile_weights(w + (first + v) / n * panel + (first + v) % n * V, j,
+                                  transposed);
+#pragma GCC unroll 8
+        for (int r = 0; r < m; r++) {
+            a_k[0] = vrow_of(row[r] + at_k);
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++)
+                acc[r][v] = vdot(a_k[0], w_k[v], acc[r][v]);
+        }
+    }
+}
 
 FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
                          const bool transposed, const bool fetches,
@@ -74,6 +117,7 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
     vreal acc[FC_MAX_ROWS][FC_MAX_WIDTH * FC_MAX_PANELS];
     const operand *row[FC_MAX_ROWS], *w = job->w;
     const ptrdiff_t depth = job->depth, panel = job->panel, at_step = job->at_step;
+    const int parts = transposed ? 1 : FC_PARTS;
     (void)fetches;
 #pragma GCC unroll 8
     for (int r = 0; r < m; r++) {
@@ -88,9 +132,6 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
     }
 #pragma GCC unroll 2
     for (ptrdiff_t k = 0; k < depth; k++) {
-        /* The shorter side of the tile stands in registers, the longer comes one vector
-         * at a time: with m * n accumulators this fits both 16 and 32 registers. */
-        vreal a_k[FC_MAX_ROWS], w_k[4];
 #if FC_REGISTERS == 16
         if (fetches) {
             __builtin_prefetch(job->ahead + k * job->ahead_step, 0, 2);
@@ -98,30 +139,13 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
                 __builtin_prefetch(job->ahead + k * job->ahead_step + 64, 0, 2);
         }
 #endif
-        if (m <= vectors) {
-#pragma GCC unroll 8
-            for (int r = 0; r < m; r++)
-                a_k[r] = vbroadcast(row[r] + (transposed ? k * at_step : k));
-#pragma GCC unroll 16
-            for (int v = 0; v < vectors; v++) {
-                w_k[0] = vload_operands(w + (first + v) / n * panel +
-                                        (first + v) % n * V);
-#pragma GCC unroll 8
-                for (int r = 0; r < m; r++)
-                    acc[r][v] = vdot(a_k[r], w_k[0], acc[r][v]);
-            }
-        } else {
-#pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++)
-                w_k[v] = vload_operands(w + (first + v) / n * panel +
-                                        (first + v) % n * V);
-#pragma GCC unroll 8
-            for (int r = 0; r < m; r++) {
-                a_k[0] = vbroadcast(row[r] + (transposed ? k * at_step : k));
-#pragma GCC unroll 4
-                for (int v = 0; v < vectors; v++)
-                    acc[r][v] = vdot(a_k[0], w_k[v], acc[r][v]);
-            }
+#pragma GCC unroll 2
+        for (int j = 0; j < parts; j++) {
+            const operand *w_j = w;
+            if (parts > 1) /* or GCC keeps all vectors of a part for the next */
+                __asm__ volatile("" : "+r"(w_j));
+            tile_multiply(m, n, vectors, first, transposed, j, row,
+                          transposed ? k * at_step : k * FC_WORDS + j, w_j, panel, acc);
         }
         w += n * V;
     }
@@ -280,7 +304,7 @@ typedef struct fc_operands {
 
 static size_t operand_scratch(ptrdiff_t k) {
 #if defined(FC_NARROW)
-    return FC_OPERAND_ROWS * (size_t)((k + FC_GROUP - 1) / FC_GROUP + V) *
+    return FC_OPERAND_ROWS * (size_t)((k + FC_GROUP - 1) / FC_GROUP + V) * FC_WORDS *
            sizeof(operand);
 #else
     (void)k;
@@ -308,7 +332,7 @@ static void next_operands(fc_operands *operands, const fc_panels *w,
     operands->rows = rows_of_block(rows);
     operands->a = operands->narrowed;
     operand *to = scratch;
-    for (ptrdiff_t r = 0; r < operands->rows; r++, to += w->depth) {
+    for (ptrdiff_t r = 0; r < operands->rows; r++, to += w->depth * FC_WORDS) {
         operands->narrowed[r] = to;
 #if defined(FC_OPERANDS_INT8)
         operands->scale[r] = operands_of(to, a[r], w->k, bounded);

@@ -1,0 +1,82 @@
+/* Narrow operands by AVX2, which has no instruction for their products: rows of `a` are
+ * kept as what the instructions that it has take, so that a tile only broadcasts them.
+ * Included by operand.h, which says what is computed; float32 only. */
+#ifndef FC_AVX2_NARROW_H
+#define FC_AVX2_NARROW_H
+
+#if defined(FC_OPERANDS_BF16)
+/* A pair is two multiply-adds, the second number's first.  Rows hold float32 rounded to
+ * bf16 in that order, so nothing is left to do to them; weights stay pairs, and a part
+ * of a tile's vectors is widened for all its rows, beside the multiply-adds: one `and`,
+ * one shift. */
+enum { FC_PARTS = 2, FC_WORDS = 2 };
+
+FC_INLINE vreal vweights(const uint32_t *p, int part) {
+    __m256i pairs = _mm256_loadu_si256((const __m256i *)p);
+    return _mm256_castsi256_ps(
+        part == 0 ? _mm256_and_si256(pairs, _mm256_set1_epi32(~0xffff))
+                  : _mm256_slli_epi32(pairs, 16));
+}
+
+FC_INLINE vreal vswap_pairs(vreal x) { return _mm256_permute_ps(x, 0xb1); }
+
+#else /* int8 */
+
+/* V numbers as integers; 0 for what is beyond 127. */
+FC_INLINE __m256i vint8_of(vreal x, vreal inverse) {
+    vreal q = vround(x * inverse), magnitude = vabs(q);
+    vreal there = _mm256_cmp_ps(magnitude, vset1(127), _CMP_LE_OQ);
+    return _mm256_cvtps_epi32(_mm256_and_ps(q, there));
+}
+
+/* 4 * V numbers as V groups of four bytes; group i at 4 * (i % 2 + i / 4 % 2 * ...), as
+ * `order` has it. */
+FC_INLINE __m256i vbytes_of(const real *x, vreal inverse, __m256i order) {
+    __m256i a = vint8_of(vload(x), inverse), b = vint8_of(vload(x + V), inverse);
+    __m256i c = vint8_of(vload(x + 2 * V), inverse),
+            d = vint8_of(vload(x + 3 * V), inverse);
+    __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b),
+                                       _mm256_packs_epi32(c, d));
+    return _mm256_permutevar8x32_epi32(bytes, order);
+}
+
+#if defined(FC_NATIVE)
+/* AVX-VNNI: one word a group, numbers plus 128. */
+FC_INLINE void vstore_groups(uint32_t *to, const real *x, vreal inverse) {
+    __m256i bytes =
+        vbytes_of(x, inverse, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_storeu_si256((__m256i *)to, _mm256_xor_si256(bytes, _mm256_set1_epi8(-128)));
+}
+
+FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
+    /* The VEX form: the other one is AVX-512's. */
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(a), "xm"(w));
+    return acc;
+}
+#else
+/* vpmaddubsw adds two products of a number without a sign and one with: exact in 16
+ * bits where both are at most 127, as sizes are.  So rows hold of each group the
+ * numbers, whose signs the weights take, and their sizes. */
+enum { FC_WORDS = 2 };
+typedef struct vrow {
+    vreal numbers, sizes;
+} vrow;
+
+FC_INLINE void vstore_groups(uint32_t *to, const real *x, vreal inverse) {
+    __m256i bytes =
+        vbytes_of(x, inverse, _mm256_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7));
+    __m256i sizes = _mm256_abs_epi8(bytes);
+    _mm256_storeu_si256((__m256i *)to, _mm256_unpacklo_epi32(bytes, sizes));
+    _mm256_storeu_si256((__m256i *)to + 1, _mm256_unpackhi_epi32(bytes, sizes));
+}
+
+FC_INLINE vreal vdot(vrow a, vreal w, vreal acc) {
+    __m256i signed_w = _mm256_sign_epi8((__m256i)w, (__m256i)a.numbers);
+    __m256i twos = _mm256_maddubs_epi16((__m256i)a.sizes, signed_w);
+    __m256i fours = _mm256_madd_epi16(twos, _mm256_set1_epi16(1));
+    return (vreal)_mm256_add_epi32((__m256i)acc, fours);
+}
+#endif
+#endif
+
+#endif
