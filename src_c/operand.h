@@ -105,7 +105,6 @@ FC_INLINE void operands_of(operand *to, const real *x, ptrdiff_t n) {
     }
 }
 
-FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) { return vfma(a, w, acc); }
 #else
 /* The operands of two rows, one below the other. */
 FC_INLINE vreal vpair(vreal first, vreal second) {

@@ -12,10 +12,21 @@
 enum { FC_PARTS = 2, FC_WORDS = 2 };
 
 FC_INLINE vreal vweights(const uint32_t *p, int part) {
+    static const uint32_t second[V] __attribute__((aligned(32))) = {
+        0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000,
+        0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000};
     __m256i pairs = _mm256_loadu_si256((const __m256i *)p);
-    return _mm256_castsi256_ps(
-        part == 0 ? _mm256_and_si256(pairs, _mm256_set1_epi32(~0xffff))
-                  : _mm256_slli_epi32(pairs, 16));
+    if (part)
+        return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+    /* The mask from memory: all registers are taken. */
+    __asm__("vpand %1, %0, %0" : "+x"(pairs) : "m"(second));
+    return _mm256_castsi256_ps(pairs);
+}
+
+/* Not by the intrinsic, for which GCC takes more registers than there are. */
+FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(w));
+    return acc;
 }
 
 FC_INLINE vreal vswap_pairs(vreal x) { return _mm256_permute_ps(x, 0xb1); }
