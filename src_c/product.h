@@ -189,7 +189,11 @@ static const int fc_tile_panels[FC_MAX_ROWS + 1] = {0, 4, 2, 2, 1, 1, 1, 1, 1};
     X(1,2) X(2,2) X(3,2) X(4,2) X(5,2) X(6,2)
 #define FC_FOR_SEVERAL_PANELS(X)                                                       \
     X(1,2,2) X(1,2,3) X(1,2,4) X(1,2,5) X(1,2,6) X(2,2,2) X(2,2,3) X(3,2,2)
+#if defined(FC_SIZES) /* sums of integers do not wait for each other: fewer will do */
+static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 6, 2, 1, 1, 1, 1, 1, 1};
+#else
 static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 6, 3, 2, 3, 1, 1, 1, 1};
+#endif
 #endif
 /* clang-format on */
 

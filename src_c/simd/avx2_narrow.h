@@ -82,10 +82,13 @@ FC_INLINE void vstore_groups(uint32_t *to, const real *x, vreal inverse) {
 }
 
 FC_INLINE vreal vdot(vrow a, vreal w, vreal acc) {
+    static const int16_t ones[2 * V] __attribute__((aligned(32))) = {
+        1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     __m256i signed_w = _mm256_sign_epi8((__m256i)w, (__m256i)a.numbers);
     __m256i twos = _mm256_maddubs_epi16((__m256i)a.sizes, signed_w);
-    __m256i fours = _mm256_madd_epi16(twos, _mm256_set1_epi16(1));
-    return (vreal)_mm256_add_epi32((__m256i)acc, fours);
+    /* The ones from memory: all registers are taken. */
+    __asm__("vpmaddwd %1, %0, %0" : "+x"(twos) : "m"(ones));
+    return (vreal)_mm256_add_epi32((__m256i)acc, twos);
 }
 #endif
 #endif
