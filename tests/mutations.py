@@ -104,6 +104,7 @@ TESTS = (
 # How a file begins that only these tests see, and the package that they need.
 OF_TORCH = (
     "test_torch_modules.py",
+    "test_torch_quick.py",
     "test_torch_module_cases.py",
     "test_torch_swap.py",
     "test_torch_own_cases.py",

@@ -43,11 +43,12 @@ static const real fc_exp_q[] = {2.510038549551031908e-8, 2.762008844540974816e-7
                                 1.666666666666666745e-1, 5.000000000000001022e-1};
 #endif
 
-/* t -> n and p of (1). */
-FC_INLINE vreal vexp_reduce(vreal t, vreal *n) {
-    *n = vround(t * vset1((real)FC_LOG2_E));
-    vreal r = vfma(*n, vset1(-FC_LN2_HI), t);
-    r = vfma(*n, vset1(-FC_LN2_LO), r);
+/* t -> 2^n, as an exponent, and p of (1). */
+FC_INLINE vreal vexp_reduce(vreal t, vreal *power) {
+    vreal n;
+    *power = vexponent(t * vset1((real)FC_LOG2_E), &n);
+    vreal r = vfma(n, vset1(-FC_LN2_HI), t);
+    r = vfma(n, vset1(-FC_LN2_LO), r);
     vreal q = vset1(fc_exp_q[0]);
     for (size_t i = 1; i < sizeof fc_exp_q / sizeof *fc_exp_q; i++)
         q = vfma(q, r, vset1(fc_exp_q[i]));
@@ -55,23 +56,23 @@ FC_INLINE vreal vexp_reduce(vreal t, vreal *n) {
 }
 
 FC_INLINE vreal vexp(vreal x) {
-    vreal n, t = vmin_keep_nan(x, vset1(FC_EXP_MAX));
-    vreal p = vexp_reduce(vmax_keep_nan(t, vset1(FC_EXP_MIN)), &n);
-    return vscale(vset1(1) + p, n);
+    vreal power, t = vmin_keep_nan(x, vset1(FC_EXP_MAX));
+    vreal p = vexp_reduce(vmax_keep_nan(t, vset1(FC_EXP_MIN)), &power);
+    return vscale(vset1(1) + p, power);
 }
 
 FC_INLINE vreal vsigmoid(vreal x) {
-    vreal one = vset1(1), n;
-    vreal p = vexp_reduce(vmax_keep_nan(vnegative_abs(x), vset1(FC_EXP_MIN)), &n);
-    vreal e = vscale(one + p, n);
+    vreal one = vset1(1), power;
+    vreal p = vexp_reduce(vmax_keep_nan(vnegative_abs(x), vset1(FC_EXP_MIN)), &power);
+    vreal e = vscale_down(one + p, power);
     return vquotient(vif_negative(x, e, one), one + e);
 }
 
 FC_INLINE vreal vtanh(vreal x) {
-    vreal one = vset1(1), n;
+    vreal one = vset1(1), power;
     vreal a = vmin_keep_nan(vabs(x), vset1(FC_TANH_MAX));
-    vreal p = vexp_reduce(a + a, &n);
-    vreal s = vscale(one, n);
+    vreal p = vexp_reduce(a + a, &power);
+    vreal s = vpower_of_two(power);
     vreal m = vfma(s, p, s - one);
     return vcopysign(vquotient(m, m + vset1(2)), x);
 }

@@ -9,22 +9,12 @@ typedef float32x4_t vreal;
 #define FC_NEON_REAL(op) op##_f32
 #define FC_SIGN_BIT vdupq_n_u32(UINT32_C(1) << 31)
 #define FC_SIGN_MASK(x) vcltzq_s32(vreinterpretq_s32_f32(x))
-/* 2^n by building the exponent; n in [-126, 127]. */
-FC_INLINE vreal vpower_of_two(vreal n) {
-    int32x4_t e = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
-    return vreinterpretq_f32_s32(vshlq_n_s32(e, 23));
-}
 #else
 enum { V = 2 };
 typedef float64x2_t vreal;
 #define FC_NEON_REAL(op) op##_f64
 #define FC_SIGN_BIT vdupq_n_u64(UINT64_C(1) << 63)
 #define FC_SIGN_MASK(x) vcltzq_s64(vreinterpretq_s64_f64(x))
-/* 2^n by building the exponent; n in [-1022, 1023]. */
-FC_INLINE vreal vpower_of_two(vreal n) {
-    int64x2_t e = vaddq_s64(vcvtq_s64_f64(n), vdupq_n_s64(1023));
-    return vreinterpretq_f64_s64(vshlq_n_s64(e, 52));
-}
 #endif
 
 FC_INLINE vreal vload(const real *p) { return FC_NEON_REAL(vld1q)(p); }
@@ -35,12 +25,6 @@ FC_INLINE vreal vfma(vreal a, vreal b, vreal c) { return FC_NEON_REAL(vfmaq)(c, 
  * the bounds are neither NaN nor zero. */
 FC_INLINE vreal vmin_keep_nan(vreal x, vreal hi) { return FC_NEON_REAL(vminq)(x, hi); }
 FC_INLINE vreal vmax_keep_nan(vreal x, vreal lo) { return FC_NEON_REAL(vmaxq)(x, lo); }
-FC_INLINE vreal vround(vreal x) { return FC_NEON_REAL(vrndnq)(x); }
-/* In two halves, so that a subnormal result is rounded once and 2^128 not built. */
-FC_INLINE vreal vscale(vreal x, vreal n) {
-    vreal half = vround(n * vset1((real)0.5));
-    return x * vpower_of_two(half) * vpower_of_two(n - half);
-}
 FC_INLINE vreal vquotient(vreal x, vreal y) { return x / y; }
 FC_INLINE vreal vabs(vreal x) { return FC_NEON_REAL(vabsq)(x); }
 FC_INLINE vreal vnegative_abs(vreal x) { return FC_NEON_REAL(vnegq)(vabs(x)); }

@@ -7,15 +7,9 @@
 #if FC_REAL_BITS == 32
 enum { V = 4 };
 typedef int32_t vbits __attribute__((vector_size(16)));
-#define FC_ROUND_MAGIC 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer */
-#define FC_EXPONENT_BIAS 127
-#define FC_MANTISSA_BITS 23
 #else
 enum { V = 2 };
 typedef int64_t vbits __attribute__((vector_size(16)));
-#define FC_ROUND_MAGIC 6755399441055744.0 /* 1.5 * 2^52 */
-#define FC_EXPONENT_BIAS 1023
-#define FC_MANTISSA_BITS 52
 #endif
 typedef real vreal __attribute__((vector_size(16)));
 
@@ -49,19 +43,6 @@ FC_INLINE vreal vset1(real x) {
 FC_INLINE vreal vfma(vreal a, vreal b, vreal c) { return a * b + c; }
 FC_INLINE vreal vmin_keep_nan(vreal x, vreal hi) { return vpick(x > hi, hi, x); }
 FC_INLINE vreal vmax_keep_nan(vreal x, vreal lo) { return vpick(x < lo, lo, x); }
-FC_INLINE vreal vround(vreal x) {
-    return (x + vset1(FC_ROUND_MAGIC)) - vset1(FC_ROUND_MAGIC);
-}
-/* 2^n: the rounding constant leaves the integer n in the low bits. */
-FC_INLINE vreal vpower_of_two(vreal n) {
-    vbits e = vbits_of(n + vset1(FC_ROUND_MAGIC)) - vbits_of(vset1(FC_ROUND_MAGIC));
-    return vreal_of((e + FC_EXPONENT_BIAS) << FC_MANTISSA_BITS);
-}
-/* In two halves, so that a subnormal result is rounded once and 2^128 not built. */
-FC_INLINE vreal vscale(vreal x, vreal n) {
-    vreal half = vround(n * vset1((real)0.5));
-    return x * vpower_of_two(half) * vpower_of_two(n - half);
-}
 FC_INLINE vreal vquotient(vreal x, vreal y) { return x / y; }
 FC_INLINE vreal vabs(vreal x) {
     return vreal_of(vbits_of(x) & ~vbits_of(vset1((real)-0.0)));
@@ -80,6 +61,3 @@ FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
     return vpick(x > vset1(0), a, b);
 }
 
-#undef FC_ROUND_MAGIC
-#undef FC_EXPONENT_BIAS
-#undef FC_MANTISSA_BITS

@@ -11,9 +11,12 @@
  *     vfma(a, b, c)           a * b + c; fused wherever the set has it
  *     vmin_keep_nan(x, hi)    x where x <= hi or x is NaN, else hi
  *     vmax_keep_nan(x, lo)    x where x >= lo or x is NaN, else lo
- *     vround(x)               nearest integer, |x| < 2^22
- *     vscale(x, n)            x * 2^n, one rounding, n integral in [-160, 160]
+ *     vexponent(x, &n)        the integer n next to x, |x| < 2^22, and for the next
+ *                             three what stands for it
+ *     vpower_of_two(e)        2^n, n in [-126, 127] (float32) or [-1022, 1023]
+ *     vscale(x, e)            x * 2^n, one rounding, x in [0.5, 2), n in [-160, 160]
  *                             (float32) or [-1100, 1100] (float64)
+ *     vscale_down(x, e)       the same, n <= 0
  *     vquotient(x, y)         x / y for |x| and y in [0, 2^60] and [1, 2^60]
  *     vabs(x), vnegative_abs(x), vcopysign(x, s)
  *     vif_negative(x, a, b)   a where the sign bit of x is set, else b
@@ -49,6 +52,9 @@ typedef double real;
 #include "portable.h"
 #else
 #error "no instruction set chosen"
+#endif
+#if !defined(FC_AVX512)
+#include "exponent.h"
 #endif
 
 FC_INLINE vreal vzero(void) { return vset1(0); }
