@@ -318,11 +318,16 @@ static size_t operand_scratch(ptrdiff_t k) {
 
 /* Rows of the first block of `rows`. */
 FC_INLINE ptrdiff_t rows_of_block(ptrdiff_t rows) {
+#if FC_REGISTERS == 16 /* blocks of nearly the same size */
 #if defined(FC_NARROW)
+    enum { MOST = FC_OPERAND_ROWS };
+#else
+    enum { MOST = FC_WALK_ROWS };
+#endif
+    ptrdiff_t blocks = (rows + MOST - 1) / MOST;
+    return (rows + blocks - 1) / blocks;
+#elif defined(FC_NARROW)
     return rows < FC_OPERAND_ROWS ? rows : FC_OPERAND_ROWS;
-#elif FC_REGISTERS == 16
-    ptrdiff_t blocks = (rows + FC_WALK_ROWS - 1) / FC_WALK_ROWS;
-    return (rows + blocks - 1) / blocks; /* blocks of nearly the same size */
 #else
     return rows;
 #endif

@@ -7,19 +7,23 @@
 #if defined(FC_OPERANDS_BF16)
 /* A pair is two multiply-adds, the second number's first.  Rows hold float32 rounded to
  * bf16 in that order, so nothing is left to do to them; weights stay pairs, and a part
- * of a tile's vectors is widened for all its rows, beside the multiply-adds: one `and`,
- * one shift. */
+ * of a tile's vectors is widened for all its rows, beside the multiply-adds: one
+ * `and`, one shuffle. */
 enum { FC_PARTS = 2, FC_WORDS = 2 };
 
 FC_INLINE vreal vweights(const uint32_t *p, int part) {
     static const uint32_t second[V] __attribute__((aligned(32))) = {
         0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000,
         0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000};
+    static const uint32_t first[V] __attribute__((aligned(32))) = {
+        0x0100ffff, 0x0504ffff, 0x0908ffff, 0x0d0cffff,
+        0x0100ffff, 0x0504ffff, 0x0908ffff, 0x0d0cffff};
     __m256i pairs = _mm256_loadu_si256((const __m256i *)p);
-    if (part)
-        return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
-    /* The mask from memory: all registers are taken. */
-    __asm__("vpand %1, %0, %0" : "+x"(pairs) : "m"(second));
+    /* The constants from memory: all registers are taken. */
+    if (part == 0)
+        __asm__("vpand %1, %0, %0" : "+x"(pairs) : "m"(second));
+    else /* a shift would wait for a port of the multiply-adds */
+        __asm__("vpshufb %1, %0, %0" : "+x"(pairs) : "m"(first));
     return _mm256_castsi256_ps(pairs);
 }
 
@@ -33,22 +37,19 @@ FC_INLINE vreal vswap_pairs(vreal x) { return _mm256_permute_ps(x, 0xb1); }
 
 #else /* int8 */
 
-/* V numbers as integers; 0 for what is beyond 127. */
-FC_INLINE __m256i vint8_of(vreal x, vreal inverse) {
-    vreal q = vround(x * inverse), magnitude = vabs(q);
-    vreal there = _mm256_cmp_ps(magnitude, vset1(127), _CMP_LE_OQ);
-    return _mm256_cvtps_epi32(_mm256_and_ps(q, there));
+FC_INLINE __m256i vint8_of(const real *x, vreal inverse) {
+    return _mm256_cvtps_epi32(vload(x) * inverse);
 }
 
-/* 4 * V numbers as V groups of four bytes; group i at 4 * (i % 2 + i / 4 % 2 * ...), as
- * `order` has it. */
+/* 4 * V numbers as V groups of four bytes; `order` names the place of each group, of
+ * those 0 2 4 6 1 3 5 7. */
 FC_INLINE __m256i vbytes_of(const real *x, vreal inverse, __m256i order) {
-    __m256i a = vint8_of(vload(x), inverse), b = vint8_of(vload(x + V), inverse);
-    __m256i c = vint8_of(vload(x + 2 * V), inverse),
-            d = vint8_of(vload(x + 3 * V), inverse);
-    __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b),
-                                       _mm256_packs_epi32(c, d));
-    return _mm256_permutevar8x32_epi32(bytes, order);
+    __m256i bytes = _mm256_packs_epi16(
+        _mm256_packs_epi32(vint8_of(x, inverse), vint8_of(x + V, inverse)),
+        _mm256_packs_epi32(vint8_of(x + 2 * V, inverse), vint8_of(x + 3 * V, inverse)));
+    /* What is no number, or infinite, is 0: so does int8_of have it. */
+    __m256i none = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(-128));
+    return _mm256_permutevar8x32_epi32(_mm256_andnot_si256(none, bytes), order);
 }
 
 #if defined(FC_NATIVE)
