@@ -99,7 +99,10 @@ FC_INLINE vint vround_bf16(vreal x) {
 
 #if defined(FC_SPREAD)
 FC_INLINE void operands_of(operand *to, const real *x, ptrdiff_t n) {
-    for (ptrdiff_t i = 0; i < n; i += V) {
+    ptrdiff_t i = 0;
+    for (; i + V <= n; i += V)
+        vstore((real *)to + i, vswap_pairs((vreal)vround_bf16(vload(x + i))));
+    if (i < n) {
         vreal rounded = (vreal)vround_bf16(vload_part(x + i, n - i));
         vstore_part((real *)to + i, vswap_pairs(rounded), n + n % 2 - i);
     }

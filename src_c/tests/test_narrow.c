@@ -210,6 +210,8 @@ int main(void) {
         for (int cell = 0; fc_cell_name(cell); cell++)
             test_stacks(fc_cell_name(cell));
 #if defined(__x86_64__)
+        if (!strcmp(isa, "avx2")) /* where the CPU has AVX-VNNI, without it */
+            test_table(&fc_kernels_avx2_int8, "int8 without its instruction");
         if (!strcmp(isa, "avx512")) { /* where the CPU has instructions, without them */
             test_table(&fc_kernels_avx512_bf16, "bf16 without its instruction");
             test_table(&fc_kernels_avx512_int8, "int8 without its instruction");
