@@ -11,20 +11,28 @@
  * `and`, one shuffle. */
 enum { FC_PARTS = 2, FC_WORDS = 2 };
 
+/* Masks and the like come from memory: all registers are taken. */
+static const uint32_t fc_second[V] __attribute__((aligned(32))) = {
+    0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000,
+    0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000};
+static const uint32_t fc_first[V] __attribute__((aligned(32))) = {
+    0x0100ffff, 0x0504ffff, 0x0908ffff, 0x0d0cffff,
+    0x0100ffff, 0x0504ffff, 0x0908ffff, 0x0d0cffff};
+
 FC_INLINE vreal vweights(const uint32_t *p, int part) {
-    static const uint32_t second[V] __attribute__((aligned(32))) = {
-        0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000,
-        0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000};
-    static const uint32_t first[V] __attribute__((aligned(32))) = {
-        0x0100ffff, 0x0504ffff, 0x0908ffff, 0x0d0cffff,
-        0x0100ffff, 0x0504ffff, 0x0908ffff, 0x0d0cffff};
-    __m256i pairs = _mm256_loadu_si256((const __m256i *)p);
-    /* The constants from memory: all registers are taken. */
+    vreal pairs = _mm256_loadu_ps((const float *)p);
     if (part == 0)
-        __asm__("vpand %1, %0, %0" : "+x"(pairs) : "m"(second));
+        __asm__("vpand %1, %0, %0" : "+x"(pairs) : "m"(fc_second));
     else /* a shift would wait for a port of the multiply-adds */
-        __asm__("vpshufb %1, %0, %0" : "+x"(pairs) : "m"(first));
-    return _mm256_castsi256_ps(pairs);
+        __asm__("vpshufb %1, %0, %0" : "+x"(pairs) : "m"(fc_first));
+    return pairs;
+}
+
+/* Both parts of a vector that is loaded once. */
+FC_INLINE void vwiden(const uint32_t *p, vreal *second, vreal *first) {
+    *first = _mm256_loadu_ps((const float *)p);
+    __asm__("vpand %2, %1, %0" : "=x"(*second) : "x"(*first), "m"(fc_second));
+    __asm__("vpshufb %1, %0, %0" : "+x"(*first) : "m"(fc_first));
 }
 
 /* Not by the intrinsic, for which GCC takes more registers than there are. */
