@@ -307,8 +307,8 @@ MUTATIONS = [
     ),
     (
         "src_c/gradient.h",
-        "load_group(one, row + 1 < rows ? one + d_row : NULL, units - u));",
-        "load_group(one, row + 2 < rows ? one + d_row : NULL, units - u));",
+        "load_group(one, row + 1 < rows ? one + d_row : NULL, 0, units - u));",
+        "load_group(one, row + 2 < rows ? one + d_row : NULL, 0, units - u));",
         "bf16: the last of an even number of pairs has no gates",
     ),
     (
@@ -562,8 +562,32 @@ MUTATIONS = [
     ),
     (
         "src_c/gradient.h",
-        "vstore((real *)(tile + row / FC_GROUP * m + v), group);",
-        "vstore((real *)(tile + row / FC_GROUP * V + v), group);",
+        "j < FC_PARTS; j++, group += m)",
+        "j < FC_PARTS; j++, group += V)",
         "16 registers: units are copied as far apart as lanes",
+    ),
+    (
+        "src_c/operand.h",
+        "vswap_pairs(rounded), n + n % 2 - i);",
+        "vswap_pairs(rounded), n - 1 - i);",
+        "bf16 by AVX2: the last k that fill no vector lose one",
+    ),
+    (
+        "src_c/simd/avx2_narrow.h",
+        "sizes = _mm256_abs_epi8(bytes);",
+        "sizes = bytes;",
+        "int8 by AVX2: negative numbers have no size",
+    ),
+    (
+        "src_c/simd/avx2_narrow.h",
+        '"+x"(*first) : "m"(fc_first));',
+        '"+x"(*first) : "m"(fc_second));',
+        "bf16 by AVX2: few rows have the first numbers of no pair",
+    ),
+    (
+        "src_c/gradient.h",
+        "const real *from = j == 0 ? second : first;",
+        "const real *from = j == 1 ? second : first;",
+        "bf16 by AVX2: a gradient adds the first of a pair first",
     ),
 ]

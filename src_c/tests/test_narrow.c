@@ -117,12 +117,64 @@ static void test_product(const fc_kernels *k, const product_case *c) {
     }
 }
 
+enum { PAIRS = 261, UNITS = 23, DEPTH = 45 };
+
+static float d[PAIRS][UNITS], x[PAIRS][DEPTH], gradient[UNITS][DEPTH];
+
+/* Blocks of pairs from the last, each summed from zero, of two the second first. */
+static float sum_gradient(ptrdiff_t block, ptrdiff_t unit, ptrdiff_t column) {
+    float all = 3;
+    for (ptrdiff_t at = fc_last_block(PAIRS, block); at >= 0; at -= block) {
+        ptrdiff_t end = at + block < PAIRS ? at + block : PAIRS;
+        float sum = 0;
+        for (ptrdiff_t p = at; p < end; p += 2)
+            for (ptrdiff_t q = p + 1 < end ? p + 1 : p; q >= p; q--) {
+                volatile float product = bf16(d[q][unit]) * bf16(x[q][column]);
+                sum += product;
+            }
+        all += sum;
+    }
+    return all;
+}
+
+static void test_gradient(const fc_kernels *k) {
+    const unsigned char order[1] = {0};
+    const void *x_at[PAIRS];
+    fc_watch watch = {0};
+    void *scratch = take(k->weight_gradient_scratch(DEPTH), 0);
+    for (ptrdiff_t p = 0; p < PAIRS; p++)
+        x_at[p] = x[p];
+    for (ptrdiff_t i = 0; i < UNITS * DEPTH; i++)
+        (&gradient[0][0])[i] = 3;
+    fc_weight_gradient g = {.d = d,
+                            .d_row = UNITS,
+                            .x = x_at,
+                            .rows = PAIRS,
+                            .depth = DEPTH,
+                            .gates = 1,
+                            .gate_order = order,
+                            .units = UNITS,
+                            .last_unit = UNITS,
+                            .out = gradient,
+                            .scratch = scratch,
+                            .watch = &watch};
+    k->weight_gradient(&g);
+    ptrdiff_t wrong = 0;
+    for (ptrdiff_t u = 0; u < UNITS; u++)
+        for (ptrdiff_t i = 0; i < DEPTH; i++)
+            wrong += gradient[u][i] != sum_gradient(k->gradient_block, u, i);
+    CHECK(!wrong);
+    release(scratch);
+}
+
 static void test_table(const fc_kernels *k, const char *name) {
     static const ptrdiff_t ks[] = {1, 2, 3, 4, 5, 31, 64, 67};
     static const ptrdiff_t rows[] = {1, 2, 3, 7, 8, 47, 49, 60};
     static const ptrdiff_t columns[] = {1, 15, 16, 64, 130, 192};
     int which = 0;
     describe("%s %s", k->isa, name);
+    if (k->trains)
+        test_gradient(k);
     for (size_t i = 0; i < 8; i++)
         for (size_t j = 0; j < 8; j++)
             for (size_t n = 0; n < 6; n++, which++) {
@@ -204,6 +256,8 @@ int main(void) {
     fill(&a[0][0], MOST_ROWS * MOST_K, 1);
     fill(&w[0][0], MOST_K * MOST_COLUMNS, 0.3);
     fill(start, MOST_COLUMNS, 1);
+    fill(&d[0][0], PAIRS * UNITS, 1);
+    fill(&x[0][0], PAIRS * DEPTH, 1);
     FOR_EACH_ISA(isa) {
         test_table(fc_kernels_of(FC_BF16), "bf16");
         test_table(fc_kernels_of(FC_INT8), "int8");
