@@ -144,8 +144,8 @@ MUTATIONS = [
         "torch: calls without autograd lose the tangents of forward mode",
     ),
     (
-        "fastcell/torch/quick.py",
-        "if not layer.is_dtype_of(weights):",
+        "fastcell/torch/weights.py",
+        "if not self.is_dtype_of(weights):",
         "if False:",
         "quick calls: weights of another dtype than the input are taken",
     ),

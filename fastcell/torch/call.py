@@ -241,9 +241,15 @@ def are_hooks_asked() -> bool:
 
 def kept_again(call: Call, tensors: Sequence[Any], memory: Tensor) -> Kept:
     """Return what `gradients` uses up, of memory that was kept as a tensor."""
-    copy = _core.aligned_empty(len(memory))  # others may use the tensor again
-    copy[:] = memory.numpy()
+    copy = aligned_copy(memory)  # others may use the tensor again
     return Kept(call.batch_of(*tensors[:BEFORE_WEIGHTS]), copy)
+
+
+def aligned_copy(memory: Tensor) -> Any:
+    """Return the bytes of a tensor, in memory as the core demands it."""
+    copy = _core.aligned_empty(len(memory))
+    copy[:] = memory.numpy()
+    return copy
 
 
 def gradients_of(

@@ -19,8 +19,14 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException
 from fastcell import _core
 from fastcell.layers.batches import Layout, flags_of, lengths_of
 from fastcell.threads import get_num_threads
-from fastcell.torch.call import BEFORE_WEIGHTS, Call, Kept, gradients, run
-from fastcell.torch.quick import begun
+from fastcell.torch.call import (
+    BEFORE_WEIGHTS,
+    Call,
+    Kept,
+    aligned_copy,
+    gradients,
+    run,
+)
 from fastcell.torch.weights import CLASSES, OnTensors, layer_of, numpy_of
 
 _INPUTS = (
@@ -132,13 +138,13 @@ def _flags(sizes: Sequence[int]) -> tuple[Any, ...]:
     )
 
 
-def _call_of(mode: str, inputs: Inputs) -> Call:
+def _call_of(layer: OnTensors, inputs: Inputs) -> Call:
     """Return a call with everything that there can be."""
     x, dropout = inputs.x, inputs.dropout
     layout = Layout(inputs.batch_first, x.dim() == 2)
     T, B = layout.to_core(x).shape[:2]
     return Call(
-        _layer_on(mode, inputs.sizes, inputs.weights),
+        layer,
         layout,
         T,
         B,
@@ -150,26 +156,28 @@ def _call_of(mode: str, inputs: Inputs) -> Call:
     )
 
 
-def _quick_call_of(mode: str, inputs: Inputs) -> _core.QuickCall | None:
+def _quick_call_of(layer: OnTensors, inputs: Inputs) -> _core.QuickCall | None:
     """Return a quick call, or None if something is not plain."""
     if inputs[4:8] != (None,) * 4:  # lengths, mask, reset, dropout
         return None
-    layer = _layer_on(mode, inputs.sizes, inputs.weights)
-    held = dict(zip(layer.names, inputs.weights, strict=True))
+    calls = layer.quick_calls_on(dict(zip(layer.names, inputs.weights, strict=True)))
+    if calls is None:
+        return None
     two = inputs.c0 is not None
     hx = (inputs.h0, inputs.c0) if two else inputs.h0
-    return begun(layer, held, inputs.x, hx, inputs.batch_first, False)
+    return calls.begin(inputs.x, hx, inputs.batch_first, False, get_num_threads())
 
 
 def _forward(mode: str, *given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     inputs, keep = Inputs(*given[:-1]), given[-1]
     spare = _Zeros if keep else None
-    quick = _quick_call_of(mode, inputs)
+    layer = _layer_on(mode, inputs.sizes, inputs.weights)
+    quick = _quick_call_of(layer, inputs)
     if quick is not None:
         y, h, *c = quick.forward(spare)
         memory = quick.saved
     else:
-        call = _call_of(mode, inputs)
+        call = _call_of(layer, inputs)
         y, h, *c = run(call, inputs.tensors, spare)
         memory = None if call.kept is None else call.kept.memory
     none = inputs.x.new_empty(0)
@@ -218,12 +226,8 @@ def _backward(mode: str, *given: Any) -> list[Tensor]:
 
 def _bytes_of(saved: Tensor) -> Any:
     """Return the memory of what forward kept; used up, it says so itself."""
-    memory = saved.numpy()
-    if saved.data_ptr() % 64 == 0:
-        return memory
-    aligned = _core.aligned_empty(len(memory))  # a copy of it came
-    aligned[:] = memory
-    return aligned
+    is_aligned = saved.data_ptr() % 64 == 0  # or a copy of it came
+    return saved.numpy() if is_aligned else aligned_copy(saved)
 
 
 def _gradients(
@@ -234,14 +238,14 @@ def _gradients(
     needed: tuple[bool, ...],
 ) -> list[Any]:
     layer = _layer_on(mode, inputs.sizes, inputs.weights)
-    layer.renew(inputs.weights)
-    quick = _quick_call_of(mode, inputs)
+    quick = _quick_call_of(layer, inputs)
     if quick is not None:
         quick.saved = memory
         contiguous = tuple(d if d is None else d.contiguous() for d in dout)
         packed = layer._packed(True)[1]
         return quick.backward(packed, inputs.x, contiguous, needed, None)
-    call = _call_of(mode, inputs)
+    layer._parameters.bind(inputs.weights)
+    call = _call_of(layer, inputs)
     kept = Kept(call.batch_of(inputs.x, inputs.h0, inputs.c0), memory)
     return gradients(call, kept, inputs.x, dout, needed)
 

@@ -49,10 +49,13 @@ def quickly(
     step : bool
         Whether the module is a cell, which has no y.
     """
-    if layer.quick is None or is_transformed():
+    if is_transformed():
+        return None
+    calls = layer.quick_calls_on(held)
+    if calls is None:
         return None
     x = _laid_out(x)
-    call = begun(layer, held, x, hx, batch_first, step)
+    call = calls.begin(x, hx, batch_first, step, get_num_threads())
     if call is None:
         return None
     if torch.is_grad_enabled():
@@ -65,28 +68,6 @@ def quickly(
                 out: tuple[Tensor, ...] = apply(call, layer, batch_first, *tensors)
                 return out
     return call.forward(None)
-
-
-def begun(
-    layer: OnTensors,
-    held: dict[str, Any],
-    x: Any,
-    hx: Any,
-    batch_first: bool,
-    step: bool,
-) -> _core.QuickCall | None:
-    """Return a quick call with the weights of now; the arguments are `quickly`'s."""
-    calls = layer.quick
-    if calls is None:
-        return None
-    if not calls.hold(held):
-        if not all(name in held for name in layer.names):  # parametrized
-            return None
-        weights = [held[name] for name in layer.names]
-        if not layer.is_dtype_of(weights):
-            return None
-        layer.renew(weights)
-    return calls.begin(x, hx, batch_first, step, get_num_threads())
 
 
 def _laid_out(x: Any) -> Any:

@@ -129,6 +129,18 @@ class OnTensors(Recurrent[Any]):
             marks = self._parameters.marks
             self.quick = _core.QuickCalls(EXCHANGE, self._stack, marks, names)
 
+    def quick_calls_on(self, held: dict[str, Any]) -> _core.QuickCalls | None:
+        """Return `quick` with the weights of now, or None if it cannot take them."""
+        if self.quick is None or self.quick.hold(held):
+            return self.quick
+        if not all(name in held for name in self.names):  # parametrized
+            return None
+        weights = [held[name] for name in self.names]
+        if not self.is_dtype_of(weights):
+            return None
+        self.renew(weights)
+        return self.quick
+
     def renew(self, tensors: Sequence[Tensor]) -> None:
         """Take these weights, for quick calls too if they have the layer's dtype."""
         self._parameters.bind(list(tensors))

@@ -1,7 +1,7 @@
 /* 2^n and x * 2^n where no instruction multiplies by a power of two.
  *
- * 1.5 * 2^m, m the bits of a mantissa, rounds what it is added to to an integer, and
- * the sum has that integer in its low bits: shifted by m they are an exponent, to which
+ * Adding 1.5 * 2^m to a number, m the bits of a mantissa, rounds it to an integer that
+ * stands in the low bits of the sum.  Shifted by m they are an exponent, to which
  * another can be added. */
 #ifndef FC_EXPONENT_H
 #define FC_EXPONENT_H
@@ -31,7 +31,8 @@ FC_INLINE vreal vpower_up(vreal e, unsigned up) {
 }
 FC_INLINE vreal vpower_of_two(vreal e) { return vpower_up(e, 0); }
 
-/* The first product is exact, so that a subnormal result is rounded once. */
+/* n + FC_UP is in range where n is not: the first product is exact, and a subnormal
+ * result is rounded once. */
 FC_INLINE vreal vscale_down(vreal x, vreal e) {
     return x * vpower_up(e, FC_UP) * vset1(FC_DOWN);
 }

@@ -60,4 +60,3 @@ FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) {
 FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
     return vpick(x > vset1(0), a, b);
 }
-

@@ -11,8 +11,8 @@
  *     vfma(a, b, c)           a * b + c; fused wherever the set has it
  *     vmin_keep_nan(x, hi)    x where x <= hi or x is NaN, else hi
  *     vmax_keep_nan(x, lo)    x where x >= lo or x is NaN, else lo
- *     vexponent(x, &n)        the integer n next to x, |x| < 2^22, and for the next
- *                             three what stands for it
+ *     vexponent(x, &n)        sets n to the integer nearest to x, |x| < 2^22; returns
+ *                             e, an encoding of n that the next three take
  *     vpower_of_two(e)        2^n, n in [-126, 127] (float32) or [-1022, 1023]
  *     vscale(x, e)            x * 2^n, one rounding, x in [0.5, 2), n in [-160, 160]
  *                             (float32) or [-1100, 1100] (float64)
