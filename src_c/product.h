@@ -37,10 +37,8 @@ typedef struct fc_tile_job {
     bool accumulate;
     void *const *out;
     ptrdiff_t column;
-#if FC_REGISTERS == 16
     const char *ahead;    /* fetched into the second-level cache meanwhile, */
     ptrdiff_t ahead_step; /* so many bytes for each k */
-#endif
 #if defined(FC_OPERANDS_INT8)
     const real *row_scale, *column_scale;
     const int32_t *column_zero;
@@ -159,13 +157,11 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
     }
 #pragma GCC unroll 2
     for (ptrdiff_t k = 0; k < depth; k++) {
-#if FC_REGISTERS == 16
         if (fetches) {
             __builtin_prefetch(job->ahead + k * job->ahead_step, 0, 2);
             if (part != FC_WHOLE) /* few rows: more than a line each */
                 __builtin_prefetch(job->ahead + k * job->ahead_step + 64, 0, 2);
         }
-#endif
 #if defined(FC_SPREAD)
         if (m <= FC_FEW_ROWS && !transposed) {
             tile_multiply_few(m, n, vectors, row, k * FC_WORDS, w, panel, acc);
@@ -214,6 +210,9 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
     X(1,4) X(2,4) X(3,4) X(4,4) X(5,4) X(6,4)
 #define FC_FOR_SEVERAL_PANELS(X)                                                       \
     X(1,3,2) X(2,3,2) X(3,3,2) X(1,4,2) X(2,4,2) X(3,4,2) X(1,3,4) X(1,4,4)
+#define FC_FOR_FETCHING(X)                                                             \
+    X(4,2) X(5,2) X(6,2) X(7,2) X(8,2) X(4,3) X(5,3) X(6,3) X(7,3) X(8,3)              \
+    X(4,4) X(5,4) X(6,4)
 /* Rows of a tile, by panel width; panels at once, by rows. */
 static const int fc_tile_rows[FC_MAX_WIDTH + 1] = {0, 8, 8, 8, 6};
 static const int fc_tile_panels[FC_MAX_ROWS + 1] = {0, 4, 2, 2, 1, 1, 1, 1, 1};
@@ -223,6 +222,7 @@ static const int fc_tile_panels[FC_MAX_ROWS + 1] = {0, 4, 2, 2, 1, 1, 1, 1, 1};
     X(1,2) X(2,2) X(3,2) X(4,2) X(5,2) X(6,2)
 #define FC_FOR_SEVERAL_PANELS(X)                                                       \
     X(1,2,2) X(1,2,3) X(1,2,4) X(1,2,5) X(1,2,6) X(2,2,2) X(2,2,3) X(3,2,2)
+#define FC_FOR_FETCHING(X) X(4,2) X(5,2) X(6,2)
 #if defined(FC_SIZES) /* sums of integers do not wait for each other: fewer will do */
 static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 6, 2, 1, 1, 1, 1, 1, 1};
 #elif defined(FC_SPREAD) /* two rows take four registers */
@@ -247,27 +247,27 @@ static void tile_4x2x3(const fc_tile_job *job) {
     tile_body(4, 2, 3, FC_SECOND_HALF, false, false, job);
 }
 
-/* Tiles that fetch what is ahead. */
-static void fetching_4x2x1(const fc_tile_job *job) {
-    tile_body(4, 2, 1, FC_WHOLE, false, true, job);
-}
-static void fetching_5x2x1(const fc_tile_job *job) {
-    tile_body(5, 2, 1, FC_WHOLE, false, true, job);
-}
-static void fetching_6x2x1(const fc_tile_job *job) {
-    tile_body(6, 2, 1, FC_WHOLE, false, true, job);
-}
 static void fetching_4x2x3(const fc_tile_job *job) {
     fc_tile_job second = *job;
     second.ahead += job->depth * job->ahead_step;
     tile_body(4, 2, 3, FC_FIRST_HALF, false, true, job);
     tile_body(4, 2, 3, FC_SECOND_HALF, false, true, &second);
 }
-static fc_tile_fn *const fc_fetching_tiles[FC_MAX_ROWS + 1][FC_MAX_PANELS + 1] = {
-    [4] = {[1] = fetching_4x2x1, [3] = fetching_4x2x3},
-    [5] = {[1] = fetching_5x2x1},
-    [6] = {[1] = fetching_6x2x1}};
 #endif
+
+/* Tiles that fetch what is ahead. */
+#define FC_DEFINE_FETCHING(m, n)                                                       \
+    static void fetching_##m##x##n##x1(const fc_tile_job *job) {                       \
+        tile_body(m, n, 1, FC_WHOLE, false, true, job);                                \
+    }
+#define FC_FETCHING_ENTRY(m, n) [m][n][1] = fetching_##m##x##n##x1,
+FC_FOR_FETCHING(FC_DEFINE_FETCHING)
+static fc_tile_fn *const
+    fc_fetching_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1][FC_MAX_PANELS + 1] = {
+#if FC_REGISTERS == 16
+        [4][2][3] = fetching_4x2x3,
+#endif
+        FC_FOR_FETCHING(FC_FETCHING_ENTRY)};
 
 #define FC_TILE_ENTRY(m, n, p) [m][n][p] = tile_##m##x##n##x##p,
 #define FC_SHAPE_ENTRY(m, n) FC_TILE_ENTRY(m, n, 1)
@@ -307,10 +307,8 @@ FC_INLINE int next_rows(ptrdiff_t left, int width) {
 typedef struct fc_run {
     ptrdiff_t vector; /* first vector */
     int width, panels;
-#if FC_REGISTERS == 16
     const char *ahead; /* what the tile fetches meanwhile, or NULL */
     ptrdiff_t ahead_step;
-#endif
 } fc_run;
 
 FC_INLINE fc_run next_run(const fc_panels *w, ptrdiff_t vector, ptrdiff_t rows) {
@@ -420,15 +418,30 @@ FC_INLINE void run_tile(const fc_panels *w, const fc_run *run, int rows,
         .column_zero = (const int32_t *)w->zero + first,
 #endif
     };
-#if FC_REGISTERS == 16
-    if (run->ahead) {
+    if (run->ahead && fc_fetching_tiles[rows][run->width][run->panels]) {
         job.ahead = run->ahead;
         job.ahead_step = run->ahead_step;
-        fc_fetching_tiles[rows][run->panels](&job);
+        fc_fetching_tiles[rows][run->width][run->panels](&job);
         return;
     }
-#endif
     fc_tiles[rows][run->width][run->panels](&job);
+}
+
+/* Are the weights too large for the cache that is near? */
+FC_INLINE bool are_far(const fc_panels *w) {
+    return (size_t)(w->vectors * V * w->depth) * sizeof(operand) > w->near_bytes;
+}
+
+/* Cuts the weights that follow a run of panels into `tiles` shares, to be fetched by as
+ * many tiles that go through `depths` times the depth; returns the bytes of a share. */
+static ptrdiff_t fetch_ahead(const fc_panels *w, fc_run *run, ptrdiff_t tiles,
+                             ptrdiff_t depths) {
+    const ptrdiff_t size = w->depth * V * (ptrdiff_t)sizeof(operand);
+    ptrdiff_t next = run->vector + run->width * run->panels;
+    ptrdiff_t share = (run->width * run->panels * size / tiles + 63) & -64;
+    run->ahead = (const char *)w->data + (next < w->vectors ? next : 0) * size;
+    run->ahead_step = (share + depths * w->depth - 1) / (depths * w->depth);
+    return share;
 }
 
 /* A tile whose last columns do not exist in `out`, by way of a whole one in L1. */
@@ -462,8 +475,11 @@ static void product(const fc_panels *w, const fc_product *p) {
              vector += run.width * run.panels) {
             run = next_run(w, vector, operands.rows);
             bool edge = (vector + run.width * run.panels) * V > p->columns;
-            int rows;
-            for (ptrdiff_t row = 0; row < operands.rows; row += rows) {
+            int rows = next_rows(operands.rows, w->width);
+            ptrdiff_t share = 0;
+            if (rows >= 4 && are_far(w))
+                share = fetch_ahead(w, &run, (operands.rows + rows - 1) / rows, 1);
+            for (ptrdiff_t row = 0; row < operands.rows; row += rows, run.ahead += share) {
                 void *const *out = p->out + done + row;
                 rows = next_rows(operands.rows - row, w->width);
                 if (edge)

@@ -62,8 +62,11 @@ static void step_tiles(const fc_panels *w, const fc_step_job *job,
         ptrdiff_t reals = run.width * run.panels * V;
         for (int r = 0; r < FC_MAX_ROWS; r++)
             tile_rows[r] = tile + r * reals;
-        int rows;
-        for (ptrdiff_t row = 0; row < t->rows; row += rows) {
+        int rows = next_rows(t->rows, w->width);
+        ptrdiff_t share = 0;
+        if (rows >= 4 && are_far(w))
+            share = fetch_ahead(w, &run, (t->rows + rows - 1) / rows, 1);
+        for (ptrdiff_t row = 0; row < t->rows; row += rows, run.ahead += share) {
             rows = next_rows(t->rows - row, w->width);
             run_tile(w, &run, rows, operands, row, false, tile_rows, 0);
             fc_tile at = tile_at(t, row, rows);

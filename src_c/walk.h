@@ -28,18 +28,6 @@ static fc_split split_rows(ptrdiff_t rows) {
     return split;
 }
 
-/* Cuts the weights that follow a run of panels into `tiles` shares, to be fetched by as
- * many tiles that go through `depths` times the depth; returns the bytes of a share. */
-static ptrdiff_t fetch_ahead(const fc_panels *w, fc_run *run, ptrdiff_t tiles,
-                             ptrdiff_t depths) {
-    const ptrdiff_t size = w->depth * V * (ptrdiff_t)sizeof(operand);
-    ptrdiff_t next = run->vector + run->width * run->panels;
-    ptrdiff_t share = (run->width * run->panels * size / tiles + 63) & -64;
-    run->ahead = (const char *)w->data + (next < w->vectors ? next : 0) * size;
-    run->ahead_step = (share + depths * w->depth - 1) / (depths * w->depth);
-    return share;
-}
-
 static void walk_tile(const fc_panels *w, const fc_run *run, int rows,
                       const fc_operands *operands, ptrdiff_t row, const fc_product *p,
                       void *const *out) {
@@ -73,7 +61,7 @@ static void walk_run(const fc_panels *w, fc_run run, fc_split split, bool fetche
                      void *const *out) {
     ptrdiff_t share = 0;
     if (fetches && !split.tiles && run.width == FC_MAX_WIDTH &&
-        fc_fetching_tiles[split.rows][run.panels])
+        fc_fetching_tiles[split.rows][run.width][run.panels])
         share = fetch_ahead(w, &run, split.few / split.rows, run.panels > 1 ? 2 : 1);
     for (ptrdiff_t row = operands->rows - split.few; row < operands->rows;
          row += split.rows) {
@@ -89,8 +77,7 @@ static void walk(const fc_panels *w, ptrdiff_t begin, ptrdiff_t end,
     fc_split split = split_rows(operands->rows);
     fc_panels here = *w;
     here.vectors = end;
-    bool fetches =
-        (size_t)(w->vectors * V * w->depth) * sizeof(operand) > w->near_bytes;
+    bool fetches = are_far(w);
     fc_run run;
     for (ptrdiff_t v = begin; v < end; v += run.width * run.panels) {
         run = next_run(&here, v, split.rows);
