@@ -16,7 +16,7 @@
 
 #if FC_REGISTERS == 32
 enum { FC_MAX_WIDTH = 4, FC_MAX_PANELS = 4 };
-#else /* half of that, and all rows go past a panel: see walk.h */
+#else
 enum { FC_MAX_WIDTH = 2, FC_MAX_PANELS = 6 };
 /* Rows that go past it at once: so many that it pays to fetch weights from afar, so few
  * that their operands stay near. */
@@ -210,12 +210,12 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
     X(1,4) X(2,4) X(3,4) X(4,4) X(5,4) X(6,4)
 #define FC_FOR_SEVERAL_PANELS(X)                                                       \
     X(1,3,2) X(2,3,2) X(3,3,2) X(1,4,2) X(2,4,2) X(3,4,2) X(1,3,4) X(1,4,4)
+/* Those that may fetch what is ahead: not of few rows, which wait for memory as it is. */
 #define FC_FOR_FETCHING(X)                                                             \
-    X(4,2) X(5,2) X(6,2) X(7,2) X(8,2) X(4,3) X(5,3) X(6,3) X(7,3) X(8,3)              \
-    X(4,4) X(5,4) X(6,4)
+    X(4,3) X(5,3) X(6,3) X(7,3) X(8,3) X(3,4) X(4,4) X(5,4) X(6,4)
 /* Rows of a tile, by panel width; panels at once, by rows. */
 static const int fc_tile_rows[FC_MAX_WIDTH + 1] = {0, 8, 8, 8, 6};
-static const int fc_tile_panels[FC_MAX_ROWS + 1] = {0, 4, 2, 2, 1, 1, 1, 1, 1};
+static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 4, 2, 2, 1, 1, 1, 1, 1};
 #else
 #define FC_FOR_SHAPES(X)                                                               \
     X(1,1) X(2,1) X(3,1) X(4,1) X(5,1) X(6,1)                                          \
@@ -391,14 +391,6 @@ static void next_operands(fc_operands *operands, const fc_panels *w,
 #endif
 }
 
-#if FC_REGISTERS == 32
-static fc_tile_shape tile_shape(const fc_panels *w, ptrdiff_t rows) {
-    rows = rows_of_block(rows);
-    fc_run run = next_run(w, 0, rows);
-    return (fc_tile_shape){next_rows(rows, w->width), run.width, run.panels};
-}
-#endif
-
 FC_INLINE void run_tile(const fc_panels *w, const fc_run *run, int rows,
                         const fc_operands *operands, ptrdiff_t row, bool accumulate,
                         void *const *out, ptrdiff_t column) {
@@ -418,30 +410,15 @@ FC_INLINE void run_tile(const fc_panels *w, const fc_run *run, int rows,
         .column_zero = (const int32_t *)w->zero + first,
 #endif
     };
-    if (run->ahead && fc_fetching_tiles[rows][run->width][run->panels]) {
+    fc_tile_fn *tile = NULL;
+    if (run->ahead) {
         job.ahead = run->ahead;
         job.ahead_step = run->ahead_step;
-        fc_fetching_tiles[rows][run->width][run->panels](&job);
-        return;
+        tile = fc_fetching_tiles[rows][run->width][run->panels];
     }
-    fc_tiles[rows][run->width][run->panels](&job);
-}
-
-/* Are the weights too large for the cache that is near? */
-FC_INLINE bool are_far(const fc_panels *w) {
-    return (size_t)(w->vectors * V * w->depth) * sizeof(operand) > w->near_bytes;
-}
-
-/* Cuts the weights that follow a run of panels into `tiles` shares, to be fetched by as
- * many tiles that go through `depths` times the depth; returns the bytes of a share. */
-static ptrdiff_t fetch_ahead(const fc_panels *w, fc_run *run, ptrdiff_t tiles,
-                             ptrdiff_t depths) {
-    const ptrdiff_t size = w->depth * V * (ptrdiff_t)sizeof(operand);
-    ptrdiff_t next = run->vector + run->width * run->panels;
-    ptrdiff_t share = (run->width * run->panels * size / tiles + 63) & -64;
-    run->ahead = (const char *)w->data + (next < w->vectors ? next : 0) * size;
-    run->ahead_step = (share + depths * w->depth - 1) / (depths * w->depth);
-    return share;
+    if (!tile)
+        tile = fc_tiles[rows][run->width][run->panels];
+    tile(&job);
 }
 
 /* A tile whose last columns do not exist in `out`, by way of a whole one in L1. */
@@ -464,33 +441,5 @@ static void run_edge_tile(const fc_panels *w, const fc_run *run, int rows,
     for (int r = 0; r < rows; r++)
         memcpy((real *)out[r] + column, tile_rows[r], bytes);
 }
-
-#if FC_REGISTERS == 32
-static void product(const fc_panels *w, const fc_product *p) {
-    fc_operands operands;
-    fc_run run;
-    for (ptrdiff_t done = 0; done < p->rows; done += operands.rows) {
-        next_operands(&operands, w, p->a + done, p->rows - done, p->scratch, false);
-        for (ptrdiff_t vector = 0; vector < w->vectors;
-             vector += run.width * run.panels) {
-            run = next_run(w, vector, operands.rows);
-            bool edge = (vector + run.width * run.panels) * V > p->columns;
-            int rows = next_rows(operands.rows, w->width);
-            ptrdiff_t share = 0;
-            if (rows >= 4 && are_far(w))
-                share = fetch_ahead(w, &run, (operands.rows + rows - 1) / rows, 1);
-            for (ptrdiff_t row = 0; row < operands.rows; row += rows, run.ahead += share) {
-                void *const *out = p->out + done + row;
-                rows = next_rows(operands.rows - row, w->width);
-                if (edge)
-                    run_edge_tile(w, &run, rows, &operands, row, p, out);
-                else
-                    run_tile(w, &run, rows, &operands, row, p->accumulate, out,
-                             p->first + vector * V);
-            }
-        }
-    }
-}
-#endif
 
 #endif

@@ -3,10 +3,7 @@
 #define FC_STEP_H
 
 #include "cells/cell.h"
-#include "product.h"
-#if FC_REGISTERS == 16
 #include "walk.h"
-#endif
 
 /* The rows of `t` from `row` on. */
 static fc_tile tile_at(const fc_tile *t, ptrdiff_t row, ptrdiff_t rows) {
@@ -56,16 +53,18 @@ static void step_tiles(const fc_panels *w, const fc_step_job *job,
     int gates = job->cell->phase[job->phase].gates;
     real tile[FC_TILE_REALS];
     void *tile_rows[FC_MAX_ROWS];
+    const ptrdiff_t tiles = split_rows(t->rows, w->width).tiles;
+    const bool far = are_far(w);
     fc_run run;
     for (ptrdiff_t vector = 0; vector < w->vectors; vector += run.width * run.panels) {
         run = next_run(w, vector, t->rows);
         ptrdiff_t reals = run.width * run.panels * V;
         for (int r = 0; r < FC_MAX_ROWS; r++)
             tile_rows[r] = tile + r * reals;
-        int rows = next_rows(t->rows, w->width);
         ptrdiff_t share = 0;
-        if (rows >= 4 && are_far(w))
-            share = fetch_ahead(w, &run, (t->rows + rows - 1) / rows, 1);
+        if (tiles && far)
+            share = fetch_ahead(w, &run, tiles, 1);
+        int rows;
         for (ptrdiff_t row = 0; row < t->rows; row += rows, run.ahead += share) {
             rows = next_rows(t->rows - row, w->width);
             run_tile(w, &run, rows, operands, row, false, tile_rows, 0);

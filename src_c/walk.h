@@ -1,31 +1,52 @@
-/* How a product goes through its tiles where there are 16 vector registers.
+/* How a product goes through its tiles.
  *
- * A panel is two vectors wide, so a tile of six rows fills the registers and reads 64
- * bytes of weights for 12 multiply-adds; three rows by four vectors read 128.  All rows
- * go past a panel before the next one: it stays in the first-level cache, or comes from
- * the second.  Weights that the second-level cache does not hold are fetched into it a
- * panel ahead, a line here and there, by the tiles of the panel before. */
+ * All rows go past a panel before the next one: it stays in the first-level cache, or
+ * comes from the second.  Weights that the second-level cache does not hold are fetched
+ * into it a panel ahead, a line here and there, by the tiles of the panel before.
+ *
+ * With 16 vector registers a panel is two vectors wide, so a tile of six rows fills
+ * them and reads 64 bytes of weights for 12 multiply-adds; three rows by four vectors
+ * read 128.  With 32 it is four wide, or as the gates of a unit are. */
 #ifndef FC_WALK_H
 #define FC_WALK_H
 
 #include "product.h"
 
-/* Tiles of five and six rows, then `few` rows in tiles of `rows`, which take several
- * panels at once. */
+/* Tiles of many rows, then `few` rows in tiles of `rows`, which take several panels at
+ * once. */
 typedef struct fc_split {
     ptrdiff_t tiles, few;
     int rows;
 } fc_split;
 
-static fc_split split_rows(ptrdiff_t rows) {
-    enum { TWICE_FOUR = 8 };
-    if (rows == TWICE_FOUR)
-        return (fc_split){.few = rows, .rows = TWICE_FOUR / 2};
-    fc_split split = {.few = rows};
-    for (; split.few > 4; split.tiles++)
-        split.few -= next_rows(split.few, FC_MAX_WIDTH);
+static fc_split split_rows(ptrdiff_t rows, int width) {
+    enum { FEW = FC_REGISTERS == 32 ? 3 : 4, TWICE_FOUR = 8 };
+    fc_split split = {.few = rows, .rows = TWICE_FOUR / 2};
+    if (FC_REGISTERS == 16 && rows == TWICE_FOUR)
+        return split;
+    /* With 32 registers the tiles of many rows are nearly alike, down to the last. */
+    const ptrdiff_t most_left = FC_REGISTERS == 32 && rows > FEW ? 0 : FEW;
+    for (; split.few > most_left; split.tiles++)
+        split.few -= next_rows(split.few, width);
     split.rows = (int)split.few;
     return split;
+}
+
+/* Are the weights too large for the cache that is near? */
+FC_INLINE bool are_far(const fc_panels *w) {
+    return (size_t)(w->vectors * V * w->depth) * sizeof(operand) > w->near_bytes;
+}
+
+/* Cuts the weights that follow a run of panels into `tiles` shares, to be fetched by as
+ * many tiles that go through `depths` times the depth; returns the bytes of a share. */
+static ptrdiff_t fetch_ahead(const fc_panels *w, fc_run *run, ptrdiff_t tiles,
+                             ptrdiff_t depths) {
+    const ptrdiff_t size = w->depth * V * (ptrdiff_t)sizeof(operand);
+    ptrdiff_t next = run->vector + run->width * run->panels;
+    ptrdiff_t share = (run->width * run->panels * size / tiles + 63) & -64;
+    run->ahead = (const char *)w->data + (next < w->vectors ? next : 0) * size;
+    run->ahead_step = (share + depths * w->depth - 1) / (depths * w->depth);
+    return share;
 }
 
 static void walk_tile(const fc_panels *w, const fc_run *run, int rows,
@@ -38,17 +59,17 @@ static void walk_tile(const fc_panels *w, const fc_run *run, int rows,
                  p->first + run->vector * V);
 }
 
-/* The tiles of five and six rows, past one panel. */
+/* The tiles of many rows, past one panel. */
 static void walk_panel(const fc_panels *w, fc_run run, fc_split split, bool fetches,
                        const fc_operands *operands, const fc_product *p,
                        void *const *out) {
     run.panels = 1;
     ptrdiff_t share = 0, last = operands->rows - split.few;
-    if (fetches && run.width == FC_MAX_WIDTH)
+    if (fetches && run.width == w->width)
         share = fetch_ahead(w, &run, split.tiles, 1);
     int rows;
     for (ptrdiff_t row = 0; row < last; row += rows) {
-        rows = next_rows(operands->rows - row, run.width);
+        rows = next_rows(operands->rows - row, w->width);
         walk_tile(w, &run, rows, operands, row, p, out);
         if (share)
             run.ahead += share;
@@ -60,8 +81,7 @@ static void walk_run(const fc_panels *w, fc_run run, fc_split split, bool fetche
                      const fc_operands *operands, const fc_product *p,
                      void *const *out) {
     ptrdiff_t share = 0;
-    if (fetches && !split.tiles && run.width == FC_MAX_WIDTH &&
-        fc_fetching_tiles[split.rows][run.width][run.panels])
+    if (fetches && !split.tiles && run.width == w->width)
         share = fetch_ahead(w, &run, split.few / split.rows, run.panels > 1 ? 2 : 1);
     for (ptrdiff_t row = operands->rows - split.few; row < operands->rows;
          row += split.rows) {
@@ -74,7 +94,7 @@ static void walk_run(const fc_panels *w, fc_run run, fc_split split, bool fetche
 /* All rows of the operands past the vectors begin .. end-1. */
 static void walk(const fc_panels *w, ptrdiff_t begin, ptrdiff_t end,
                  const fc_operands *operands, const fc_product *p, void *const *out) {
-    fc_split split = split_rows(operands->rows);
+    fc_split split = split_rows(operands->rows, w->width);
     fc_panels here = *w;
     here.vectors = end;
     bool fetches = are_far(w);
@@ -101,7 +121,7 @@ static void product(const fc_panels *w, const fc_product *p) {
 
 static fc_tile_shape tile_shape(const fc_panels *w, ptrdiff_t rows) {
     rows = rows_of_block(rows);
-    fc_split split = split_rows(rows);
+    fc_split split = split_rows(rows, w->width);
     int first = split.tiles ? next_rows(rows, w->width) : split.rows;
     fc_run run = next_run(w, 0, first);
     return (fc_tile_shape){first, run.width, run.panels};

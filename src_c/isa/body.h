@@ -11,7 +11,6 @@
 #include "../math/elementary.h"
 #include "../optimizer.h"
 #include "../pack.h"
-#include "../product.h"
 #include "../step.h"
 
 static void add(void *to, const void *a, ptrdiff_t n) {
