@@ -107,6 +107,30 @@ FC_INLINE void tile_multiply(const int m, const int n, const int vectors,
     }
 }
 
+#if defined(FC_HAS_LANES) && !defined(FC_NARROW)
+#define FC_BY_LANES
+/* acc += the next V operands of each row, which one vector holds.  The weights come one
+ * vector at a time. */
+FC_INLINE void tile_multiply_lanes(const int m, const int n, const int vectors,
+                                   const operand *const *row, ptrdiff_t k,
+                                   const operand *w, ptrdiff_t panel,
+                                   vreal (*acc)[FC_MAX_WIDTH * FC_MAX_PANELS]) {
+    vreal a[FC_MAX_ROWS];
+#pragma GCC unroll 8
+    for (int r = 0; r < m; r++)
+        a[r] = vload(row[r] + k);
+#pragma GCC unroll 4
+    for (int lane = 0; lane < V; lane++)
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; v++) {
+            vreal w_v = vload(w + (lane * n + v % n) * V + v / n * panel);
+#pragma GCC unroll 8
+            for (int r = 0; r < m; r++)
+                acc[r][v] = vfma_lane(a[r], lane, w_v, acc[r][v]);
+        }
+}
+#endif
+
 #if defined(FC_SPREAD)
 /* Both parts of a group for few rows, which wait for loads. */
 enum { FC_FEW_ROWS = 2 };
@@ -155,8 +179,19 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
             acc[r][v] = job->bias ? vload(job->bias + (first + v) * V) : vzero();
 #endif
     }
+    ptrdiff_t k = 0;
+#if defined(FC_BY_LANES)
+    /* A vector of weights has to fit too; and one row waits for loads as it is. */
+    const bool by_lanes = !transposed && m > 1 && m * vectors + m < FC_REGISTERS;
+    for (; by_lanes && k + V <= depth; k += V, w += V * n * V) {
+#pragma GCC unroll 4
+        for (int i = 0; fetches && i < V; i++)
+            __builtin_prefetch(job->ahead + (k + i) * job->ahead_step, 0, 2);
+        tile_multiply_lanes(m, n, vectors, row, k, w, panel, acc);
+    }
+#endif
 #pragma GCC unroll 2
-    for (ptrdiff_t k = 0; k < depth; k++) {
+    for (; k < depth; k++) {
         if (fetches) {
             __builtin_prefetch(job->ahead + k * job->ahead_step, 0, 2);
             if (part != FC_WHOLE) /* few rows: more than a line each */
@@ -179,18 +214,22 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
         }
         w += n * V;
     }
+    void *const *out = job->out; /* read once: what is stored might be the job */
+    const ptrdiff_t column = job->column + first * V;
+    const bool accumulate = job->accumulate;
 #pragma GCC unroll 8
-    for (int r = 0; r < m; r++)
+    for (int r = 0; r < m; r++) {
+        real *to = (real *)out[r] + column;
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; v++) {
-            real *to = (real *)job->out[r] + job->column + (first + v) * V;
             vreal result = tile_result(job, r, first + v, acc[r][v]);
             /* Added once, at the end: a large sum that the products started from
              * would round every one of them. */
-            if (job->accumulate)
-                result = vload(to) + result;
-            vstore(to, result);
+            if (accumulate)
+                result = vload(to + v * V) + result;
+            vstore(to + v * V, result);
         }
+    }
 }
 
 #define FC_DEFINE_TILE(m, n, p)                                                        \

@@ -93,8 +93,8 @@ MUTATIONS = [
     # -- products and their edges
     (
         "src_c/product.h",
-        "for (ptrdiff_t k = 0; k < depth; k++) {",
-        "for (ptrdiff_t k = 0; k < depth - (depth > 9); k++) {",
+        "for (; k < depth; k++) {",
+        "for (; k < depth - (depth > 9); k++) {",
         "the last k of a product is dropped",
     ),
     (
@@ -135,14 +135,14 @@ MUTATIONS = [
     ),
     (
         "src_c/product.h",
-        "fc_tiles[rows][run->width][run->panels](&job);",
-        "fc_tiles[rows - (rows > 2)][run->width][run->panels](&job);",
+        "tile = fc_tiles[rows][run->width][run->panels];",
+        "tile = fc_tiles[rows - (rows > 2)][run->width][run->panels];",
         "the last row of a tile of three and more is left out",
     ),
     (
-        "src_c/product.h",
-        "for (ptrdiff_t row = 0; row < operands.rows; row += rows) {",
-        "for (ptrdiff_t row = 0; row + 3 * !!row < operands.rows; row += rows) {",
+        "src_c/walk.h",
+        "for (ptrdiff_t row = 0; row < last; row += rows) {",
+        "for (ptrdiff_t row = 0; row + 3 * !!row < last; row += rows) {",
         "the remainder rows of a product are left out",
     ),
     (
@@ -152,9 +152,9 @@ MUTATIONS = [
         "a tile takes a panel more than there are",
     ),
     (
-        "src_c/product.h",
-        "bool edge = (vector + run.width * run.panels) * V > p->columns;",
-        "bool edge = (vector + run.width * run.panels) * V > p->columns + 1;",
+        "src_c/walk.h",
+        "if ((run->vector + run->width * run->panels) * V > p->columns)",
+        "if ((run->vector + run->width * run->panels) * V > p->columns + 1)",
         "a tile writes one lane more than there are columns",
     ),
     (
@@ -164,7 +164,7 @@ MUTATIONS = [
         "the last column of an edge tile is not added to",
     ),
     (
-        "src_c/product.h",
+        "src_c/walk.h",
         "next_operands(&operands, w, p->a + done, p->rows - done, p->scratch, false);",
         "next_operands(&operands, w, p->a, p->rows - done, p->scratch, false);",
         "narrow products read the first block of rows again",
@@ -333,17 +333,17 @@ MUTATIONS = [
     ),
     (
         "src_c/product.h",
-        "real *to = (real *)job->out[r] + job->column + (first + v) * V;",
-        """real *to = (real *)job->out[r] + job->column + (first + v) * V;
-            acc[r][v] = acc[r][v] + vset1(p > 1) - vset1(p > 1);""",
+        "vreal result = tile_result(job, r, first + v, acc[r][v]);",
+        """acc[r][v] = acc[r][v] + vset1(p > 1) - vset1(p > 1);
+            vreal result = tile_result(job, r, first + v, acc[r][v]);""",
         "a tile of several panels rounds otherwise",
     ),
     (
         "src_c/product.h",
-        "if (job->accumulate)\n                result",
+        "if (accumulate)\n                result",
         """if (transposed && m % 2)
                 result = result + vset1(1) - vset1(1);
-            if (job->accumulate)
+            if (accumulate)
                 result""",
         "weight gradients round by the number of units of a tile",
     ),
@@ -550,9 +550,15 @@ MUTATIONS = [
     ),
     (
         "src_c/walk.h",
-        "return (fc_split){.few = rows, .rows = TWICE_FOUR / 2};",
-        "return (fc_split){.few = rows / 2, .rows = TWICE_FOUR / 2};",
+        "rows == TWICE_FOUR)\n        return split;",
+        "rows == TWICE_FOUR)\n        return (fc_split){.few = 4, .rows = 4};",
         "16 registers: of eight rows, four are left out",
+    ),
+    (
+        "src_c/product.h",
+        "const ptrdiff_t column = job->column + first * V;",
+        "const ptrdiff_t column = job->column;",
+        "16 registers: the second half of a tile is stored over the first",
     ),
     (
         "src_c/product.h",

@@ -9,6 +9,7 @@
  *     vload vstore vset1      unaligned
  *     vload_part vstore_part  of V numbers or fewer
  *     vfma(a, b, c)           a * b + c; fused wherever the set has it
+ *     vfma_lane(a, i, b, c)   the same with lane i of a; with FC_HAS_LANES only
  *     vmin_keep_nan(x, hi)    x where x <= hi or x is NaN, else hi
  *     vmax_keep_nan(x, lo)    x where x >= lo or x is NaN, else lo
  *     vexponent(x, &n)        sets n to the integer nearest to x, |x| < 2^22; returns
