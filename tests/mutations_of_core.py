@@ -223,8 +223,8 @@ MUTATIONS = [
     ),
     (
         "src_c/operand.h",
-        "real rest = largest(x + i, n - i, 1),",
-        "real rest = largest(x + i, n - i - 1, 1),",
+        "for (ptrdiff_t i = 0; i < n; i += V)\n        most = vlarger(",
+        "for (ptrdiff_t i = 0; i + V <= n; i += V)\n        most = vlarger(",
         "int8: the last k has no part in the scale of its row",
     ),
     (
