@@ -3,7 +3,7 @@
 Layers of the three precisions take turns in blocks, so a ratio is of one machine in one
 minute. A ratio above 1 says that the narrow products are faster. Where the instruction
 set has no instruction for them (no AVX512_BF16, no VNNI) they are below 1 from a few
-rows on.
+rows on, but for int8 by AVX2.
 
     FASTCELL_ISA=avx2 python bench/narrow.py [--cells lstm,gru] [--threads 1]
 """

@@ -30,6 +30,7 @@
 #ifndef FC_OPERAND_H
 #define FC_OPERAND_H
 
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
@@ -91,10 +92,10 @@ FC_INLINE void operands_of(operand *to, const real *x, ptrdiff_t n) {
 /* Rounded to the upper half, zeros below. */
 FC_INLINE vint vround_bf16(vreal x) {
     vint b = (vint)x, magnitude = b & 0x7fffffff;
-    vint rounded = b + 0x7fff + (b >> 16 & 1);
-    vint nan = magnitude > 0x7f800000, tiny = magnitude < 0x00800000;
-    rounded = (nan & (b | 0x400000)) | (~nan & rounded);
-    return ((tiny & b & ~0x7fffffff) | (~tiny & rounded)) & ~0xffff;
+    vint nan = magnitude > 0x7f800000, normal = magnitude > 0x007fffff;
+    b &= normal | ~0x7fffffff;
+    b += (0x7fff + (b >> 16 & 1)) & ~nan;
+    return (b | (nan & 0x400000)) & ~0xffff;
 }
 
 #if defined(FC_SPREAD)
@@ -153,25 +154,33 @@ FC_INLINE real largest(const real *x, ptrdiff_t n, ptrdiff_t stride) {
     return most + bad;
 }
 
+#if !defined(FC_AVX2)
+FC_INLINE vint vlarger(vint a, vint b) { return (a & (a > b)) | (b & ~(a > b)); }
+#endif
+
+/* The same of a row.  Of numbers without a sign, the larger has the larger bits. */
 FC_INLINE real largest_of_row(const real *x, ptrdiff_t n) {
-    vreal most = vzero(), bad = vzero();
-    ptrdiff_t i = 0;
-    real lane[V];
-    for (; i + V <= n; i += V) {
-        vreal a = vabs(vload(x + i));
-        most = vmax_keep_nan(a, most);
-        bad = vfma(a, vzero(), bad);
-    }
-    vstore(lane, most);
-    real rest = largest(x + i, n - i, 1), all = largest(lane, V, 1);
-    return (all > rest ? all : rest) + vsum(bad) + rest * 0;
+    vint most = {0};
+    int32_t lane[V], all = 0;
+    for (ptrdiff_t i = 0; i < n; i += V)
+        most = vlarger((vint)vabs(vload_part(x + i, n - i)), most);
+    memcpy(lane, &most, sizeof lane);
+    for (int i = 0; i < V; i++)
+        all = lane[i] > all ? lane[i] : all;
+    real number;
+    memcpy(&number, &all, sizeof number);
+    return all < 0x7f800000 ? number : NAN;
 }
+
+/* What numbers are multiplied by.  Those that would be subnormal count as zero, since
+ * 1 / scale may not exist. */
+FC_INLINE real inverse_of(real scale) { return scale >= FLT_MIN ? 1 / scale : 0; }
 
 /* Returns the scale.  bounded: x stays in [-1, 1]. */
 FC_INLINE real operands_of(operand *to, const real *x, ptrdiff_t n, bool bounded) {
     real most = largest_of_row(x, n);
     real scale = (bounded && most <= 1 ? 1 : most) / 127;
-    real inverse = scale > 0 ? 1 / scale : 0;
+    real inverse = inverse_of(scale);
     ptrdiff_t i = 0;
 #if defined(FC_AVX512)
     for (; i + V <= n; i += V) {

@@ -20,7 +20,7 @@ static void pack(const fc_panels *panels, ptrdiff_t vector, const fc_columns *fr
         const real *column = source + lane * from->lane_stride;
 #if defined(FC_OPERANDS_INT8)
         real scale = largest(column, from->count_k, from->k_stride) / 127;
-        real inverse = scale > 0 ? 1 / scale : 0;
+        real inverse = inverse_of(scale);
         int32_t sum = 0;
 #endif
         for (ptrdiff_t k = 0; k < from->count_k; k++) {

@@ -132,28 +132,15 @@ FC_INLINE void tile_multiply_lanes(const int m, const int n, const int vectors,
 #endif
 
 #if defined(FC_SPREAD)
-/* Both parts of a group for few rows, which wait for loads. */
-enum { FC_FEW_ROWS = 2 };
-FC_INLINE void tile_multiply_few(const int m, const int n, const int vectors,
-                                 const operand *const *row, ptrdiff_t at_k,
-                                 const operand *w, ptrdiff_t panel,
-                                 vreal (*acc)[FC_MAX_WIDTH * FC_MAX_PANELS]) {
-    vrow second[FC_FEW_ROWS], first[FC_FEW_ROWS];
-    vreal w_second, w_first;
-#pragma GCC unroll 2
-    for (int r = 0; r < m; r++) {
-        second[r] = vrow_of(row[r] + at_k);
-        first[r] = vrow_of(row[r] + at_k + 1);
-    }
+/* Both parts of a group for one row, which waits for loads. */
+FC_INLINE void tile_multiply_row(const int n, const int vectors, const operand *a,
+                                 const operand *w, ptrdiff_t panel, vreal *acc) {
+    vrow second = vrow_of(a), first = vrow_of(a + 1);
 #pragma GCC unroll 16
     for (int v = 0; v < vectors; v++) {
+        vreal w_second, w_first;
         vwiden(w + v / n * panel + v % n * V, &w_second, &w_first);
-#pragma GCC unroll 2
-        for (int r = 0; r < m; r++)
-            acc[r][v] = vdot(second[r], w_second, acc[r][v]);
-#pragma GCC unroll 2
-        for (int r = 0; r < m; r++)
-            acc[r][v] = vdot(first[r], w_first, acc[r][v]);
+        acc[v] = vdot(first, w_first, vdot(second, w_second, acc[v]));
     }
 }
 #endif
@@ -198,8 +185,8 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
                 __builtin_prefetch(job->ahead + k * job->ahead_step + 64, 0, 2);
         }
 #if defined(FC_SPREAD)
-        if (m <= FC_FEW_ROWS && !transposed) {
-            tile_multiply_few(m, n, vectors, row, k * FC_WORDS, w, panel, acc);
+        if (m == 1 && !transposed) {
+            tile_multiply_row(n, vectors, row[0] + k * FC_WORDS, w, panel, acc[0]);
             w += n * V;
             continue;
         }
@@ -264,8 +251,8 @@ static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 4, 2, 2, 1, 1, 1, 1, 1};
 #define FC_FOR_FETCHING(X) X(4,2) X(5,2) X(6,2)
 #if defined(FC_SIZES) /* sums of integers do not wait for each other: fewer will do */
 static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 6, 2, 1, 1, 1, 1, 1, 1};
-#elif defined(FC_SPREAD) /* two rows take four registers */
-static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 6, 2, 2, 3, 1, 1, 1, 1};
+#elif defined(FC_SPREAD) /* two sums of a group in turn: of one row, eight will do */
+static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 4, 3, 2, 3, 1, 1, 1, 1};
 #else
 static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 6, 3, 2, 3, 1, 1, 1, 1};
 #endif

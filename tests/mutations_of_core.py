@@ -223,8 +223,8 @@ MUTATIONS = [
     ),
     (
         "src_c/operand.h",
-        "real rest = largest(x + i, n - i, 1),",
-        "real rest = largest(x + i, n - i - 1, 1),",
+        "for (ptrdiff_t i = 0; i < n; i += V)\n        most = vlarger(",
+        "for (ptrdiff_t i = 0; i + V <= n; i += V)\n        most = vlarger(",
         "int8: the last k has no part in the scale of its row",
     ),
     (
@@ -586,14 +586,33 @@ MUTATIONS = [
     ),
     (
         "src_c/simd/avx2_narrow.h",
-        '"+x"(*first) : "m"(fc_first));',
-        '"+x"(*first) : "m"(fc_second));',
-        "bf16 by AVX2: few rows have the first numbers of no pair",
+        '"x"(pairs), "x"(vload((const real *)fc_first)));',
+        '"x"(pairs), "x"(vload((const real *)fc_second)));',
+        "bf16 by AVX2: one row has the first numbers of no pair",
     ),
     (
         "src_c/gradient.h",
         "const real *from = j == 0 ? second : first;",
         "const real *from = j == 1 ? second : first;",
         "bf16 by AVX2: a gradient adds the first of a pair first",
+    ),
+    (
+        "src_c/operand.h",
+        "return scale >= FLT_MIN ? 1 / scale : 0;",
+        "return scale > 0 ? 1 / scale : 0;",
+        "int8: the scale of tiny numbers has an infinite inverse",
+    ),
+    (
+        "src_c/operand.h",
+        "b += (0x7fff + (b >> 16 & 1)) & ~nan;",
+        "b += 0x7fff + (b >> 16 & 1);",
+        "bf16: NaN with all bits set is rounded to a number",
+    ),
+    (
+        "src_c/simd/avx2_narrow.h",
+        "_mm256_maddubs_epi16((__m256i)a.sizes, signed_w)",
+        "_mm256_maddubs_epi16(_mm256_xor_si256((__m256i)a.numbers, "
+        "_mm256_set1_epi8(-128)), (__m256i)w)",
+        "int8 by AVX2: products of numbers plus 128 do not fit 16 bits",
     ),
 ]

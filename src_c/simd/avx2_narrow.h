@@ -8,10 +8,9 @@
 /* A pair is two multiply-adds, the second number's first.  Rows hold float32 rounded to
  * bf16 in that order, so nothing is left to do to them; weights stay pairs, and a part
  * of a tile's vectors is widened for all its rows, beside the multiply-adds: one
- * `and`, one shuffle. */
+ * `and`, one shuffle, since a shift would wait for a port of the multiply-adds. */
 enum { FC_PARTS = 2, FC_WORDS = 2 };
 
-/* Masks and the like come from memory: all registers are taken. */
 static const uint32_t fc_second[V] __attribute__((aligned(32))) = {
     0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000,
     0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000};
@@ -19,20 +18,25 @@ static const uint32_t fc_first[V] __attribute__((aligned(32))) = {
     0x0100ffff, 0x0504ffff, 0x0908ffff, 0x0d0cffff,
     0x0100ffff, 0x0504ffff, 0x0908ffff, 0x0d0cffff};
 
+/* The masks come from memory: all registers are taken. */
 FC_INLINE vreal vweights(const uint32_t *p, int part) {
     vreal pairs = _mm256_loadu_ps((const float *)p);
     if (part == 0)
         __asm__("vpand %1, %0, %0" : "+x"(pairs) : "m"(fc_second));
-    else /* a shift would wait for a port of the multiply-adds */
+    else
         __asm__("vpshufb %1, %0, %0" : "+x"(pairs) : "m"(fc_first));
     return pairs;
 }
 
-/* Both parts of a vector that is loaded once. */
+/* Both parts of a vector that is loaded once, by masks in registers. */
 FC_INLINE void vwiden(const uint32_t *p, vreal *second, vreal *first) {
-    *first = _mm256_loadu_ps((const float *)p);
-    __asm__("vpand %2, %1, %0" : "=x"(*second) : "x"(*first), "m"(fc_second));
-    __asm__("vpshufb %1, %0, %0" : "+x"(*first) : "m"(fc_first));
+    vreal pairs = _mm256_loadu_ps((const float *)p);
+    __asm__("vpand %2, %1, %0"
+            : "=x"(*second)
+            : "x"(pairs), "x"(vload((const real *)fc_second)));
+    __asm__("vpshufb %2, %1, %0"
+            : "=x"(*first)
+            : "x"(pairs), "x"(vload((const real *)fc_first)));
 }
 
 /* Not by the intrinsic, for which GCC takes more registers than there are. */
@@ -45,6 +49,10 @@ FC_INLINE vreal vswap_pairs(vreal x) { return _mm256_permute_ps(x, 0xb1); }
 
 #else /* int8 */
 
+FC_INLINE vint vlarger(vint a, vint b) {
+    return (vint)_mm256_max_epi32((__m256i)a, (__m256i)b);
+}
+
 FC_INLINE __m256i vint8_of(const real *x, vreal inverse) {
     return _mm256_cvtps_epi32(vload(x) * inverse);
 }
@@ -55,9 +63,7 @@ FC_INLINE __m256i vbytes_of(const real *x, vreal inverse, __m256i order) {
     __m256i bytes = _mm256_packs_epi16(
         _mm256_packs_epi32(vint8_of(x, inverse), vint8_of(x + V, inverse)),
         _mm256_packs_epi32(vint8_of(x + 2 * V, inverse), vint8_of(x + 3 * V, inverse)));
-    /* What is no number, or infinite, is 0: so does int8_of have it. */
-    __m256i none = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(-128));
-    return _mm256_permutevar8x32_epi32(_mm256_andnot_si256(none, bytes), order);
+    return _mm256_permutevar8x32_epi32(bytes, order);
 }
 
 #if defined(FC_NATIVE)

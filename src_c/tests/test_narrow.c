@@ -117,6 +117,89 @@ static void test_product(const fc_kernels *k, const product_case *c) {
     }
 }
 
+/* A number of a row, and what is left of it in bf16. */
+static const struct {
+    uint32_t number, rounded;
+} rounding[] = {
+    {0x3f800001, 0x3f800000}, {0x3f808000, 0x3f800000}, /* ties go to even */
+    {0x3f808001, 0x3f810000}, {0x3f818000, 0x3f820000},
+    {0xbf817fff, 0xbf810000}, {0x7f7f7fff, 0x7f7f0000},
+    {0x7f7fffff, 0x7f800000}, {0xff7f8000, 0xff800000}, /* to infinity */
+    {0x7f800000, 0x7f800000}, {0xff800000, 0xff800000},
+    {0x7f800001, 0x7fc00000}, {0x7fffffff, 0x7fff0000}, /* NaN, all alike here */
+    {0xffffffff, 0xffff0000}, {0x00000001, 0x00000000}, /* subnormal */
+    {0x807fffff, 0x00000000}, {0x00800000, 0x00800000},
+    {0x80ffffff, 0x81000000}, {0x80000000, 0x00000000},
+};
+enum { NUMBERS = sizeof rounding / sizeof *rounding };
+
+static float of_bits(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Each number in each place of a row that is zero elsewhere, times one. */
+static void test_rounding(const fc_kernels *k) {
+    product_case c = {.rows = NUMBERS, .k = 19, .columns = 9, .width = k->panel};
+    for (ptrdiff_t at = 0; at < c.k; at++) {
+        memset(a, 0, sizeof a);
+        memset(w, 0, sizeof w);
+        for (ptrdiff_t row = 0; row < NUMBERS; row++)
+            a[row][at] = of_bits(rounding[row].number);
+        for (ptrdiff_t column = 0; column < c.columns; column++)
+            w[at][column] = 1;
+        run_product(k, &c);
+        for (ptrdiff_t row = 0; row < NUMBERS; row++) {
+            float rounded = of_bits(rounding[row].rounded);
+            for (ptrdiff_t column = 0; column < c.columns; column++) {
+                float y = got[row][INTO + column];
+                CHECK(isnan(rounded) ? isnan(y) : y == rounded);
+            }
+        }
+    }
+}
+
+/* The largest sums, and rows that are not finite or so small that they count as zero. */
+static void test_integers(const fc_kernels *k) {
+    enum { BAD = 3, TINY = 5 };
+    product_case c = {.rows = 8, .k = 67, .columns = 40, .width = k->panel};
+    for (ptrdiff_t i = 0; i < c.k; i++) {
+        for (ptrdiff_t row = 0; row < c.rows; row++)
+            a[row][i] = row % 2 ? -1 : 1;
+        for (ptrdiff_t column = 0; column < c.columns; column++)
+            w[i][column] = column % 2 ? -1 : 1;
+    }
+    test_product(k, &c);
+    for (ptrdiff_t i = 0; i < c.k; i++)
+        a[TINY][i] = 1e-38F;
+    for (ptrdiff_t at = 0; at < c.k; at += 33) {
+        a[BAD][at] = at ? -INFINITY : NAN;
+        run_product(k, &c);
+        for (ptrdiff_t row = 0; row < c.rows; row++)
+            for (ptrdiff_t column = INTO; column < INTO + c.columns; column++) {
+                float y = got[row][column];
+                if (row == BAD)
+                    CHECK(isnan(y));
+                else
+                    CHECK(row == TINY ? y == 0 : fabsf(y) > 66);
+            }
+        a[BAD][at] = -1;
+    }
+}
+
+static void test_edges(const fc_kernels *k) {
+    static float ordinary_a[MOST_ROWS][MOST_K], ordinary_w[MOST_K][MOST_COLUMNS];
+    memcpy(ordinary_a, a, sizeof a);
+    memcpy(ordinary_w, w, sizeof w);
+    if (k->scales)
+        test_integers(k);
+    else
+        test_rounding(k);
+    memcpy(a, ordinary_a, sizeof a);
+    memcpy(w, ordinary_w, sizeof w);
+}
+
 enum { PAIRS = 261, UNITS = 23, DEPTH = 45 };
 
 static float d[PAIRS][UNITS], x[PAIRS][DEPTH], gradient[UNITS][DEPTH];
@@ -173,6 +256,7 @@ static void test_table(const fc_kernels *k, const char *name) {
     static const ptrdiff_t columns[] = {1, 15, 16, 64, 130, 192};
     int which = 0;
     describe("%s %s", k->isa, name);
+    test_edges(k);
     if (k->trains)
         test_gradient(k);
     for (size_t i = 0; i < 8; i++)
