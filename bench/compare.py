@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import held
 import numpy as np
 import options
 import peers
@@ -39,7 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison; return the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = options.parse(argv)
+    if arguments.held_to:
+        held.begin_held(arguments.held_to, argv)
     engines, notes = _load_engines(arguments)
+    if arguments.held_to:
+        notes.append(held.note(arguments.held_to))
     if not engines:
         print("compare: no engine is installed:", *notes, sep="\n  ", file=sys.stderr)
         return 2

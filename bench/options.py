@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import bars
+import held
 import peers
 from modes import MODES
 
@@ -76,6 +77,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default=[],
         metavar="NAME=X",
         help=f"another bar for one of {', '.join(bars.BARS)}",
+    )
+    add(
+        "--held-to",
+        choices=tuple(held.SWITCHES),
+        help="an older instruction set than the CPU has, for everybody that can be "
+        "held to it",
     )
     add("--blocks", type=_positive, help="blocks per engine (default: 7, quick 3)")
     add(

@@ -29,6 +29,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import held
 import numpy as np
 
 _SOURCE = Path(__file__).with_name("probe.c")
@@ -199,6 +200,7 @@ def _compiled(folder: Path) -> ctypes.CDLL:
         raise NoProbe("no C compiler for the probe of the machine's limits")
     target = folder / "probe.so"
     flags = ["-O2", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC"]
+    flags += held.compiler_flags()
     command = [compiler, *flags, str(_SOURCE), "-o", str(target)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:

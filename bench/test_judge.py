@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import compare
+import held
 import language_model
 import modes
 import numpy as np
@@ -340,3 +341,23 @@ def test_two_swapped_gates_are_noticed(
         compare.measure_case(
             "forward", 1, shapes.Case(cell, 3, 2, 4, 5), engines, SHORT
         )
+
+
+def test_everybody_is_held_to_an_instruction_set(monkeypatch):
+    begun = []
+    monkeypatch.setattr(
+        held.os, "execve", lambda program, argv, env: begun.append((argv, env))
+    )
+    for name in held.SWITCHES["avx2"]:
+        monkeypatch.delenv(name, raising=False)
+    assert not held.compiler_flags()
+    held.begin_held("avx2", ["--mode", "step"])
+    (argv, environment), *_ = begun
+    assert argv[-2:] == ["--mode", "step"]
+    assert environment["FASTCELL_ISA"] == environment["ATEN_CPU_CAPABILITY"] == "avx2"
+    for name, value in held.SWITCHES["avx2"].items():
+        monkeypatch.setenv(name, value)
+    held.begin_held("avx2", [])  # it is held now
+    assert len(begun) == 1
+    assert "-mno-avx512f" in held.compiler_flags()
+    assert "ONNX Runtime" in held.note("avx2")

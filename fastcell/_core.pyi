@@ -105,6 +105,28 @@ class Stack:
     def infer(
         self, packed: _Bytes, x: Any, dtype: np.dtype, threads: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None] | None: ...
+    def train(
+        self,
+        packed: _Bytes,
+        x: Any,
+        lengths: Any,
+        dtype: np.dtype,
+        threads: int,
+        spare: Any,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Batch, _Bytes] | None: ...
+    def backward_alone(
+        self,
+        packed: _Bytes,
+        call: Batch,
+        dy: Any,
+        dtype: np.dtype,
+        names: list[list[str]],
+        shapes: dict[str, tuple[int, ...]],
+        saved: Any,
+    ) -> (
+        tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, np.ndarray], _Bytes]
+        | None
+    ): ...
     def step(
         self, packed: _Bytes, x: Any, state: Any, dtype: np.dtype, threads: int
     ) -> Any: ...

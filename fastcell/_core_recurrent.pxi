@@ -193,32 +193,78 @@ cdef class Stack:
         None where x is no such array of NumPy's, contiguous and of the dtype.
         """
         cdef fc_batch batch
+        cdef Views views = Views()
+        if not self.plain(views, x, dtype, threads, &batch):
+            return None
+        y = self.outputs(&batch, dtype)
+        h, c = self.states(&batch, dtype)
+        self.run(packed, &batch, y, h, c, None)
+        return y, h, c
+
+    def train(self, packed, x, lengths, dtype, int threads, spare):
+        """As `infer`, for training; and the batch, and what is kept, in `spare` memory.
+
+        lengths (B,) int64, which are copied, or None; None is returned where they are
+        others.
+        """
+        cdef fc_batch batch
+        cdef size_t size
+        cdef Batch call
+        cdef Views views = Views()
+        if not self.plain(views, x, dtype, threads, &batch):
+            return None
+        if lengths is not None:
+            if type(lengths) is not ndarray:
+                return None
+            lengths = lengths.copy()  # first: threads may write
+            if not in_range(lengths, 0, batch.steps) or lengths.shape != (batch.rows,):
+                return None
+            batch.lengths = <const int64_t *> views.contiguous(lengths, 0, 8, batch.rows)
+        call = Batch.__new__(Batch)
+        call.steps = batch.steps
+        call.rows = batch.rows
+        call.x = x
+        call.lengths = lengths
+        call.threads = threads
+        call.isa = isa_now
+        check(fc_saved_size(&self.stack, &batch, &size))
+        memory = spare.take(size)
+        y = self.outputs(&batch, dtype)
+        h, c = self.states(&batch, dtype)
+        self.run(packed, &batch, y, h, c, memory)
+        return y, h, c, call, memory
+
+    cdef bint plain(
+        self, Views views, x, dtype, int threads, fc_batch *batch
+    ) except -1:
+        """Take x (T, B, I) alone, if it is an array of NumPy's that needs no other look."""
         cdef Py_buffer *view
-        cdef Views views
-        cdef Py_ssize_t T, B, passes = self.stack.layers * self.stack.directions
         if type(x) is not ndarray or x.dtype is not dtype:
-            return None
-        views = Views()
+            return False
         view = views.get(x, 0, self.itemsize)
-        if view.ndim != 3 or view.len == 0 or not PyBuffer_IsContiguous(view, c"C"):
-            return None
-        T, B = view.shape[0], view.shape[1]
-        memset(&batch, 0, sizeof(batch))
-        batch.steps = T
-        batch.rows = B
+        if view.ndim != 3 or view.len == 0 or not PyBuffer_IsContiguous(view, b"C"):
+            return False
+        memset(batch, 0, sizeof(fc_batch))
+        batch.steps = view.shape[0]
+        batch.rows = view.shape[1]
         batch.threads = threads
         batch.x = view.buf
         batch.x_row = self.stack.input_size
-        batch.x_step = B * batch.x_row
-        if view.shape[2] != batch.x_row:
-            return None
-        y = np.empty((T, B, self.stack.directions * self.out()), dtype)
-        h = np.empty((passes, B, self.out()), dtype)
-        c = None
-        if fc_cell_states(self.stack.cell) > 1:
-            c = np.empty((passes, B, self.stack.hidden_size), dtype)
-        self.run(packed, &batch, y, h, c, None)
-        return y, h, c
+        batch.x_step = batch.rows * batch.x_row
+        return view.shape[2] == batch.x_row
+
+    cdef object outputs(self, fc_batch *batch, dtype):
+        """An array for y."""
+        cdef Py_ssize_t width = self.stack.directions * self.out()
+        return np.empty((batch.steps, batch.rows, width), dtype)
+
+    cdef tuple states(self, fc_batch *batch, dtype):
+        """Arrays for h and c, which is None where the cell has none."""
+        cdef Py_ssize_t passes = self.stack.layers * self.stack.directions
+        h = np.empty((passes, batch.rows, self.out()), dtype)
+        if fc_cell_states(self.stack.cell) == 1:
+            return h, None
+        return h, np.empty((passes, batch.rows, self.stack.hidden_size), dtype)
 
     def step(self, packed, x, state, dtype, int threads):
         """Return the state after one step of one layer: the quick way.
@@ -411,6 +457,34 @@ cdef class Stack:
                     w_hr, 1, self.itemsize, self.out() * self.stack.hidden_size
                 )
         self.use_up(packed, &batch, &io, saved)
+
+    def backward_alone(
+        self, packed, Batch call, dy, dtype, list names, dict shapes, saved
+    ):
+        """Return dx, dh0, dc0, the gradients by name and the memory, of a call of `train`.
+
+        dc0 is None where the cell has no c.  `saved` is taken when nothing is left that
+        could be refused.  None where dy is no such array of NumPy's as y is, or None.
+        """
+        cdef fc_batch batch
+        if dy is not None and (
+            type(dy) is not ndarray
+            or dy.dtype is not dtype
+            or dy.shape != (call.steps, call.rows, self.stack.directions * self.out())
+            or not dy.flags.c_contiguous
+        ):
+            return None
+        call.check_isa()
+        batch.rows = call.rows
+        dx = np.empty(call.x.shape, dtype)
+        dh0, dc0 = self.states(&batch, dtype)
+        grads = {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
+        by_pass = [tuple([grads.get(name) for name in some]) for some in names]
+        memory = saved.take()
+        self.backward(
+            packed, None, call, dy, None, None, dx, dh0, dc0, by_pass, memory
+        )
+        return dx, dh0, dc0, grads, memory
 
     cdef int use_up(
         self, packed, fc_batch *batch, fc_backward_io *io, saved

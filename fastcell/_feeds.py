@@ -289,6 +289,12 @@ def as_arrays(batch: Any) -> Any:
     >>> as_arrays((np.zeros(2), None, "y"))
     (array([0., 0.]), None, 'y')
     """
+    if type(batch) is tuple:  # most are, of arrays
+        for part in batch:
+            if type(part) is not np.ndarray and part is not None:
+                break
+        else:
+            return batch
     if isinstance(batch, Mapping):
         named = {key: _part(f"batch[{key!r}]", part) for key, part in batch.items()}
         return batch if _same(batch.values(), named.values()) else named

@@ -20,6 +20,7 @@ Each = tuple["NDArray[np.float64]", "NDArray[np.floating]"]
 # them find them in the cache.
 BLOCK = 16384
 
+_FLOAT32 = np.dtype(np.float32)
 _REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -31,7 +32,8 @@ def check_reduction(reduction: Any) -> None:
     ValueError
         If it is none.
     """
-    one_of("reduction", reduction, _REDUCTIONS)
+    if type(reduction) is not str or reduction not in _REDUCTIONS:
+        one_of("reduction", reduction, _REDUCTIONS)
 
 
 def float_array(name: str, value: ArrayLike) -> NDArray[np.floating]:
@@ -43,7 +45,8 @@ def float_array(name: str, value: ArrayLike) -> NDArray[np.floating]:
         If it has another dtype.
     """
     array = as_array(name, value)
-    if array.dtype not in (np.float32, np.float64):
+    # Identity first: to compare two dtypes takes a tenth of a short call.
+    if array.dtype is not _FLOAT32 and array.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name} must be float32 or float64; got dtype {array.dtype}")
     return array
 

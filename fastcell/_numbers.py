@@ -113,6 +113,8 @@ def number(name: str, value: object) -> float:
     >>> number("loss", float("nan"))
     nan
     """
+    if type(value) is float:
+        return value
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number; got {shown(value)}")
     try:

@@ -171,9 +171,9 @@ def cross_entropy(
     share = None if per_row is None else per_row.reshape(-1)
     scale = 1.0
     if of_classes:
-        classes = _checked_classes(targets, num_classes, ignore_index)
+        classes, there = _checked_classes(targets, num_classes, ignore_index)
         losses, gradient, scale = _of_classes(
-            x, classes, per_class, share, smoothing, reduction
+            x, classes, there, per_class, share, smoothing, reduction
         )
     else:
         if ignore_index >= 0:
@@ -188,12 +188,13 @@ def cross_entropy(
     gradient = gradient.reshape(logits.shape)
     if reduction == "none":
         return losses.reshape(rows), gradient
-    return float(losses.sum()) * scale, gradient
+    return float(np.add.reduce(losses)) * scale, gradient
 
 
 def _of_classes(
     x: NDArray[Any],
     classes: NDArray[np.int64],
+    there: int,
     per_class: NDArray[np.float64] | None,
     share: NDArray[np.float64] | None,
     smoothing: float,
@@ -201,10 +202,10 @@ def _of_classes(
 ) -> tuple[NDArray[np.float64], NDArray[Any], float]:
     """Return the losses of rows with one class each, -1 for none, and the gradient.
 
-    The third is what the sum of the losses is still to be multiplied by.
+    `there` is the number of those that have one. The third is what the sum of the
+    losses is still to be multiplied by.
     """
     if per_class is None and share is None:
-        there = int(np.count_nonzero(classes >= 0))
         scale = 1.0 / divisor(reduction, float(there))
         return *_from_kernel(x, classes, smoothing, scale, there > 0), scale
     share = np.where(classes < 0, 0.0, 1.0 if share is None else share)
@@ -500,11 +501,11 @@ def _check_probabilities(targets: NDArray[Any]) -> None:
 
 def _checked_classes(
     targets: NDArray[Any], num_classes: int, ignore_index: int
-) -> NDArray[np.int64]:
-    """Return the classes (N,), -1 where a target does not count."""
+) -> tuple[NDArray[np.int64], int]:
+    """Return the classes (N,), -1 where a target does not count, and how many do."""
     ignored_is_a_class = 0 <= ignore_index < num_classes
     if in_range(targets, 0, num_classes - 1) and not ignored_is_a_class:
-        return targets.reshape(-1)
+        return targets.reshape(-1), targets.size
     counted = targets != ignore_index
     wrong = counted & ((targets < 0) | (targets >= num_classes))
     if wrong.any():
@@ -513,4 +514,5 @@ def _checked_classes(
             f"targets must be classes from 0 to {num_classes - 1}, or ignore_index "
             f"({ignore_index}); got {targets[at]} at {at}"
         )
-    return np.where(counted, targets, -1).astype(np.int64).reshape(-1)
+    classes = np.where(counted, targets, -1).astype(np.int64).reshape(-1)
+    return classes, int(np.count_nonzero(counted))

@@ -120,6 +120,9 @@ class Parameters(Mapping[str, np.ndarray]):
         """Return the arrays for code that will call `changed` when it has written."""
         return dict(self._arrays)
 
+    def _home(self, name: str) -> tuple[dict[str, np.ndarray], str]:
+        return self._arrays, name
+
     def changed(self) -> None:
         """Say that an array was written to."""
         self._changes.count += 1
@@ -203,6 +206,9 @@ class UnsuffixedParameters(Mapping[str, np.ndarray]):
             for name, array in self._inner.arrays().items()
         }
 
+    def _home(self, name: str) -> tuple[dict[str, np.ndarray], str]:
+        return self._inner._home(name + self._suffix)
+
     def changed(self) -> None:
         """Say that an array was written to."""
         self._inner.changed()
@@ -222,6 +228,8 @@ class ParameterGroup(Mapping[str, np.ndarray]):
     def __init__(self, children: Mapping[str, AnyParameters]) -> None:
         self._children = dict(children)
         self._shares = Parameters._shares
+        # The dict that holds each array, and its key there: found when first asked for.
+        self._homes: list[tuple[str, dict[str, np.ndarray], str]] | None = None
         self._where: dict[str, tuple[str, str]] = {}
         self.aliases: dict[str, str] = {}  # a shared array's other names -> its first
         first: dict[int, str] = {}
@@ -239,7 +247,8 @@ class ParameterGroup(Mapping[str, np.ndarray]):
 
     def __getstate__(self) -> dict[str, Any]:
         # Elsewhere the count of `share` is another.
-        return {**self.__dict__, "_shares": self._shares == Parameters._shares}
+        shares = self._shares == Parameters._shares
+        return {**self.__dict__, "_shares": shares, "_homes": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -302,8 +311,14 @@ class ParameterGroup(Mapping[str, np.ndarray]):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays for code that will call `changed` when it has written."""
-        children = {prefix: c.arrays() for prefix, c in self._children.items()}
-        return {full: children[p][name] for full, (p, name) in self._where.items()}
+        if self._homes is None:
+            self._homes = [(full, *self._home(full)) for full in self._where]
+        return {full: home[name] for full, home, name in self._homes}
+
+    def _home(self, full: str) -> tuple[dict[str, np.ndarray], str]:
+        """Return the dict that holds an array, which is one for life, and its key."""
+        prefix, name = self._where[full]
+        return self._children[prefix]._home(name)
 
     def changed(self) -> None:
         """Say that an array was written to."""

@@ -26,6 +26,7 @@ from fastcell._run_state import (
 from fastcell.callbacks import SaveBest
 from fastcell.checkpoint import read_checkpoint, write_checkpoint
 from fastcell.history import History
+from fastcell.optim import clip_grad_norm, clip_grad_value, grad_norm
 
 if TYPE_CHECKING:
     from fastcell.models.base import Model
@@ -396,8 +397,6 @@ class Trainer:
         """Change the weights by one batch; return its loss, the state after it, the
         number of its targets, and the sum of their weights.
         """
-        from fastcell.optim import clip_grad_norm, clip_grad_value, grad_norm
-
         loss, saved = self.model.loss(batch, state)
         self._check_finite("loss", loss)
         state, num_targets = saved.state, getattr(saved, "count", None)

@@ -530,4 +530,46 @@ MUTATIONS = [  # -- functions
         "rho=of.rho",
         "frames: a gap in one of two elements leaves their correlation",
     ),
+    (
+        "fastcell/_core_recurrent.pxi",
+        "            or dy.dtype is not dtype\n",
+        "",
+        "quick training: a dy of another dtype uses saved up",
+    ),
+    (
+        "fastcell/_core_recurrent.pxi",
+        "            lengths = lengths.copy()  # first: threads may write\n",
+        "",
+        "quick training: the lengths stay the caller's",
+    ),
+    (
+        "fastcell/layers/recurrent.py",
+        "        drops = self.dropout > 0 and self.num_layers > 1\n",
+        "        drops = False\n",
+        "quick training: nothing is dropped between layers",
+    ),
+    (
+        "fastcell/layers/sequential.py",
+        "known[0] != shares or ",
+        "",
+        "Sequential: arrays that are shared later keep two gradients",
+    ),
+    (
+        "fastcell/layers/sequential.py",
+        " or not _same_objects(known[1], held)",
+        "",
+        "Sequential: a layer's gradient goes to the one that was in its place",
+    ),
+    (
+        "fastcell/parameters.py",
+        '"_shares": shares, "_homes": None}',
+        '"_shares": shares}',
+        "a copied group of parameters hands out the arrays of the original",
+    ),
+    (
+        "fastcell/models/tasks.py",
+        "        if in_range(targets, 0, self.outputs - 1):  # most are\n",
+        "        if in_range(targets, IGNORED, self.outputs - 1):\n",
+        "classes that are left out are counted",
+    ),
 ]

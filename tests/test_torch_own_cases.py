@@ -410,6 +410,33 @@ def test_modes_that_see_operators_change_nothing(name):
                 assert (first(own(x)) == expected["output 0"]).all()
 
 
+def test_operations_are_counted_as_those_of_torch():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def counted(make, needed, options, batch_first):
+        module = make(5, 7, batch_first=batch_first, **options)
+        x = torch.randn(4, 11, 5, requires_grad=needed)
+        with FlopCounterMode(display=False) as forward:
+            y = module(x)[0]
+        with FlopCounterMode(display=False) as backward:
+            y.sum().backward()
+        return forward.get_total_flops(), backward.get_total_flops()
+
+    deep = {"num_layers": 2, "bidirectional": True}
+    # PyTorch counts nothing of LSTMs that oneDNN computes: those with a projection are
+    # not among them.
+    cases = (("GRU", {}), ("GRU", deep), ("RNN", deep), ("LSTM", {"proj_size": 3}))
+    for name, options in cases:
+        for needed in (False, True):
+            for batch_first in (False, True):
+                own, expected = (
+                    counted(getattr(of, name), needed, options, batch_first)
+                    for of in (fastcell.torch, torch.nn)
+                )
+                assert own == expected, (name, needed, batch_first)
+                assert expected[0] > 0
+
+
 @by_name
 def test_averaged_models(name):
     found = []

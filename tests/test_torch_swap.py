@@ -166,6 +166,25 @@ def test_sessions(name):
         getattr(fastcell.torch, name)(5, 9, bidirectional=True).session()
 
 
+@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_sessions_and_pools_of_cells(name):
+    torch.manual_seed(0)
+    cell = getattr(fastcell.torch, name)(5, 9)
+    x = torch.randn(6, 3, 5)
+    session, pool = cell.session(3), fastcell.torch.StreamPool(cell)
+    ids = pool.open(3)
+    state = None
+    with torch.inference_mode():
+        for t in range(6):
+            state = cell(x[t], state)
+            h = state[0] if name == "LSTMCell" else state
+            assert (session.step(x[t]) == h).all()
+            assert (pool.step(ids, x[t]) == h).all()
+    parts = session.state if name == "LSTMCell" else (session.state,)
+    expected = state if name == "LSTMCell" else (state,)
+    assert all((a[0] == b).all() for a, b in zip(parts, expected, strict=True))
+
+
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 def test_pools(name):
     torch.manual_seed(0)
@@ -188,6 +207,6 @@ def test_pools(name):
         pool.close(ids[:1])
         assert len(pool) == 2
     with pytest.raises(
-        TypeError, match=r"module must be .* of fastcell.torch; got GRU"
+        TypeError, match=r"module must be .* of fastcell.torch, .*; got GRU"
     ):
         fastcell.torch.StreamPool(torch.nn.GRU(5, 9))

@@ -293,12 +293,15 @@ class Epoch(Batches[Batch]):
         return len(self._starts)
 
     def _batch_at(self, place: int) -> Batch:
-        return self._data._batch(self.indices(place))
+        return self._data._batch(self._rows(place))
 
     def indices(self, index: int) -> NDArray[np.int64]:
         """Return which sequences a batch holds: their places among all."""
-        start = int(self._starts[self._place(index)])
-        return self._order[start : start + self._data.batch_size].copy()
+        return self._rows(self._place(index)).copy()
+
+    def _rows(self, place: int) -> NDArray[np.int64]:
+        start = int(self._starts[place])
+        return self._order[start : start + self._data.batch_size]
 
 
 def _count(sequences: Any) -> int:

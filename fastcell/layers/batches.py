@@ -57,6 +57,10 @@ class Layout:
         return array[:, 0] if self.unbatched else array
 
 
+# Of calls that the core checks by itself: (T, B, I), with nothing but lengths beside.
+PLAIN = Layout(batch_first=False, unbatched=False)
+
+
 def sequence_of(
     x: Any, input_size: int, dtype: np.dtype, batch_first: bool
 ) -> tuple[Layout, np.ndarray, np.ndarray | None]:

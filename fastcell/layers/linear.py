@@ -151,7 +151,8 @@ class Linear(Module):
         return gradient_arrays(self._shapes(), self.dtype)
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: a.shape for name, a in self._parameters.arrays().items()}
+        weight = self.out_features, self.in_features
+        return {"weight": weight} | ({"bias": weight[:1]} if self.bias else {})
 
     def add_backward(
         self, dy: Any, x: np.ndarray, dx: np.ndarray, grads: dict[str, np.ndarray]

@@ -195,10 +195,11 @@ class Pooling(Module):
         if self.kind == "attention":
             return self._attend_backward(dy, *kept)
         if self.kind in ("mean", "max"):
+            where = kept if self.kind == "max" else None
             if self.kind == "mean":
-                dy = dy / np.maximum(counts, 1).astype(self.dtype)[:, np.newaxis]
+                dy = dy / kept
             dh = np.empty((T, B, D), self.dtype)
-            _core.spread_steps(np.ascontiguousarray(dy), counts, kept, dh)
+            _core.spread_steps(np.ascontiguousarray(dy), counts, where, dh)
             return dh, {}
         dh = np.zeros((T, B, D), self.dtype)
         rows = np.flatnonzero(counts)
@@ -247,8 +248,8 @@ class Pooling(Module):
 
     def _reduce(
         self, h: np.ndarray, counts: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the mean or the maximum, and the steps that the maxima are from.
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean and its divisors (B, 1); or the maximum and its steps.
 
         By the operations of `fastcell.layers.running`, in their order.
         """
@@ -259,8 +260,9 @@ class Pooling(Module):
             _core.max_steps(h, counts, y, where)
             return y, where
         _core.sum_steps(h, counts, y)
-        y /= np.maximum(counts, 1).astype(self.dtype)[:, np.newaxis]
-        return y, None
+        n: np.ndarray = np.maximum(counts, 1).astype(self.dtype)[:, np.newaxis]
+        y /= n
+        return y, n
 
     def _attend(self, h: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, Any]:
         exists = existing_steps(counts, len(h))

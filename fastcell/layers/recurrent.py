@@ -14,7 +14,7 @@ import numpy as np
 from fastcell import _core
 from fastcell._arrays import check_shape, real_array, rows_of
 from fastcell._numbers import flag, integer, real, seed_of
-from fastcell.layers.batches import Layout, flags_of, lengths_of, sequence_of
+from fastcell.layers.batches import PLAIN, Layout, flags_of, lengths_of, sequence_of
 from fastcell.layers.dropout import drawn_key
 from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.packs import Packs
@@ -262,9 +262,21 @@ class Recurrent(Module, Generic[StateT]):
         """
         if self.precision == "int8":
             raise RuntimeError("a layer of precision int8 is for inference only")
+        version, packed = self._packed(False)
+        alone = state is None and mask is None and reset is None
+        drops = self.dropout > 0 and self.num_layers > 1
+        if alone and memory_budget is None and not self.batch_first and not drops:
+            # Most calls; those checks take longer than the core does with few units.
+            quick = self._stack.train(
+                packed, x, lengths, self.dtype, get_num_threads(), self._spare
+            )
+            if quick is not None:
+                y, h, c, call, memory = quick
+                final: Any = h if c is None else (h, c)
+                saved = Saved(self._stack, call, memory, PLAIN, version)
+                return y, final, saved
         masks = self._dropout_masks
         call, layout = self._batch(x, state, lengths, mask, reset, masks)
-        version, packed = self._packed(False)
         memory = self._memory_for(call, memory_budget)
         y, state = self._run(call, layout, packed, memory)
         return y, state, Saved(self._stack, call, memory, layout, version)
@@ -319,6 +331,16 @@ class Recurrent(Module, Generic[StateT]):
         (call, _), layout = saved.look(), saved._layout
         version, packed = self._packed(True)
         check_version(saved._version, version)
+        if layout is PLAIN and dstate is None and add_to is None:
+            # Most calls, as in forward.
+            quick = self._stack.backward_alone(
+                packed, call, dy, self.dtype, self._names, self._shapes, saved
+            )
+            if quick is not None:
+                dx, dh, dc, grads, memory = quick
+                self._spare.give(memory)
+                initial: Any = dh if dc is None else (dh, dc)
+                return dx, initial, grads
         T, B = call.steps, call.rows
         width = self._directions * self.output_size
         if dy is not None:

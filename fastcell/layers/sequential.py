@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import is_
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from fastcell.layers.embedding import Embedding
 from fastcell.layers.recurrent import Recurrent
 from fastcell.layers.saved import Once, check_saved
 from fastcell.module import Module
+from fastcell.parameters import Parameters
 
 
 class SavedLayers(Once):
@@ -66,6 +68,8 @@ class Sequential(Module):
     >>> sorted(model.params)[-2:]
     ['head.bias', 'head.weight']
     """
+
+    _known_aliases: tuple[int, list[Any], dict[str, str]] | None = None
 
     def __init__(self, layers: Iterable[Module] | Mapping[str, Module]) -> None:
         self._names: list[str] | None = None
@@ -163,7 +167,8 @@ class Sequential(Module):
         check_saved(saved, SavedLayers)
         if len(saved.look()) != len(self.layers):
             raise ValueError("saved was made by another model's forward")
-        self.check_dstate(dstate, saved)
+        if dstate is not None:
+            self.check_dstate(dstate, saved)
         dstates = self._states_in("dstate", dstate)
         kept = saved.take()  # by one thread only
         try:
@@ -202,7 +207,7 @@ class Sequential(Module):
                 d, grads = layer.backward(d, kept)
             by_layer.append(grads)
         # Of arrays that several layers share.
-        first_name: dict[str, str] = getattr(self.params, "aliases", {})
+        first_name = self._aliases()
         named: dict[str, np.ndarray] = {}
         for prefix, grads in zip(self._prefixes(), reversed(by_layer), strict=True):
             for name, grad in grads.items():
@@ -212,6 +217,26 @@ class Sequential(Module):
         if self._recurrent:
             return d, self._states_out(before[::-1]), named
         return d, named
+
+    def _aliases(self) -> dict[str, str]:
+        """Return the other names of arrays that several layers share: their first.
+
+        They are found once for the parameters that the layers have, until any array is
+        shared anew; each time where a layer has parts, which may be replaced.
+        """
+        shares = Parameters._shares
+        held = [getattr(layer, "_parameters", None) for layer in self.layers]
+        known = self._known_aliases
+        if known is None or known[0] != shares or not _same_objects(known[1], held):
+            aliases: dict[str, str] = getattr(self.params, "aliases", {})
+            if any(one is None for one in held):
+                return aliases
+            known = self._known_aliases = shares, held, aliases
+        return known[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Elsewhere the count of `share` is another.
+        return {k: v for k, v in self.__dict__.items() if k != "_known_aliases"}
 
     def session(self, batch_size: int = 1) -> SequentialSession:
         """Return a session that steps through all layers.
@@ -369,6 +394,10 @@ def _checked_name(name: Any) -> str:
             f"layers must have names that are not empty and have no dot; got {name!r}"
         )
     return name
+
+
+def _same_objects(some: list[Any], others: list[Any]) -> bool:
+    return len(some) == len(others) and all(map(is_, some, others))
 
 
 def _has_state(layer: Module) -> bool:

@@ -13,7 +13,6 @@ from fastcell.layers.batches import lengths_of
 from fastcell.layers.pooling import existing_steps
 from fastcell.layers.sequential import SequentialSession
 from fastcell.models.parts import (
-    by_part,
     cell_named,
     check_seed,
     part_seeds,
@@ -114,7 +113,7 @@ class Encoder(Module):
         )
         named["rnn"] = rnn
         self.output_size = rnn.output_size * (2 if self.bidirectional else 1)
-        self.network = Sequential(named.values())
+        self.network = Sequential(named)
         self._parts = named
         set_precision(self, precision)
 
@@ -206,8 +205,7 @@ class Encoder(Module):
 
     def backward(self, dh: Any, saved: Any, dstate: Any = None) -> tuple[Any, ...]:
         """Return dx (None for ids), the gradient of the state, and the parameters'."""
-        dx, dstate, grads = self.network.backward(dh, saved, dstate)
-        return dx, dstate, by_part(self._parts, grads)
+        return self.network.backward(dh, saved, dstate)
 
     def session(self, batch_size: int = 1) -> SequentialSession:
         """Return a session that takes one step at a time.

@@ -15,7 +15,6 @@ from fastcell.layers.activation import KINDS as ACTIVATIONS
 from fastcell.models.base import ScoredModel
 from fastcell.models.parts import (
     SavedOnce,
-    by_part,
     check_batch,
     check_no_state,
     check_seed,
@@ -137,7 +136,7 @@ class FeedForward(ScoredModel):
         named["output"] = Linear(
             width, self.task.outputs, dtype=self.dtype, seed=seeds[-1]
         )
-        self.network = Sequential(named.values())
+        self.network = Sequential(named)
         self._parts = named
 
     # ------------------------------------------------------------------ the module
@@ -223,8 +222,8 @@ class FeedForward(ScoredModel):
             If `saved` has been used up before.
         """
         dy, network = take_saved(saved)
-        _, grads = self.network.backward(dy, network)
-        return by_part(self._parts, grads)
+        grads: dict[str, np.ndarray] = self.network.backward(dy, network)[1]
+        return grads
 
     def assess(
         self, batch: Any, state: Any = None

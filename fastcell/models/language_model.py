@@ -19,7 +19,6 @@ from fastcell.models.generation import Generating
 from fastcell.models.parts import (
     IGNORED,
     SavedOnce,
-    by_part,
     cell_named,
     check_batch,
     check_seed,
@@ -190,8 +189,8 @@ class LanguageModel(Generating, Model):
                 "rnn_dropout": Dropout(self.dropout, seed=seeds[4]),
                 "decoder": decoder,
             }
-        self.network = Sequential(list(named.values()))
-        self._body = Sequential(list(named.values())[:-1])
+        self.network = Sequential(named)
+        self._body = Sequential({n: p for n, p in named.items() if n != "decoder"})
         self._children = named
         self._decoder = decoder
         self._sampler = None
@@ -303,8 +302,7 @@ class LanguageModel(Generating, Model):
             If `saved` has been used up before.
         """
         dh, decoder, body = take_saved(saved)
-        _, _, grads = self._body.backward(dh, body)
-        named = by_part(self._children, grads)
+        _, _, named = self._body.backward(dh, body)
         if self.tie_weights:
             named["embedding.weight"] += decoder.pop("weight")
         return {**named, **prefixed("decoder", decoder)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -119,23 +119,6 @@ def prefixed(name: str, grads: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {f"{name}.{key}": grad for key, grad in grads.items()}
 
 
-def by_part(
-    names: Iterable[str], grads: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """Return gradients of a `Sequential` by the names that its layers have as parts.
-
-    Examples
-    --------
-    >>> by_part(["rnn", "decoder"], {"1.weight": 2.0})
-    {'decoder.weight': 2.0}
-    """
-    names, named = list(names), {}
-    for key, grad in grads.items():
-        place, _, name = key.partition(".")
-        named[f"{names[int(place)]}.{name}"] = grad
-    return named
-
-
 def check_batch(batch: Any, form: str) -> tuple[Any, ...]:
     """Return a batch that is a tuple or list of as many parts as `form` names.
 
@@ -184,6 +167,8 @@ def check_weighted(batch: Any, form: str) -> tuple[Any, ...]:
     >>> check_weighted({"y": 2, "weights": 3, "x": 1}, "(x, y)")
     (1, 2, 3)
     """
+    if type(batch) is tuple and len(batch) == form.count(",") + 1:  # most are
+        return (*batch, None)
     if isinstance(batch, Mapping) and "weights" in batch:
         rest = {name: part for name, part in batch.items() if name != "weights"}
         return (*check_batch(rest, form), batch["weights"])

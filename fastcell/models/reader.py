@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcell.cells import Cell
 from fastcell.layers import Dropout, Embedding, Sequential
-from fastcell.models.parts import by_part, part_seeds
+from fastcell.models.parts import part_seeds
 from fastcell.module import Module
 
 
@@ -71,7 +71,7 @@ class Reader(Module):
                 "rnn": self.rnn,
             }
         self._named: dict[str, Module] = named
-        self._network = Sequential(named.values())
+        self._network = Sequential(named)
 
     def children(self) -> dict[str, Module]:
         """Return the layers by name."""
@@ -95,4 +95,4 @@ class Reader(Module):
     ) -> tuple[Any, dict[str, np.ndarray]]:
         """Return the gradients of the initial state and of the parameters."""
         _, dstate, grads = self._network.backward(dy, saved, dstate)
-        return dstate, by_part(self._named, grads)
+        return dstate, grads

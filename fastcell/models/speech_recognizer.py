@@ -18,7 +18,6 @@ from fastcell.models.edit_distance import count_errors
 from fastcell.models.encoder import Encoder
 from fastcell.models.parts import (
     SavedOnce,
-    by_part,
     check_batch,
     check_no_state,
     check_seed,
@@ -161,7 +160,7 @@ class SpeechRecognizer(ScoredModel):
             seed=seeds[1],
         )
         self._children = named
-        self.network = Sequential(list(named.values()))
+        self.network = Sequential(named)
         set_precision(self, precision)
 
     # ------------------------------------------------------------------ the module
@@ -228,8 +227,8 @@ class SpeechRecognizer(ScoredModel):
             If `saved` has been used up before.
         """
         dlogits, network = take_saved(saved)
-        _, _, grads = self.network.backward(dlogits, network)
-        return by_part(self._children, grads)
+        grads: dict[str, np.ndarray] = self.network.backward(dlogits, network)[2]
+        return grads
 
     def assess(
         self, batch: Any, state: Any = None

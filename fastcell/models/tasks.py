@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcell import losses
 from fastcell._arrays import as_array, check_ids, in_range
 from fastcell._checks import list_of, one_of
 from fastcell._loss_parts import weights_of
@@ -116,11 +117,9 @@ class Classification:
         weights: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
         """Return the mean cross-entropy in nats, and its gradient."""
-        from fastcell.losses import cross_entropy
-
         if targets.dtype.kind == "f":
             targets = targets.astype(logits.dtype, copy=False)
-        return cross_entropy(
+        return losses.cross_entropy(
             logits,
             targets,
             weight=self._weights,
@@ -134,6 +133,8 @@ class Classification:
             return int(np.count_nonzero(_counted(targets, weights)))
         if targets.dtype.kind == "f":
             return targets.size // self.outputs
+        if in_range(targets, 0, self.outputs - 1):  # most are
+            return targets.size
         return int(np.count_nonzero(targets != IGNORED))
 
     def total(self, targets: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -294,8 +295,6 @@ class Regression:
         weights: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
         """Return the mean error, and its gradient; weights are those of vectors."""
-        from fastcell import losses
-
         options: dict[str, Any] = {"ignore_nan": self.ignore_nan}
         if weights is not None:
             options["weight"] = weights[..., np.newaxis]

@@ -106,13 +106,15 @@ class Adam(Optimizer):
         return (*names, "max_exp_avg_sq") if hyperparameters["amsgrad"] else names
 
     def _arguments(self) -> tuple[Any, ...]:
-        beta1, beta2 = self.betas
-        decay = self.weight_decay if self._decay_in_gradient else 0.0
-        shrink = 1.0 if self._decay_in_gradient else 1.0 - self.lr * self.weight_decay
+        given, steps = self._hyperparameters, self._steps
+        lr, beta1, beta2 = given["lr"], given["beta1"], given["beta2"]
+        decay, shrink = given["weight_decay"], 1.0
+        if not self._decay_in_gradient:
+            decay, shrink = 0.0, 1.0 - lr * decay
         # The bias corrections as factors of whole arrays, as in torch.
-        rate = self.lr / (1.0 - beta1**self.steps)
-        root_correction = 1.0 / (1.0 - beta2**self.steps) ** 0.5
-        return beta1, beta2, self.eps, rate, root_correction, decay, shrink
+        rate = lr / (1.0 - beta1**steps)
+        root_correction = 1.0 / (1.0 - beta2**steps) ** 0.5
+        return beta1, beta2, given["eps"], rate, root_correction, decay, shrink
 
 
 class AdamW(Adam):

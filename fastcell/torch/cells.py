@@ -1,11 +1,11 @@
 """RNNCell, LSTMCell and GRUCell as `torch.nn` has them, computed by fastcell.
 
-For many steps `session` is quicker: it keeps the state and the weights ready.
+For many steps a cell's `session` is quicker: it keeps the state.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from fastcell.torch.call import Call, StepLayout, called
 from fastcell.torch.layers import tensors_of
 from fastcell.torch.quick import quickly
 from fastcell.torch.weights import OnTensors, check_on_cpu, layer_for, refuse_script
+
+if TYPE_CHECKING:
+    from fastcell.torch.streaming import Session
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -83,6 +86,12 @@ class Cell(torch.nn.RNNCellBase):
         call = Call(self._layer_for(weights), layout, 1, rows)
         _, *state = called(call, x, h0, c0, *weights)
         return tuple(state) if self._two else state[0]
+
+    def session(self, batch_size: int = 1) -> Session:
+        """Return a `fastcell.torch.Session`: the cell, and its state between steps."""
+        from fastcell.torch.streaming import Session
+
+        return Session(self, batch_size)
 
     def _weights(self) -> list[Tensor]:
         return [getattr(self, name) for name in self._names()]

@@ -236,12 +236,6 @@ class Layers(torch.nn.RNNBase):
             self.proj_size,
         )
 
-    def _bound(self, weights: list[Tensor]) -> OnTensors:
-        """Return the layer, with these weights."""
-        layer = self._layer_for(weights)
-        layer.renew(weights)
-        return layer
-
     def _layer_for(self, weights: list[Tensor]) -> OnTensors:
         names = tuple(self._flat_weights_names)
         return layer_for(self, self.mode, self._sizes(), names, weights[0])

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
+from torch.utils.flop_counter import register_flop_formula
 
 from fastcell import _core
 from fastcell.layers.batches import Layout, flags_of, lengths_of
 from fastcell.threads import get_num_threads
+from fastcell.torch import flops
 from fastcell.torch.call import (
     BEFORE_WEIGHTS,
     Call,
@@ -280,9 +282,10 @@ def _differentiate(mode: str, ctx: Any, *dout: Tensor | None) -> tuple[Any, ...]
 
 
 def _define(mode: str) -> None:
-    for name, schema, compute, shapes in (
-        (mode.lower(), _FORWARD, _forward, _shapes),
-        (f"{mode.lower()}_backward", _BACKWARD, _backward, _backward_shapes),
+    backward = f"{mode.lower()}_backward"
+    for name, schema, compute, shapes, operations in (
+        (mode.lower(), _FORWARD, _forward, _shapes, flops.of_forward),
+        (backward, _BACKWARD, _backward, _backward_shapes, flops.of_backward),
     ):
         tags = (torch.Tag.pt2_compliant_tag,)
         _LIBRARY.define(name + schema, tags=tags)
@@ -290,6 +293,7 @@ def _define(mode: str) -> None:
         torch.library.register_fake(
             f"fastcell::{name}", partial(shapes, mode), lib=_LIBRARY
         )
+        register_flop_formula(getattr(torch.ops.fastcell, name))(operations)
     torch.library.register_autograd(
         f"fastcell::{mode.lower()}",
         partial(_differentiate, mode),

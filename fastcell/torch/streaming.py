@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 import fastcell
+from fastcell.torch.cells import Cell
 from fastcell.torch.layers import Layers
+from fastcell.torch.weights import OnTensors
 
 
 class Session:
@@ -21,7 +23,7 @@ class Session:
 
     Parameters
     ----------
-    module : RNN, LSTM or GRU of fastcell.torch
+    module : RNN, LSTM or GRU of fastcell.torch, or one of their cells
         In one direction, in float32 or float64.
     batch_size : int, default 1
         Streams that are stepped together.
@@ -36,7 +38,7 @@ class Session:
     torch.Size([5])
     """
 
-    def __init__(self, module: Layers, batch_size: int = 1) -> None:
+    def __init__(self, module: Layers | Cell, batch_size: int = 1) -> None:
         self._module = module
         self._session = _bound(module).session(batch_size)
 
@@ -49,7 +51,8 @@ class Session:
             If x has another dtype or shape.
         """
         session = self._session
-        quick = session._layer.quick
+        layer: Any = session._layer
+        quick = layer.quick
         if quick is not None:
             y: Tensor | None = quick.step_of(session, self._module._parameters, x)
             if y is not None:
@@ -59,7 +62,7 @@ class Session:
 
     @property
     def state(self) -> Any:
-        """h (L, B, P), or (h, c): copies; assign to set it."""
+        """h (L, B, P), or (h, c): copies; assign to set it. A cell's L is 1."""
         state = self._session.state
         if isinstance(state, tuple):
             return tuple(map(torch.from_numpy, state))
@@ -88,7 +91,7 @@ class StreamPool:
 
     Parameters
     ----------
-    module : RNN, LSTM or GRU of fastcell.torch
+    module : RNN, LSTM or GRU of fastcell.torch, or one of their cells
         In one direction, in float32 or float64.
     capacity : int, default 64
         Streams for which there is memory at first.
@@ -103,7 +106,7 @@ class StreamPool:
     torch.Size([2, 5])
     """
 
-    def __init__(self, module: Layers, capacity: int = 64) -> None:
+    def __init__(self, module: Layers | Cell, capacity: int = 64) -> None:
         self._module = module
         self._pool = fastcell.StreamPool(_bound(module), capacity)
 
@@ -146,13 +149,17 @@ class StreamPool:
         self._pool.reset(_array(ids))
 
 
-def _bound(module: Layers) -> Any:
-    if not isinstance(module, Layers):
+def _bound(module: Layers | Cell) -> OnTensors:
+    """Return the module's layer, with the weights of now."""
+    if not isinstance(module, (Layers, Cell)):
         raise TypeError(
-            "module must be an RNN, LSTM or GRU of fastcell.torch; "
-            f"got {type(module).__name__}"
+            "module must be an RNN, LSTM or GRU of fastcell.torch, or one of their "
+            f"cells; got {type(module).__name__}"
         )
-    return module._bound(module._weights())
+    weights = module._weights()
+    layer = module._layer_for(weights)
+    layer.renew(weights)
+    return layer
 
 
 def _array(value: Any) -> np.ndarray | Any:

@@ -78,7 +78,7 @@ class TensorParameters(Parameters):
         """
         if not self.marks.update(tensors):
             return
-        arrays = {}
+        arrays = self._arrays  # which is one for life: groups keep it
         for (name, shape), tensor in zip(self._shapes.items(), tensors, strict=True):
             if tuple(tensor.shape) != shape:
                 self.unbind()
@@ -86,7 +86,6 @@ class TensorParameters(Parameters):
                     f"{name} must have the shape {shape}; got {tuple(tensor.shape)}"
                 )
             arrays[name] = array_of(tensor, self._dtype)
-        self._arrays = arrays
         self.changed()
 
     def unbind(self) -> None:
