@@ -193,8 +193,8 @@ class Module:
         What that gains depends on the CPU, and the results do not. On AMD Zen 4, which
         has AVX512_BF16, training in batches of 8 or more is 1.4 to 1.95 times as fast
         with one thread. AVX2 has no instruction for it: forward, single rows are 1.0 to
-        2.3 times as fast from 256 units on, batches of 8 or more 0.9 to 1.3 times,
-        layers of 64 units 0.8 to 1.0. An instruction is no promise either: on an Intel
+        2.3 times as fast from 256 units on, batches of 8 or more 0.8 to 1.3 times,
+        layers of 64 units 0.7 to 1.0. An instruction is no promise either: on an Intel
         Xeon (family 6, model 207) it is 0.5 to 0.7. ``fastcell explain --precision
         bf16`` tells whether there is one, and measures the gain.
 
@@ -239,9 +239,9 @@ class Module:
         take a quarter of the memory traffic.
 
         On CPUs with AVX512_VNNI single rows are 1.9 to 4.9 times as fast as in float32
-        (AMD Zen 4), with AVX-VNNI (Intel) 2.5 to 6.9 times, and batches of 8 or more
-        2.0 to 3.3 times, from 256 units on. AVX2 alone has no instruction for it: 1.6
-        to 4.7 and 1.2 to 1.8 times there, and 1.0 to 1.25 times with 64 units. Without
+        (AMD Zen 4), with AVX-VNNI (Intel) 1.8 to 6.9 times, and batches of 8 or more
+        1.6 to 3.3 times, from 256 units on. AVX2 alone has no instruction for it: 1.6
+        to 4.7 and 1.0 to 1.8 times there, and 1.0 to 1.25 times with 64 units. Without
         AVX2, and on ARM, it is slower: quantise there to save memory, not time.
         ``fastcell explain --precision int8`` tells whether there is an instruction, and
         measures the gain.
