@@ -42,11 +42,20 @@ void fc_run_brief_parts(fc_part_fn *fn, void *context, int parts);
 bool fc_calls_are_frequent(void);
 void fc_call_ended(void);
 
+/* Where a member of a team of two tells that it has come: a cache line of its own, so
+ * that a turn moves one line each way. */
+typedef struct fc_arrival {
+    _Alignas(64) atomic_uint turn;
+    char unused[64 - sizeof(atomic_uint)]; /* the other's is in the line after the next: */
+    char apart[64]; /* CPUs fetch lines in pairs */
+} fc_arrival;
+
 /* Members of a team wait until all have come.  Starts as {0}. */
 typedef struct fc_barrier {
-    _Alignas(64) atomic_int waiting; /* a cache line for each */
+    _Alignas(64) atomic_int waiting; /* of more than two members */
     atomic_uint turn;
-    atomic_uint last; /* the turn from which part 0 goes on alone; 0: none */
+    fc_arrival arrival[2]; /* of two */
+    _Alignas(64) atomic_uint last; /* the turn from which part 0 goes on alone; 0: none */
     int64_t lost;     /* nanoseconds that part 0 waited last, beyond a short spin */
 } fc_barrier;
 

@@ -13,8 +13,13 @@ import numpy as np
 import pytest
 from fake_model import FakeModel
 
-import fastcell
-from fastcell import _core, cli, serialize
+# Whether work is shared would depend on the machine and on what else it does: here
+# threads cost nothing, so that calls have them from fixed sizes on. Programs that tests
+# start inherit it.
+os.environ["FASTCELL_THREAD_COSTS"] = "0,0,0,0"
+
+import fastcell  # noqa: E402
+from fastcell import _core, cli, serialize  # noqa: E402
 
 pytest.register_assert_rewrite("examples_run", "last_step", "refusals", "trainers")
 
