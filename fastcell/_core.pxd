@@ -157,7 +157,7 @@ cdef extern from "fastcell.h" nogil:
 
     void fc_use_openmp(const fc_openmp *runtime)
     fc_status fc_set_thread_costs(const fc_thread_costs *costs)
-    void fc_get_thread_costs(fc_thread_costs *costs)
+    int fc_get_thread_costs(fc_thread_costs *costs)
     void fc_set_stop(int (*stop)(void *) noexcept nogil, void *context)
     int fc_cell_index(const char *name)
     const char *fc_cell_name(int cell)

@@ -152,11 +152,18 @@ def set_thread_costs(costs):
 
 
 def thread_costs():
-    """Return the four costs in use; what is not known yet is measured."""
+    """Return the four costs in use, and whether all are measured or set.
+
+    What is not known yet is measured, unless the cores have other work.
+    """
     cdef fc_thread_costs costs
+    cdef int known
     with nogil:
-        fc_get_thread_costs(&costs)
-    return costs.turn_ns, costs.hand_over_ns, costs.wake_ns, costs.flop_per_ns
+        known = fc_get_thread_costs(&costs)
+    return (
+        (costs.turn_ns, costs.hand_over_ns, costs.wake_ns, costs.flop_per_ns),
+        bool(known),
+    )
 
 
 # The BLAS of fastcell._blas, which imports scipy (0.3 s) and so waits until it is wanted.

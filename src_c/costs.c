@@ -188,8 +188,12 @@ static double cost(int which) {
     return value < 0 ? otherwise[which] : (double)value / 1000;
 }
 
-void fc_get_thread_costs(fc_thread_costs *costs) {
+int fc_get_thread_costs(fc_thread_costs *costs) {
     *costs = (fc_thread_costs){cost(TURN), cost(HAND_OVER), cost(WAKE), cost(FLOP)};
+    for (int i = 0; i < COSTS; i++)
+        if (atomic_load(&known[i]) < 0)
+            return 0;
+    return 1;
 }
 
 static double flop_of(double ns) { return MARGIN * ns * cost(FLOP); }

@@ -18,8 +18,8 @@ from fake_model import FakeModel
 # start inherit it.
 os.environ["FASTCELL_THREAD_COSTS"] = "0,0,0,0"
 
-import fastcell  # noqa: E402
-from fastcell import _core, cli, serialize  # noqa: E402
+import fastcell
+from fastcell import _core, cli, serialize
 
 pytest.register_assert_rewrite("examples_run", "last_step", "refusals", "trainers")
 
@@ -43,6 +43,13 @@ def set_threads() -> Iterator[Callable[[int], None]]:
     before = fastcell.get_num_threads()
     yield fastcell.set_num_threads
     fastcell.set_num_threads(before)
+
+
+@pytest.fixture
+def costs() -> Iterator[Callable[..., None]]:
+    """Set what threads cost: ns of a barrier, a hand-over, a wake-up; FLOP/ns."""
+    yield lambda *costs: _core.set_thread_costs(costs)
+    _core.set_thread_costs((0, 0, 0, 0))
 
 
 @pytest.fixture

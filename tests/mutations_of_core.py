@@ -566,4 +566,28 @@ MUTATIONS = [
         "vstore((real *)(tile + row / FC_GROUP * V + v), group);",
         "16 registers: units are copied as far apart as lanes",
     ),
+    (
+        "src_c/pool.c",
+        "wait_for_turn(barrier, part, &barrier->arrival[!part].turn, turn);",
+        "wait_for_turn(barrier, part, &barrier->arrival[!part].turn, turn - 1);",
+        "a member of two goes on before the other has come",
+    ),
+    (
+        "src_c/stack.c",
+        "most_members = paying_members(shape, sharing.step_flop, most_members, parts);",
+        "(void)paying_members(shape, sharing.step_flop, most_members, parts);",
+        "a team is made whatever its barriers cost",
+    ),
+    (
+        "src_c/stack.c",
+        "sharing->small = each < fc_least_of_a_part(each, false);",
+        "sharing->small = each < fc_least_of_a_part(each, true);",
+        "a sleeping thread is thought to cost what one awake does",
+    ),
+    (
+        "src_c/costs.c",
+        "return MARGIN * ns * cost(FLOP);",
+        "return MARGIN * ns;",
+        "what threads cost is compared with FLOP as if they took a nanosecond",
+    ),
 ]
