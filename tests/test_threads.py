@@ -75,7 +75,7 @@ def test_what_threads_cost_does_not_change_the_results(cell, isa, set_threads, c
 def test_what_threads_cost_decides_who_computes(costs):
     stack = _core.Stack("lstm", "float32", 64, 64, 0, 1, 1)
     step, call = 2 * 4 * 64 * 64, 50 * 4 * 4 * 64 * 64  # FLOP, and ns at 1 FLOP/ns
-    margin = 1.2
+    margin, turn_margin = 1.2, 0.9
 
     def decided(*ns, threads=2):
         costs(*ns, 1)
@@ -83,8 +83,8 @@ def test_what_threads_cost_decides_who_computes(costs):
         return d["threads"], d["members"], bool(d["small"])
 
     assert decided(0, 0, 0) == (2, 2, False)
-    assert decided(0.99 * step / 2 / margin, 0, 0) == (2, 2, False)
-    assert decided(1.01 * step / 2 / margin, 0, 0) == (2, 1, False)
+    assert decided(0.99 * step / 2 / turn_margin, 0, 0) == (2, 2, False)
+    assert decided(1.01 * step / 2 / turn_margin, 0, 0) == (2, 1, False)
     assert decided(0, 0.99 * call / 2 / margin, 0) == (2, 2, False)
     assert decided(0, 1.01 * call / 2 / margin, 0) == (1, 1, False)
     assert decided(0, 0, 0.99 * call / 2 / margin) == (2, 2, False)

@@ -37,19 +37,28 @@ static void set_costs(double turn, double hand_over, double wake) {
     CHECK_OK(fc_set_thread_costs(&costs));
 }
 
-/* A little more or less than what a share may cost: a fifth of it is margin. */
+/* A little more or less than what handing a share over may cost, and a barrier. */
 static double below(double flop) { return flop / 1.2 * 0.999; }
 static double above(double flop) { return flop / 1.2 * 1.001; }
+static double turn_below(double flop) { return flop / 0.9 * 0.999; }
+static double turn_above(double flop) { return flop / 0.9 * 1.001; }
 
 static void test_a_team_is_made_where_its_barriers_pay(void) {
     describe("costs: a team");
-    set_costs(below(STEP_FLOP / 2), 0, 0);
+    set_costs(turn_below(STEP_FLOP / 2), 0, 0);
     fc_description d = described(2, 1);
     CHECK(d.members == 2 && d.loop_threads == 2 && d.sharing == FC_SHARED_UNITS);
     CHECK(d.step_ns == STEP_FLOP);
-    set_costs(above(STEP_FLOP / 2), 0, 0);
+    set_costs(turn_above(STEP_FLOP / 2), 0, 0);
     d = described(2, 1);
     CHECK(d.members == 1 && d.loop_threads == 1 && d.sharing == FC_SHARED_SHORT);
+    /* A thread twice as fast has half as long for a barrier. */
+    fc_thread_costs fast = {turn_above(STEP_FLOP / 2) / 2, 0, 0, 2};
+    CHECK_OK(fc_set_thread_costs(&fast));
+    CHECK(described(2, 1).members == 1);
+    fast.turn_ns = turn_below(STEP_FLOP / 2) / 2;
+    CHECK_OK(fc_set_thread_costs(&fast));
+    CHECK(described(2, 1).members == 2);
 }
 
 static void test_rows_are_shared_whatever_a_barrier_costs(void) {
@@ -99,7 +108,7 @@ static void test_no_value_depends_on_costs(void) {
         problem_make(&p, &from);
         outcome alone = outcome_new(&p), got = outcome_new(&p);
         run_core(&p, FC_F32, 1, GRADIENTS, &alone);
-        const double turns[] = {0, above(STEP_FLOP / 2), 1e9};
+        const double turns[] = {0, turn_above(STEP_FLOP / 2), 1e9};
         for (int i = 0; i < 3; i++) {
             describe("costs: values, %d rows, %g", (int)from.rows, turns[i]);
             set_costs(turns[i], 0, 0);
