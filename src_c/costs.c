@@ -213,5 +213,7 @@ double fc_least_of_a_member(double flop, int count) {
 }
 
 double fc_least_of_a_part(double flop, bool awake) {
-    return is_plenty(flop, MOST_WAKE_NS) ? 0 : flop_of(MARGIN * cost(awake ? HAND_OVER : WAKE));
+    return is_plenty(flop, MOST_WAKE_NS)
+               ? 0
+               : flop_of(MARGIN * cost(awake ? HAND_OVER : WAKE));
 }
