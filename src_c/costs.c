@@ -15,8 +15,9 @@
 /* Of a barrier less is enough: members share input parts and gates beside the product
  * with R, whose weights come from a farther cache than those measured here. */
 #define MARGIN_OF_A_TURN 0.9
-/* No machine's barrier costs as much as the first, no thread to wake as the second: work
- * above needs no measurement, and what took longer measured other work of the cores. */
+/* No machine's barrier costs as much as the first, no thread to wake as the second:
+ * work above needs no measurement, and what took longer measured other work of the
+ * cores. */
 enum { MOST_TURN_NS = 4 * 1000, MOST_WAKE_NS = 200 * 1000 };
 /* After a measurement that came to nothing, twice as long after the next. */
 enum { REST_NS = 100 * 1000 * 1000, MOST_DOUBLINGS = 7 };

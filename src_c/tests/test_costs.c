@@ -1,5 +1,5 @@
-/* What threads cost here: measured once, within bounds; and what is decided by it, which
- * changes who computes and no value, nor any size. */
+/* What threads cost here: measured once, within bounds; and what is decided by it,
+ * which changes who computes and no value, nor any size. */
 #include <pthread.h>
 #include <stdio.h>
 
@@ -161,7 +161,7 @@ static void test_plenty_of_work_asks_for_no_measurement(void) {
     CHECK(fc_least_of_a_part(1e9, false) >= 1e9);
 }
 
-/* ---- barriers: nobody reads what another has not written yet ----------------------- */
+/* ---- barriers: nobody reads what another has not written yet --------------------- */
 
 enum { MOST_MEMBERS = 3, TURNS = 2000 };
 typedef struct member {
