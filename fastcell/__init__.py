@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fastcell._environment import select_isa
+from fastcell._environment import select_isa, set_thread_costs
 from fastcell.cells import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from fastcell.layers import (
     Attention,
@@ -62,6 +62,7 @@ _SUBMODULES = (
 _ELSEWHERE = {"load": "fastcell.serialize", "save": "fastcell.serialize"}
 
 select_isa()
+set_thread_costs()
 
 
 def __getattr__(name: str) -> Any:

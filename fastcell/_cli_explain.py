@@ -291,6 +291,7 @@ def _decisions(layer: Layer, threads: int, calls: list[Any]) -> dict[str, str]:
             f"{_count(d['members'], 'team member')}"
             + (", while the pool is awake" if d["small"] else "")
         )
+        rows[_name("team", training)] = _team(d)
     packed = " + ".join(_size(d["packed_bytes"]) for _, d in calls)
     scratch = " + ".join(_size(d["scratch_bytes"]) for _, d in calls)
     step_bytes = layer.layers * layer.directions * T * forward["recurrent_bytes"]
@@ -304,6 +305,33 @@ def _decisions(layer: Layer, threads: int, calls: list[Any]) -> dict[str, str]:
         "(in a step of forward)",
     }
     return rows
+
+
+def _team(d: Any) -> str:
+    """Say why threads share the units of each step, or why not."""
+    match d["sharing"]:
+        case "one thread":
+            return "no, one thread is set"
+        case "directions":
+            return "no, each direction has its thread"
+        case "rows":
+            return "no, there are rows enough to share"
+        case "narrow":
+            return "no, the units cannot be shared: one panel, or whole rows"
+    (turn, hand_over, wake, _), known = _core.thread_costs()
+    here = "on this machine" if known else "usually (the cores are busy)"
+    if d["sharing"] == "little":
+        return (
+            f"no, the call is too short: to hand work over costs {_ns(hand_over)}, "
+            f"to wake a thread {_ns(wake)} {here}"
+        )
+    step, barrier = _ns(d["step_ns"]), _ns(turn)
+    answer = "no" if d["sharing"] == "short" else "yes"
+    return f"{answer}, one step has {step} of work and a barrier costs {barrier} {here}"
+
+
+def _ns(nanoseconds: float) -> str:
+    return duration(nanoseconds / 1e9) if nanoseconds else "nothing"
 
 
 def _probed(probes: Probes) -> dict[str, str]:

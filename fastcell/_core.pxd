@@ -68,6 +68,21 @@ cdef extern from "fastcell.h" nogil:
         int threads
         int recompute
 
+    enum:
+        FC_SHARED_ONE_THREAD
+        FC_SHARED_LITTLE
+        FC_SHARED_DIRECTIONS
+        FC_SHARED_ROWS
+        FC_SHARED_UNITS
+        FC_SHARED_NARROW
+        FC_SHARED_SHORT
+
+    ctypedef struct fc_thread_costs:
+        double turn_ns
+        double hand_over_ns
+        double wake_ns
+        double flop_per_ns
+
     ctypedef struct fc_description:
         const char *isa
         int native
@@ -78,6 +93,8 @@ cdef extern from "fastcell.h" nogil:
         int loop_threads
         int row_parts
         int members
+        int sharing
+        double step_ns
         Py_ssize_t rows
         Py_ssize_t vectors
         int tile_rows
@@ -139,6 +156,8 @@ cdef extern from "fastcell.h" nogil:
         int (*thread_num)() noexcept nogil
 
     void fc_use_openmp(const fc_openmp *runtime)
+    fc_status fc_set_thread_costs(const fc_thread_costs *costs)
+    int fc_get_thread_costs(fc_thread_costs *costs)
     void fc_set_stop(int (*stop)(void *) noexcept nogil, void *context)
     int fc_cell_index(const char *name)
     const char *fc_cell_name(int cell)

@@ -34,6 +34,8 @@ class _Description(TypedDict):
     loop_threads: int
     row_parts: int
     members: int
+    sharing: str
+    step_ns: float
     rows: int
     vectors: int
     tile_rows: int
@@ -62,6 +64,8 @@ class Arrays(Views):
     def __init__(self, first: Any) -> None: ...
 
 def aligned_empty(size: int, zeroed: bool = False) -> _Bytes: ...
+def set_thread_costs(costs: tuple[float, float, float, float] | None) -> None: ...
+def thread_costs() -> tuple[tuple[float, float, float, float], bool]: ...
 def use_openmp(
     parallel: int, max_threads: int, num_threads: int, thread_num: int
 ) -> None: ...

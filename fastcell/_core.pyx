@@ -124,6 +124,48 @@ def use_openmp(
             fc_use_openmp(&openmp)
 
 
+# Why there is a team or none, by FC_SHARED_...
+SHARING = {
+    FC_SHARED_ONE_THREAD: "one thread",
+    FC_SHARED_LITTLE: "little",
+    FC_SHARED_DIRECTIONS: "directions",
+    FC_SHARED_ROWS: "rows",
+    FC_SHARED_UNITS: "units",
+    FC_SHARED_NARROW: "narrow",
+    FC_SHARED_SHORT: "short",
+}
+
+
+def set_thread_costs(costs):
+    """Decide by these costs of sharing work, and not by what this machine's are.
+
+    costs: (ns of a barrier, of a job handed over, and of one with threads to wake, FLOP
+    a thread does in a ns), or None, to measure them when they are needed next.
+    """
+    cdef fc_thread_costs wanted
+    if costs is None:
+        check(fc_set_thread_costs(NULL))
+        return
+    wanted.turn_ns, wanted.hand_over_ns, wanted.wake_ns, wanted.flop_per_ns = costs
+    if fc_set_thread_costs(&wanted) != FC_OK:
+        raise ValueError(f"costs must be four finite numbers >= 0; got {costs!r}")
+
+
+def thread_costs():
+    """Return the four costs in use, and whether all are measured or set.
+
+    What is not known yet is measured, unless the cores have other work.
+    """
+    cdef fc_thread_costs costs
+    cdef int known
+    with nogil:
+        known = fc_get_thread_costs(&costs)
+    return (
+        (costs.turn_ns, costs.hand_over_ns, costs.wake_ns, costs.flop_per_ns),
+        bool(known),
+    )
+
+
 # The BLAS of fastcell._blas, which imports scipy (0.3 s) and so waits until it is wanted.
 cdef fc_blas blas_functions
 cdef bint blas_ready = False

@@ -178,6 +178,7 @@ cdef class Stack:
         check(fc_describe(&self.stack, &batch, training, &description))
         found = dict(description)
         found["isa"] = description.isa.decode()
+        found["sharing"] = SHARING[description.sharing]
         return found
 
     def forward(self, packed, Batch call, y, h, c, saved):

@@ -100,6 +100,12 @@ fc_status fc_describe(const fc_stack *stack, const fc_batch *batch, int training
     d.small = sharing.small && sharing.threads > 1;
     d.row_parts = sharing.row_parts;
     d.members = sharing.members;
+    d.sharing = sharing.why;
+    if (sharing.threads > 1) {
+        fc_thread_costs costs;
+        fc_get_thread_costs(&costs);
+        d.step_ns = costs.flop_per_ns > 0 ? sharing.step_flop / costs.flop_per_ns : 0;
+    }
     d.loop_threads = sharing.members > 1       ? tasks * sharing.members
                      : tasks < sharing.threads ? tasks
                                                : sharing.threads;

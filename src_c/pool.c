@@ -22,15 +22,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "costs.h"
 #include "fastcell.h"
 #include "watch.h"
 
-enum { MOST_WORKERS = 255, SPINS = 2000 };
+enum { MOST_WORKERS = 255 };
+/* A pause takes 3 to 45 ns, by the CPU: the clock tells how long one has spun. */
+enum { SPIN_NS = 50 * 1000, PAUSES_BETWEEN_LOOKS = 64 };
 /* When more than the first is lost, no work is shared for ten times as long, the second
  * at most: other threads' work may end at any time, as where another library's workers
  * spin after their call. */
 enum { MOST_LOST_NS = 1000 * 1000, MOST_ALONE_NS = 20 * 1000 * 1000, ALONE_TIMES = 10 };
-enum { FREQUENT_NS = 50 * 1000 };
+enum { FREQUENT_NS = 40 * 1000 }; /* the workers still spin */
 enum { WAIT_NS = 10 * 1000 * 1000 }; /* of a caller that has something to watch */
 /* A thread that shares its core is preempted once in as many time slices, of some
  * milliseconds, as there are threads on it: with one other 108 times a second (Linux
@@ -76,6 +79,17 @@ static void pause_briefly(void) {
 #endif
 }
 
+/* Spins until it is time to sleep or yield.  *spins, at first 0, is the loop's own. */
+static bool spins_on(int64_t *until, int *spins) {
+    pause_briefly();
+    if (++*spins % PAUSES_BETWEEN_LOOKS)
+        return true;
+    int64_t now = fc_now_ns();
+    if (!*until)
+        *until = now + SPIN_NS;
+    return now < *until;
+}
+
 /* A worker takes part `part` of every job that has it, after job number `seen`. */
 typedef struct start {
     int part;
@@ -89,8 +103,10 @@ static void *worker(void *argument) {
     unsigned seen = ((start *)argument)->seen;
     inside = true;
     for (;;) {
-        for (int spin = 0; spin < SPINS && atomic_load(&pool.number) == seen; spin++)
-            pause_briefly();
+        int64_t until = 0;
+        int spins = 0;
+        while (atomic_load(&pool.number) == seen && spins_on(&until, &spins)) {
+        }
         if (atomic_load(&pool.number) == seen) {
             pthread_mutex_lock(&pool.lock);
             while (atomic_load(&pool.number) == seen)
@@ -123,6 +139,7 @@ static void after_fork_in_parent(void) {
 }
 
 static void after_fork_in_child(void) {
+    fc_renew_costs(openmp.parallel != NULL);
     openmp.parallel = NULL;
     pool.workers = 0;
     pool.ends = false;
@@ -204,6 +221,7 @@ void fc_use_openmp(const fc_openmp *runtime) {
     pthread_mutex_lock(&pool.job);
     end_workers();
     openmp = runtime ? *runtime : (fc_openmp){NULL, NULL, NULL, NULL};
+    fc_renew_costs(true);
     pthread_mutex_unlock(&pool.job);
 }
 
@@ -258,8 +276,10 @@ static bool sharing_pays(void) {
 /* Where the caller has something to watch, it sleeps for some milliseconds at a time.
  */
 static void wait_for_workers(void) {
-    for (int spin = 0; spin < SPINS && atomic_load(&pool.left); spin++)
-        pause_briefly();
+    int64_t spin_until = 0;
+    int spins = 0;
+    while (atomic_load(&pool.left) && spins_on(&spin_until, &spins)) {
+    }
     while (atomic_load(&pool.left)) {
         bool watches = fc_watch_while_waiting();
         struct timespec until;
@@ -405,25 +425,40 @@ bool fc_calls_are_frequent(void) {
 
 void fc_call_ended(void) { atomic_store(&last_end, fc_now_ns()); }
 
-/* Returns the number of the turn, 1 for the first. */
-static unsigned wait_turn(fc_barrier *barrier, int part, int members) {
-    unsigned turn = atomic_load(&barrier->turn);
-    if (atomic_fetch_add(&barrier->waiting, 1) == members - 1) {
-        atomic_store(&barrier->waiting, 0);
-        atomic_store(&barrier->turn, turn + 1);
-        return turn + 1;
-    }
-    for (int spin = 0; spin < SPINS; spin++) {
-        if (atomic_load(&barrier->turn) != turn)
-            return turn + 1;
-        pause_briefly();
-    }
+/* Spins, then yields, until *turn is `wanted` or later. */
+static void wait_for_turn(fc_barrier *barrier, int part, atomic_uint *turn,
+                          unsigned wanted) {
+    int64_t until = 0;
+    int spins = 0;
+    do {
+        if ((int)(atomic_load_explicit(turn, memory_order_acquire) - wanted) >= 0)
+            return;
+    } while (spins_on(&until, &spins));
     int64_t before = fc_now_ns();
-    while (atomic_load(&barrier->turn) == turn && !orphaned)
+    while ((int)(atomic_load(turn) - wanted) < 0 && !orphaned)
         sched_yield();
     if (part == 0)
         barrier->lost = fc_now_ns() - before;
-    return turn + 1;
+}
+
+/* Returns the number of the turn, 1 for the first. */
+static unsigned wait_turn(fc_barrier *barrier, int part, int members) {
+    if (members == 2) {
+        /* The other may come to the next turn before this one has seen it here. */
+        atomic_uint *own = &barrier->arrival[part].turn;
+        unsigned turn = atomic_load_explicit(own, memory_order_relaxed) + 1;
+        atomic_store_explicit(own, turn, memory_order_release);
+        wait_for_turn(barrier, part, &barrier->arrival[!part].turn, turn);
+        return turn;
+    }
+    unsigned turn = atomic_load(&barrier->turn) + 1;
+    if (atomic_fetch_add(&barrier->waiting, 1) == members - 1) {
+        atomic_store(&barrier->waiting, 0);
+        atomic_store(&barrier->turn, turn);
+    } else {
+        wait_for_turn(barrier, part, &barrier->turn, turn);
+    }
+    return turn;
 }
 
 /* Part 0 after a turn: what it has lost, or a stop, lets the next turn be the last.  In

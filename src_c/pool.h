@@ -42,12 +42,21 @@ void fc_run_brief_parts(fc_part_fn *fn, void *context, int parts);
 bool fc_calls_are_frequent(void);
 void fc_call_ended(void);
 
+/* Where a member of a team of two tells that it has come: a cache line of its own, so
+ * that a turn moves one line each way, and one more, as CPUs fetch lines in pairs. */
+typedef struct fc_arrival {
+    _Alignas(64) atomic_uint turn;
+    _Alignas(64) char apart[64];
+} fc_arrival;
+
 /* Members of a team wait until all have come.  Starts as {0}. */
 typedef struct fc_barrier {
-    _Alignas(64) atomic_int waiting; /* a cache line for each */
+    _Alignas(64) atomic_int waiting; /* of more than two members */
     atomic_uint turn;
-    atomic_uint last; /* the turn from which part 0 goes on alone; 0: none */
-    int64_t lost;     /* nanoseconds that part 0 waited last, beyond a short spin */
+    fc_arrival arrival[2]; /* of two */
+    /* The turn from which part 0 goes on alone; 0: none. */
+    _Alignas(64) atomic_uint last;
+    int64_t lost; /* nanoseconds that part 0 waited last, beyond a short spin */
 } fc_barrier;
 
 void fc_barrier_wait(fc_barrier *barrier, int part, int members);

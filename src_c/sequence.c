@@ -120,6 +120,22 @@ static void emit(const fc_pass *pass, ptrdiff_t t, ptrdiff_t row, const char *h,
         memcpy(y, h + skip, fc_bytes(&pass->shape, units.count));
 }
 
+/* Ask for what the other members have just written of h, all lines at once: a product
+ * would come to them one by one, and each is in another core's cache. */
+static void fetch_states(const fc_shape *shape, void *const *h, ptrdiff_t rows,
+                         fc_team team) {
+    enum { LINE = 64 };
+    fc_units own = fc_share_units(shape, FC_PACK_FORWARD, shape->out_padded, team.part,
+                                  team.parts);
+    ptrdiff_t from = (ptrdiff_t)fc_bytes(shape, own.first),
+              to = from + (ptrdiff_t)fc_bytes(shape, own.count),
+              end = (ptrdiff_t)fc_bytes(shape, shape->out_padded);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t at = 0; at < end; at += LINE)
+            if (at < from || at >= to)
+                __builtin_prefetch((const char *)h[r] + at);
+}
+
 static void run_step(const fc_pass *pass, ptrdiff_t s, ptrdiff_t begin, ptrdiff_t end,
                      void *const *input, const fc_loop_scratch *scratch, ptrdiff_t rows,
                      fc_team team) {
@@ -145,6 +161,8 @@ static void run_step(const fc_pass *pass, ptrdiff_t s, ptrdiff_t begin, ptrdiff_
         if (memory->slots)
             saved[i] = fc_slots(shape, memory, p, plan->row[p]);
     }
+    if (team.parts > 1)
+        fetch_states(shape, h_prev, end - begin, team);
     fc_tile tile = {
         .rows = end - begin,
         .input = (const void *const *)input,

@@ -85,6 +85,8 @@ fc_status fc_check_index(const fc_batch *batch);
  * those in teams that share the units of every step. */
 typedef struct fc_sharing {
     int threads, row_parts, members;
+    int why;         /* FC_SHARED_... */
+    double step_flop; /* of the recurrent product */
     bool small; /* worth sharing only if the workers are awake */
     bool brief; /* and only if other processes leave the cores to it */
     int now;    /* threads to use in this call: all, or one (fc_sharing_begin) */

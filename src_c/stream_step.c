@@ -1,6 +1,7 @@
 /* One step of every layer, of some streams. */
 #include <string.h>
 
+#include "costs.h"
 #include "stream.h"
 
 /* A step of some streams: rows shared by threads or, where they are few, units, with a
@@ -200,6 +201,19 @@ typedef struct step_sharing {
     bool by_units; /* each part takes units of all rows, not rows */
 } step_sharing;
 
+/* Barriers of a step of a team. */
+static int turns_of(const fc_stack *stack, const fc_cell *cell) {
+    return stack->layers * cell->phases - 1;
+}
+
+/* What is left of `most` parts when each has to pay for itself on this machine. */
+static ptrdiff_t paying_parts(double work, ptrdiff_t most, int turns, bool awake) {
+    double each = work / (double)most, least = fc_least_of_a_part(each, awake);
+    if (turns > 0)
+        least += fc_least_of_a_member(each, turns);
+    return least > each ? (ptrdiff_t)(work / least) : most;
+}
+
 static step_sharing share_step(const fc_stack *stack, ptrdiff_t count, int threads) {
     enum { LEAST_ROWS = 8, WORK_OF_A_PART = 1000 * 1000, WORK_OF_A_MEMBER = 70 * 1000 };
     fc_shape shape;
@@ -214,10 +228,13 @@ static step_sharing share_step(const fc_stack *stack, ptrdiff_t count, int threa
         most = (ptrdiff_t)useful;
     if (fc_operand_bytes(&shape, 1) || shape.cell->whole_row || most < 2)
         return (step_sharing){1, false};
-    int parts = most < threads ? (int)most : threads;
-    /* To wake the others takes longer than such a step. */
-    return by_units && !fc_calls_are_frequent() ? (step_sharing){1, true}
-                                                : (step_sharing){parts, by_units};
+    bool awake = fc_calls_are_frequent();
+    most = most < threads ? most : threads;
+    /* To wake the others takes longer than a step of few rows. */
+    if (most < 2 || (by_units && !awake))
+        return (step_sharing){1, by_units};
+    most = paying_parts(work, most, by_units ? turns_of(stack, shape.cell) : 0, awake);
+    return (step_sharing){most > 1 ? (int)most : 1, by_units};
 }
 
 fc_status fc_stream_step_some(const fc_stack *stack, const void *packed, ptrdiff_t rows,
@@ -238,9 +255,9 @@ fc_status fc_stream_step_some(const fc_stack *stack, const void *packed, ptrdiff
     if (sharing.by_units) {
         fc_run_team(run_units, &job, sharing.parts);
         end_step(&job, 0, count, job.y_row);
-        fc_call_ended();
     } else {
         fc_run_brief_parts(run_rows, &job, sharing.parts);
     }
+    fc_call_ended();
     return FC_OK;
 }

@@ -13,6 +13,11 @@ import numpy as np
 import pytest
 from fake_model import FakeModel
 
+# Whether work is shared would depend on the machine and on what else it does: here
+# threads cost nothing, so that calls have them from fixed sizes on. Programs that tests
+# start inherit it.
+os.environ["FASTCELL_THREAD_COSTS"] = "0,0,0,0"
+
 import fastcell
 from fastcell import _core, cli, serialize
 
@@ -38,6 +43,13 @@ def set_threads() -> Iterator[Callable[[int], None]]:
     before = fastcell.get_num_threads()
     yield fastcell.set_num_threads
     fastcell.set_num_threads(before)
+
+
+@pytest.fixture
+def costs() -> Iterator[Callable[..., None]]:
+    """Set what threads cost: ns of a barrier, a hand-over, a wake-up; FLOP/ns."""
+    yield lambda *costs: _core.set_thread_costs(costs)
+    _core.set_thread_costs((0, 0, 0, 0))
 
 
 @pytest.fixture

@@ -614,5 +614,27 @@ MUTATIONS = [
         "_mm256_maddubs_epi16(_mm256_xor_si256((__m256i)a.numbers, "
         "_mm256_set1_epi8(-128)), (__m256i)w)",
         "int8 by AVX2: products of numbers plus 128 do not fit 16 bits",
+        "src_c/pool.c",
+        "wait_for_turn(barrier, part, &barrier->arrival[!part].turn, turn);",
+        "wait_for_turn(barrier, part, &barrier->arrival[!part].turn, turn - 1);",
+        "a member of two goes on before the other has come",
+    ),
+    (
+        "src_c/stack.c",
+        "most_members = paying_members(shape, sharing.step_flop, most_members, parts);",
+        "(void)paying_members(shape, sharing.step_flop, most_members, parts);",
+        "a team is made whatever its barriers cost",
+    ),
+    (
+        "src_c/stack.c",
+        "sharing->small = each < fc_least_of_a_part(each, false);",
+        "sharing->small = each < fc_least_of_a_part(each, true);",
+        "a sleeping thread is thought to cost what one awake does",
+    ),
+    (
+        "src_c/costs.c",
+        "return ns * cost(FLOP);",
+        "return ns;",
+        "what threads cost is compared with FLOP as if they took a nanosecond",
     ),
 ]

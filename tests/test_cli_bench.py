@@ -307,6 +307,29 @@ def test_explain_tells_how_threads_are_shared(run):
         assert explained(out)["threads"] == expected
 
 
+def test_explain_tells_why_there_is_a_team_or_none(run, costs):
+    def told(shape, *more):
+        code, out, _ = run("explain", "--shape", shape, "--threads", 2, *more)
+        assert code == 0
+        return explained(out)["team"]
+
+    # A step of 100x1x64 has 2 * 4 * 64 * 64 FLOP, of which each member has half.
+    costs(100, 0, 0, 32.768)
+    cost = "1 us of work and a barrier costs 100 ns on this machine"
+    assert told("100x1x64") == f"yes, one step has {cost}"
+    costs(900, 2000, 30000, 32.768)
+    cost = "1 us of work and a barrier costs 900 ns on this machine"
+    assert told("100x1x64") == f"no, one step has {cost}"
+    assert told("2x1x8") == (
+        "no, the call is too short: to hand work over costs 2 us, "
+        "to wake a thread 30 us on this machine"
+    )
+    assert told("100x8x64") == "no, there are rows enough to share"
+    assert told("100x1x64", "--bidirectional") == "no, each direction has its thread"
+    assert told("100x1x16", "--cell", "gru_reset_before").startswith("no, ")
+    assert told("100x1x64", "--threads", 1) == "no, one thread is set"
+
+
 def test_prediction_adds_up():
     layer = Layer("lstm", Shape(10, 4, 8, 16), layers=3)
     d = layer.describe(1, 0)

@@ -16,6 +16,7 @@ import pytest
 from oracle import by_name, joined, problem, same_bits
 
 import fastcell
+from fastcell import _core
 from fastcell.cells import REGISTRY
 
 # A call below some million FLOP stays on one thread: these are above.
@@ -58,6 +59,60 @@ def test_teams_of_more_members_than_cores_disband_and_go_on(cell, set_threads):
     for _ in range(8):
         assert all_same(everything(made), expected)
         time.sleep(0.03)
+
+
+@by_name
+def test_what_threads_cost_does_not_change_the_results(cell, isa, set_threads, costs):
+    made = problem(cell, T=60, B=1, I=20, H=137).as_float32()
+    set_threads(1)
+    expected = everything(made)
+    set_threads(2)
+    for turn in (0, 1e9):
+        costs(turn, 0, 0, 1)
+        assert all_same(everything(made), expected), turn
+
+
+def test_what_threads_cost_decides_who_computes(costs):
+    stack = _core.Stack("lstm", "float32", 64, 64, 0, 1, 1)
+    step, call = 2 * 4 * 64 * 64, 50 * 4 * 4 * 64 * 64  # FLOP, and ns at 1 FLOP/ns
+    margin, turn_margin = 1.2, 0.9
+
+    def decided(*ns, threads=2):
+        costs(*ns, 1)
+        d = stack.describe(50, 1, threads, 0)
+        return d["threads"], d["members"], bool(d["small"])
+
+    assert decided(0, 0, 0) == (2, 2, False)
+    assert decided(0.99 * step / 2 / turn_margin, 0, 0) == (2, 2, False)
+    assert decided(1.01 * step / 2 / turn_margin, 0, 0) == (2, 1, False)
+    assert decided(0, 0.99 * call / 2 / margin, 0) == (2, 2, False)
+    assert decided(0, 1.01 * call / 2 / margin, 0) == (1, 1, False)
+    assert decided(0, 0, 0.99 * call / 2 / margin) == (2, 2, False)
+    assert decided(0, 0, 1.01 * call / 2 / margin) == (2, 2, True)
+    assert decided(1e9, 1e9, 1e9, threads=1) == (1, 1, False)
+
+
+@pytest.mark.parametrize("bad", [(-1, 0, 0, 0), (0, np.nan, 0, 0), (0, 0, np.inf, 0)])
+def test_costs_of_threads_are_checked(bad, costs):
+    with pytest.raises(ValueError, match=r"costs must be four finite numbers >= 0"):
+        costs(*bad)
+
+
+GET_COSTS = "from fastcell import _core; print(_core.thread_costs())"
+
+
+def test_the_environment_sets_what_threads_cost(run_python):
+    done = run_python(GET_COSTS, FASTCELL_THREAD_COSTS="1.5,2,3e3,40")
+    assert done.stdout.strip() == "((1.5, 2.0, 3000.0, 40.0), True)", done.stderr
+
+
+@pytest.mark.parametrize("wanted", ["", "1,2,3", "1,2,3,4,5", "1,2,3,x", "1,2,-3,4"])
+def test_the_costs_of_the_environment_are_checked(wanted, run_python):
+    done = run_python(GET_COSTS, FASTCELL_THREAD_COSTS=wanted)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert "FASTCELL_THREAD_COSTS: must be four finite numbers >= 0" in last
+    assert last.endswith(f"got {wanted!r}")
 
 
 def test_the_gather_path_does_not_depend_on_the_number_of_threads(isa, set_threads):

@@ -121,6 +121,24 @@ typedef struct fc_openmp {
 
 FC_API void fc_use_openmp(const fc_openmp *runtime);
 
+/* What it costs on this machine to share work among threads: whether a call has several,
+ * and whether they share the units of a step, follows from it, and nothing else does. */
+typedef struct fc_thread_costs {
+    double turn_ns;      /* a barrier of two threads in a step, the caches included */
+    double hand_over_ns; /* to give a job to threads that are awake, and to end it */
+    double wake_ns;      /* the same of threads that sleep */
+    double flop_per_ns;  /* what a thread computes of one row, float32 */
+} fc_thread_costs;
+
+/* Measured once, each when a call with several threads first depends on it, in some
+ * tenths of a millisecond (wake_ns: 1 to 2).  These take the place of what would be
+ * measured, so that decisions do not depend on the machine; NULL: measure when needed
+ * next.  FC_BAD_ARGUMENT for numbers below 0, infinite or NaN. */
+FC_API fc_status fc_set_thread_costs(const fc_thread_costs *costs);
+/* Those in use; what is not known yet is measured.  Returns 1, or 0 where usual numbers
+ * stand for some, because the cores have other work than to be measured. */
+FC_API int fc_get_thread_costs(fc_thread_costs *costs);
+
 /* Index of a cell by name ("rnn_tanh", "lstm", ...), or -1; name by index, or NULL. */
 FC_API int fc_cell_index(const char *name);
 FC_API const char *fc_cell_name(int cell);
@@ -198,6 +216,16 @@ FC_API fc_status fc_scratch_size(const fc_stack *stack, const fc_batch *batch,
 enum { FC_SAVED_HEAD = 128 };
 FC_API fc_status fc_saved_bytes(const void *saved, size_t *bytes);
 
+enum {
+    FC_SHARED_ONE_THREAD, /* no more were given */
+    FC_SHARED_LITTLE,     /* the call is worth one thread */
+    FC_SHARED_DIRECTIONS, /* each has its threads */
+    FC_SHARED_ROWS,       /* there are enough of them */
+    FC_SHARED_UNITS,      /* a team */
+    FC_SHARED_NARROW,     /* no team: H is one panel, or the cell wants whole rows */
+    FC_SHARED_SHORT,      /* no team: a barrier costs more than it spares in a step */
+};
+
 /* How the core will compute a batch: the decisions that the size queries and the calls
  * take, told beforehand. */
 typedef struct fc_description {
@@ -210,6 +238,8 @@ typedef struct fc_description {
      * members share the units of every step.  With more ranges than threads, and then
      * without teams, a thread takes several. */
     int loop_threads, row_parts, members;
+    int sharing;    /* why there is a team or none: FC_SHARED_... */
+    double step_ns; /* about, of the recurrent product of a step, by one thread */
     /* The largest share of a step: rows and vectors of columns of the recurrent product
      * (of the first phase), cut into tiles of tile_rows by tile_vectors vectors by
      * tile_panels panels.  Tiles at the edges are smaller.  0 where there are no rows.
