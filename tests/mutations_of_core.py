@@ -614,6 +614,8 @@ MUTATIONS = [
         "_mm256_maddubs_epi16(_mm256_xor_si256((__m256i)a.numbers, "
         "_mm256_set1_epi8(-128)), (__m256i)w)",
         "int8 by AVX2: products of numbers plus 128 do not fit 16 bits",
+    ),
+    (
         "src_c/pool.c",
         "wait_for_turn(barrier, part, &barrier->arrival[!part].turn, turn);",
         "wait_for_turn(barrier, part, &barrier->arrival[!part].turn, turn - 1);",
