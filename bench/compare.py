@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = options.parse(argv)
     if arguments.held_to:
         held.begin_held(arguments.held_to, argv)
+        arguments.peers = [p for p in arguments.peers if p not in held.FREE]
     engines, notes = _load_engines(arguments)
     if arguments.held_to:
         notes.append(held.note(arguments.held_to))

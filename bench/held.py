@@ -23,10 +23,9 @@ SWITCHES = {
 }
 #: What keeps a compiler from more, where it makes code for the CPU at hand.
 _COMPILER_FLAGS = {"avx2": ["-mno-avx512f"]}
-NOTE = (
-    "held to {isa} by {switches}; ONNX Runtime's own kernels have no such switch, and "
-    "take what the CPU has"
-)
+#: Peers whose own kernels have no such switch: a comparison would be of other sets.
+FREE = ("onnxruntime",)
+NOTE = "held to {isa} by {switches}; left out, since it has no such switch: ONNX Runtime"
 
 
 def begin_held(isa: str, argv: Sequence[str]) -> None:

@@ -81,8 +81,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--held-to",
         choices=tuple(held.SWITCHES),
-        help="an older instruction set than the CPU has, for everybody that can be "
-        "held to it",
+        help="an older instruction set than the CPU has, for everybody; who cannot be "
+        "held to it is left out",
     )
     add("--blocks", type=_positive, help="blocks per engine (default: 7, quick 3)")
     add(
