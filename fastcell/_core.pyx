@@ -125,7 +125,7 @@ def use_openmp(
 
 
 # Why there is a team or none, by FC_SHARED_...
-SHARING = {
+cdef dict SHARING = {
     FC_SHARED_ONE_THREAD: "one thread",
     FC_SHARED_LITTLE: "little",
     FC_SHARED_DIRECTIONS: "directions",
