@@ -30,6 +30,7 @@ from pathlib import Path
 
 import mutations_of_core
 import mutations_of_layers
+import mutations_of_products
 import mutations_of_programs
 import mutations_of_torch
 
@@ -122,6 +123,7 @@ SECONDS = 400
 
 MUTATIONS = [
     *mutations_of_core.MUTATIONS,
+    *mutations_of_products.MUTATIONS,
     *mutations_of_layers.MUTATIONS,
     *mutations_of_programs.MUTATIONS,
     *mutations_of_torch.MUTATIONS,
