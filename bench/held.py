@@ -25,7 +25,9 @@ SWITCHES = {
 _COMPILER_FLAGS = {"avx2": ["-mno-avx512f"]}
 #: Peers whose own kernels have no such switch: a comparison would be of other sets.
 FREE = ("onnxruntime",)
-NOTE = "held to {isa} by {switches}; left out, since it has no such switch: ONNX Runtime"
+NOTE = (
+    "held to {isa} by {switches}; left out, since it has no such switch: ONNX Runtime"
+)
 
 
 def begin_held(isa: str, argv: Sequence[str]) -> None:
