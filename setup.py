@@ -35,14 +35,16 @@ if sanitizers := os.environ.get("FASTCELL_SANITIZE"):
 
 HEADERS = sorted([*glob("src_c/**/*.h", recursive=True), *glob("src_c/cells/*.c")])
 SOURCES = sorted(glob("src_c/**/*.[hc]", recursive=True))
-INCLUDED = ["fastcell/_core.pxd", *sorted(glob("fastcell/_core_*.pxi"))]
+ROOMS = ("recurrent", "ops", "runtime")  # compiled once, for all sets
+DRIVERS = sorted(path for room in ROOMS for path in glob(f"src_c/{room}/*.c"))
+INCLUDED = ["fastcell/_core.pxd", *sorted(glob("fastcell/_bindings/*.pxi"))]
 
 
 def library(name: str, sources: list[str], flags: list[str]) -> tuple[str, dict]:
     """Return one static library of the C core."""
     return name, {
         "sources": sources,
-        "include_dirs": ["src_c/include"],
+        "include_dirs": ["src_c/include", "src_c"],
         "cflags": FLAGS + flags,
         "obj_deps": {"": HEADERS},
     }
@@ -55,7 +57,7 @@ def kernels(isa: str) -> list[str]:
 
 setup(
     libraries=[
-        library("fastcell_drivers", sorted(glob("src_c/*.c")), []),
+        library("fastcell_drivers", DRIVERS, []),
         *(library(f"fastcell_{s}", kernels(s), flags) for s, flags in SETS.items()),
         *(
             library(f"fastcell_{name}", [f"src_c/isa/{name}.c"], flags)

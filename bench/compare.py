@@ -18,14 +18,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import held
 import numpy as np
-import options
 import peers
-import roofline
-from modes import MODES, work
+from judge import held, options, roofline
+from judge.modes import MODES, work
+from judge.report import Report, machine
 from peers import BaseEngine
-from report import Report, machine
 
 from fastcell._judge import load, rows
 from fastcell._judge.agreement import Disagreement, largest_difference
@@ -205,7 +203,7 @@ def _limits(
 
 
 def _plot(report: Report, path: Path) -> None:
-    import plot
+    from judge import plot
 
     try:
         plot.draw(report.rows, path)

@@ -14,9 +14,9 @@ import argparse
 from typing import Any
 
 import fastcell
-from fastcell._cli_measure import PRECISIONS, Layer, kernels, parse_shape
 from fastcell._judge import load
 from fastcell._judge.measure import Protocol, interleave, ratios
+from fastcell.cli.measure import PRECISIONS, Layer, kernels, parse_shape
 
 SHAPES = ("100x1x256", "100x8x256", "100x32x256", "28x128x28x128")
 PROTOCOL = Protocol(blocks=5, seconds=0.05)

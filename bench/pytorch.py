@@ -15,11 +15,11 @@ import argparse
 import sys
 from collections.abc import Iterable
 
-import options
 import peers
 from compare import measure_case
-from modes import MODES
-from report import machine
+from judge import options
+from judge.modes import MODES
+from judge.report import machine
 
 from fastcell._judge import load
 from fastcell._judge.engines import OURS

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from report import machine
+from judge.report import machine
 
 import fastcell
 import fastcell.torch

@@ -33,7 +33,7 @@ from fastcell.data import (
     stack_frames,
 )
 from fastcell.models import SpeechRecognizer
-from fastcell.models.edit_distance import count_errors
+from fastcell.models.search.edit_distance import count_errors
 from fastcell.optim import AdamW, cosine
 from fastcell.programs import command_line, reading_data
 from fastcell.train import Trainer

@@ -19,8 +19,8 @@ from fastcell.layers import (
     Linear,
     Sequential,
 )
+from fastcell.layers.stream_pool import StreamPool
 from fastcell.module import Module
-from fastcell.stream_pool import StreamPool
 from fastcell.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:

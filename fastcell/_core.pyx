@@ -266,13 +266,13 @@ def cpu_name():
 
 
 # One extension, so that there is one dispatch table and one thread pool.
-include "_core_memory.pxi"
-include "_core_recurrent.pxi"
-include "_core_stream.pxi"
-include "_core_dense.pxi"
-include "_core_arrays.pxi"
-include "_core_optimizer.pxi"
-include "_core_ctc.pxi"
-include "_core_attention.pxi"
-include "_core_tensors.pxi"
-include "_core_quick.pxi"
+include "_bindings/memory.pxi"
+include "_bindings/recurrent.pxi"
+include "_bindings/stream.pxi"
+include "_bindings/dense.pxi"
+include "_bindings/arrays.pxi"
+include "_bindings/optimizer.pxi"
+include "_bindings/ctc.pxi"
+include "_bindings/attention.pxi"
+include "_bindings/tensors.pxi"
+include "_bindings/quick.pxi"

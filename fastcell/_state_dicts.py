@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastcell._arrays import converted
-from fastcell._checks import WrongNames, mapping_of
+from fastcell._checks.arrays import converted
+from fastcell._checks.names import WrongNames, mapping_of
 
 # Names of each kind that an error lists.
 _MOST_NAMES = 8

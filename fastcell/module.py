@@ -12,8 +12,8 @@ from typing import Any, Protocol, Self, cast
 
 import numpy as np
 
-from fastcell._checks import WrongNames, mapping_of
-from fastcell._numbers import flag, shown
+from fastcell._checks.names import WrongNames, mapping_of
+from fastcell._checks.numbers import flag, shown
 from fastcell._state_dicts import IncompatibleKeys, arrays_of
 from fastcell.parameters import (
     AnyParameters,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import converted
+from fastcell._checks.arrays import converted
 
 
 def _references(arrays: dict[str, np.ndarray], name: str) -> int:

@@ -1,60 +1,34 @@
 """Models and arrays in safetensors files: no pickle, nothing half-written.
 
 A file may come from anywhere: only the classes of a fixed table are built, of
-configurations that are checked first. `fastcell._array_files` reads and writes the
-arrays.
+configurations that are checked first. Arrays are read and written by
+`fastcell._checks.array_files`.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from typing import Any, BinaryIO, TypeVar, overload
 
-from fastcell._array_files import parse_json, read_arrays, short, write_arrays
-from fastcell._files import Path
-from fastcell._numbers import shown
-from fastcell._open_files import name_of
-from fastcell._schema import shortened
+from fastcell._checks.array_files import parse_json, read_arrays, short, write_arrays
+from fastcell._checks.files import Path
+from fastcell._checks.numbers import shown
+from fastcell._checks.open_files import name_of
+from fastcell._checks.schema import shortened
 from fastcell.module import Module, at_most
+from fastcell.named_classes import CLASSES, class_named, one_of_them
 from fastcell.parameters import ParameterGroup
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 
 __all__ = [
-    "MODEL_CLASSES",
     "load",
     "model_class",
     "read_arrays",
     "save",
     "write_arrays",
 ]
-
-# What `load` may build, and where it is: looked up when it is needed.
-MODEL_CLASSES = {
-    "RNN": "fastcell:RNN",
-    "LSTM": "fastcell:LSTM",
-    "GRU": "fastcell:GRU",
-    "Embedding": "fastcell:Embedding",
-    "Linear": "fastcell:Linear",
-    "Dropout": "fastcell:Dropout",
-    "Sequential": "fastcell:Sequential",
-    "Activation": "fastcell.layers:Activation",
-    "Pooling": "fastcell.layers:Pooling",
-    "FeedForward": "fastcell.models:FeedForward",
-    "FrameModel": "fastcell.models:FrameModel",
-    "Forecaster": "fastcell.models:Forecaster",
-    "SequenceClassifier": "fastcell.models:SequenceClassifier",
-    "SequenceRegressor": "fastcell.models:SequenceRegressor",
-    "SequenceTagger": "fastcell.models:SequenceTagger",
-    "SpeechRecognizer": "fastcell.models:SpeechRecognizer",
-    "Attention": "fastcell:Attention",
-    "LayerNorm": "fastcell:LayerNorm",
-    "Captioner": "fastcell.models:Captioner",
-    "Seq2Seq": "fastcell.models:Seq2Seq",
-    "LanguageModel": "fastcell.models:LanguageModel",
-}
 
 _FORMAT = 1
 # A shared array stands in the file once, but each layer makes it: this often at most.
@@ -193,9 +167,9 @@ def load(path: Path | BinaryIO, expect: type[Module] | None = None) -> Module:
             + (" of a later fastcell" if type(number) is int and number > 1 else "")
         )
     name, config = description.get("class"), description.get("config")
-    if not isinstance(name, str) or name not in MODEL_CLASSES:
+    if not isinstance(name, str) or name not in _all_classes():
         raise ValueError(
-            f"{path}: the class must be {_one_of(MODEL_CLASSES)}; got {short(name)}"
+            f"{path}: the class must be {one_of_them(CLASSES)}; got {short(name)}"
         )
     if not isinstance(config, dict):
         raise ValueError(f"{path}: the config must be a JSON object")
@@ -281,15 +255,10 @@ def model_class(name: str) -> type[Module]:
     >>> model_class("os.system")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: name: the class must be RNN, LSTM, ... or LanguageModel; got 'os.system'
+    ValueError: name: the class must be Activation, ...; got 'os.system'
     """
-    if not isinstance(name, str) or name not in MODEL_CLASSES:
-        raise ValueError(
-            f"name: the class must be {_one_of(MODEL_CLASSES)}; got {shown(name)}"
-        )
-    module, _, attribute = MODEL_CLASSES[name].partition(":")
-    found: type[Module] = getattr(importlib.import_module(module), attribute)
-    return found
+    _all_classes()
+    return class_named(name)
 
 
 def class_name(model: Module) -> str:
@@ -308,9 +277,9 @@ def class_name(model: Module) -> str:
     'Linear'
     """
     name = type(model).__name__
-    if name not in MODEL_CLASSES or model_class(name) is not type(model):
+    if _all_classes().get(name) is not type(model):
         raise TypeError(
-            f"model must be a {_one_of(MODEL_CLASSES)} of fastcell; "
+            f"model must be one of {one_of_them(CLASSES)} of fastcell; "
             f"got {type(model).__module__}.{type(model).__qualname__}"
         )
     return name
@@ -342,6 +311,8 @@ def _check_extent(what: str, config: Any) -> None:
             raise ValueError(f"{what} must be at most {_DEEPEST} lists or objects deep")
 
 
-def _one_of(names: Mapping[str, Any]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} or {last}"
+def _all_classes() -> dict[str, type[Module]]:
+    """Return the classes that files may name, those of the models among them."""
+    import fastcell.models  # noqa: F401  its classes enter the table
+
+    return CLASSES

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from fastcell._numbers import integer
+from fastcell._checks.numbers import integer
 
 MOST_THREADS = 256
 

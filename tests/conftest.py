@@ -19,7 +19,8 @@ from fake_model import FakeModel
 os.environ["FASTCELL_THREAD_COSTS"] = "0,0,0,0"
 
 import fastcell
-from fastcell import _core, cli, serialize
+from fastcell import _core, cli
+from fastcell.named_classes import CLASSES
 
 pytest.register_assert_rewrite("examples_run", "last_step", "refusals", "trainers")
 
@@ -110,9 +111,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     """Return a model of a class that files may name."""
-    monkeypatch.setitem(
-        serialize.MODEL_CLASSES, "FakeModel", f"{FakeModel.__module__}:FakeModel"
-    )
+    monkeypatch.setitem(CLASSES, "FakeModel", FakeModel)
     model = FakeModel(3, note="žluť")
     model.weight[...] = np.arange(6).reshape(3, 2)
     return model

@@ -8,7 +8,7 @@ from fastcell import GRU, Dropout, Linear
 from fastcell.data import Sequences
 from fastcell.losses import cross_entropy
 from fastcell.models import Model
-from fastcell.models.parts import SavedOnce, prefixed
+from fastcell.models.parts.common import SavedOnce, prefixed
 from fastcell.optim import Adam
 from fastcell.train import Trainer
 

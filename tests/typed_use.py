@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 import fastcell
 from fastcell.layers.sequential import SequentialSession
+from fastcell.layers.session import Session
 from fastcell.models import LanguageModel, Seq2Seq
-from fastcell.session import Session
 
 Gradients = dict[str, np.ndarray]
 Two = tuple[np.ndarray, np.ndarray]

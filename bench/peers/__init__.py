@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from language_model import LanguageModelCase
-from ragged import RaggedCase
+from judge.language_model import LanguageModelCase
+from judge.ragged import RaggedCase
 
 from fastcell._judge import engines
 from fastcell._judge.cases import Case

@@ -6,8 +6,8 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
-from language_model import LanguageModelCase
-from ragged import RaggedCase
+from judge.language_model import LanguageModelCase
+from judge.ragged import RaggedCase
 
 import fastcell
 from fastcell._judge import own

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from ragged import RaggedCase
+from judge.ragged import RaggedCase
 
 from fastcell._judge import jax
 from peers import Arrays, BaseEngine, Run, padded

@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import tensorflow as tf
-from ragged import RaggedCase
+from judge.ragged import RaggedCase
 
 from fastcell._judge.cases import Case
 from peers import Arrays, BaseEngine, Run, padded, state_names

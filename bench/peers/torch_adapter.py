@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from language_model import LanguageModelCase
-from ragged import RaggedCase
+from judge.language_model import LanguageModelCase
+from judge.ragged import RaggedCase
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from fastcell._judge import torch as judge_torch

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastcell._cli_cells import cells
+from fastcell._judge.cells import cells
 from fastcell.cells import Cell
 
 
 @dataclass(frozen=True)
 class Case:
-    """One cell at one shape; `cell` is a name of `fastcell._cli_cells.cells`."""
+    """One cell at one shape; `cell` is a name of `fastcell._judge.cells.cells`."""
 
     cell: str
     T: int

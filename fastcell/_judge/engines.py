@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._cli_cells import cells
 from fastcell._judge.cases import Case
+from fastcell._judge.cells import cells
 
 Arrays = dict[str, np.ndarray]
 
@@ -68,7 +68,7 @@ class BaseEngine:
     #: As the tables print it; the labels of its runs begin with it.
     label: str
 
-    #: The cells that the engine has, by the names of `fastcell._cli_cells.cells`.
+    #: The cells that the engine has, by the names of `fastcell._judge.cells.cells`.
     cells: Container[str] = ("lstm", "gru", "rnn")
 
     #: Whether the number of threads is of the process and fixed by the first call:

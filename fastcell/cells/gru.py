@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._numbers import flag
+from fastcell._checks.numbers import flag
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
 from fastcell.layers.recurrent import Recurrent
+from fastcell.named_classes import in_files
 
 
 def reset_after_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
@@ -43,6 +44,7 @@ def reset_before_step(
     return ((1 - z) * n + z * h,)
 
 
+@in_files
 class GRU(Recurrent[np.ndarray]):
     r"""A stack of gated recurrent unit layers.
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._numbers import integer
+from fastcell._checks.numbers import integer
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
 from fastcell.layers.recurrent import Recurrent
 from fastcell.layers.states import LSTMState
+from fastcell.named_classes import in_files
 
 
 def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
@@ -30,6 +31,7 @@ def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
     return (h @ w["weight_hr"].T if "weight_hr" in w else h), c
 
 
+@in_files
 class LSTM(Recurrent[LSTMState]):
     r"""A stack of long short-term memory layers.
 

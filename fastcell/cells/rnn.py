@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._checks import one_of
+from fastcell._checks.names import one_of
 from fastcell.cells.registry import Cell, State, linear
 from fastcell.cells.single import RecurrentCell
 from fastcell.layers.recurrent import Recurrent
+from fastcell.named_classes import in_files
 
 
 def tanh_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
@@ -28,6 +29,7 @@ def relu_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State
     return (np.maximum(linear(x, w, "ih") + linear(h, w, "hh"), 0),)
 
 
+@in_files
 class RNN(Recurrent[np.ndarray]):
     r"""A stack of plain recurrent layers.
 

@@ -6,7 +6,7 @@ from typing import Any, Generic
 
 import numpy as np
 
-from fastcell._arrays import check_shape, real_array
+from fastcell._checks.arrays import check_shape, real_array
 from fastcell.layers.recurrent import Recurrent
 from fastcell.layers.saved import Saved, check_saved
 from fastcell.layers.states import StateT

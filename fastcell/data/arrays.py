@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell._checks import path_of
+from fastcell._checks.names import path_of
 from fastcell.data.files import one_line, reading
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import as_array
-from fastcell._numbers import integer, real
+from fastcell._checks.arrays import as_array
+from fastcell._checks.numbers import integer, real
 
 # Below this energy the logarithm says nothing: about that of a 16-bit rounding.
 _FLOOR = 1e-10

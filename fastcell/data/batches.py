@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, overload
 
-from fastcell._numbers import integer
+from fastcell._checks.numbers import integer
 
 Batch = TypeVar("Batch")
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcell._numbers import shown
+from fastcell._checks.numbers import shown
 from fastcell.data.files import one_line
 
 Column = tuple[NDArray[Any], NDArray[np.bool_]]

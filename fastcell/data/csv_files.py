@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final
 
 import numpy as np
 
-from fastcell._checks import one_of, strings_of
-from fastcell._numbers import flag
+from fastcell._checks.names import one_of, strings_of
+from fastcell._checks.numbers import flag
 from fastcell.data.csv_rows import CsvRows
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
-from fastcell._checks import one_of, path_of, real_dtype, string_of, strings_of
+from fastcell._checks.names import one_of, path_of, real_dtype, string_of, strings_of
 from fastcell.data.files import reading
 
 if TYPE_CHECKING:

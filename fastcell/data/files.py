@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from fastcell._checks import path_of
-from fastcell._files import check_regular, named_errors
+from fastcell._checks.files import check_regular, named_errors
+from fastcell._checks.names import path_of
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import all_finite, as_array
+from fastcell._checks.arrays import all_finite, as_array
 
 
 def mean_and_spread(features: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell._arrays import all_finite, as_array, fill_rows, in_range
-from fastcell._checks import items_of, real_dtype
-from fastcell._loss_parts import weights_of
-from fastcell._numbers import flag, integer
+from fastcell._checks.arrays import all_finite, as_array, fill_rows, in_range
+from fastcell._checks.names import items_of, real_dtype
+from fastcell._checks.numbers import flag, integer
 from fastcell.data.batches import Batches, Epochs
 from fastcell.data.targets import Targets
+from fastcell.losses.parts import weights_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from fastcell._arrays import as_array, check_ids
-from fastcell._numbers import integer
+from fastcell._checks.arrays import as_array, check_ids
+from fastcell._checks.numbers import integer
 from fastcell.data.batches import Batches
 from fastcell.data.token_files import TokenFile, stretches
 

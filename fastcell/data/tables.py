@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, final
 
 import numpy as np
 
-from fastcell._checks import list_of, one_of, real_dtype, string_of, strings_of
-from fastcell._numbers import flag, shown
+from fastcell._checks.names import list_of, one_of, real_dtype, string_of, strings_of
+from fastcell._checks.numbers import flag, shown
 from fastcell.data.columns import Column, columns_of
 from fastcell.data.csv_files import in_order
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fastcell._arrays import as_array
+from fastcell._checks.arrays import as_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

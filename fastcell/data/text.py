@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from fastcell._checks import iterable_of, path_of
-from fastcell._numbers import integer, real, shown
+from fastcell._checks.names import iterable_of, path_of
+from fastcell._checks.numbers import integer, real, shown
 from fastcell.data.files import reading
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell._arrays import check_ids
-from fastcell._checks import iterable_of, path_of, string_of
-from fastcell._files import check_apart, named_errors, written_atomically
-from fastcell._numbers import integer, shown
+from fastcell._checks.arrays import check_ids
+from fastcell._checks.files import check_apart, named_errors, written_atomically
+from fastcell._checks.names import iterable_of, path_of, string_of
+from fastcell._checks.numbers import integer, shown
 from fastcell.data.files import one_line, reading
 from fastcell.data.text import iter_text
 from fastcell.data.vocabulary import CharVocabulary

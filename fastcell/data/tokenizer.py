@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell._arrays import row_of_ids
-from fastcell._checks import string_of
-from fastcell._numbers import flag, shown
+from fastcell._checks.arrays import row_of_ids
+from fastcell._checks.names import string_of
+from fastcell._checks.numbers import flag, shown
 from fastcell.data.byte_pairs import check_text, tokenizer_from, tokenizers_package
 
 if TYPE_CHECKING:

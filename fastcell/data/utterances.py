@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import as_array, check_ids
-from fastcell._checks import has_methods, items_of
-from fastcell._numbers import integer, real
+from fastcell._checks.arrays import as_array, check_ids
+from fastcell._checks.names import has_methods, items_of
+from fastcell._checks.numbers import integer, real
 from fastcell.data.batches import Batches, Epochs
 
 # Recordings of so many batches are sorted by their length together.

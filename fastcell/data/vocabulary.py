@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastcell._arrays import as_array, check_ids
-from fastcell._checks import iterable_of, string_of
+from fastcell._checks.arrays import as_array, check_ids
+from fastcell._checks.names import iterable_of, string_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

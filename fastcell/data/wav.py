@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from fastcell._checks import path_of
+from fastcell._checks.names import path_of
 from fastcell.data.files import reading
 
 if TYPE_CHECKING:

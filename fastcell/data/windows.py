@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell._arrays import as_array
-from fastcell._checks import items_of, real_dtype
-from fastcell._numbers import flag, integer
+from fastcell._checks.arrays import as_array
+from fastcell._checks.names import items_of, real_dtype
+from fastcell._checks.numbers import flag, integer
 from fastcell.data.batches import Batches, Epochs
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcell._arrays import row_of_ids
-from fastcell._checks import iterable_of, string_of, strings_of
-from fastcell._numbers import flag, integer, shown
+from fastcell._checks.arrays import row_of_ids
+from fastcell._checks.names import iterable_of, string_of, strings_of
+from fastcell._checks.numbers import flag, integer, shown
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

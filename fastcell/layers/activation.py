@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import check_shape, floats, real_array
-from fastcell._checks import one_of
+from fastcell._checks.arrays import check_shape, floats, real_array
+from fastcell._checks.names import one_of
 from fastcell.layers.saved import Watched, check_saved
 from fastcell.module import Module
+from fastcell.named_classes import in_files
 from fastcell.parameters import Parameters
 
 KINDS = ("tanh", "relu")
 
 
+@in_files
 class Activation(Module):
     r"""Apply a function to each value, as between dense layers.
 

@@ -7,19 +7,21 @@ from typing import Any
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import check_shape, real_array
-from fastcell._checks import one_of
-from fastcell._numbers import integer, seed_of
+from fastcell._checks.arrays import check_shape, real_array
+from fastcell._checks.names import one_of
+from fastcell._checks.numbers import integer, seed_of
 from fastcell.layers.attention_keys import AttentionSaved, GradientSums, Keys
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.linear import Linear
 from fastcell.layers.saved import check_saved, check_version
 from fastcell.module import Module, check_dtype
+from fastcell.named_classes import in_files
 from fastcell.threads import get_num_threads
 
 KINDS = ("additive", "dot", "general")
 
 
+@in_files
 class Attention(Module):
     r"""Look up a memory: weights over its rows by a score, and their mean.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import as_array, check_shape, in_range, real_array, rows_of
+from fastcell._checks.arrays import as_array, check_shape, in_range, real_array, rows_of
 from fastcell.layers.indexed import IndexedRows
 
 

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import check_shape, floats, real_array
-from fastcell._numbers import real, seed_of
+from fastcell._checks.arrays import check_shape, floats, real_array
+from fastcell._checks.numbers import real, seed_of
 from fastcell.layers.saved import check_saved
 from fastcell.module import Module
+from fastcell.named_classes import in_files
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
 
@@ -33,6 +34,7 @@ def drawn_key(random: np.random.Generator) -> int:
     return int(random.integers(1 << 64, dtype=np.uint64, endpoint=False))
 
 
+@in_files
 class Dropout(Module):
     """Set a share of the values to zero in training, and scale the others up.
 

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import check_ids, check_shape, real_array
-from fastcell._numbers import integer, seed_of
+from fastcell._checks.arrays import check_ids, check_shape, real_array
+from fastcell._checks.numbers import integer, seed_of
 from fastcell.layers.indexed import IndexedRows
 from fastcell.layers.saved import check_saved
 from fastcell.module import Module, check_dtype, check_size
+from fastcell.named_classes import in_files
 from fastcell.parameters import Parameters
 
 
@@ -22,6 +23,7 @@ class LookedUp(NamedTuple):
     rows: int
 
 
+@in_files
 class Embedding(Module):
     """A table of vectors, looked up by integer ids; as ``torch.nn.Embedding``.
 

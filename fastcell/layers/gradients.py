@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fastcell._arrays import check_shape, real_array
-from fastcell._checks import mapping_of
+from fastcell._checks.arrays import check_shape, real_array
+from fastcell._checks.names import mapping_of
 
 
 def gradient_arrays(

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastcell._arrays import check_shape, real_array
-from fastcell._numbers import integer, real
+from fastcell._checks.arrays import check_shape, real_array
+from fastcell._checks.numbers import integer, real
 from fastcell.layers.saved import check_saved, check_version
 from fastcell.module import Module, check_dtype, check_size
+from fastcell.named_classes import in_files
 from fastcell.parameters import Parameters
 
 
@@ -21,6 +22,7 @@ class SavedRows(NamedTuple):
     version: int
 
 
+@in_files
 class LayerNorm(Module):
     r"""Bring each row to mean 0 and variance 1, then scale and shift its features.
 

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import check_shape, real_array
-from fastcell._numbers import flag, integer, seed_of
+from fastcell._checks.arrays import check_shape, real_array
+from fastcell._checks.numbers import flag, integer, seed_of
 from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.packs import Packs
 from fastcell.layers.saved import SavedInput, Watched, check_saved, check_version
 from fastcell.module import Module, check_dtype, check_size
+from fastcell.named_classes import in_files
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
 
 
+@in_files
 class Linear(Module):
     """y = x W^T + b over the last axis; as ``torch.nn.Linear``.
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import check_shape, real_array
-from fastcell._checks import one_of
-from fastcell._numbers import flag, integer, seed_of
+from fastcell._checks.arrays import check_shape, real_array
+from fastcell._checks.names import one_of
+from fastcell._checks.numbers import flag, integer, seed_of
 from fastcell.layers.activation import Activation
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.linear import Linear
@@ -17,6 +17,7 @@ from fastcell.layers.running import Running, RunningLast, RunningMax, RunningMea
 from fastcell.layers.saved import Watched, check_saved
 from fastcell.layers.sequential import Sequential
 from fastcell.module import Module, check_dtype
+from fastcell.named_classes import in_files
 from fastcell.parameters import Parameters
 
 KINDS = ("last", "mean", "max", "attention")
@@ -33,6 +34,7 @@ class Pooled(NamedTuple):
     kept: Any
 
 
+@in_files
 class Pooling(Module):
     r"""Reduce the outputs of a recurrent layer to one vector for each sequence.
 

@@ -7,26 +7,24 @@ see fastcell/cells/.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import check_shape, real_array, rows_of
-from fastcell._numbers import flag, integer, real, seed_of
+from fastcell._checks.arrays import check_shape, real_array, rows_of
+from fastcell._checks.numbers import flag, integer, real, seed_of
 from fastcell.layers.batches import PLAIN, Layout, flags_of, lengths_of, sequence_of
 from fastcell.layers.dropout import drawn_key
 from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.packs import Packs
 from fastcell.layers.saved import Saved, SpareMemory, check_saved, check_version
 from fastcell.layers.segments import Segments, cut
+from fastcell.layers.session import Session
 from fastcell.layers.states import States, StateT
 from fastcell.module import Module, check_dtype, check_size
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
-
-if TYPE_CHECKING:
-    from fastcell.session import Session
 
 MOST_LAYERS = 10_000  # far above any use: a configuration may come from a file
 
@@ -388,7 +386,7 @@ class Recurrent(Module, Generic[StateT]):
         return self._states.to_core("dstate", dstate, layout, B, parts_may_be_none=True)
 
     def session(self, batch_size: int = 1) -> Session[StateT]:
-        """Return a `fastcell.session.Session`: the layer one step at a time.
+        """Return a `Session`: the layer one step at a time.
 
         Each of its steps has the weights that the layer has then.
 
@@ -412,8 +410,6 @@ class Recurrent(Module, Generic[StateT]):
         >>> session.step(np.zeros(3, np.float32)).shape
         (5,)
         """
-        from fastcell.session import Session
-
         return Session(self, integer("batch_size", batch_size, minimum=0))
 
     # ------------------------------------------------------------- preparation

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import fingerprint
+from fastcell._checks.arrays import fingerprint
 from fastcell.layers.batches import Layout
 
 

@@ -8,13 +8,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from fastcell._arrays import check_ids
-from fastcell._checks import list_of, mapping_of, one_of, strings_of
-from fastcell._numbers import integer
+from fastcell._checks.arrays import check_ids
+from fastcell._checks.names import list_of, mapping_of, one_of, strings_of
+from fastcell._checks.numbers import integer
 from fastcell.layers.embedding import Embedding
 from fastcell.layers.recurrent import Recurrent
 from fastcell.layers.saved import Once, check_saved
 from fastcell.module import Module
+from fastcell.named_classes import CLASSES, class_named, in_files
 from fastcell.parameters import Parameters
 
 
@@ -30,6 +31,7 @@ class SavedLayers(Once):
         return len(self._values[0]) if self._values else 0
 
 
+@in_files
 class Sequential(Module):
     """Layers, each reading the output of the one before.
 
@@ -270,8 +272,6 @@ class Sequential(Module):
             If there is no class of a layer's name, or there are not as many names as
             layers.
         """
-        from fastcell.serialize import MODEL_CLASSES, model_class
-
         what = "what config returned, a mapping with layers"
         mapping_of("config", config, what)
         layers = []
@@ -279,8 +279,8 @@ class Sequential(Module):
         for i, layer in enumerate(described):
             where = f"config['layers'][{i}]"
             mapping_of(where, layer, "a mapping with a class and a config")
-            one_of(f"{where}['class']", layer.get("class"), MODEL_CLASSES)
-            layers.append(model_class(layer["class"]).from_config(layer.get("config")))
+            one_of(f"{where}['class']", layer.get("class"), CLASSES)
+            layers.append(class_named(layer["class"]).from_config(layer.get("config")))
         if "names" not in config:
             return cls(layers)
         names = strings_of("config['names']", config["names"])
@@ -323,7 +323,7 @@ class SequentialSession:
     """All layers of a `Sequential`, one step at a time; made by its `session`.
 
     Each step has the weights that the layers have then. Copies are as those of
-    `fastcell.session.Session`.
+    `fastcell.layers.session.Session`.
 
     Attributes
     ----------

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastcell._arrays import check_shape, real_array
+from fastcell._checks.arrays import check_shape, real_array
 from fastcell.layers.batches import Layout
 
 LSTMState = tuple[np.ndarray, np.ndarray]  # (h, c)

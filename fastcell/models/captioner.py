@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import as_array
-from fastcell._numbers import real, size
+from fastcell._checks.arrays import as_array
+from fastcell._checks.numbers import real, size
 from fastcell.layers import Linear
-from fastcell.models.attentive_decoder import AttentiveDecoder
-from fastcell.models.parts import (
+from fastcell.models.decoder.attentive_decoder import AttentiveDecoder
+from fastcell.models.decoder.decoder_model import TokenWriter
+from fastcell.models.decoder.teacher_forcing import check_marks, teacher_forced
+from fastcell.models.decoder.token_output import TokenOutput
+from fastcell.models.parts.common import (
     SavedOnce,
     cell_named,
     check_batch,
@@ -22,13 +25,12 @@ from fastcell.models.parts import (
     set_precision,
     take_saved,
 )
-from fastcell.models.reader import Reader
-from fastcell.models.teacher_forcing import check_marks, teacher_forced
-from fastcell.models.token_output import TokenOutput
-from fastcell.models.token_writer import TokenWriter
+from fastcell.models.parts.token_encoder import Reader
 from fastcell.module import Module, check_dtype
+from fastcell.named_classes import in_files
 
 
+@in_files
 class Captioner(TokenWriter):
     r"""Describe an image, given as a vector: one to many.
 

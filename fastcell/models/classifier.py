@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fastcell.models.sequence import SequenceModel
-from fastcell.models.tasks import Classification
+from fastcell.models.parts.sequence_model import SequenceModel
+from fastcell.models.parts.tasks import Classification
+from fastcell.named_classes import in_files
 
 
+@in_files
 class SequenceClassifier(SequenceModel):
     r"""Tell the class of a sequence.
 

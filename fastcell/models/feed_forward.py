@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import real_array
-from fastcell._checks import list_of, one_of
-from fastcell._numbers import real, size
+from fastcell._checks.arrays import real_array
+from fastcell._checks.names import list_of, one_of
+from fastcell._checks.numbers import real, size
 from fastcell.layers import Activation, Dropout, Linear, Sequential
 from fastcell.layers.activation import KINDS as ACTIVATIONS
-from fastcell.models.base import ScoredModel
-from fastcell.models.parts import (
+from fastcell.models.parts.base import ScoredModel
+from fastcell.models.parts.common import (
     SavedOnce,
     check_batch,
     check_no_state,
@@ -21,12 +21,14 @@ from fastcell.models.parts import (
     part_seeds,
     take_saved,
 )
-from fastcell.models.tasks import Classification, Regression
+from fastcell.models.parts.tasks import Classification, Regression
 from fastcell.module import Module, check_dtype
+from fastcell.named_classes import in_files
 
 TASKS = ("classification", "regression")
 
 
+@in_files
 class FeedForward(ScoredModel):
     r"""Tell the class, or the values, of a vector.
 

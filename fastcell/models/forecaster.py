@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fastcell._arrays import as_array
-from fastcell._numbers import flag, size
+from fastcell._checks.arrays import as_array
+from fastcell._checks.numbers import flag, size
 from fastcell.layers import Dropout, Linear
-from fastcell.models.base import ScoredModel
-from fastcell.models.encoder import Encoder
-from fastcell.models.feedback import Feedback, top_of
-from fastcell.models.forecast_session import ForecastSession, continued
-from fastcell.models.parts import (
+from fastcell.models.parts.base import ScoredModel
+from fastcell.models.parts.common import (
     SavedOnce,
     check_no_state,
     check_seed,
@@ -24,13 +21,18 @@ from fastcell.models.parts import (
     step_weights,
     take_saved,
 )
-from fastcell.models.tasks import Regression
+from fastcell.models.parts.encoder import Encoder
+from fastcell.models.parts.feedback import Feedback, top_of
+from fastcell.models.parts.tasks import Regression
+from fastcell.models.sessions.forecast_session import ForecastSession, continued
 from fastcell.module import Module
+from fastcell.named_classes import in_files
 
 if TYPE_CHECKING:
     from fastcell.layers.recurrent import Recurrent
 
 
+@in_files
 class Forecaster(ScoredModel):
     r"""Continue a sequence of frames, such as the poses of a dancer.
 
@@ -278,14 +280,20 @@ class Forecaster(ScoredModel):
         return self._continued(*self._given(x, lengths), horizon)
 
     def session(self, batch_size: int = 1) -> ForecastSession:
-        """Return a `fastcell.models.forecast_session.ForecastSession`: frame by frame.
+        """Return a `ForecastSession`: frame by frame.
 
         Parameters
         ----------
         batch_size : int, default 1
             Streams that are stepped together.
         """
-        return ForecastSession(self, batch_size)
+        return ForecastSession(
+            self.encoder,
+            self.feedback.rnn,
+            self.feedback.next_frame,
+            self.frame_size,
+            batch_size,
+        )
 
     # ------------------------------------------------------------------------ inside
 

@@ -6,17 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._numbers import flag, real, seed_of, size
+from fastcell._checks.numbers import flag, real, seed_of, size
 from fastcell.layers.pooling import existing_steps
-from fastcell.models.frame_session import FrameSession, first_columns
-from fastcell.models.head_named import head_named
-from fastcell.models.heads import Head
-from fastcell.models.parts import SavedOnce, step_weights
-from fastcell.models.sequence import SequenceModel
-from fastcell.models.tagger import EachStep
+from fastcell.models.heads.base import Head
+from fastcell.models.heads.by_name import head_named
+from fastcell.models.parts.common import SavedOnce, step_weights
+from fastcell.models.parts.each_step import EachStep
+from fastcell.models.parts.sequence_model import SequenceModel
+from fastcell.models.sessions.frame_session import FrameSession, first_columns
 from fastcell.module import check_dtype
+from fastcell.named_classes import in_files
 
 
+@in_files
 class FrameModel(SequenceModel):
     r"""Predict each frame of a sequence from those before it.
 
@@ -33,9 +35,9 @@ class FrameModel(SequenceModel):
     says what p is:
 
     - "bernoulli": elements are 0 or 1, each with a sigmoid of its own: see
-      `fastcell.models.heads.BernoulliHead`.
+      `fastcell.models.heads.base.BernoulliHead`.
     - "mixture": elements are real, of a mixture of Gaussians: see
-      `fastcell.models.mixture_head.MixtureHead`.
+      `fastcell.models.heads.mixture.MixtureHead`.
     - "values": no p; the loss is the mean error of the elements.
 
     Parameters
@@ -89,7 +91,7 @@ class FrameModel(SequenceModel):
 
     Attributes
     ----------
-    task : fastcell.models.heads.Head
+    task : fastcell.models.heads.base.Head
         The head.
 
     Raises
@@ -286,7 +288,7 @@ class FrameModel(SequenceModel):
         return self.task.count(*self._checked(batch)[2:])
 
     def session(self, batch_size: int = 1) -> FrameSession:  # type: ignore[override]
-        """Return a `fastcell.models.frame_session.FrameSession`: a step at a time.
+        """Return a `FrameSession`: a step at a time.
 
         Parameters
         ----------

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._arrays import as_array
-from fastcell._numbers import flag, number, real, size
+from fastcell._checks.arrays import as_array
+from fastcell._checks.numbers import flag, number, real, size
 from fastcell.cells import Cell
 from fastcell.data import CharVocabulary
 from fastcell.layers import Dropout, Embedding, Linear, Sequential
 from fastcell.layers.sequential import SequentialSession
-from fastcell.models.base import Model
-from fastcell.models.generation import Generating
-from fastcell.models.parts import (
+from fastcell.models.heads.sampled_softmax import SampledSoftmax
+from fastcell.models.heads.softmax import softmax_assess, softmax_loss
+from fastcell.models.parts.base import Model
+from fastcell.models.parts.common import (
     IGNORED,
     SavedOnce,
     cell_named,
@@ -28,12 +29,17 @@ from fastcell.models.parts import (
     set_precision,
     take_saved,
 )
-from fastcell.models.sampled_softmax import SampledSoftmax
-from fastcell.models.softmax_loss import softmax_assess, softmax_loss
-from fastcell.models.vocabularies import Vocabulary, vocabulary_config, vocabulary_of
+from fastcell.models.parts.vocabularies import (
+    Vocabulary,
+    vocabulary_config,
+    vocabulary_of,
+)
+from fastcell.models.search.generation import Generating
 from fastcell.module import check_dtype
+from fastcell.named_classes import in_files
 
 
+@in_files
 class LanguageModel(Generating, Model):
     r"""Predict each token of a sequence from those before it.
 
@@ -50,7 +56,7 @@ class LanguageModel(Generating, Model):
     `fastcell.Sequential`, so the input product of the first recurrent layer is a
     gathered row whenever no dropout stands between it and the embedding. In training
     and evaluation the scores are made a block at a time, so a large vocabulary takes no
-    more memory than its weights (`fastcell.models.softmax_loss`).
+    more memory than its weights (`fastcell.models.heads.softmax`).
 
     Parameters
     ----------
@@ -72,9 +78,9 @@ class LanguageModel(Generating, Model):
         Use the embedding as the weight of the scores (Press and Wolf 2017,
         arXiv:1608.05859); needs an `embedding_dim` of the recurrent layer's output.
     sampled_softmax : int, optional
-        Train on an estimate of the loss from so many drawn tokens, see
-        `fastcell.models.sampled_softmax`: for large vocabularies whose ids are the
-        ranks of the tokens by frequency. `evaluate` gives the true loss all the same.
+        Train on an estimate of the loss from so many drawn tokens
+        (`fastcell.models.heads.sampled_softmax`): for large vocabularies whose ids are
+        the ranks of the tokens by frequency. `evaluate` gives the true loss.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from fastcell.models.sequence import SequenceModel
-from fastcell.models.tasks import Regression
+from fastcell.models.parts.sequence_model import SequenceModel
+from fastcell.models.parts.tasks import Regression
 from fastcell.module import check_dtype
+from fastcell.named_classes import in_files
 
 
+@in_files
 class SequenceRegressor(SequenceModel):
     r"""Tell a number, or several, of a sequence.
 

@@ -6,13 +6,21 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from fastcell._arrays import as_array
-from fastcell._checks import list_of, one_of
-from fastcell._numbers import flag, real, size
+from fastcell._checks.arrays import as_array
+from fastcell._checks.names import list_of, one_of
+from fastcell._checks.numbers import flag, real, size
 from fastcell.layers.attention import KINDS
-from fastcell.models.attentive_decoder import AttentiveDecoder
-from fastcell.models.bridge import Bridge
-from fastcell.models.parts import (
+from fastcell.models.decoder.attentive_decoder import AttentiveDecoder
+from fastcell.models.decoder.decoder_model import TokenWriter
+from fastcell.models.decoder.scheduled_sampling import sampled_inputs
+from fastcell.models.decoder.teacher_forcing import (
+    check_marks,
+    padded_ids,
+    teacher_forced,
+)
+from fastcell.models.decoder.token_output import TokenOutput
+from fastcell.models.parts.bridge import Bridge
+from fastcell.models.parts.common import (
     SavedOnce,
     cell_named,
     check_batch,
@@ -24,14 +32,12 @@ from fastcell.models.parts import (
     set_precision,
     take_saved,
 )
-from fastcell.models.reader import Reader
-from fastcell.models.scheduled_sampling import sampled_inputs
-from fastcell.models.teacher_forcing import check_marks, padded_ids, teacher_forced
-from fastcell.models.token_output import TokenOutput
-from fastcell.models.token_writer import TokenWriter
+from fastcell.models.parts.token_encoder import Reader
 from fastcell.module import Module, check_dtype
+from fastcell.named_classes import in_files
 
 
+@in_files
 class Seq2Seq(TokenWriter):
     r"""Read a sequence of tokens and write another: many to many, not in step.
 
@@ -369,7 +375,7 @@ class Seq2Seq(TokenWriter):
         lengths : array of int, shape (B,), optional
             Tokens of each source.
         beam_size : int, default 1
-            Beginnings that are kept (see `fastcell.models.beam_search`); 1 takes the
+            Beginnings that are kept (`fastcell.models.search.beam_search`); 1 takes the
             most likely token of each step.
         max_length : int, default 100
             Most tokens of an answer, the end counted.

@@ -7,16 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._checks import list_of
-from fastcell._ctc import checked_labels, run_ctc
-from fastcell._numbers import shown, size
+from fastcell._checks.names import list_of
+from fastcell._checks.numbers import shown, size
 from fastcell.layers import Dropout, Linear, Sequential
 from fastcell.layers.sequential import SequentialSession
-from fastcell.models.base import ScoredModel
-from fastcell.models.ctc_decoding import greedy, prefix_beam_search
-from fastcell.models.edit_distance import count_errors
-from fastcell.models.encoder import Encoder
-from fastcell.models.parts import (
+from fastcell.losses.ctc import checked_labels, run_ctc
+from fastcell.models.parts.base import ScoredModel
+from fastcell.models.parts.common import (
     SavedOnce,
     check_batch,
     check_no_state,
@@ -26,11 +23,16 @@ from fastcell.models.parts import (
     set_precision,
     take_saved,
 )
+from fastcell.models.parts.encoder import Encoder
+from fastcell.models.search.ctc_decoding import greedy, prefix_beam_search
+from fastcell.models.search.edit_distance import count_errors
+from fastcell.named_classes import in_files
 
 BLANK = 0
 _FORM = "(x, lengths, labels, label_lengths)"
 
 
+@in_files
 class SpeechRecognizer(ScoredModel):
     r"""Label sequences that are shorter than their input, at places not known.
 
@@ -277,7 +279,7 @@ class SpeechRecognizer(ScoredModel):
             Steps of each row; all of them if not given.
         beam_size : int, default 1
             With 1 the labels are those of the best path, else the best ones of a prefix
-            beam search of that size (`fastcell.models.ctc_decoding`).
+            beam search of that size (`fastcell.models.search.ctc_decoding`).
 
         Returns
         -------

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from fastcell.layers.pooling import existing_steps
-from fastcell.models.parts import IGNORED, step_weights
-from fastcell.models.sequence import SequenceModel
-from fastcell.models.tasks import Classification
-from fastcell.module import Module
-from fastcell.parameters import Parameters
+from fastcell.models.parts.common import IGNORED, step_weights
+from fastcell.models.parts.each_step import EachStep
+from fastcell.models.parts.sequence_model import SequenceModel
+from fastcell.models.parts.tasks import Classification
+from fastcell.named_classes import in_files
 
 
+@in_files
 class SequenceTagger(SequenceModel):
     r"""Tell the class of each step of a sequence.
 
@@ -168,64 +168,3 @@ class SequenceTagger(SequenceModel):
     ) -> np.ndarray | None:
         weights = step_weights(weights, x.shape[:2])
         return None if weights is None else EachStep.selected(weights, lengths)
-
-
-class EachStep(Module):
-    """The steps that there are, one below the other: what scores of each are made of.
-
-    It is used as `fastcell.layers.Pooling` is, and has no parameters.
-    """
-
-    def __init__(self) -> None:
-        self._parameters = Parameters({})
-
-    def __call__(self, h: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Return the N steps (N, D) of h (T, B, D): step by step, row by row."""
-        return self.forward(h, lengths)[0]
-
-    def forward(
-        self, h: np.ndarray, lengths: np.ndarray | None
-    ) -> tuple[np.ndarray, Any]:
-        """Return what a call returns, and what `backward` needs."""
-        if lengths is None:
-            return h.reshape(-1, h.shape[2]), (h.shape, None)
-        exists = existing_steps(lengths, len(h))
-        return h[exists], (h.shape, exists)
-
-    def backward(
-        self, dr: np.ndarray, saved: Any
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return the gradient of h, zeros past the lengths, and none of parameters."""
-        shape, exists = saved
-        if exists is None:
-            return dr.reshape(shape), {}
-        dh = np.zeros(shape, dr.dtype)
-        dh[exists] = dr
-        return dh, {}
-
-    @staticmethod
-    def selected(values: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Return the N steps that there are (N, ...), of values (T, B, ...)."""
-        if lengths is None:
-            return values.reshape(-1, *values.shape[2:])
-        there: np.ndarray = values[existing_steps(lengths, len(values))]
-        return there
-
-    @staticmethod
-    def laid_out(
-        values: np.ndarray,
-        shape: tuple[int, ...],
-        lengths: np.ndarray | None,
-        fill: Any = 0,
-    ) -> np.ndarray:
-        """Return the N steps (N, ...) in the shape (T, B), and `fill` past the ends."""
-        whole_shape = (*shape, *values.shape[1:])
-        if lengths is None:
-            return values.reshape(whole_shape)
-        whole = np.full(whole_shape, fill, values.dtype)
-        whole[existing_steps(lengths, shape[0])] = values
-        return whole
-
-    def running(self, rows: int) -> None:
-        """Return None: of a stream, each step is read alone."""
-        return None

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from fastcell import _core
-from fastcell._arrays import as_array
-from fastcell._checks import mapping_of
-from fastcell._numbers import integer, real, shown
+from fastcell._checks.arrays import as_array
+from fastcell._checks.names import mapping_of
+from fastcell._checks.numbers import integer, real, shown
 from fastcell.optim.composition import flat, joined
 from fastcell.parameters import writable
 from fastcell.threads import get_num_threads

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcell import _core
-from fastcell._checks import mapping_of
-from fastcell._numbers import flag, real, shown
+from fastcell._checks.names import mapping_of
+from fastcell._checks.numbers import flag, real, shown
 from fastcell.optim.composition import flat
 from fastcell.threads import get_num_threads
 

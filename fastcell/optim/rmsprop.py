@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fastcell._numbers import flag
+from fastcell._checks.numbers import flag
 from fastcell.optim.base import Hyperparameter, Optimizer
 
 if TYPE_CHECKING:

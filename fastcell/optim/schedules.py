@@ -17,8 +17,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from fastcell._checks import callable_of, mapping_of, one_of
-from fastcell._numbers import integer, number, real, shown
+from fastcell._checks.names import callable_of, mapping_of, one_of
+from fastcell._checks.numbers import integer, number, real, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

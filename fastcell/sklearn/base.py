@@ -10,7 +10,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from fastcell._numbers import flag, integer, real, shown
+from fastcell._checks.numbers import flag, integer, real, shown
 from fastcell.callbacks import EarlyStopping
 from fastcell.data import Sequences
 from fastcell.optim import AdamW

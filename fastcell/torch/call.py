@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fastcell import _core
-from fastcell._arrays import rows_of
+from fastcell._checks.arrays import rows_of
 from fastcell.layers.batches import Layout
 from fastcell.threads import get_num_threads
 from fastcell.torch.formula import Formula, by_formula

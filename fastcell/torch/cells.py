@@ -5,7 +5,7 @@ For many steps a cell's `session` is quicker: it keeps the state.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,15 +14,13 @@ from fastcell.torch import op
 from fastcell.torch.call import Call, StepLayout, called
 from fastcell.torch.layers import tensors_of
 from fastcell.torch.quick import quickly
+from fastcell.torch.streaming import Streamed
 from fastcell.torch.weights import OnTensors, check_on_cpu, layer_for, refuse_script
-
-if TYPE_CHECKING:
-    from fastcell.torch.streaming import Session
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-class Cell(torch.nn.RNNCellBase):
+class Cell(torch.nn.RNNCellBase, Streamed):
     """The base of the three: everything but the cell."""
 
     #: The module of torch.nn that it stands for, which names what it refuses.
@@ -86,12 +84,6 @@ class Cell(torch.nn.RNNCellBase):
         call = Call(self._layer_for(weights), layout, 1, rows)
         _, *state = called(call, x, h0, c0, *weights)
         return tuple(state) if self._two else state[0]
-
-    def session(self, batch_size: int = 1) -> Session:
-        """Return a `fastcell.torch.Session`: the cell, and its state between steps."""
-        from fastcell.torch.streaming import Session
-
-        return Session(self, batch_size)
 
     def _weights(self) -> list[Tensor]:
         return [getattr(self, name) for name in self._names()]

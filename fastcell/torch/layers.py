@@ -7,7 +7,7 @@ printing and the checks of arguments are PyTorch's own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from fastcell.layers.batches import Layout, flags_of, lengths_of
 from fastcell.torch import op
 from fastcell.torch.call import Call, called
 from fastcell.torch.quick import quickly
+from fastcell.torch.streaming import Streamed
 from fastcell.torch.weights import (
     OnTensors,
     check_on_cpu,
@@ -29,14 +30,11 @@ from fastcell.torch.weights import (
     refuse_script,
 )
 
-if TYPE_CHECKING:
-    from fastcell.torch.streaming import Session
-
 _disable_dynamo: Any = torch._disable_dynamo  # type: ignore[attr-defined]
 _NO_PROJECTION = "proj_size argument is only supported for LSTM, not RNN or GRU"
 
 
-class Layers(torch.nn.RNNBase):
+class Layers(torch.nn.RNNBase, Streamed):
     """The base of the three: everything but the cell."""
 
     #: The module of torch.nn that it stands for, which names what it refuses.
@@ -114,18 +112,6 @@ class Layers(torch.nn.RNNBase):
         call.mask = flags_of("mask", numpy_of(mask), layout, T, B)
         call.reset = flags_of("reset", numpy_of(reset), layout, T, B)
         return self._called(call, input, hx, weights)
-
-    def session(self, batch_size: int = 1) -> Session:
-        """Return a `fastcell.torch.Session`: the module one step at a time.
-
-        Raises
-        ------
-        ValueError
-            If the module is bidirectional: its second direction begins at the end.
-        """
-        from fastcell.torch.streaming import Session
-
-        return Session(self, batch_size)
 
     # ------------------------------------------------------------------ the call
 

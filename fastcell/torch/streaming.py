@@ -9,9 +9,29 @@ import torch
 from torch import Tensor
 
 import fastcell
-from fastcell.torch.cells import Cell
-from fastcell.torch.layers import Layers
 from fastcell.torch.weights import OnTensors
+
+
+class Streamed:
+    """A base of the modules that can be stepped: it gives them their sessions."""
+
+    _parameters: Any  # those of torch.nn.Module
+
+    def session(self, batch_size: int = 1) -> Session:
+        """Return a `fastcell.torch.Session`: the module one step at a time.
+
+        Raises
+        ------
+        ValueError
+            If the module is bidirectional: its second direction begins at the end.
+        """
+        return Session(self, batch_size)
+
+    def _weights(self) -> list[Tensor]:
+        raise NotImplementedError
+
+    def _layer_for(self, weights: list[Tensor]) -> OnTensors:
+        raise NotImplementedError
 
 
 class Session:
@@ -19,7 +39,7 @@ class Session:
 
     Made by ``module.session()``. Tensors in and out; nothing is recorded for autograd.
     Each step has the weights that the module has then. The rest is as for
-    `fastcell.session.Session`.
+    `fastcell.layers.session.Session`.
 
     Parameters
     ----------
@@ -38,7 +58,7 @@ class Session:
     torch.Size([5])
     """
 
-    def __init__(self, module: Layers | Cell, batch_size: int = 1) -> None:
+    def __init__(self, module: Streamed, batch_size: int = 1) -> None:
         self._module = module
         self._session = _bound(module).session(batch_size)
 
@@ -106,7 +126,7 @@ class StreamPool:
     torch.Size([2, 5])
     """
 
-    def __init__(self, module: Layers | Cell, capacity: int = 64) -> None:
+    def __init__(self, module: Streamed, capacity: int = 64) -> None:
         self._module = module
         self._pool = fastcell.StreamPool(_bound(module), capacity)
 
@@ -149,9 +169,9 @@ class StreamPool:
         self._pool.reset(_array(ids))
 
 
-def _bound(module: Layers | Cell) -> OnTensors:
+def _bound(module: Streamed) -> OnTensors:
     """Return the module's layer, with the weights of now."""
-    if not isinstance(module, (Layers, Cell)):
+    if not isinstance(module, Streamed):
         raise TypeError(
             "module must be an RNN, LSTM or GRU of fastcell.torch, or one of their "
             f"cells; got {type(module).__name__}"

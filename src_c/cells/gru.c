@@ -13,7 +13,7 @@
  *     dz = dh * (h_{t-1} - n),  dn = dh * (1 - z),  dh_{t-1} = dh * z        (3')
  *     dx_n = dn * (1 - n^2),  dh_n = dx_n * r,  dr = dx_n * h_n              (2')
  *     da_r = dr * r (1-r),  da_z = dz * z (1-z)                              (1') */
-#include "tile.h"
+#include "cells/tile.h"
 
 enum { GRU_SAVED_N, GRU_SAVED_R, GRU_SAVED_Z, GRU_SAVED_HN };
 

@@ -13,7 +13,7 @@
  *     da_n = dn * (1 - n^2),  dm = R_n^T da_n  (a product of the driver's)   (3')
  *     dr = dm * h_{t-1},  dh_{t-1} += dm * r                                 (2')
  *     da_r = dr * r (1-r),  da_z = dz * z (1-z)                              (1') */
-#include "tile.h"
+#include "cells/tile.h"
 
 enum { GRUB_R, GRUB_Z, GRUB_N };
 

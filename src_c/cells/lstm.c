@@ -13,7 +13,7 @@
  *     do = dh * tanh(c_t),  dc += dh * o * (1 - tanh(c_t)^2)                 (3')
  *     di = dc * g,  dg = dc * i,  df = dc * c_{t-1},  dc_{t-1} = dc * f      (2')
  *     da = di * i (1-i), df * f (1-f), dg * (1 - g^2), do * o (1-o)          (1') */
-#include "lstm_math.h"
+#include "cells/lstm_math.h"
 
 static void lstm_forward(const fc_tile *t) {
     FOR_EACH_BLOCK(t, r, u)

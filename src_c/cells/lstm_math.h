@@ -2,7 +2,7 @@
 #ifndef FC_LSTM_MATH_H
 #define FC_LSTM_MATH_H
 
-#include "tile.h"
+#include "cells/tile.h"
 
 enum { LSTM_I, LSTM_F, LSTM_G, LSTM_O };
 

@@ -9,7 +9,7 @@
  *
  *     dm = W_hr^T dh_t  (a product of the driver's)                          (4')
  *     the rest as in lstm.c, with dm for dh                        (3') to (1') */
-#include "lstm_math.h"
+#include "cells/lstm_math.h"
 
 static void lstm_projected_gates_forward(const fc_tile *t) {
     FOR_EACH_BLOCK(t, r, u)

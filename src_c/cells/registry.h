@@ -1,9 +1,9 @@
 /* The cells.  A new cell adds its file here and its name below. */
-#include "gru.c"
-#include "gru_reset_before.c"
-#include "lstm.c"
-#include "lstm_projected.c"
-#include "rnn.c"
+#include "cells/gru.c"
+#include "cells/gru_reset_before.c"
+#include "cells/lstm.c"
+#include "cells/lstm_projected.c"
+#include "cells/rnn.c"
 
 static const fc_cell *const fc_registry[] = {
     &rnn_tanh, &rnn_relu, &lstm, &lstm_projected, &gru, &gru_reset_before,

@@ -6,7 +6,7 @@
  *
  *     da  = dh_t * (1 - h_t^2)                  tanh                         (1')
  *     da  = dh_t where h_t > 0, else 0          relu  (NaN: 0, as PyTorch's) */
-#include "tile.h"
+#include "cells/tile.h"
 
 FC_INLINE vreal rnn_sum(const fc_tile *t, ptrdiff_t r, ptrdiff_t u) {
     return input_gate(t, r, u, 0, 1) + recurrent_gate(t, r, u, 0, 1);

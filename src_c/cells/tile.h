@@ -2,8 +2,8 @@
 #ifndef FC_TILE_H
 #define FC_TILE_H
 
-#include "../math/elementary.h"
-#include "cell.h"
+#include "cells/cell.h"
+#include "math/elementary.h"
 
 /* Every row r and every block of V units u (counted from unit 0) of a tile. */
 #define FOR_EACH_BLOCK(t, r, u)                                                        \

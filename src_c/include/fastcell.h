@@ -135,8 +135,8 @@ typedef struct fc_thread_costs {
  * measured, so that decisions do not depend on the machine; NULL: measure when needed
  * next.  FC_BAD_ARGUMENT for numbers below 0, infinite or NaN. */
 FC_API fc_status fc_set_thread_costs(const fc_thread_costs *costs);
-/* Those in use; what is not known yet is measured.  Returns 1, or 0 where usual numbers
- * stand for some, because the cores have other work than to be measured. */
+/* The costs in use; those not known yet are measured.  Returns 1; 0 if some could not be
+ * measured, because the cores were busy: those have typical values. */
 FC_API int fc_get_thread_costs(fc_thread_costs *costs);
 
 /* Index of a cell by name ("rnn_tanh", "lstm", ...), or -1; name by index, or NULL. */

@@ -1,4 +1,4 @@
 #define FC_ISA avx2
 #define FC_AVX2
 #define FC_REAL_BITS 32
-#include "body.h"
+#include "isa/body.h"

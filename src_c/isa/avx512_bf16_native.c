@@ -3,4 +3,4 @@
 #define FC_REAL_BITS 32
 #define FC_OPERANDS_BF16
 #define FC_NATIVE
-#include "body.h"
+#include "isa/body.h"

@@ -3,4 +3,4 @@
 #define FC_REAL_BITS 32
 #define FC_OPERANDS_INT8
 #define FC_NATIVE
-#include "body.h"
+#include "isa/body.h"

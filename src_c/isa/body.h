@@ -1,17 +1,17 @@
 /* The body compiled once per instruction set and real type: fills one kernel table. */
-#include "../kernels.h"
+#include "runtime/kernels.h"
 
-#include "../attention.h"
-#include "../cells/registry.h"
+#include "cells/registry.h"
+#include "kernels/attention.h"
 #if !defined(FC_OPERANDS_INT8)
-#include "../gradient.h"
+#include "kernels/gradient.h"
 #endif
-#include "../dropout.h"
-#include "../loss.h"
-#include "../math/elementary.h"
-#include "../optimizer.h"
-#include "../pack.h"
-#include "../step.h"
+#include "kernels/dropout.h"
+#include "kernels/loss.h"
+#include "kernels/optimizer.h"
+#include "kernels/pack.h"
+#include "kernels/step.h"
+#include "math/elementary.h"
 
 static void add(void *to, const void *a, ptrdiff_t n) {
     real *restrict t = to;

@@ -1,4 +1,4 @@
 #define FC_ISA neon
 #define FC_NEON
 #define FC_REAL_BITS 64
-#include "body.h"
+#include "isa/body.h"

@@ -2,4 +2,4 @@
 #define FC_NEON
 #define FC_REAL_BITS 32
 #define FC_OPERANDS_INT8
-#include "body.h"
+#include "isa/body.h"

@@ -2,4 +2,4 @@
 #define FC_PORTABLE
 #define FC_REAL_BITS 32
 #define FC_OPERANDS_BF16
-#include "body.h"
+#include "isa/body.h"

@@ -1,4 +1,4 @@
 #define FC_ISA portable
 #define FC_PORTABLE
 #define FC_REAL_BITS 64
-#include "body.h"
+#include "isa/body.h"

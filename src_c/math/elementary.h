@@ -18,7 +18,7 @@
 #ifndef FC_ELEMENTARY_H
 #define FC_ELEMENTARY_H
 
-#include "../simd/simd.h"
+#include "simd/simd.h"
 
 #define FC_LOG2_E 1.44269504088896340736
 #if FC_REAL_BITS == 32

@@ -44,18 +44,18 @@ typedef double real;
 #define FC_INLINE static inline __attribute__((always_inline, unused))
 
 #if defined(FC_AVX512)
-#include "avx512.h"
+#include "simd/avx512.h"
 #elif defined(FC_AVX2)
-#include "avx2.h"
+#include "simd/avx2.h"
 #elif defined(FC_NEON)
-#include "neon.h"
+#include "simd/neon.h"
 #elif defined(FC_PORTABLE)
-#include "portable.h"
+#include "simd/portable.h"
 #else
 #error "no instruction set chosen"
 #endif
 #if !defined(FC_AVX512)
-#include "exponent.h"
+#include "simd/exponent.h"
 #endif
 
 FC_INLINE vreal vzero(void) { return vset1(0); }

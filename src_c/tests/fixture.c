@@ -1,4 +1,4 @@
-#include "fixture.h"
+#include "tests/fixture.h"
 
 fc_status backward_of(fixture *f, const fc_segment *segment) {
     fc_backward_io io = f->io;

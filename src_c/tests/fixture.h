@@ -3,7 +3,7 @@
 #ifndef FIXTURE_H
 #define FIXTURE_H
 
-#include "harness.h"
+#include "tests/harness.h"
 
 enum { T = 4, B = 3, I = 5, H = 9, G = 3, O = 7, SEAL = 64 };
 

@@ -1,4 +1,4 @@
-#include "problem.h"
+#include "tests/problem.h"
 
 /* ---- making one --------------------------------------------------------------------
  */

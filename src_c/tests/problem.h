@@ -8,7 +8,7 @@
 #ifndef PROBLEM_H
 #define PROBLEM_H
 
-#include "harness.h"
+#include "tests/harness.h"
 
 enum { MOST_PASSES = 6 };
 

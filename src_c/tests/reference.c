@@ -1,6 +1,6 @@
 /* The cells by their formulas, in double, one unit at a time.  Nothing here is shared
  * with the core but the order of the gates. */
-#include "problem.h"
+#include "tests/problem.h"
 
 typedef struct weights {
     const double *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;

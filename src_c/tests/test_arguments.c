@@ -1,7 +1,7 @@
 /* Every status: what is not an argument is refused, before anything is touched. */
 #include <limits.h>
 
-#include "harness.h"
+#include "tests/harness.h"
 
 static const fc_stack good_stack = {
     .dtype = FC_F32, .input_size = 3, .hidden_size = 4, .layers = 2, .directions = 1};

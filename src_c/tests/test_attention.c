@@ -1,6 +1,6 @@
 /* Attention against plain loops in double: scores, weights, and the gradients of both,
  * by any number of threads with the same bits. */
-#include "harness.h"
+#include "tests/harness.h"
 
 /* Of |error| / (1 + |value|): sums of up to 70 products of numbers about 1. */
 static const double tolerance[] = {[FC_F32] = 2e-5, [FC_F64] = 1e-13};

@@ -3,9 +3,9 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#include "../costs.h"
-#include "../pool.h"
-#include "problem.h"
+#include "runtime/costs.h"
+#include "runtime/pool.h"
+#include "tests/problem.h"
 
 /* A step of 2 * 4 * 64 * 64 FLOP, a call of 3.3 million. */
 enum { HIDDEN = 64, STEPS = 50 };

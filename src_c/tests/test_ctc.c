@@ -1,6 +1,6 @@
 /* Connectionist temporal classification: against all paths, one by one, where they are
  * few; against sums of logarithms where they are many. */
-#include "harness.h"
+#include "tests/harness.h"
 
 /* |error| <= t (1 + |value|): float32 logits differ by nothing, gradients by one
  * rounding of 6e-8; in double a few hundred roundings of 1.1e-16. */

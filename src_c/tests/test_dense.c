@@ -1,5 +1,5 @@
 /* The dense layer and the loss against plain loops in double. */
-#include "harness.h"
+#include "tests/harness.h"
 
 /* |error| <= t (1 + |value|): a few dozen roundings of 6e-8 and of 1.1e-16. */
 static const double tolerance[] = {[FC_F32] = 1e-5, [FC_F64] = 1e-13};

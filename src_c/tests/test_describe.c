@@ -1,6 +1,8 @@
 /* What fc_describe tells is what the core does. */
-#include "../stack.h"
-#include "problem.h"
+#include "recurrent/sequence.h"
+#include "recurrent/sharing.h"
+#include "recurrent/stack.h"
+#include "tests/problem.h"
 
 enum { MOST_ACCUMULATORS = 32 };
 

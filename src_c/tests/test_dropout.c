@@ -1,6 +1,6 @@
 /* Dropout: the generator by its published answers, the same choice on every machine, by
  * any number of threads and for any part of an array. */
-#include "harness.h"
+#include "tests/harness.h"
 
 /* Threefry2x32-20 as the paper has it, a counter at a time. */
 static void threefry(const uint32_t counter[2], const uint32_t key[2], uint32_t x[2]) {

@@ -1,7 +1,7 @@
 /* exp, sigmoid and tanh: special values, tails, and what is written. */
 #include <float.h>
 
-#include "harness.h"
+#include "tests/harness.h"
 
 typedef fc_status elementary(fc_dtype, ptrdiff_t, const void *, void *);
 

@@ -1,6 +1,6 @@
 /* What the core keeps in the caller's memory between calls is looked at before anything
  * in it is followed: memory that is not what a call needs is refused. */
-#include "fixture.h"
+#include "tests/fixture.h"
 
 typedef fc_status user_fn(fixture *f, void *memory);
 

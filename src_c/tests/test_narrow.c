@@ -1,8 +1,8 @@
 /* Products of narrow operands, by every table of kernels: the bits of plain loops. */
 #include <math.h>
 
-#include "../dispatch.h"
-#include "problem.h"
+#include "runtime/dispatch.h"
+#include "tests/problem.h"
 
 enum { MOST_ROWS = 60, MOST_K = 70, MOST_COLUMNS = 200, INTO = 3 };
 
@@ -126,7 +126,7 @@ static const struct {
     {0xbf817fff, 0xbf810000}, {0x7f7f7fff, 0x7f7f0000},
     {0x7f7fffff, 0x7f800000}, {0xff7f8000, 0xff800000}, /* to infinity */
     {0x7f800000, 0x7f800000}, {0xff800000, 0xff800000},
-    {0x7f800001, 0x7fc00000}, {0x7fffffff, 0x7fff0000}, /* NaN, all alike here */
+    {0x7f800001, 0x7fc00000}, {0x7fffffff, 0x7fff0000}, /* NaN: here all have the same bits */
     {0xffffffff, 0xffff0000}, {0x00000001, 0x00000000}, /* subnormal */
     {0x807fffff, 0x00000000}, {0x00800000, 0x00800000},
     {0x80ffffff, 0x81000000}, {0x80000000, 0x00000000},

@@ -6,8 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../pool.h"
-#include "problem.h"
+#include "runtime/pool.h"
+#include "tests/problem.h"
 
 enum { MOST = 8 };
 

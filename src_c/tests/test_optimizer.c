@@ -1,5 +1,5 @@
 /* Optimizers and clipping against plain loops in double. */
-#include "harness.h"
+#include "tests/harness.h"
 
 static const double tolerance[] = {[FC_F32] = 2e-6, [FC_F64] = 1e-14};
 enum { LONGEST = 67, STEPS = 5, KEPT = 3 };
@@ -39,7 +39,7 @@ static bool keeps(const setting *s, int slot) {
     return false;
 }
 
-/* One number, by the papers that src_c/optimizer.h names and as torch.optim has them.
+/* One number, by the papers that src_c/kernels/optimizer.h names and as torch.optim has them.
  */
 static void reference(const setting *s, int step, double *p, double g, double *kept) {
     if (!s->decoupled)

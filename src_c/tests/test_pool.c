@@ -6,8 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../pool.h"
-#include "problem.h"
+#include "runtime/pool.h"
+#include "tests/problem.h"
 
 enum { CALLERS = 4, CALLS = 25, FORKS = 10 };
 /* `test_pool 5`: a fifth of the repeated calls, for emulators. */

@@ -2,8 +2,8 @@
  * loops, whatever the tiles, and whether weights are fetched ahead or not. */
 #include <math.h>
 
-#include "../dispatch.h"
-#include "harness.h"
+#include "runtime/dispatch.h"
+#include "tests/harness.h"
 
 enum { MOST_ROWS = 131, MOST_K = 67, MOST_COLUMNS = 450, INTO = 3, GAP = 5 };
 

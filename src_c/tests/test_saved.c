@@ -2,7 +2,7 @@
  * memory goes on alike wherever its bytes are moved. */
 #include <pthread.h>
 
-#include "fixture.h"
+#include "tests/fixture.h"
 
 /* ---- saved -------------------------------------------------------------------------
  */

@@ -1,6 +1,6 @@
 /* A batch cut in time: forward segment by segment from the states at the borders,
  * backward from the last segment to the first.  All bits are those of the whole. */
-#include "problem.h"
+#include "tests/problem.h"
 
 /* A problem's arrays in one type, time first.  With one segment, of all steps, the
  * ordinary calls are made. */

@@ -1,6 +1,6 @@
 /* Recurrent stacks against plain loops in double: values, gradients by central
  * differences, and what must not change a bit. */
-#include "problem.h"
+#include "tests/problem.h"
 
 /* Tolerances, of |error| <= t (1 + |value|).  float32: a hundred roundings of 6e-8.
  * Gradients: the central difference itself errs by 1e-9 at this step. */

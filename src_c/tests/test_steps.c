@@ -1,5 +1,5 @@
 /* Reductions over steps and rows of tables, against plain loops. */
-#include "harness.h"
+#include "tests/harness.h"
 
 typedef struct problem {
     fc_dtype dtype;

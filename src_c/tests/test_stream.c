@@ -1,5 +1,5 @@
 /* Streaming, one step at a time, against whole sequences. */
-#include "problem.h"
+#include "tests/problem.h"
 
 typedef struct streaming {
     fc_stack stack;

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "harness.h"
+#include "tests/harness.h"
 
 enum { ROUNDS = 50, IN = 64, OUT = 64, ROWS = 512, THREADS = 2 };
 

@@ -6,9 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../pool.h"
-#include "../watch.h"
-#include "problem.h"
+#include "runtime/pool.h"
+#include "runtime/watch.h"
+#include "tests/problem.h"
 
 /* After the answer: generous, for machines that do much else. */
 #define MOST_SECONDS 0.5

@@ -1,0 +1,1 @@
+"""fastcell and PyTorch on real data: ``python bench/applications run DATA ROW...``."""

@@ -1,0 +1,327 @@
+"""docs/results.md of what ``bench/applications`` has measured."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from applications.rows import APPLICATIONS, Application
+from fastcell._judge import load
+from fastcell._judge.measure import geometric_mean
+
+_ENGINES = {"fastcell": "fastcell", "torch": "PyTorch"}
+_NAMES = list(_ENGINES.values())
+_THREADS = ("1", "2")
+
+_INTRODUCTION = """\
+# What the examples reach
+
+Each row is an example of [examples](../examples) on a real data set, run as it stands,
+and the same model trained by PyTorch: the same batches in the same order, from the same
+first weights, with the same optimizer, schedule and clipping; the loss of the first
+batch is compared before anything is trained. Both are scored by the same code. This
+page is written by `python bench/applications write`, of docs/results.json; that
+file's start says how its rows are measured.
+"""
+
+_QUALITY = """\
+## How well
+
+The mean over the seeds of the first weights, of the order of batches and of dropout,
+and in parentheses the smallest and the largest. The last column counts the seeds, by
+fastcell and by PyTorch: three where both take less than three minutes, elsewhere one
+(in music three of fastcell, which is quick). The published figures are of other models,
+and often of more training; their papers are named in each example. Those with a † are
+quoted from memory of the paper, and were not read again.
+"""
+
+_STRONGER = """\
+### Stronger published figures
+
+What is published and better than the figure in the table, of larger models, of more
+data or of other methods.
+"""
+
+_PROTOCOLS = """\
+### Protocols of our own
+
+Where a row's task, data or score differ from those of the published figure.
+"""
+
+_SPEED = """\
+## How fast
+
+Training on one thread and on two, the same number for both; validation and decoding are
+left out, and so is making integers int64 and arrays tensors. All took turns of about
+half a second, with nothing beside them. PyTorch is timed in each of its ways, and the
+fastest one counts and is named: sequences of different length *padded*, with the last
+outputs gathered and the reverse direction over turned sequences, or *packed*
+(`pack_padded_sequence`); *no padding* where all have one length; *eager*, or *compiled*
+by `torch.compile` with its defaults (it leaves the recurrent layers themselves as they
+are). The milliseconds are medians over the turns, the ratio is theirs; the seconds are
+of a whole run on one thread, and about (~) where it was cut short: then they are the
+mean step times the number of steps.
+"""
+
+_OLDER = """\
+Rows marked *packed, older* wait for a quiet machine: they were timed eager only, with
+sequences of different length always packed, which is the slow way of PyTorch (padded it
+is up to 5 times as fast), and with the conversion of integers in the time. Their ratios
+are too high where lengths differ, and no mean of them is given.
+"""
+
+
+def write(results: dict[str, Any], folder: Path) -> None:
+    """Write results.md into a folder, and the loss curves into its pictures/."""
+    rows = [
+        (row, results[row.name]) for row in APPLICATIONS.values() if row.name in results
+    ]
+    parts = [
+        _INTRODUCTION,
+        _QUALITY,
+        _table(
+            (
+                "application",
+                "data",
+                "model",
+                "figure",
+                "published",
+                "aim",
+                "fastcell",
+                "PyTorch",
+                "seeds",
+            ),
+            [_quality(row, kept) for row, kept in rows if _both(kept)],
+        ),
+        *_misses(rows),
+        *_listed(_STRONGER, rows, "stronger"),
+        *_listed(_PROTOCOLS, rows, "protocol"),
+        _SPEED,
+        *_speed(rows),
+        *_pictures(rows, folder / "pictures"),
+        *_printed(rows),
+    ]
+    (folder / "results.md").write_text("\n".join(parts))
+
+
+def _quality(row: Application, kept: dict[str, Any]) -> Sequence[str]:
+    own, peer = (list(kept[engine].values()) for engine in ("fastcell", "torch"))
+    return (
+        row.application,
+        row.data,
+        f"{row.model}; {_count(kept['parameters'])} parameters",
+        row.metric,
+        row.published,
+        f"{'at least' if row.more else 'at most'} {row.aim:g}",
+        _spread(own, row.digits),
+        _spread(peer, row.digits),
+        ", ".join(str(len(values)) for values in (own, peer)),
+    )
+
+
+def _both(kept: dict[str, Any]) -> bool:
+    """Return whether it has been run by both engines."""
+    return all(engine in kept for engine in _ENGINES)
+
+
+def _misses(rows: Sequence[tuple[Application, dict[str, Any]]]) -> list[str]:
+    """Return the lines on rows that miss their aim, or PyTorch's figure, or are new."""
+    lines = []
+    for row, kept in rows:
+        if not _both(kept):
+            continue
+        own, peer = (list(kept[engine].values()) for engine in ("fastcell", "torch"))
+        sign = 1 if row.more else -1
+        mean = statistics.mean(own)
+        what = []
+        if sign * round(mean, row.digits) < sign * row.aim:
+            what.append("misses its aim")
+        if max(sign * v for v in own) < min(sign * v for v in peer):
+            seeds = "every seed" if len(own) > 1 else "its one seed"
+            by = sign * (statistics.mean(peer) - mean)
+            what.append(f"is worse than PyTorch with {seeds}, by {by:.{row.digits}g}")
+        if what:
+            note = f": {row.note}" if row.note else ""
+            lines.append(
+                f"- {row.application}, {row.data}, {', and '.join(what)}{note}"
+            )
+    waiting = [f"{r.application}, {r.data}" for r, k in rows if not _both(k)]
+    if waiting:
+        lines.append(f"- Timed below, but not yet run here: {'; '.join(waiting)}.")
+    return [*lines, ""] if lines else []
+
+
+def _listed(
+    title: str, rows: Iterable[tuple[Application, dict[str, Any]]], what: str
+) -> list[str]:
+    """Return a list of what rows say of it; rows that say the same share a line."""
+    said: dict[str, list[str]] = {}
+    for row, _ in rows:
+        if getattr(row, what):
+            name = f"{row.application}, {row.data}, {row.model}"
+            said.setdefault(getattr(row, what), []).append(name)
+    lines = [f"- {'; '.join(names)}: {text}." for text, names in said.items()]
+    return [title, *lines, ""] if lines else []
+
+
+def _speed(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
+    lines, older, busy = [], False, False
+    ratios: dict[str, list[float]] = {count: [] for count in _THREADS}
+    machines = set()
+    for row, kept in rows:
+        timings = kept.get("timings", {})
+        if not timings:
+            continue
+        if "machine" in kept:
+            machines.add(_machine(kept["machine"]))
+        ways, figures = {}, []
+        for count in _THREADS:
+            timing = timings.get(count)
+            if timing is None:
+                figures += ["", "", ""]
+                continue
+            disturbed = load.warning(timing.get("busy")) is not None
+            busy |= disturbed
+            ways[count] = timing.get("way") or "packed, older"
+            if timing.get("way"):
+                ratios[count].append(timing["ratio"])
+            else:
+                older = True
+            figures += [f"{1e3 * timing['median_step'][e]:.2f}" for e in _ENGINES]
+            figures.append(f"{timing['ratio']:.2f}" + " (busy)" * disturbed)
+        seconds = [""] * len(_NAMES)
+        if "1" in timings:
+            seconds = list(_wall_clock(timings["1"], kept.get("steps")))
+        name = f"{row.application}, {row.data}"
+        lines.append((name, row.model, _ways(ways), *figures, *seconds))
+    if not lines:
+        return []
+    heads = []
+    for count in _THREADS:
+        threads = f"{count} thread{'s' * (count != '1')}"
+        heads += [f"{threads}: ms a step, {_NAMES[0]}", _NAMES[1], "times"]
+    seconds = [f"s, {name}" for name in _NAMES]
+    return [
+        f"{'; '.join(sorted(machines))}.\n" if machines else "",
+        *([_OLDER] if older else []),
+        _table(("row", "model", "PyTorch's way", *heads, *seconds), lines),
+        *(["(busy): other programs used the machine.\n"] if busy else []),
+        *(_mean(count, found) for count, found in ratios.items() if found),
+    ]
+
+
+def _ways(ways: dict[str, str]) -> str:
+    """Return the way of each thread count, once where they are the same."""
+    if len(set(ways.values())) == 1:
+        return next(iter(ways.values()))
+    return "; ".join(f"{count}: {way}" for count, way in ways.items())
+
+
+def _mean(threads: str, ratios: Sequence[float]) -> str:
+    return (
+        f"With {threads} thread{'s' * (threads != '1')}, {len(ratios)} rows: the "
+        f"geometric mean is {geometric_mean(ratios):.2f} times, the smallest "
+        f"{min(ratios):.2f}.\n"
+    )
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    peer = f", PyTorch {machine['torch']}" if "torch" in machine else ""
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {' '.join(machine['flags'])}; "
+        f"Python {machine['python']}{peer}"
+    )
+
+
+def _wall_clock(timing: dict[str, Any], steps: int | None) -> Iterable[str]:
+    """Return the seconds of a run of each engine, as far as they are known."""
+    if timing["wall_clock"] is not None:
+        return [f"{timing['wall_clock'][engine]:.1f}" for engine in _ENGINES]
+    if steps is None:
+        return ["" for _ in _ENGINES]
+    return [f"~{timing['mean_step'][engine] * steps:.0f}" for engine in _ENGINES]
+
+
+def _pictures(
+    rows: Sequence[tuple[Application, dict[str, Any]]], folder: Path
+) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    drawn = [
+        (row, kept["curves"])
+        for row, kept in rows
+        if all(engine in kept.get("curves", {}) for engine in _ENGINES)
+    ]
+    lines = ["## Pictures", ""]
+    if drawn:
+        draw_curves(drawn, folder / "curves.svg")
+        lines += ["Losses of training and validation, seed 0, both engines.", ""]
+        lines += ["![loss curves](pictures/curves.svg)", ""]
+    for row, _ in rows:
+        path = folder / f"{row.name}{row.picture}"
+        if row.picture and path.exists():
+            title = f"{row.application}, {row.data}"
+            lines += [f"{title}:", "", f"![{title}](pictures/{path.name})", ""]
+    return lines
+
+
+def draw_curves(
+    drawn: Sequence[tuple[Application, dict[str, Any]]], path: Path
+) -> None:
+    """Draw the losses over the steps, a panel for each row."""
+    from matplotlib.figure import Figure
+
+    columns = 4
+    lines = -(-len(drawn) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.4 * lines), layout="constrained")
+    panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for panel, (row, curves) in zip(panels, drawn, strict=False):
+        for engine, colour in (("fastcell", "#1f5f8b"), ("torch", "#d98c3f")):
+            for kind, line in (("train_loss", ":"), ("valid_loss", "-")):
+                points = [
+                    (step, loss)
+                    for step, loss in zip(
+                        curves[engine]["step"], curves[engine][kind], strict=True
+                    )
+                    if loss is not None
+                ]
+                if points:
+                    panel.plot(
+                        *zip(*points, strict=True),
+                        line,
+                        color=colour,
+                        label=f"{_ENGINES[engine]}, {kind[:5]}",
+                    )
+        panel.set_title(f"{row.data}: {row.model}", fontsize=7)
+        panel.tick_params(labelsize=7)
+    for panel in panels[len(drawn) :]:
+        panel.axis("off")
+    figure.axes[0].legend(fontsize=6)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _printed(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
+    lines = ["## What the examples print at their end", ""]
+    for row, kept in rows:
+        if "printed" in kept:
+            lines += [f"{row.application}, {row.data}:", "", "```text"]
+            lines += [line[:160] for line in kept["printed"]]
+            lines += ["```", ""]
+    return lines
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rule = ["---"] * len(head)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *lines))
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    mean = f"{statistics.mean(values):.{digits}f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number / 1e3:.0f} k"

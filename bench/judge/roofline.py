@@ -1,0 +1,213 @@
+r"""The limit of the machine, measured before anything else, and a case's share of it.
+
+With F the rate of multiply-adds, b(n) the bandwidth of reading n bytes again and again,
+both of all threads together, N_t the rows of step t, and G gates, the least time of
+
+.. math::
+    \text{inference} &= \max(2 G H I \sum N_t / F, 4 G H I / b) + r \\
+    \text{training} &= 3 \cdot 2 G H I \sum N_t / F + 2 r + 2 G H^2 \sum N_t / F \\
+    r &= \sum_t \max(2 G H^2 N_t / F, 4 G H^2 / b)
+
+In inference the input product of all steps is one product that reads its weights once.
+In the recurrent one each step must read the whole of R, 4 G H^2 bytes in float32; that
+bounds it while rows are few, and the multiply-adds do where they are many. Training
+does the recurrent product twice step by step (forward, and for the gradient of h), and
+all other products over all steps at once. Gate functions, and reading x and writing y,
+are left out, so 100 % cannot be had.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from judge import held
+
+_SOURCE = Path(__file__).with_name("probe.c")
+_SECONDS = 0.02
+_ROUNDS = 5
+
+_KIB = 1024
+_LEVELS = ("L1", "L2", "L3")
+#: Where the sizes of caches are not known.
+_DEFAULT_SIZES = {"L1": 32 * _KIB, "L2": 512 * _KIB, "L3": 16 * _KIB**2}
+
+
+class NoProbe(Exception):
+    """There is no compiler, or it failed: rows have no share of the roofline."""
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """The limits of `threads` threads together.
+
+    `bandwidth` is bytes per thread -> GB/s; `levels` names four of its sizes.
+    """
+
+    threads: int
+    fma: float
+    bandwidth: dict[int, float]
+    levels: dict[str, int]
+
+    def read(self, size: float) -> float:
+        """GB/s of reading `size` bytes, shared among the threads, again and again.
+
+        Between measured sizes it is interpolated over the logarithm of the size. A
+        larger buffer is never faster: where it was measured so, that was noise.
+        """
+        sizes = np.array(sorted(self.bandwidth))
+        rates = np.array([self.bandwidth[size] for size in sizes])
+        rates = np.maximum.accumulate(rates[::-1])[::-1]
+        each = math.log(size / self.threads)
+        return float(np.interp(each, np.log(sizes), rates))
+
+    def seconds(self, mode: str, case: Any) -> float | None:
+        """The least time of one call by the formulas above; None for other modes."""
+        if mode not in ("forward", "step", "train", "ragged"):
+            return None
+        inputs, recurrent = case.input_weights, case.recurrent_weights
+        rows = case.rows()
+
+        def compute(size: int, count: Any) -> Any:
+            return 2 * size * count / (self.fma * 1e9)
+
+        def fetch(size: int) -> float:
+            return 4 * size / (self.read(4 * size) * 1e9)
+
+        steps = np.maximum(compute(recurrent, rows), fetch(recurrent)).sum()
+        total = rows.sum()
+        if mode in ("forward", "step"):
+            return float(max(compute(inputs, total), fetch(inputs)) + steps)
+        return float(3 * compute(inputs, total) + 2 * steps + compute(recurrent, total))
+
+    def or_better(self, other: Roofline | None) -> Roofline:
+        """The larger of two measurements of the same machine: noise only slows."""
+        if other is None:
+            return self
+        rates = {
+            size: max(rate, other.bandwidth[size])
+            for size, rate in self.bandwidth.items()
+        }
+        return replace(self, fma=max(self.fma, other.fma), bandwidth=rates)
+
+    def describe(self) -> str:
+        """One line for the report."""
+        reads = ", ".join(
+            f"{name} {self.bandwidth[size]:.0f}" for name, size in self.levels.items()
+        )
+        plural = "s" if self.threads > 1 else ""
+        return (
+            f"limits of {self.threads} thread{plural}: {self.fma:.0f} GFLOP/s of "
+            f"float32 multiply-adds; reading GB/s: {reads}"
+        )
+
+
+def measure(threads: int) -> Roofline:
+    """Compile the probe and run it on that many threads at once: a second or two.
+
+    Raises
+    ------
+    NoProbe
+    """
+    with TemporaryDirectory() as folder:
+        library = _compiled(Path(folder))
+        caches = cache_sizes()
+        biggest = 2 ** math.ceil(math.log2(max(64 * _KIB**2, 2 * caches["L3"])))
+        biggest = min(biggest, 256 * _KIB**2)  # for each thread
+        sizes = [2**k for k in range(14, int(math.log2(biggest)) + 1)]
+        buffers = [_buffer(biggest) for _ in range(threads)]
+
+        def fma(_: Any) -> float:
+            return library.probe_fma(_SECONDS)
+
+        def read(size: int) -> Callable[[Any], float]:
+            return lambda buffer: library.probe_read(
+                buffer.ctypes.data, size, _SECONDS / 2
+            )
+
+        return Roofline(
+            threads=threads,
+            fma=_best(fma, buffers),
+            bandwidth={size: _best(read(size), buffers) for size in sizes},
+            levels=_named(sizes, caches, threads),
+        )
+
+
+def cache_sizes() -> dict[str, int]:
+    """Bytes of the caches that the first core sees, by level."""
+    found = dict(_DEFAULT_SIZES)
+    for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        try:
+            kind = (index / "type").read_text().strip()
+            level = f"L{(index / 'level').read_text().strip()}"
+            size = (index / "size").read_text().strip()
+        except OSError:
+            continue
+        if kind != "Instruction" and level in found and size.endswith("K"):
+            found[level] = int(size[:-1]) * _KIB
+    return found
+
+
+def _named(sizes: list[int], caches: dict[str, int], threads: int) -> dict[str, int]:
+    """A size well inside each cache (of the shared one, a quarter), and the largest."""
+    named = {}
+    for level in _LEVELS:
+        room = caches[level] // 2
+        if level == "L3":
+            room = room // 2 // threads
+        named[level] = max(size for size in sizes if size <= max(room, sizes[0]))
+    return {**named, "memory": sizes[-1]}
+
+
+def _best(probe: Callable[[Any], float], buffers: list[np.ndarray]) -> float:
+    """The largest of a few sums over threads that probe at once: noise only slows."""
+    best = 0.0
+    for _ in range(_ROUNDS):
+        rates = [0.0] * len(buffers)
+        start = threading.Barrier(len(buffers))
+
+        def run(k: int, rates: list[float] = rates, start: Any = start) -> None:
+            start.wait()
+            rates[k] = probe(buffers[k])
+
+        workers = [threading.Thread(target=run, args=(k,)) for k in range(len(rates))]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        best = max(best, sum(rates))
+    return best
+
+
+def _buffer(size: int) -> np.ndarray:
+    raw = np.ones(size + 4096, np.uint8)
+    start = -raw.ctypes.data % 4096
+    return raw[start : start + size]
+
+
+def _compiled(folder: Path) -> ctypes.CDLL:
+    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    if compiler is None:
+        raise NoProbe("no C compiler for the probe of the machine's limits")
+    target = folder / "probe.so"
+    flags = ["-O2", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC"]
+    flags += held.compiler_flags()
+    command = [compiler, *flags, str(_SOURCE), "-o", str(target)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise NoProbe(f"the probe did not compile: {result.stderr.strip()[:300]}")
+    library = ctypes.CDLL(str(target))
+    library.probe_fma.argtypes = [ctypes.c_double]
+    library.probe_read.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_double]
+    library.probe_fma.restype = library.probe_read.restype = ctypes.c_double
+    return library

@@ -1,0 +1,45 @@
+"""Scheduled sampling: a decoder in training reads some of its own words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcell.models.search.beam_search import Step
+from fastcell.models.search.sampling import draw_tokens, token_probabilities
+
+
+def sampled_inputs(
+    step: Step,
+    state: Any,
+    inputs: np.ndarray,
+    probability: float,
+    random: np.random.Generator,
+) -> np.ndarray:
+    """Replace true tokens by such as the model draws after what it has read so far.
+
+    Bengio et al. 2015, arXiv:1506.03099. No gradient flows through a draw, so the mixed
+    sequence is made first, and then trained on as if it were the true one.
+
+    Parameters
+    ----------
+    step, state
+        As for `beam_search`: scores of the next token, and the state before the first.
+    inputs : ndarray of int, shape (T, B)
+        What teacher forcing reads; the first step stays.
+    probability : float
+        Of a replacement, at each place.
+    random : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of int, shape (T, B)
+    """
+    mixed = inputs.copy()
+    own = random.random(inputs.shape) < probability
+    for t in range(1, len(inputs)):
+        scores, state = step(mixed[t - 1], state)
+        drawn = draw_tokens(token_probabilities(scores), random)
+        mixed[t] = np.where(own[t], drawn, inputs[t])
+    return mixed

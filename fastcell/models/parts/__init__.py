@@ -1,0 +1,1 @@
+"""Parts shared by the models: their base class, encoders, tasks and vocabularies."""

@@ -1,0 +1,1 @@
+"""Decoding: how a sequence of tokens is chosen from the scores of a model."""

@@ -1,0 +1,1 @@
+"""Sessions: models that read a sequence step by step, as it arrives."""

@@ -1,0 +1,338 @@
+/* Forward: chunks of steps, whose input product is made at once while its result fits
+ * the second-level cache; then step by step, the recurrent product and the cell. */
+#include "recurrent/sequence.h"
+
+#include <string.h>
+
+enum { CHUNK_BYTES = 512 * 1024, CHUNK_LEAST = 8 };
+
+void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chunks,
+                            size_t operand_bytes, fc_loop_scratch *scratch,
+                            fc_arena *arena) {
+    size_t row_bytes = fc_bytes(shape, fc_input_columns(shape));
+    ptrdiff_t capacity = (ptrdiff_t)(CHUNK_BYTES / row_bytes);
+    if (capacity < CHUNK_LEAST)
+        capacity = CHUNK_LEAST;
+    if (capacity > plan->total)
+        capacity = plan->total;
+    if (capacity < plan->rows)
+        capacity = plan->rows; /* a chunk is one step at least */
+    *scratch = (fc_loop_scratch){.capacity = capacity};
+    if (chunks) {
+        scratch->x = fc_take(arena, (size_t)capacity, sizeof(void *));
+        scratch->input = fc_take(arena, (size_t)capacity, sizeof(void *));
+        scratch->input_parts = fc_take(arena, (size_t)capacity, row_bytes);
+    }
+    if (shape->cell->whole_row)
+        scratch->row_buffer = fc_take(arena, FC_MAX_ROWS, row_bytes);
+    scratch->operands = fc_take(arena, 1, operand_bytes);
+    scratch->pointers =
+        fc_take2(arena, FC_POINTER_ARRAYS, (size_t)plan->rows, sizeof(void *));
+    scratch->now = fc_take(arena, (size_t)plan->rows, sizeof *scratch->now);
+}
+
+/* Copy rows of `reals` into padded rows, zeros behind; from NULL: all zeros. */
+static void set_padded(char *to, ptrdiff_t to_row, const char *from, ptrdiff_t from_row,
+                       ptrdiff_t first, ptrdiff_t last) {
+    for (ptrdiff_t row = first; row < last; row++) {
+        char *at = to + row * to_row;
+        if (from)
+            memcpy(at, from + row * from_row, (size_t)from_row);
+        memset(at + (from ? from_row : 0), 0, (size_t)(to_row - (from ? from_row : 0)));
+    }
+}
+
+/* Pairs of step s whose rows are first .. last-1. */
+static void pairs_of(const fc_plan *plan, ptrdiff_t s, ptrdiff_t first, ptrdiff_t last,
+                     ptrdiff_t *begin, ptrdiff_t *end) {
+    *begin = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], first);
+    *end = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], last);
+}
+
+static char *input_row(const fc_direction *direction, ptrdiff_t t, ptrdiff_t row) {
+    ptrdiff_t index = direction->batch->index[t * direction->batch->rows + row];
+    return direction->table +
+           index * (ptrdiff_t)fc_bytes(&direction->shape,
+                                       fc_input_columns(&direction->shape));
+}
+
+/* Input parts of the steps from s on that fit one chunk, of the member's units; returns
+ * the step after. */
+static ptrdiff_t make_input_parts(const fc_direction *direction, ptrdiff_t s,
+                                  ptrdiff_t end_step, ptrdiff_t first, ptrdiff_t last,
+                                  const fc_loop_scratch *scratch, fc_team team) {
+    const fc_plan *plan = direction->plan;
+    ptrdiff_t columns = fc_input_columns(&direction->shape), count = 0;
+    for (; s < end_step; s++) {
+        ptrdiff_t begin, end, t = fc_time(plan, s);
+        pairs_of(plan, s, first, last, &begin, &end);
+        if (count + end - begin > scratch->capacity)
+            break;
+        for (ptrdiff_t p = begin; p < end; p++, count++) {
+            if (direction->table) {
+                scratch->input[count] = input_row(direction, t, plan->row[p]);
+            } else {
+                scratch->x[count] = fc_at(&direction->x, t, plan->row[p]);
+                scratch->input[count] =
+                    scratch->input_parts + fc_bytes(&direction->shape, count * columns);
+            }
+        }
+    }
+    if (!direction->table) {
+        int gates = direction->shape.cell->gates;
+        fc_units units = fc_share_units(&direction->shape, FC_PACK_FORWARD,
+                                        direction->shape.padded, team.part, team.parts);
+        fc_panels panels =
+            fc_panels_of(&direction->shape, &direction->packed.x, gates, units);
+        ptrdiff_t block = fc_rows_between_stops(&direction->shape, direction->shape.in);
+        for (ptrdiff_t row = 0; row < count; row += block) {
+            fc_product product = {.a = scratch->x + row,
+                                  .out = scratch->input + row,
+                                  .rows = count - row < block ? count - row : block,
+                                  .columns = units.count * gates,
+                                  .first = units.first * gates,
+                                  .scratch = scratch->operands};
+            if (fc_stops(direction->watch,
+                         fc_product_work(&direction->shape, product.rows,
+                                         direction->shape.in)))
+                break;
+            direction->shape.k->product(&panels, &product);
+        }
+    }
+    return s;
+}
+
+/* Those of a row of h that the member makes and that exist. */
+static fc_units output_units(const fc_shape *shape, fc_team team) {
+    fc_units units = fc_share_units(shape, FC_PACK_FORWARD, shape->out_padded,
+                                    team.part, team.parts);
+    if (units.first + units.count > shape->out)
+        units.count = shape->out - units.first;
+    return units;
+}
+
+/* y of one step: the active rows' new h; the masked rows' old one. */
+static void emit(const fc_direction *direction, ptrdiff_t t, ptrdiff_t row,
+                 const char *h, fc_units units) {
+    size_t skip = fc_bytes(&direction->shape, units.first);
+    char *y = fc_at(&direction->y, t, row) + skip;
+    if (direction->dropout)
+        direction->shape.k->multiply(
+            y, h + skip, direction->dropout + (y - direction->y.data), units.count);
+    else
+        memcpy(y, h + skip, fc_bytes(&direction->shape, units.count));
+}
+
+/* Ask for what the other members have just written of h, all lines at once: a product
+ * would come to them one by one, and each is in another core's cache. */
+static void fetch_states(const fc_shape *shape, void *const *h, ptrdiff_t rows,
+                         fc_team team) {
+    enum { LINE = 64 };
+    fc_units own = fc_share_units(shape, FC_PACK_FORWARD, shape->out_padded, team.part,
+                                  team.parts);
+    ptrdiff_t from = (ptrdiff_t)fc_bytes(shape, own.first),
+              to = from + (ptrdiff_t)fc_bytes(shape, own.count),
+              end = (ptrdiff_t)fc_bytes(shape, shape->out_padded);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t at = 0; at < end; at += LINE)
+            if (at < from || at >= to)
+                __builtin_prefetch((const char *)h[r] + at);
+}
+
+static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin,
+                     ptrdiff_t end, void *const *input, const fc_loop_scratch *scratch,
+                     ptrdiff_t rows, fc_team team) {
+    const fc_shape *shape = &direction->shape;
+    const fc_cell *cell = shape->cell;
+    const fc_plan *plan = direction->plan;
+    const fc_memory *memory = &direction->memory;
+    size_t h_row = fc_bytes(shape, shape->out_padded),
+           c_row = fc_bytes(shape, shape->padded);
+    void **h_prev = scratch->pointers, **h = h_prev + rows, **c_prev = h + rows,
+         **c = c_prev + rows, **middle = c + rows, **saved = middle + rows;
+
+    for (ptrdiff_t p = begin; p < end; p++) {
+        ptrdiff_t i = p - begin, kept = plan->kept ? p : plan->row[p];
+        h_prev[i] = memory->h + (size_t)plan->previous[p] * h_row;
+        h[i] = memory->h + (size_t)plan->next[p] * h_row;
+        if (memory->c) {
+            c_prev[i] = memory->c + (size_t)plan->previous[p] * c_row;
+            c[i] = memory->c + (size_t)plan->next[p] * c_row;
+        }
+        if (memory->middle)
+            middle[i] = memory->middle + (size_t)kept * c_row;
+        if (memory->slots)
+            saved[i] = fc_slots(shape, memory, p, plan->row[p]);
+    }
+    if (team.parts > 1)
+        fetch_states(shape, h_prev, end - begin, team);
+    fc_tile tile = {
+        .rows = end - begin,
+        .input = (const void *const *)input,
+        .h_prev = (const void *const *)h_prev,
+        .h = h,
+        .c_prev = memory->c ? (const void *const *)c_prev : NULL,
+        .c = memory->c ? c : NULL,
+        .middle = memory->middle ? middle : NULL,
+        .saved = memory->slots ? saved : NULL,
+        .slot = shape->padded,
+    };
+    for (int i = 0; i < cell->phases; i++) {
+        const fc_phase *phase = &cell->phase[i];
+        fc_units units = fc_share_units(
+            shape, FC_PACK_FORWARD, phase->projects ? shape->out_padded : shape->padded,
+            team.part, team.parts);
+        fc_panels panels =
+            fc_panels_of(shape, &direction->packed.phase[i], phase->gates, units);
+        fc_step_job job = {
+            .cell = cell,
+            .phase = i,
+            .row_buffer = scratch->row_buffer,
+            .scratch = scratch->operands,
+            .a = (const void *const *)(phase->from_middle ? middle : h_prev),
+            .t = &tile,
+        };
+        tile.unit = units.first;
+        if (i > 0)
+            fc_barrier_wait(team.barrier, team.part, team.parts);
+        shape->k->step(&panels, &job);
+    }
+    fc_units out = output_units(shape, team);
+    ptrdiff_t t = fc_time(plan, s);
+    for (ptrdiff_t p = begin; p < end && direction->y.data; p++)
+        emit(direction, t, plan->row[p], h[p - begin], out);
+}
+
+/* The state slot of each row, for the y of masked steps. */
+static void emit_masked(const fc_direction *direction, ptrdiff_t s, ptrdiff_t first,
+                        ptrdiff_t last, int64_t *now, fc_team team) {
+    const fc_plan *plan = direction->plan;
+    fc_units out = output_units(&direction->shape, team);
+    ptrdiff_t begin, end, t = fc_time(plan, s);
+    pairs_of(plan, s, first, last, &begin, &end);
+    for (ptrdiff_t p = begin; p < end; p++)
+        now[plan->row[p] - first] = plan->next[p];
+    for (ptrdiff_t row = first; row < last; row++) {
+        if (!fc_skipped(direction->batch, t, row))
+            continue;
+        if (fc_begins(direction->batch, plan->reverse, t, row))
+            now[row - first] = plan->states;
+        emit(direction, t, row,
+             direction->memory.h +
+                 (size_t)now[row - first] *
+                     fc_bytes(&direction->shape, direction->shape.out_padded),
+             out);
+    }
+}
+
+/* y of the steps that do not exist. */
+static void clear_past_lengths(const fc_direction *direction, ptrdiff_t first,
+                               ptrdiff_t last) {
+    if (!direction->batch->lengths)
+        return;
+    for (ptrdiff_t row = first; row < last; row++)
+        for (ptrdiff_t t = (ptrdiff_t)direction->batch->lengths[row];
+             t < direction->plan->steps; t++)
+            memset(fc_at(&direction->y, t, row), 0,
+                   fc_bytes(&direction->shape, direction->shape.out));
+}
+
+static void get_final(const fc_plan *plan, const char *states, ptrdiff_t state_row,
+                      char *to, ptrdiff_t to_row, ptrdiff_t first, ptrdiff_t last) {
+    for (ptrdiff_t row = first; to && row < last; row++)
+        memcpy(to + row * to_row, states + plan->final[row] * state_row,
+               (size_t)to_row);
+}
+
+bool fc_direction_steps(const fc_direction *direction, ptrdiff_t first, ptrdiff_t last,
+                        ptrdiff_t begin_step, ptrdiff_t end_step,
+                        const fc_loop_scratch *scratch, fc_team *team) {
+    ptrdiff_t chunk_end = begin_step, done = 0;
+    ptrdiff_t block = fc_rows_between_stops(&direction->shape, direction->shape.out);
+    int64_t work = fc_product_work(&direction->shape, 1, direction->shape.out),
+            rest = (last - first) * direction->shape.out_padded,
+            left = FC_WORK_BETWEEN_LOOKS;
+    for (ptrdiff_t s = begin_step; s < end_step; s++) {
+        if (s == chunk_end) {
+            chunk_end =
+                make_input_parts(direction, s, end_step, first, last, scratch, *team);
+            done = 0;
+        }
+        ptrdiff_t begin, end;
+        pairs_of(direction->plan, s, first, last, &begin, &end);
+        bool stops =
+            team->part == 0 &&
+            fc_stops_step(direction->watch, work * (end - begin) + rest, &left);
+        if (stops && team->parts == 1)
+            return false;
+        for (ptrdiff_t p = begin, rows; p < end; p += rows) {
+            /* A team has few rows, and its members do not part between barriers. */
+            rows = end - p < block || team->parts > 1 ? end - p : block;
+            if (p > begin && fc_stops(direction->watch, FC_MOST_PRODUCT_WORK))
+                return false;
+            run_step(direction, s, p, p + rows, scratch->input + done, scratch,
+                     last - first, *team);
+            done += rows;
+        }
+        if (direction->batch->mask && direction->y.data)
+            emit_masked(direction, s, first, last, scratch->now, *team);
+        int members = fc_barrier_last(team->barrier, team->part, team->parts, stops);
+        if (members < team->parts)
+            chunk_end = s + 1; /* the input parts of the others' units are to be made */
+        team->parts = members;
+        if (members == 0)
+            return false;
+    }
+    fc_stops(direction->watch, FC_WORK_BETWEEN_LOOKS - left); /* counts */
+    return true;
+}
+
+void fc_direction_forward(const fc_direction *direction, ptrdiff_t first,
+                          ptrdiff_t last, const fc_loop_scratch *scratch,
+                          fc_team team) {
+    const fc_shape *shape = &direction->shape;
+    const fc_plan *plan = direction->plan;
+    ptrdiff_t h_row = (ptrdiff_t)fc_bytes(shape, shape->out_padded);
+    ptrdiff_t c_row = (ptrdiff_t)fc_bytes(shape, shape->padded);
+    ptrdiff_t out = (ptrdiff_t)fc_bytes(shape, shape->out);
+    ptrdiff_t units = (ptrdiff_t)fc_bytes(shape, shape->units);
+
+    if (team.part == 0) {
+        set_padded(direction->memory.h, h_row, direction->h0, out, first, last);
+        if (direction->memory.c)
+            set_padded(direction->memory.c, c_row, direction->c0, units, first, last);
+        clear_past_lengths(direction, first, last);
+    }
+    for (ptrdiff_t row = first; row < last; row++)
+        scratch->now[row - first] = row;
+    fc_barrier_wait(team.barrier, team.part, team.parts);
+    if (!fc_direction_steps(direction, first, last, 0, plan->steps, scratch, &team) ||
+        team.part > 0)
+        return;
+    get_final(plan, direction->memory.h, h_row, direction->h, out, first, last);
+    if (direction->memory.c)
+        get_final(plan, direction->memory.c, c_row, direction->c, units, first, last);
+}
+
+void fc_direction_table(const fc_direction *direction, ptrdiff_t first, ptrdiff_t last,
+                        void *operands) {
+    enum { BLOCK = 128 };
+    const void *x[BLOCK];
+    void *out[BLOCK];
+    ptrdiff_t columns = fc_input_columns(&direction->shape);
+    while (first < last) {
+        ptrdiff_t rows = last - first < BLOCK ? last - first : BLOCK;
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            x[i] = direction->x.data + (first + i) * direction->x.row;
+            out[i] =
+                direction->table + fc_bytes(&direction->shape, (first + i) * columns);
+        }
+        fc_product product = {
+            .a = x, .out = out, .rows = rows, .columns = columns, .scratch = operands};
+        if (fc_stops(direction->watch,
+                     fc_product_work(&direction->shape, rows, direction->shape.in)))
+            return;
+        direction->shape.k->product(&direction->packed.x, &product);
+        first += rows;
+    }
+}

@@ -1,0 +1,213 @@
+/* Streaming: states in the caller's memory, nothing planned, nothing allocated.  The
+ * step is in stream_step.c. */
+#include "recurrent/stream.h"
+
+#include <string.h>
+
+/* With FC_OK, *seal is that of such streams. */
+static fc_status check(const fc_stack *stack, ptrdiff_t rows, fc_seal *seal) {
+    fc_shape shape;
+    fc_status status = fc_shape_of(stack, 0, &shape);
+    if (!status && (stack->directions != 1 || rows < 0))
+        status = FC_BAD_ARGUMENT;
+    if (!status)
+        *seal = fc_seal_of(FC_SEAL_STREAM, stack, shape.k, rows);
+    return status;
+}
+
+/* Also FC_OK where no call has seen the memory yet. */
+static fc_status check_memory(const void *memory, const fc_seal *expected) {
+    static const fc_seal none;
+    fc_status status = fc_check_seal(memory, expected);
+    return status == FC_BAD_MEMORY && fc_bears_seal(memory, &none) ? FC_OK : status;
+}
+
+/* Every stream once at most. */
+static fc_status check_selection(const fc_selection *some, ptrdiff_t rows,
+                                 fc_stream_memory *s) {
+    if (some->count < 0 || (!some->which && some->count && some->count != rows))
+        return FC_BAD_ARGUMENT;
+    if (!some->which)
+        return FC_OK;
+    ptrdiff_t good = 0;
+    for (; good < some->count; good++) {
+        int64_t row = some->which[good];
+        if (row < 0 || row >= rows || s->seen[row])
+            break;
+        s->seen[row] = 1;
+    }
+    for (ptrdiff_t i = 0; i < good; i++)
+        s->seen[some->which[i]] = 0;
+    return good < some->count ? FC_BAD_INDEX : FC_OK;
+}
+
+/* The seal comes first: a stack that has it was found to be good when it was given. */
+static fc_status open(const fc_stack *stack, ptrdiff_t rows, void *memory,
+                      fc_seal *seal) {
+    fc_status status = stack && stack->dtype >= FC_F32 && stack->dtype <= FC_INT8
+                           ? fc_check_alignment(memory)
+                           : FC_BAD_ARGUMENT;
+    if (status)
+        return status;
+    *seal = fc_seal_of(FC_SEAL_STREAM, stack, fc_kernels_of(stack->dtype), rows);
+    if (fc_bears_seal(memory, seal))
+        return FC_OK;
+    status = check(stack, rows, seal);
+    return status ? status : check_memory(memory, seal);
+}
+
+fc_status fc_stream_open(const fc_stack *stack, ptrdiff_t rows, void *memory,
+                         const fc_selection *some, fc_stream_memory *s, fc_seal *seal) {
+    fc_status status = open(stack, rows, memory, seal);
+    if (status)
+        return status;
+    fc_stream_carve(s, memory, rows);
+    status = check_selection(some, rows, s);
+    if (!status && ((const fc_seal *)memory)->kind == 0)
+        memcpy(memory, seal, sizeof *seal);
+    return status;
+}
+
+/* Of a stack that was checked. */
+static fc_status stream_bytes(const fc_stack *stack, ptrdiff_t rows, size_t *bytes) {
+    fc_stream_memory s;
+    fc_stream_carve(&s, NULL, rows);
+    for (int layer = 0; layer < stack->layers && !s.arena.failed; layer++) {
+        fc_shape shape;
+        fc_shape_of(stack, layer, &shape);
+        fc_next_stream_layer(&s, &shape, rows);
+    }
+    *bytes = fc_arena_bytes(&s.arena);
+    return s.arena.failed ? FC_TOO_LARGE : FC_OK;
+}
+
+fc_status fc_stream_size(const fc_stack *stack, ptrdiff_t rows, size_t *bytes) {
+    fc_seal seal;
+    fc_status status = check(stack, rows, &seal);
+    if (!status && !bytes)
+        status = FC_BAD_ARGUMENT;
+    return status ? status : stream_bytes(stack, rows, bytes);
+}
+
+fc_status fc_stream_copy(const fc_stack *stack, ptrdiff_t rows, const void *from,
+                         void *to) {
+    size_t bytes;
+    fc_seal seal;
+    fc_status status = check(stack, rows, &seal);
+    if (!status)
+        status = stream_bytes(stack, rows, &bytes);
+    if (!status)
+        status = fc_check_alignment(to);
+    if (!status)
+        status = check_memory(from, &seal);
+    if (!status && to != from)
+        memcpy(to, from, bytes);
+    return status;
+}
+
+static void set_state(const fc_shape *shape, char *to, ptrdiff_t padded,
+                      const char *from, ptrdiff_t n) {
+    if (from)
+        memcpy(to, from, fc_bytes(shape, n));
+    memset(to + (from ? fc_bytes(shape, n) : 0), 0,
+           fc_bytes(shape, padded - (from ? n : 0)));
+}
+
+static void set_states(const fc_stack *stack, ptrdiff_t rows, const fc_selection *some,
+                       fc_stream_memory s, const char *h, const char *c) {
+    for (ptrdiff_t i = 0; i < some->count; i++)
+        s.side[fc_selected(some, i)] = 0;
+    for (int l = 0; l < stack->layers; l++) {
+        fc_shape shape;
+        fc_shape_of(stack, l, &shape);
+        fc_stream_layer layer = fc_next_stream_layer(&s, &shape, rows);
+        for (ptrdiff_t i = 0; i < some->count; i++) {
+            ptrdiff_t row = fc_selected(some, i), at = l * some->count + i;
+            set_state(&shape, layer.h[0] + fc_bytes(&shape, row * shape.out_padded),
+                      shape.out_padded, h ? h + fc_bytes(&shape, at * shape.out) : NULL,
+                      shape.out);
+            if (layer.c)
+                set_state(&shape, layer.c + fc_bytes(&shape, row * shape.padded),
+                          shape.padded,
+                          c ? c + fc_bytes(&shape, at * shape.units) : NULL,
+                          shape.units);
+        }
+    }
+}
+
+static void get_states(const fc_stack *stack, ptrdiff_t rows, const fc_selection *some,
+                       fc_stream_memory s, char *h, char *c) {
+    for (int l = 0; l < stack->layers; l++) {
+        fc_shape shape;
+        fc_shape_of(stack, l, &shape);
+        fc_stream_layer layer = fc_next_stream_layer(&s, &shape, rows);
+        for (ptrdiff_t i = 0; i < some->count; i++) {
+            ptrdiff_t row = fc_selected(some, i), at = l * some->count + i;
+            if (h)
+                memcpy(h + fc_bytes(&shape, at * shape.out),
+                       layer.h[s.side[row]] + fc_bytes(&shape, row * shape.out_padded),
+                       fc_bytes(&shape, shape.out));
+            if (c && layer.c)
+                memcpy(c + fc_bytes(&shape, at * shape.units),
+                       layer.c + fc_bytes(&shape, row * shape.padded),
+                       fc_bytes(&shape, shape.units));
+        }
+    }
+}
+
+fc_status fc_stream_set_some(const fc_stack *stack, ptrdiff_t rows, void *memory,
+                             const int64_t *which, ptrdiff_t count, const void *h,
+                             const void *c) {
+    fc_selection some = {which, count};
+    fc_stream_memory s;
+    fc_seal seal;
+    fc_status status = fc_stream_open(stack, rows, memory, &some, &s, &seal);
+    if (!status)
+        set_states(stack, rows, &some, s, h, c);
+    return status;
+}
+
+fc_status fc_stream_get_some(const fc_stack *stack, ptrdiff_t rows, void *memory,
+                             const int64_t *which, ptrdiff_t count, void *h, void *c) {
+    fc_selection some = {which, count};
+    fc_stream_memory s;
+    fc_seal seal;
+    fc_status status = fc_stream_open(stack, rows, memory, &some, &s, &seal);
+    if (!status)
+        get_states(stack, rows, &some, s, h, c);
+    return status;
+}
+
+/* What was in the memory does not matter. */
+fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *memory,
+                        const void *h, const void *c) {
+    fc_selection all = {NULL, rows};
+    fc_stream_memory s;
+    fc_seal seal;
+    fc_status status = check(stack, rows, &seal);
+    if (!status)
+        status = fc_check_alignment(memory);
+    if (status)
+        return status;
+    fc_stream_carve(&s, memory, rows);
+    memcpy(memory, &seal, sizeof seal);
+    memset(s.seen, 0, (size_t)rows);
+    set_states(stack, rows, &all, s, h, c);
+    return FC_OK;
+}
+
+/* Writes nothing to the memory, unlike fc_stream_get_some. */
+fc_status fc_stream_get(const fc_stack *stack, ptrdiff_t rows, const void *memory,
+                        void *h, void *c) {
+    fc_selection all = {NULL, rows};
+    fc_stream_memory s;
+    fc_seal seal;
+    fc_status status = check(stack, rows, &seal);
+    if (!status)
+        status = check_memory(memory, &seal);
+    if (status)
+        return status;
+    fc_stream_carve(&s, (void *)memory, rows);
+    get_states(stack, rows, &all, s, h, c);
+    return FC_OK;
+}

@@ -1,0 +1,263 @@
+/* One step of every layer, of some streams. */
+#include <string.h>
+
+#include "recurrent/stream.h"
+#include "runtime/costs.h"
+
+/* A step of some streams: rows shared by threads or, where they are few, units, with a
+ * barrier wherever a product reads what all of them have made. */
+typedef struct step_job {
+    const fc_stack *stack;
+    const void *packed;
+    ptrdiff_t rows;
+    fc_selection some;
+    fc_stream_memory s;
+    const char *x;
+    char *y;
+    fc_barrier *barrier; /* of a team */
+    size_t y_row;        /* set by its part 0 */
+} step_job;
+
+enum { MOST_TEAM_ROWS = 4 };
+
+/* Row pointers, [FC_STREAM_POINTERS][stride], of which a member of a team has its own.
+ */
+typedef struct row_pointers {
+    void **at;
+    ptrdiff_t stride;
+} row_pointers;
+
+/* Point at the memory of each stream, or, with `some` NULL, at consecutive rows. */
+static void point(void **to, const char *data, size_t bytes, const fc_selection *some,
+                  ptrdiff_t first, ptrdiff_t last) {
+    for (ptrdiff_t i = first; i < last; i++)
+        to[i] = (void *)(data + (size_t)(some ? fc_selected(some, i) : i) * bytes);
+}
+
+/* The member's share of some panels, `gates` vectors for each V of its units. */
+static fc_panels share_panels(const fc_shape *shape, const fc_panels *panels, int gates,
+                              ptrdiff_t padded, const fc_team *team, fc_units *units) {
+    *units = (fc_units){0, padded};
+    if (team->parts == 1)
+        return *panels;
+    *units = fc_share_units(shape, FC_PACK_FORWARD, padded, team->part, team->parts);
+    return fc_panels_of(shape, panels, gates, *units);
+}
+
+static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *packed,
+                       const fc_stream_layer *layer, const char *x, ptrdiff_t first,
+                       ptrdiff_t last, row_pointers pointers, const fc_team *team) {
+    const fc_cell *cell = shape->cell;
+    const fc_selection *some = &job->some;
+    ptrdiff_t columns = cell->gates * shape->padded, rows = pointers.stride;
+    size_t h_row = fc_bytes(shape, shape->out_padded);
+    void **input = pointers.at, **h_prev = input + rows, **h = h_prev + rows,
+         **c = h + rows, **middle = c + rows, **saved = middle + rows;
+
+    /* The rows of x borrow the places of h_prev until the product is made. */
+    if (x) {
+        point(h_prev, x, fc_bytes(shape, shape->in), NULL, first, last);
+    } else {
+        fc_barrier_wait(team->barrier, team->part, team->parts);
+        for (ptrdiff_t i = first; i < last; i++)
+            h_prev[i] = h[i]; /* what the layer below has just written */
+    }
+    point(input, layer->input_parts, fc_bytes(shape, columns), some, first, last);
+    fc_units units;
+    fc_panels panels =
+        share_panels(shape, &packed->x, cell->gates, shape->padded, team, &units);
+    fc_product product = {.a = (const void *const *)h_prev + first,
+                          .out = input + first,
+                          .rows = last - first,
+                          .columns = units.count * cell->gates,
+                          .first = units.first * cell->gates,
+                          .scratch = layer->operands};
+    shape->k->product(&panels, &product);
+
+    for (ptrdiff_t i = first; i < last; i++) {
+        ptrdiff_t row = fc_selected(some, i);
+        int side = job->s.side[row];
+        h_prev[i] = layer->h[side] + (size_t)row * h_row;
+        h[i] = layer->h[!side] + (size_t)row * h_row;
+    }
+    if (layer->c)
+        point(c, layer->c, fc_bytes(shape, shape->padded), some, first, last);
+    if (layer->middle)
+        point(middle, layer->middle, fc_bytes(shape, shape->padded), some, first, last);
+    if (layer->slots)
+        point(saved, layer->slots, fc_bytes(shape, cell->slots * shape->padded), some,
+              first, last);
+    fc_tile tile = {
+        .rows = last - first,
+        .input = (const void *const *)input + first,
+        .h_prev = (const void *const *)h_prev + first,
+        .h = h + first,
+        .c_prev = layer->c ? (const void *const *)c + first : NULL,
+        .c = layer->c ? c + first : NULL,
+        .middle = layer->middle ? middle + first : NULL,
+        .saved = layer->slots ? saved + first : NULL,
+        .slot = shape->padded,
+    };
+    for (int i = 0; i < cell->phases; i++) {
+        const fc_phase *phase = &cell->phase[i];
+        fc_step_job step = {
+            .cell = cell,
+            .phase = i,
+            .row_buffer = layer->row_buffer,
+            .scratch = layer->operands,
+            .a = (const void *const *)(phase->from_middle ? middle : h_prev) + first,
+            .t = &tile,
+        };
+        panels = share_panels(shape, &packed->phase[i], phase->gates,
+                              phase->projects ? shape->out_padded : shape->padded, team,
+                              &units);
+        tile.unit = units.first;
+        if (i > 0)
+            fc_barrier_wait(team->barrier, team->part, team->parts);
+        shape->k->step(&panels, &step);
+    }
+}
+
+/* Returns the bytes of a row of y. */
+static size_t step_layers(step_job *job, ptrdiff_t first, ptrdiff_t last,
+                          row_pointers pointers, fc_team team) {
+    fc_arena packed_arena = fc_arena_behind_seal((void *)job->packed);
+    fc_stream_memory s = job->s;
+    fc_shape shape;
+    for (int l = 0; l < job->stack->layers; l++) {
+        fc_packed packed;
+        fc_shape_of(job->stack, l, &shape);
+        fc_packed_layout(&shape, FC_PACK_FORWARD, &packed, &packed_arena);
+        fc_stream_layer layer = fc_next_stream_layer(&s, &shape, job->rows);
+        step_layer(job, &shape, &packed, &layer, l ? NULL : job->x, first, last,
+                   pointers, &team);
+    }
+    return fc_bytes(&shape, shape.out);
+}
+
+/* y, and the side that was written becomes the state. */
+static void end_step(step_job *job, ptrdiff_t first, ptrdiff_t last, size_t y_row) {
+    void **h = job->s.pointers + 2 * job->rows;
+    for (ptrdiff_t i = first; i < last; i++) {
+        memcpy(job->y + (size_t)i * y_row, h[i], y_row);
+        job->s.side[fc_selected(&job->some, i)] ^= 1;
+    }
+}
+
+static void run_rows(void *context, int part, int parts) {
+    step_job *job = context;
+    ptrdiff_t first = job->some.count * part / parts,
+              last = job->some.count * (part + 1) / parts;
+    row_pointers shared = {job->s.pointers, job->rows};
+    size_t y_row = step_layers(job, first, last, shared, (fc_team){.parts = 1});
+    end_step(job, first, last, y_row);
+}
+
+/* All rows; the caller ends the step when all members have come back. */
+static void run_units(void *context, int part, int parts) {
+    step_job *job = context;
+    void *own[FC_STREAM_POINTERS * MOST_TEAM_ROWS];
+    row_pointers pointers = {own, MOST_TEAM_ROWS};
+    if (part == 0)
+        pointers = (row_pointers){job->s.pointers, job->rows};
+    size_t y_row = step_layers(job, 0, job->some.count, pointers,
+                               (fc_team){part, parts, job->barrier});
+    if (part == 0)
+        job->y_row = y_row;
+}
+
+static fc_status open_step(step_job *job, void *memory) {
+    fc_seal seal;
+    fc_status status =
+        fc_stream_open(job->stack, job->rows, memory, &job->some, &job->s, &seal);
+    if (!status) { /* of the same stack */
+        seal.kind = FC_SEAL_PACK_FORWARD;
+        seal.rows = 0;
+        status = fc_check_seal(job->packed, &seal);
+    }
+    if (!status && job->some.count && (!job->x || !job->y))
+        status = FC_BAD_ARGUMENT;
+    return status;
+}
+
+fc_status fc_stream_step(const fc_stack *stack, const void *packed, ptrdiff_t rows,
+                         const void *x, void *y, void *memory) {
+    step_job job = {.stack = stack,
+                    .packed = packed,
+                    .rows = rows,
+                    .some = {NULL, rows},
+                    .x = x,
+                    .y = y};
+    fc_status status = open_step(&job, memory);
+    if (!status && rows)
+        run_rows(&job, 0, 1);
+    return status;
+}
+
+/* How a step of some streams is shared: one part where operands need scratch, which
+ * there is once. */
+typedef struct step_sharing {
+    int parts;
+    bool by_units; /* each part takes units of all rows, not rows */
+} step_sharing;
+
+/* Barriers of a step of a team. */
+static int turns_of(const fc_stack *stack, const fc_cell *cell) {
+    return stack->layers * cell->phases - 1;
+}
+
+/* What is left of `most` parts when each has to pay for itself on this machine. */
+static ptrdiff_t paying_parts(double work, ptrdiff_t most, int turns, bool awake) {
+    double each = work / (double)most, least = fc_least_of_a_part(each, awake);
+    if (turns > 0)
+        least += fc_least_of_a_member(each, turns);
+    return least > each ? (ptrdiff_t)(work / least) : most;
+}
+
+static step_sharing share_step(const fc_stack *stack, ptrdiff_t count, int threads) {
+    enum { LEAST_ROWS = 8, WORK_OF_A_PART = 1000 * 1000, WORK_OF_A_MEMBER = 70 * 1000 };
+    fc_shape shape;
+    fc_shape_of(stack, 0, &shape);
+    double work = 2.0 * (double)count * stack->layers * shape.cell->gates *
+                  (double)shape.padded * (double)(shape.in + shape.out);
+    bool by_units = count <= MOST_TEAM_ROWS;
+    ptrdiff_t most =
+        by_units ? fc_most_members(&shape, FC_PACK_FORWARD) : count / LEAST_ROWS;
+    double useful = work / (by_units ? WORK_OF_A_MEMBER : WORK_OF_A_PART);
+    if (useful < (double)most)
+        most = (ptrdiff_t)useful;
+    if (fc_operand_bytes(&shape, 1) || shape.cell->whole_row || most < 2)
+        return (step_sharing){1, false};
+    bool awake = fc_calls_are_frequent();
+    most = most < threads ? most : threads;
+    /* To wake the others takes longer than a step of few rows. */
+    if (most < 2 || (by_units && !awake))
+        return (step_sharing){1, by_units};
+    most = paying_parts(work, most, by_units ? turns_of(stack, shape.cell) : 0, awake);
+    return (step_sharing){most > 1 ? (int)most : 1, by_units};
+}
+
+fc_status fc_stream_step_some(const fc_stack *stack, const void *packed, ptrdiff_t rows,
+                              const int64_t *which, ptrdiff_t count, const void *x,
+                              void *y, void *memory, int threads) {
+    fc_barrier barrier = {0};
+    step_job job = {.stack = stack,
+                    .packed = packed,
+                    .rows = rows,
+                    .some = {which, count},
+                    .x = x,
+                    .y = y,
+                    .barrier = &barrier};
+    fc_status status = threads < 1 ? FC_BAD_ARGUMENT : open_step(&job, memory);
+    if (status || !count)
+        return status;
+    step_sharing sharing = share_step(stack, count, threads);
+    if (sharing.by_units) {
+        fc_run_team(run_units, &job, sharing.parts);
+        end_step(&job, 0, count, job.y_row);
+    } else {
+        fc_run_brief_parts(run_rows, &job, sharing.parts);
+    }
+    fc_call_ended();
+    return FC_OK;
+}

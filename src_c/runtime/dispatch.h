@@ -1,0 +1,10 @@
+/* Which kernel table is in use. */
+#ifndef FC_DISPATCH_H
+#define FC_DISPATCH_H
+
+#include "fastcell.h"
+#include "runtime/kernels.h"
+
+const fc_kernels *fc_kernels_of(fc_dtype dtype);
+
+#endif

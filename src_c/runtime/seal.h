@@ -1,0 +1,95 @@
+/* The seal: what packed weights, saved values, streams and carries begin with.
+ *
+ * Such memory is made by one call and read by others, which find their way in it by
+ * sizes of their own.  So it tells what it is and what it was made for, and every call
+ * that takes it compares that with what it expects before it follows anything.  All
+ * that a seal holds is a function of the caller's arguments, but the sizes of saved
+ * values (recurrent/saved.h), which are checked by their sum. */
+#ifndef FC_SEAL_H
+#define FC_SEAL_H
+
+#include "fastcell.h"
+#include "runtime/arena.h"
+#include "runtime/kernels.h"
+
+/* Eight characters to be found in a dump; the digit counts the changes of layouts. */
+#define FC_MAGIC(a, b, c, d, e, f, g, h)                                               \
+    ((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 |  \
+     (uint64_t)(e) << 32 | (uint64_t)(f) << 40 | (uint64_t)(g) << 48 |                 \
+     (uint64_t)(h) << 56)
+#define FC_SEAL_PACK_FORWARD FC_MAGIC('f', 'c', '1', 'p', 'a', 'c', 'k', 'F')
+#define FC_SEAL_PACK_BACKWARD FC_MAGIC('f', 'c', '1', 'p', 'a', 'c', 'k', 'B')
+#define FC_SEAL_LINEAR_FORWARD FC_MAGIC('f', 'c', '1', 'l', 'i', 'n', 'e', 'F')
+#define FC_SEAL_LINEAR_BACKWARD FC_MAGIC('f', 'c', '1', 'l', 'i', 'n', 'e', 'B')
+#define FC_SEAL_SAVED FC_MAGIC('f', 'c', '1', 's', 'a', 'v', 'e', 'd')
+#define FC_SEAL_USED_UP FC_MAGIC('f', 'c', '1', 'u', 's', 'e', 'd', ' ')
+#define FC_SEAL_STREAM FC_MAGIC('f', 'c', '1', 's', 't', 'r', 'e', 'a')
+#define FC_SEAL_CARRY FC_MAGIC('f', 'c', '1', 'c', 'a', 'r', 'r', 'y')
+
+typedef struct fc_seal {
+    uint64_t kind;
+    uint64_t isa;          /* the first 8 characters of its name */
+    uint64_t cell, passes; /* cell, dtype and native kernels; layers and directions */
+    int64_t in, units, proj;
+    int64_t rows; /* of a stream or a batch; of a carry, x_rows; else 0 */
+} fc_seal;
+
+_Static_assert(sizeof(fc_seal) == FC_ALIGNMENT, "what follows a seal is aligned");
+
+/* What the memory was made for, so that two stacks have the same seal only if they are
+ * the same.  A dense layer has only the dtype, in and units.  k: of the dtype. */
+static inline fc_seal fc_seal_of(uint64_t kind, const fc_stack *stack,
+                                 const fc_kernels *k, int64_t rows) {
+    fc_seal seal = {.kind = kind,
+                    .cell = (uint64_t)(uint32_t)stack->cell << 32 |
+                            (uint64_t)stack->dtype << 1 | (uint64_t)k->native,
+                    .passes = (uint64_t)(uint32_t)stack->layers << 32 |
+                              (uint64_t)(uint32_t)stack->directions,
+                    .in = stack->input_size,
+                    .units = stack->hidden_size,
+                    .proj = stack->proj_size,
+                    .rows = rows};
+    __builtin_memcpy(&seal.isa, k->isa, sizeof seal.isa);
+    return seal;
+}
+
+/* Does aligned memory bear the seal?  Compared one by one, so that a seal that was just
+ * made for this stays in registers: loads of several words would wait for its stores.
+ */
+static inline bool fc_bears_seal(const void *memory, const fc_seal *expected) {
+    const fc_seal *seal = memory;
+    return seal->kind == expected->kind && seal->isa == expected->isa &&
+           seal->cell == expected->cell && seal->passes == expected->passes &&
+           seal->in == expected->in && seal->units == expected->units &&
+           seal->proj == expected->proj && seal->rows == expected->rows;
+}
+
+/* FC_OK, FC_BAD_ARGUMENT for NULL, FC_BAD_ALIGNMENT, FC_BAD_MEMORY. */
+static inline fc_status fc_check_seal(const void *memory, const fc_seal *expected) {
+    fc_status status = fc_check_alignment(memory);
+    if (status)
+        return status;
+    return fc_bears_seal(memory, expected) ? FC_OK : FC_BAD_MEMORY;
+}
+
+/* The seal of a stack's packed weights. */
+static inline fc_seal fc_pack_seal(fc_pack_kind kind, const fc_stack *stack,
+                                   const fc_kernels *k) {
+    return fc_seal_of(kind == FC_PACK_FORWARD ? FC_SEAL_PACK_FORWARD
+                                              : FC_SEAL_PACK_BACKWARD,
+                      stack, k, 0);
+}
+static inline fc_status fc_check_pack(const void *packed, fc_pack_kind kind,
+                                      const fc_stack *stack, const fc_kernels *k) {
+    fc_seal expected = fc_pack_seal(kind, stack, k);
+    return fc_check_seal(packed, &expected);
+}
+
+/* The arena behind a seal, or, of NULL, one that measures with it. */
+static inline fc_arena fc_arena_behind_seal(void *memory) {
+    fc_arena arena = fc_arena_at(memory);
+    arena.used = sizeof(fc_seal);
+    return arena;
+}
+
+#endif
