@@ -5,12 +5,12 @@ A case itself, with its arrays and its FLOP, is `fastcell._judge.cases.Case`.
 
 from __future__ import annotations
 
-from fastcell import _cli_bench
+from fastcell.cli import bench
 from fastcell._judge.cases import Case
 
 #: (T, B, I, H), from single steps over streams and batches to large layers: what
 #: `fastcell bench` runs, so that a user's figures have a row here.
-GRID = tuple(tuple(shape) for shape in _cli_bench.GRID)
+GRID = tuple(tuple(shape) for shape in bench.GRID)
 
 #: A few seconds instead of minutes: one stream, one batch, one odd width.
 QUICK_GRID = ((100, 1, 64, 64), (100, 8, 256, 256), (28, 128, 28, 128))
