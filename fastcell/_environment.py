@@ -1,8 +1,8 @@
-"""What the environment asks of the core.
+"""Environment variables that configure the core when fastcell is imported.
 
 FASTCELL_ISA names an instruction set. FASTCELL_THREAD_COSTS, four numbers joined by
-commas, takes the place of what threads cost on this machine (`_core.set_thread_costs`):
-whether calls share their work no longer depends on it then.
+commas, replaces the measured costs of threads (`_core.set_thread_costs`): whether calls
+share their work is then the same on every machine.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ COSTS = "FASTCELL_THREAD_COSTS"
 
 
 def select_isa() -> None:
-    """Take the instruction set that the environment names, if it names one.
+    """Select the instruction set named by FASTCELL_ISA, if it is set.
 
     Raises
     ------
     ImportError
-        If there is no such set, or this CPU lacks it: whatever was computed would be by
-        other kernels than were asked for.
+        If there is no such set, or this CPU lacks it: no other set is used in its
+        place.
     SystemExit
-        In that case on the command line, after a line on stderr: no command has begun
-        that could say it.
+        Instead of it on the command line, after a line on stderr.
     """
     wanted = os.environ.get(VARIABLE)
     if wanted is None:
@@ -40,14 +39,14 @@ def select_isa() -> None:
 
 
 def set_thread_costs() -> None:
-    """Take the costs of sharing work that the environment gives, if it gives any.
+    """Set the costs of sharing work from FASTCELL_THREAD_COSTS, if it is set.
 
     Raises
     ------
     ImportError
-        If they are not four finite numbers from 0 on.
+        If they are not four finite numbers >= 0.
     SystemExit
-        In that case on the command line.
+        Instead of it on the command line.
     """
     given = os.environ.get(COSTS)
     if given is None:
@@ -72,7 +71,7 @@ def _refuse(message: str) -> NoReturn:
 def _on_command_line() -> bool:
     """Is this process the command ``fastcell``, or ``python -m fastcell``?"""
     program = sys.argv[0] if getattr(sys, "argv", None) else ""
-    # While the package of `-m` is imported, there is no name of a program yet.
+    # While the package of `-m` is imported, sys.argv[0] is still "-m".
     if program == "-m":
         return ("-m", "fastcell") in pairwise(sys.orig_argv)
     return os.path.basename(program) == "fastcell"

@@ -1,4 +1,4 @@
-"""State dicts: their names against those of a module, their arrays as its dtypes."""
+"""Checks of state dicts: names compared to a module's, arrays cast to its dtypes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from fastcell._checks.arrays import converted
 from fastcell._checks.names import WrongNames, mapping_of
 
-# Names of each kind that an error lists.
+# The number of missing, and of unexpected, names that an error lists.
 _MOST_NAMES = 8
 
 
 class IncompatibleKeys(NamedTuple):
-    """Where a state dict and a module do not go together, as PyTorch tells it.
+    """The differences between a state dict and a module, as PyTorch reports them.
 
     Attributes
     ----------
     missing_keys : list of str
-        Parameters that the state dict does not have. They are as they were.
+        Parameters that the state dict does not have. They stay as they are.
     unexpected_keys : list of str
         Names of the state dict that no parameter has.
     """
@@ -36,16 +36,16 @@ def arrays_of(
     aliases: Collection[str],
     strict: bool,
 ) -> tuple[dict[str, np.ndarray], IncompatibleKeys]:
-    """Return what a state dict has for the parameters, checked and cast.
+    """Return the arrays of a state dict for the parameters, checked and cast.
 
     Parameters
     ----------
     mapping
-        What should be a state dict.
+        The state dict, unchecked.
     arrays : dict of str to ndarray
         The parameters.
     aliases : collection of str
-        Further names of parameters, which the state dict may have as well.
+        Further names of parameters, which the state dict may also have.
     strict : bool
         Whether the names must be the same.
 
@@ -85,7 +85,7 @@ def _listed(names: Iterable[Any]) -> str:
 
 
 def _of_prefix(missing: list[str], unexpected: list[Any]) -> str:
-    """Return what to do if names only differ by a prefix, such as "module."; or ""."""
+    """Return advice if names only differ by a prefix, such as "module."; else ""."""
     found = [name for name in unexpected if isinstance(name, str)]
     too_many = _common_prefix(found, missing)
     if too_many:
@@ -104,7 +104,7 @@ def _of_prefix(missing: list[str], unexpected: list[Any]) -> str:
 
 
 def _common_prefix(longer: list[str], shorter: Collection[str]) -> str:
-    """Return what most often stands before one of the shorter names; or ""."""
+    """Return the most frequent prefix of the shorter names in the longer; or ""."""
     short = set(shorter)
     prefixes: Counter[str] = Counter()
     for name in longer:

@@ -1,4 +1,4 @@
-"""What layers and models share: parameters, configuration, randomness."""
+"""The base class of layers and models: parameters, configuration, random generators."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ONE_FOR_ALL = ("float32", "bf16", "bfloat16")  # of these, constructors and `to`
 
 
 class HasPrecision(Protocol):
-    """What a recurrent layer has beside all that a module has."""
+    """What a recurrent layer has in addition to a module."""
 
     @property
     def precision(self) -> str: ...
@@ -41,24 +41,25 @@ class HasPrecision(Protocol):
 class Module:
     """The base of layers and models.
 
-    A leaf keeps its arrays in ``_parameters`` (a `Parameters`) and its generator, if it
-    has one, in ``_random``. A container has its parts as attributes, or returns them
-    from `children`; its parameters are those of its parts, "name.weight".
+    A leaf keeps its arrays in ``_parameters`` (a `Parameters`) and its random
+    generator, if it has one, in ``_random``. A container has its parts as attributes,
+    or returns them from `children`; its parameters are those of its parts, as
+    "name.weight".
 
-    There is no hidden state between calls: what backward needs is `saved`, which
-    forward returns and backward uses up.
+    A module keeps no state between calls: what backward needs is `saved`, which forward
+    returns and backward uses up.
 
-    Modules can be copied and pickled. A deep copy (`copy.deepcopy`), and what comes out
-    of a pickle, is a module of its own: configuration, parameters, precision and the
-    state of random generators are those of the original, and results have its bits;
-    what is shared inside, such as tied weights, is shared inside the copy. Packed
-    weights are not copied but made again. A shallow copy (`copy.copy`) shares the
-    parameters, the parts and the random generator with the original, so both have a
-    change of the weights; of a layer without parts, it has a precision of its own.
+    Modules can be copied and pickled. A deep copy (`copy.deepcopy`) or an unpickled
+    module is independent: configuration, parameters, precision and the state of random
+    generators equal the original's, and so do the bits of results. What is shared
+    inside, such as tied weights, is shared inside the copy. Packed weights are not
+    copied but packed again. A shallow copy (`copy.copy`) shares the parameters, the
+    parts and the random generator with the original, so a change of the weights affects
+    both; the copy of a layer without parts has its own precision.
 
     Examples
     --------
-    A model of one's own, which an optimizer, `to` and `state_dict` take as any other:
+    A user's model, which optimizers, `to` and `state_dict` accept like any other:
 
     >>> import numpy as np
     >>> import fastcell
@@ -73,7 +74,7 @@ class Module:
     ['heads.0.bias', 'heads.1.weight', 'heads.1.bias']
     """
 
-    # Of those that have any.
+    # Only leaves have it.
     _parameters: Parameters | UnsuffixedParameters
     _random: np.random.Generator
     _group: ParameterGroup | None = None
@@ -82,8 +83,8 @@ class Module:
     def children(self) -> dict[str, Module]:
         """Return the parts by name: the attributes that are modules, in their order.
 
-        Those in a list, a tuple or a dict are called "name.0", or "name.key". A class
-        that has other names for its parts overrides this.
+        Modules in a list, a tuple or a dict are named "name.0" or "name.key". A class
+        with other names for its parts overrides this.
         """
         found: dict[str, Module] = {}
         for name, value in vars(self).items():
@@ -105,8 +106,7 @@ class Module:
         for name, value in (slots or {}).items():  # of a subclass
             setattr(self, name, value)
         if isinstance(self.__dict__.get("dtype"), np.dtype):
-            # NumPy has one object for it; a copy of that passes for another dtype where
-            # calls compare the fastest way.
+            # NumPy's own object: the fast path of calls compares dtypes by identity.
             self.__dict__["dtype"] = np.dtype(self.__dict__["dtype"].type)
 
     @property
@@ -142,10 +142,10 @@ class Module:
         Parameters
         ----------
         mapping : mapping of str to array
-            Arrays of the names and shapes of `state_dict`, or whatever NumPy takes for
-            an array, such as PyTorch's tensors. Real numbers of any dtype are cast to
-            that of the parameter, as PyTorch does it, bfloat16 and float16 as well;
-            tensors may require a gradient.
+            Arrays of the names and shapes of `state_dict`, or objects that NumPy
+            converts to arrays, such as PyTorch's tensors. Real numbers of any dtype,
+            bfloat16 and float16 included, are cast to that of the parameter, as PyTorch
+            does; tensors may require a gradient.
         strict : bool, default True
             Whether every parameter must be there, and nothing else.
 
@@ -158,8 +158,8 @@ class Module:
         Raises
         ------
         KeyError
-            If `strict` and a name is missing or unknown; it is a ValueError too. Where
-            names differ by a prefix, as "module.", the error says so.
+            If `strict` and a name is missing or unknown; it is a ValueError too. If
+            names differ by a prefix, such as "module.", the error says so.
         TypeError
             If it is no mapping, or a value is no array of real numbers.
         ValueError
@@ -187,16 +187,15 @@ class Module:
 
         With "bf16" the operands of all products of recurrent layers, forward and
         backward, are rounded to bfloat16; sums, states, gates, gradients and the
-        parameters themselves stay float32. So training goes on with float32 master
-        weights.
+        parameters themselves stay float32. Training so has float32 master weights.
 
-        What that gains depends on the CPU, and the results do not. On AMD Zen 4, which
+        The speed depends on the CPU, the results do not. On AMD Zen 4, which
         has AVX512_BF16, training in batches of 8 or more is 1.4 to 1.95 times as fast
         with one thread. AVX2 has no instruction for it: forward, single rows are 1.0 to
         2.3 times as fast from 256 units on, batches of 8 or more 0.8 to 1.3 times,
-        layers of 64 units 0.7 to 1.0. An instruction is no promise either: on an Intel
-        Xeon (family 6, model 207) it is 0.5 to 0.7. ``fastcell explain --precision
-        bf16`` tells whether there is one, and measures the gain.
+        layers of 64 units 0.7 to 1.0. Even with an instruction it may be slower: on an
+        Intel Xeon (family 6, model 207) it is 0.5 to 0.7. ``fastcell explain
+        --precision bf16`` shows whether there is one, and measures the gain.
 
         Parameters
         ----------
@@ -233,17 +232,17 @@ class Module:
     def quantize(self, precision: str = "int8") -> Self:
         """Return a copy for inference whose recurrent products are of 8-bit integers.
 
-        Weights have one scale for each row of a gate; inputs one for each step; h,
-        which stays in [-1, 1], the scale 1/127 (where it does not, as with relu or a
-        projection, one for each step). States, gates and biases stay float32. Weights
-        take a quarter of the memory traffic.
+        Weights have one scale for each row of a gate, inputs one for each step. The
+        scale of h is 1/127 where h stays in [-1, 1]; with relu or a projection, which
+        leave this range, h has one for each step. States, gates and biases stay
+        float32. Weights take a quarter of the memory traffic.
 
         On CPUs with AVX512_VNNI single rows are 1.9 to 4.9 times as fast as in float32
         (AMD Zen 4), with AVX-VNNI (Intel) 1.8 to 6.9 times, and batches of 8 or more
         1.6 to 3.3 times, from 256 units on. AVX2 alone has no instruction for it: 1.6
         to 4.7 and 1.0 to 1.8 times there, and 1.0 to 1.25 times with 64 units. Without
         AVX2, and on ARM, it is slower: quantise there to save memory, not time.
-        ``fastcell explain --precision int8`` tells whether there is an instruction, and
+        ``fastcell explain --precision int8`` shows whether there is an instruction, and
         measures the gain.
 
         Parameters
@@ -253,8 +252,7 @@ class Module:
         Returns
         -------
         Module
-            A deep copy, with the weights of now and all else that the module has. It
-            does not train.
+            A deep copy with the present weights. It does not train.
 
         Raises
         ------
@@ -294,7 +292,8 @@ class Module:
         Raises
         ------
         TypeError, ValueError
-            If one is unknown, or not for a layer's dtype. Nothing is changed then.
+            If one is unknown, or not available for a layer's dtype. Nothing is changed
+            then.
         """
         layers: dict[str, HasPrecision | None] = {**self._with_precision()}
         if not isinstance(precision, Mapping):
@@ -317,9 +316,9 @@ class Module:
                 layer._set_precision(value)
 
     def _precision_config(self) -> dict[str, Any]:
-        """Return what a configuration says of the precision: nothing if as usual.
+        """Return the entry "precision" of a configuration, or {} for the default.
 
-        That of all recurrent layers, or where they differ of each by its name.
+        It is the precision of all recurrent layers, or a dict by name if they differ.
         """
         found = {n: la.precision for n, la in self._with_precision().items()}
         different = set(found.values())
@@ -381,7 +380,7 @@ class Module:
         TypeError
             If `states` is no mapping.
         ValueError
-            If a state is none of a generator. Nothing is changed then.
+            If a state is not that of a generator. In all cases nothing is changed.
         """
         own = self.rng_state()
         mapping_of("states", states, "what rng_state returned, a mapping")
@@ -391,7 +390,7 @@ class Module:
                 f"got {shown(sorted(map(str, states)))}"
             )
         for name, state in states.items():
-            try:  # by a generator of no use, before any of the module's is changed
+            try:  # on a scratch generator, before any of the module's is changed
                 getattr(np.random, own[name]["bit_generator"])().state = state
             except (TypeError, ValueError, KeyError, OverflowError) as error:
                 raise ValueError(
@@ -407,7 +406,7 @@ class Module:
 
 
 def _made(cls: type[Module], config: Mapping[str, Any]) -> Module:
-    """Return ``cls(**config)``; arguments that it does not have are of `config`."""
+    """Return ``cls(**config)``; errors about unknown arguments name `config`."""
     try:
         signature(cls).bind(**config)
     except TypeError as error:
@@ -429,7 +428,7 @@ def check_dtype(dtype: Any) -> np.dtype:
         found: np.dtype | None = None if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError, OverflowError):
         found = None
-    # To NumPy, None is float64, and it compares equal to it.
+    # NumPy takes None for float64, also in comparisons.
     if found is None or found not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise TypeError(f"dtype must be float32 or float64; got {shown(dtype)}")
     return found
@@ -440,10 +439,10 @@ _elements_left: ContextVar[int | None] = ContextVar("elements_left", default=Non
 
 @contextmanager
 def at_most(elements: int) -> Iterator[None]:
-    """Let the modules made inside hold so many parameters in all.
+    """Limit the number of parameters of all modules made inside.
 
-    A configuration from a file may ask for any size: this keeps it to what the file
-    holds, before any memory is taken.
+    A configuration from a file may specify any size: this limits it to what the file
+    holds, before any memory is allocated.
     """
     token = _elements_left.set(elements)
     try:
@@ -453,7 +452,7 @@ def at_most(elements: int) -> Iterator[None]:
 
 
 def check_size(shapes: Iterable[tuple[int, ...]]) -> None:
-    """Take the parameters of a new module from what `at_most` allows.
+    """Count the parameters of a new module against the limit of `at_most`.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Classes that a file may name, and a container's configuration: "LSTM" is one of them.
+"""The classes that a file or a container's configuration may name, such as "LSTM".
 
-Only these are ever built from a file. A class enters the table by the decorator
-`in_files`, as its module is imported.
+Only these are ever built from a file. The decorator `in_files` adds a class to the
+table when its module is imported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CLASSES: dict[str, type[Module]] = {}
 
 
 def in_files(cls: AnyClass) -> AnyClass:
-    """Let files name a class of this package by its ``__name__``."""
+    """Add a class of this package to the table, under its ``__name__``."""
     CLASSES[cls.__name__] = cls
     return cls
 

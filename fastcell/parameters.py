@@ -1,9 +1,9 @@
-"""Parameters: arrays by name, whose changes the layers notice.
+"""Parameters: arrays by name, with a version that changes when they are written to.
 
-Layers pack their weights once per version. An optimizer says when it has changed the
-arrays (`Parameters.changed`); a user who takes an array out and writes into it does
-not. So an array that has been handed out is compared with a copy before each use, for
-as long as somebody holds it. Nobody pays who does not reach in.
+Layers pack their weights once per version. An optimizer reports its writes
+(`Parameters.changed`); a user who takes an array out and writes into it does not. So an
+array that was handed out is compared with a copy before each use, as long as somebody
+holds a reference to it. Arrays that nobody holds cost no comparison.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _references(arrays: dict[str, np.ndarray], name: str) -> int:
     return sys.getrefcount(arrays[name])
 
 
-# The count of an array that only its dict holds.
+# The reference count of an array that only its dict holds.
 _UNSHARED = _references({"a": np.zeros(1)}, "a")
 
 # Held while copies are compared: threads that share a layer must agree on its version.
@@ -59,16 +59,16 @@ class Parameters(Mapping[str, np.ndarray]):
     >>> layer(np.zeros((1, 2), np.float32))
     array([[3.]], dtype=float32)
 
-    A deep copy, or what comes out of a pickle, has arrays of its own. A shallow copy
-    holds the same arrays, as `share` makes it.
+    A deep copy or an unpickled object has its own arrays. A shallow copy holds the same
+    arrays, as after `share`.
     """
 
-    _shares = 0  # calls of `share` on any: after one, groups may have other aliases
+    _shares = 0  # calls of `share` on any object: each may change aliases of groups
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self._arrays = arrays
         self._changes = _core.Changes()
-        # Of arrays that were handed out; None where that is not known yet.
+        # Copies of arrays that were handed out; None if that is not known yet.
         self._copies: dict[str, np.ndarray | None] = {}
 
     def __copy__(self) -> Parameters:
@@ -86,7 +86,8 @@ class Parameters(Mapping[str, np.ndarray]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._begin({name: writable(array) for name, array in self._arrays.items()})
-        # Who else got these arrays from the same copy or pickle is seen at first use.
+        # Whether others hold these arrays after the same copy or pickle is seen at the
+        # first use.
         self._copies.update(dict.fromkeys(self._arrays))
 
     def _begin(self, arrays: dict[str, np.ndarray]) -> None:
@@ -130,7 +131,7 @@ class Parameters(Mapping[str, np.ndarray]):
     def share(
         self, name: str, other: Parameters, other_name: str | None = None
     ) -> None:
-        """Let both hold one array: that of `other`.
+        """Make both hold one array: that of `other`.
 
         Raises
         ------
@@ -141,7 +142,7 @@ class Parameters(Mapping[str, np.ndarray]):
         with _lock:
             Parameters._shares += 1
             self._arrays[name] = check_like(name, array, self._arrays[name])
-            # Either may change it at any time, and the other has to notice.
+            # Either may write to it at any time, and the other has to notice.
             self._copies[name] = array.copy()
             other._copies[other_name or name] = array.copy()
         self.changed()
@@ -164,23 +165,23 @@ class Parameters(Mapping[str, np.ndarray]):
             return self._changes.count
 
     def watched(self) -> tuple[_core.Changes, dict[str, Any]]:
-        """Return by what a stream sees that it must ask for the version.
+        """Return what a stream checks to see whether it must compute the version.
 
-        The first counts the changes that are known; the second is empty unless somebody
-        may have an array in hand.
+        The first counts the reported changes; the second is empty unless somebody may
+        hold an array.
         """
         return self._changes, self._copies
 
 
 class UnsuffixedParameters(Mapping[str, np.ndarray]):
-    """The parameters of a layer under names without a suffix, as single cells have.
+    """The parameters of a layer under names without a suffix, for single cells.
 
     Parameters
     ----------
     inner : Parameters
-        Where the arrays are.
+        The parameters that hold the arrays.
     suffix : str
-        What all their names end in.
+        The end of all their names.
     """
 
     def __init__(self, inner: Parameters, suffix: str) -> None:
@@ -246,7 +247,7 @@ class ParameterGroup(Mapping[str, np.ndarray]):
                 self.aliases[f"{prefix}.{alias}"] = self.aliases.get(full, full)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Elsewhere the count of `share` is another.
+        # The count of `share` differs in another process.
         shares = self._shares == Parameters._shares
         return {**self.__dict__, "_shares": shares, "_homes": None}
 
@@ -255,7 +256,7 @@ class ParameterGroup(Mapping[str, np.ndarray]):
         self._shares = Parameters._shares if self._shares else -1
 
     def share(self, alias: str, name: str) -> None:
-        """Let the array of one full name be that of another from now on.
+        """Replace the array of one full name by that of another, for both to share.
 
         Raises
         ------
@@ -269,7 +270,7 @@ class ParameterGroup(Mapping[str, np.ndarray]):
         mine.share(inner, its, its_inner)
 
     def _leaf(self, full: str) -> tuple[Parameters, str]:
-        """Return whose parameter a name is, also one that is an alias."""
+        """Return the owner of a parameter, also of an alias, and the name there."""
         for prefix, child in self._children.items():
             if full.startswith(f"{prefix}."):
                 rest = full[len(prefix) + 1 :]
@@ -280,7 +281,7 @@ class ParameterGroup(Mapping[str, np.ndarray]):
         raise KeyError(f"{full}: no such parameter")
 
     def joins(self, children: Mapping[str, AnyParameters]) -> bool:
-        """Is it what joining these would make?"""
+        """Return whether a new group of these children would equal this one."""
         mine = self._children
         return (
             self._shares == Parameters._shares
@@ -316,7 +317,7 @@ class ParameterGroup(Mapping[str, np.ndarray]):
         return {full: home[name] for full, home, name in self._homes}
 
     def _home(self, full: str) -> tuple[dict[str, np.ndarray], str]:
-        """Return the dict that holds an array, which is one for life, and its key."""
+        """Return the dict that holds an array, which never changes, and its key."""
         prefix, name = self._where[full]
         return self._children[prefix]._home(name)
 
@@ -348,15 +349,15 @@ def check_like(name: str, value: Any, like: np.ndarray) -> np.ndarray:
 
 
 _ArrayRef = weakref.ref[np.ndarray]
-# The writable arrays that were made for read-only ones, by their ids, while both live.
+# Writable copies of read-only arrays, by the ids of these, while both are alive.
 _writable: dict[int, tuple[_ArrayRef, _ArrayRef]] = {}
 
 
 def writable(array: np.ndarray) -> np.ndarray:
-    """Return an array from a pickle as one that can be written to.
+    """Return an array from a pickle, or a copy of it if it is read-only.
 
-    Memory from outside of the pickle, as joblib and dask hand it over, is read-only or
-    a file's. Those who share such an array get one copy of it.
+    Memory from outside of the pickle, as joblib and dask pass it, is read-only or a
+    mapped file. Objects that share such an array get one copy of it.
     """
     if type(array) is np.ndarray and array.flags.writeable:
         return array
@@ -376,7 +377,7 @@ def writable(array: np.ndarray) -> np.ndarray:
 
 
 def writable_values(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of an object from a pickle with arrays that `writable` made."""
+    """Return the state of an unpickled object with each array passed by `writable`."""
     return {
         key: writable(value) if isinstance(value, np.ndarray) else value
         for key, value in state.items()

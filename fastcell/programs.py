@@ -1,7 +1,7 @@
-"""What programs that train on data share, such as those of examples/.
+"""Helpers for programs that train on data, such as those of examples/.
 
-A command line whose help is the whole docstring of the program, and one line, not a
-traceback, where the data are not there or damaged.
+They give a command line whose help is the program's docstring, and one line instead of
+a traceback if the data are missing or damaged.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def command_line(doc: str) -> argparse.ArgumentParser:
-    r"""Return a parser of the command line whose ``--help`` has the whole of `doc`.
+    r"""Return a parser of the command line whose ``--help`` prints `doc`.
 
     Parameters
     ----------
     doc : str
-        The docstring of the program, printed as it stands.
+        The docstring of the program, printed unchanged.
 
     Examples
     --------
@@ -40,18 +40,18 @@ def command_line(doc: str) -> argparse.ArgumentParser:
 
 @contextmanager
 def reading_data(path: str | os.PathLike[str], source: str) -> Iterator[None]:
-    """End the program in one line where data read inside are not there or not right.
+    """End the program with one line if reading data inside fails.
 
     The line goes to stderr and names the file: that of the error, or else `path`. The
-    exit code is 2. Any exception counts: code that takes data apart may raise whatever
-    damaged data make of it.
+    exit code is 2. All exceptions count, because damaged data may make a parser raise
+    any of them.
 
     Parameters
     ----------
     path : path
         The file that is read, or the folder of several.
     source : str
-        Where the data come from, which the line says if they are not there.
+        Where to get the data; the line says so if they are missing.
 
     Raises
     ------

@@ -1,8 +1,7 @@
 """Models and arrays in safetensors files: no pickle, nothing half-written.
 
-A file may come from anywhere: only the classes of a fixed table are built, of
-configurations that are checked first. Arrays are read and written by
-`fastcell._checks.array_files`.
+A file need not be trusted: only classes of a fixed table are built, from configurations
+that are checked first. `fastcell._checks.array_files` reads and writes the arrays.
 """
 
 from __future__ import annotations
@@ -31,29 +30,30 @@ __all__ = [
 ]
 
 _FORMAT = 1
-# A shared array stands in the file once, but each layer makes it: this often at most.
+# The most layers that share one array: the file holds it once, but each layer allocates
+# its own before they share.
 _MOST_SHARED = 16
-# Of a configuration. Making a layer takes a fraction of a millisecond, whatever is in
-# the file of it; and Python nests no more than some hundred calls.
+# Limits of a configuration: building a layer takes a fraction of a millisecond, however
+# little the file holds for it, and Python nests at most some hundred calls.
 _MOST_LAYERS = 10_000
-_DEEPEST = 150  # objects and lists within each other: three of them make a layer
+_DEEPEST = 150  # nested objects and lists, of which a layer takes three
 _METADATA_KEY = "fastcell"
 
 
 def save(model: Module, path: Path | BinaryIO) -> None:
     """Write a model to a safetensors file: configuration, parameters and precision.
 
-    The file appears whole or not at all: a file of that name stays as it was until the
-    new one is complete on the disk.
+    The write is atomic: an existing file of that name stays unchanged until the new one
+    is complete on the disk.
 
     Parameters
     ----------
     model : Module
         A layer or a model of fastcell.
     path : path, or binary file
-        Where to; the usual suffix is ``.safetensors``. Of an object with a method
-        `write`, such as an open file or `io.BytesIO`, that takes the bytes at once, and
-        it stays open.
+        The destination; the usual suffix is ``.safetensors``. An object with a method
+        `write`, such as an open file or `io.BytesIO`, receives the bytes at once and
+        stays open.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def save(model: Module, path: Path | BinaryIO) -> None:
     description = {"format": _FORMAT, "class": name, "config": model.config()}
     _check_extent("model", description["config"])
     arrays = model.state_dict()
-    # The configuration does not tell of arrays that a user lets two layers share.
+    # The configuration lacks the arrays that a user made two layers share.
     if shared := getattr(getattr(model, "params", None), "aliases", {}):
         description["shared"] = shared
         if _elements(arrays, shared) > _most_elements(arrays):
@@ -108,18 +108,18 @@ def load(path: Path | BinaryIO, expect: type[Module] | None = None) -> Module:
     ----------
     path : path, or binary file
         The file. It need not be trusted: no code in it is run, and only classes of
-        fastcell are built. Of an object with a method `read`, what is read begins where
-        the file stands and ends with the model, and it stays open.
+        fastcell are built. An object with a method `read` is read from its present
+        position to the end of the model, and stays open.
     expect : type, optional
-        The class that the model must be of, or a class above it. Type checkers then
-        know it too.
+        The class that the model must be of, or a base class. It is also the type that
+        type checkers infer.
 
     Returns
     -------
     model : Module
-        Of the class that was saved, with the same configuration, parameters and
-        precision. Files of a time when they had none tell of no precision but a whole
-        model's "bf16"; those layers compute as they are made.
+        A model of the saved class, with the same configuration, parameters and
+        precision. Old files without precisions by layer only hold "bf16" of a whole
+        model; other layers have their default precision.
 
     Raises
     ------
@@ -128,8 +128,8 @@ def load(path: Path | BinaryIO, expect: type[Module] | None = None) -> Module:
     OSError
         If the file cannot be read.
     ValueError
-        If it is no safetensors file, a damaged one, or holds no model of fastcell, or
-        arrays that are not those of its configuration: names, shapes and dtypes.
+        If it is no safetensors file, is damaged, or holds no model of fastcell; or if
+        names, shapes or dtypes of its arrays differ from those of its configuration.
 
     Examples
     --------
@@ -186,9 +186,9 @@ def load(path: Path | BinaryIO, expect: type[Module] | None = None) -> Module:
         raise ValueError(
             f"{path}: the class must be {expect.__name__}, as expect says; got {name!r}"
         )
-    # Whatever these two say against the file's content, the file is to blame.
+    # Errors of these two come from the file's content, so they name the file.
     try:
-        # A layer within a model may share without a word of it in the file.
+        # Layers of a model may share arrays that `shared` does not list.
         most = max(_elements(arrays, shared), 2 * _elements(arrays, {}))
         with at_most(min(most, _most_elements(arrays))):
             model = cls.from_config(config)
@@ -215,7 +215,7 @@ def load(path: Path | BinaryIO, expect: type[Module] | None = None) -> Module:
 
 
 def _check_dtypes(model: Module, arrays: Mapping[str, Any]) -> None:
-    """Refuse arrays that `load_state_dict` would cast: `save` wrote none.
+    """Refuse arrays that `load_state_dict` would cast; `save` writes none.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def _check_dtypes(model: Module, arrays: Mapping[str, Any]) -> None:
 
 
 def _elements(arrays: Mapping[str, Any], shared: Mapping[str, str]) -> int:
-    """Return the numbers in the arrays of a model's layers."""
+    """Return the number of elements in the arrays of a model's layers."""
     again: int = sum(arrays[first].size for first in shared.values())
     own: int = sum(array.size for array in arrays.values())
     return own + again
@@ -286,12 +286,12 @@ def class_name(model: Module) -> str:
 
 
 def _check_extent(what: str, config: Any) -> None:
-    """Refuse a configuration of so many layers, or so deep, that it is no model's.
+    """Refuse a configuration of too many layers, or too deeply nested.
 
     Raises
     ------
     ValueError
-        If it is one.
+        If it exceeds one of the limits.
     """
     objects, depth, level = 0, 0, [config]
     while level:
@@ -304,7 +304,7 @@ def _check_extent(what: str, config: Any) -> None:
                 inner += node
         depth += 1
         level = [node for node in inner if isinstance(node, (dict, list, tuple))]
-        # A layer is an object, and its configuration is one.
+        # Each layer takes two objects: itself and its configuration.
         if objects > 2 * _MOST_LAYERS:
             raise ValueError(f"{what} must hold at most {_MOST_LAYERS:,} layers")
         if depth > _DEEPEST:
@@ -312,7 +312,7 @@ def _check_extent(what: str, config: Any) -> None:
 
 
 def _all_classes() -> dict[str, type[Module]]:
-    """Return the classes that files may name, those of the models among them."""
+    """Return the classes that files may name, including the models."""
     import fastcell.models  # noqa: F401  its classes enter the table
 
     return CLASSES

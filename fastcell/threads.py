@@ -1,8 +1,8 @@
-"""How many threads a call may use.
+"""The number of threads that a call may use.
 
 The default is the number of cores that this process may run on. FASTCELL_NUM_THREADS
-sets another; it is read when the number is first needed. Another framework that runs
-in the process may have a number of its own, which is the default then (`_follow`).
+sets another; it is read when the number is first needed. Code that runs fastcell inside
+another framework takes that framework's number as the default (`_follow`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _followed: Callable[[], int] | None = None
 
 
 def _follow(number: Callable[[], int]) -> None:
-    """Take the default from `number`, at each call, unless a number is set."""
+    """Call `number` for the default, each time, unless a number is set."""
     global _followed
     if "FASTCELL_NUM_THREADS" not in os.environ:
         _followed = number
@@ -43,7 +43,7 @@ def _follow(number: Callable[[], int]) -> None:
 def set_num_threads(n: int) -> None:
     """Let calls use up to `n` threads, the calling one included.
 
-    Results of forward do not depend on it, to the last bit; gradients do not either.
+    Outputs and gradients do not depend on it, to the last bit.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Checks of what a caller hands over: arrays, numbers, names and files."""
+"""Checks of arguments: arrays, numbers, names and files."""

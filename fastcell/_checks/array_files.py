@@ -1,8 +1,8 @@
 """Arrays in safetensors files, with metadata.
 
-The `safetensors` package reads and writes the format. A file may come from anywhere, so
-what that package lets pass is checked here: keys given twice, and values that NumPy
-does not have.
+The `safetensors` package reads and writes the format. A file need not be trusted, so
+this module checks what the package does not: duplicate keys, and values that NumPy does
+not have.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["parse_json", "read_arrays", "short", "write_arrays"]
 
-# The reader's limit, so that nothing is written that cannot be read.
+# The reader's limit, also enforced on writing.
 _MAX_HEADER = 100_000_000
 
 _REPR = reprlib.Repr()
@@ -57,17 +57,17 @@ def write_arrays(
 ) -> None:
     """Write named arrays to a safetensors file.
 
-    The same arrays and metadata give the same bytes. The file is written under another
-    name in the same folder, flushed to the disk and renamed; if that fails, the other
-    file is removed and `path` is as before. An existing file's permissions are kept.
+    The same arrays and metadata give the same bytes. A temporary file in the same
+    folder is written, flushed to the disk and renamed; if that fails, it is removed and
+    `path` stays unchanged. An existing file's permissions are kept.
 
     Parameters
     ----------
     path : path, or binary file
-        Where to. A link is followed; anything but a regular file is left alone. An open
-        file, or anything with a method `write`, takes the bytes at once.
+        The destination. A link is followed; anything but a regular file is refused. An
+        open file, or any object with a method `write`, receives the bytes at once.
     arrays : mapping of str to array
-        Of bool, integers, float16, float32 or float64.
+        Arrays of bool, integers, float16, float32 or float64.
     metadata : mapping of str to str, optional
         Texts to keep beside the arrays.
 
@@ -132,8 +132,8 @@ def read_arrays(
     Parameters
     ----------
     path : path, or binary file
-        The file, which need not be trusted; or anything with a method `read`, of which
-        no more is read than belongs to the arrays.
+        The file, which need not be trusted; or an object with a method `read`, which is
+        read to the end of the arrays and no further.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def read_arrays(
     OSError
         If the file cannot be read.
     ValueError
-        If it is no safetensors file, damaged, or says something twice; or holds an
+        If it is no safetensors file, is damaged, or has a duplicate key; or holds an
         array of a dtype that NumPy does not have.
 
     Examples
@@ -228,7 +228,7 @@ def parse_json(path: str, what: str, text: str) -> Any:
 
 
 def _writable(name: object, value: ArrayLike) -> NDArray[Any]:
-    """Check one array and its name, return it in memory order and native bytes."""
+    """Check one array and its name; return it C-contiguous and in native byte order."""
     _check_text("arrays: each array name", name)
     if name == "__metadata__":
         raise ValueError("no array may have the name '__metadata__'")
@@ -254,11 +254,11 @@ def _check_text(what: str, text: object) -> None:
 def _read(path: Path | BinaryIO) -> tuple[bytes, dict[str, Any]]:
     """Return a file's content and its header.
 
-    The header is held against the size of the file before the rest is read: a large
-    file of another kind must not fill the memory. Of an open file the size is unknown:
-    as much is read as the header tells, if it is there.
+    The header is compared with the size of the file before the rest is read: a large
+    file of another kind must not fill the memory. The size of an open file is unknown:
+    up to as many bytes are read as the header specifies.
     """
-    is_file("path", path, "read")  # or a path, or else it raises
+    is_file("path", path, "read")  # raises if it is neither that nor a path
     if not isinstance(path, (str, bytes, os.PathLike)):
         return _read_from(path, name_of(path), None)
     path = path_of("path", path)
@@ -305,7 +305,7 @@ def _check_size(path: str, declared: int, there: int) -> None:
 
 
 def _header(path: str, encoded: bytes) -> tuple[dict[str, Any], int]:
-    """Parse a header; check what the package does not. And the size of the data."""
+    """Return a header, checked where the package does not, and the size of the data."""
     try:
         text = encoded.decode()
     except UnicodeDecodeError as error:
@@ -327,5 +327,5 @@ def _header(path: str, encoded: bytes) -> tuple[dict[str, Any], int]:
 
 
 def short(value: object) -> str:
-    """Return `value` as an error may show it, however long or deep it is."""
+    """Return a short text of `value` for an error, however long or deep it is."""
     return _REPR.repr(value)

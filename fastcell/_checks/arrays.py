@@ -1,4 +1,4 @@
-"""Checks of array arguments: before any work, and by the argument's name."""
+"""Checks of array arguments; errors name the argument."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fastcell import _core
 from fastcell._checks.names import WrongRows
 from fastcell._checks.numbers import shown
 
-# in_range(values, least, most): is it a C-contiguous array of int64 in this range? What
-# comes from our own data sets is, and needs no other check.
+# in_range(values, least, most): whether it is a C-contiguous int64 array in this range.
+# Arrays of our own data sets are, and need no other check.
 in_range = _core.in_range
 
 
@@ -25,12 +25,12 @@ fingerprint = _core.fingerprint
 
 
 def all_finite(x: np.ndarray) -> bool:
-    """Is there neither NaN nor infinity in x?"""
+    """Return whether x holds neither NaN nor infinity."""
     return _core.are_finite(x) or bool(np.isfinite(x).all())
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
-    """Return anything with a buffer, ``__array__`` or ``__dlpack__`` as an array.
+    """Return an object with a buffer, ``__array__`` or ``__dlpack__`` as an array.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def as_array(name: str, value: Any) -> np.ndarray:
         if value.dtype == object:
             raise TypeError(f"{name} must be an array of numbers; got one of objects")
         return value
-    if hasattr(value, "batch_sizes"):  # a tuple, of which NumPy might make an array
+    if hasattr(value, "batch_sizes"):  # a tuple: NumPy may convert it
         raise _no_array(name, value)
     try:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
@@ -56,7 +56,7 @@ def as_array(name: str, value: Any) -> np.ndarray:
 
 
 def _no_array(name: str, value: Any) -> TypeError:
-    """Return the error of what cannot become an array, with the way out of it."""
+    """Return the error for an object that is no array, with what to do instead."""
     kind = type(value).__name__
     if hasattr(value, "batch_sizes"):
         got = f"{kind}: pad it, and say lengths="
@@ -72,7 +72,7 @@ def _no_array(name: str, value: Any) -> TypeError:
 
 
 def real_array(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
-    """Return an array of exactly this dtype: nothing is cast in silence.
+    """Return an array of exactly this dtype, never cast.
 
     Raises
     ------
@@ -80,14 +80,14 @@ def real_array(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
         If it has another dtype.
     """
     array = as_array(name, value)
-    # Identity first: to compare two dtypes takes a tenth of a short call.
+    # Identity first: comparing two dtypes takes a tenth of a short call.
     if array.dtype is not dtype and array.dtype != dtype:
         raise TypeError(f"{name} must be {dtype}; got {array.dtype}")
     return array
 
 
 def floats(name: str, value: Any) -> np.ndarray:
-    """Return an array of float32 or float64, whichever it is.
+    """Return an array of float32 or float64, never cast.
 
     Raises
     ------
@@ -103,12 +103,12 @@ def floats(name: str, value: Any) -> np.ndarray:
 def check_shape(
     name: str, array: np.ndarray, shape: tuple[int, ...], of: str = ""
 ) -> np.ndarray:
-    """Return `array`, whose shape has to be this one; `of` says why, for the error.
+    """Return `array` if it has this shape; `of` explains the shape in the error.
 
     Raises
     ------
     ValueError
-        If it is another.
+        If it has another shape.
     """
     if array.shape != shape:
         raise ValueError(f"{name} must have the shape {shape}{of}; got {array.shape}")
@@ -141,14 +141,14 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def check_rows(rows: Any, count: int) -> Any:
-    """Return an index of some of `count` rows: integers, a mask, or a slice.
+    """Return an index of rows, `count` in all: integers, a mask, or a slice.
 
     Raises
     ------
     TypeError
         If it is none of these.
     IndexError
-        If one is out of range, or a mask of another size; it is a ValueError too.
+        If one is out of range, or the mask has another size; it is a ValueError too.
     """
     if isinstance(rows, slice):
         return rows
@@ -180,7 +180,7 @@ def rows_of(array: np.ndarray) -> np.ndarray:
 
 
 def check_ids(name: str, value: Any, count: int | None) -> np.ndarray:
-    """Return integer ids from 0 to count - 1, or of any size for None, as an array.
+    """Return integer ids from 0 to count - 1, or any integers for None, as an array.
 
     Raises
     ------
@@ -224,8 +224,8 @@ def row_of_ids(value: Any, count: int) -> list[int]:
 def converted(name: str, value: Any, like: np.ndarray) -> np.ndarray:
     """Return `value` as an array of the shape of `like`, cast to its dtype.
 
-    Tensors that require a gradient, and numbers of bfloat16, are taken as well: what is
-    copied into parameters needs neither.
+    Tensors that require a gradient and numbers of bfloat16 are accepted: the values are
+    copied into parameters.
 
     Raises
     ------
@@ -238,7 +238,7 @@ def converted(name: str, value: Any, like: np.ndarray) -> np.ndarray:
         value = value.detach()
     kind = str(getattr(value, "dtype", ""))
     if "bfloat16" in kind or "float8" in kind:
-        # Exact: all of these are float32 as well. NumPy itself has no such dtype.
+        # Exact: float32 holds all values of bfloat16. NumPy has no such dtype.
         value = value.float() if hasattr(value, "float") else value.astype(np.float32)
     array = as_array(name, value)
     if array.dtype.kind not in "fiub":

@@ -1,4 +1,4 @@
-"""Files: errors that name them, and writing that leaves nothing half-written."""
+"""Atomic writing of files, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
     Parameters
     ----------
     path : path
-        Where to. A link is followed; an existing file's permissions are kept.
+        The destination. A link is followed; an existing file's permissions are kept.
     *parts : bytes-like
         The content, one after the other.
 
     Raises
     ------
     OSError
-        If the file cannot be written, or `path` is something else than a regular file.
-        The temporary file is removed then, and `path` as before.
+        If the file cannot be written, or `path` is not a regular file. The temporary
+        file is removed then, and `path` stays unchanged.
 
     Examples
     --------
@@ -49,15 +49,15 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
 
 @contextlib.contextmanager
 def written_atomically(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write to, which takes the name `path` at the end.
+    """Yield a temporary file to write to, renamed to `path` at the end.
 
     Raises
     ------
     OSError
-        As `write_atomically` does. If anything is raised inside, the temporary file is
-        removed, and `path` as before.
+        As `write_atomically` does. If an error is raised inside, the temporary file is
+        removed, and `path` stays unchanged.
     """
-    # Outermost, as closing the file may fail once more.
+    # Outermost, because closing the file may also fail.
     with _named_if_nameless(path), contextlib.ExitStack() as opened:
         with named_errors(path):
             target = os.path.realpath(os.fsdecode(path))
@@ -82,7 +82,7 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-    # The rename itself, which some file systems cannot flush.
+    # Flush the rename itself, which some file systems cannot.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -94,13 +94,13 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files of processes that were killed while writing `path`.
 
-    A file that is being written is locked, until its process has ended in whatever way;
-    one that is not is removed. Nothing is raised: what cannot be removed stays.
+    A file that is being written is locked until its process ends, in any way; an
+    unlocked one is removed. Nothing is raised: what cannot be removed stays.
 
     Parameters
     ----------
     path : path
-        What `written_atomically` is about to be given.
+        The argument of the next `written_atomically`.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def _remove_unless_locked(path: str) -> None:
-    # Not through a link, and without waiting for the other end of a pipe.
+    # Follow no link, and do not wait for the other end of a pipe.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     with contextlib.suppress(OSError):
         descriptor = os.open(path, flags)
@@ -136,9 +136,9 @@ def _remove_unless_locked(path: str) -> None:
 
 
 def _beginning(target: str) -> tuple[str, str]:
-    """Return the folder of a file, and what its temporary names begin with."""
+    """Return the folder of a file, and the prefix of its temporary names."""
     folder, name = os.path.split(target)
-    # Cut short, or a long name would exceed the 255 bytes of most file systems.
+    # Cut, because most file systems limit names to 255 bytes.
     return folder, f".{name[:40]}."
 
 
@@ -149,11 +149,11 @@ def _temporary(target: str) -> tuple[str, BinaryIO]:
         path = os.path.join(folder, f"{start}{os.urandom(6).hex()}.tmp")
         file = open(path, "xb")  # noqa: SIM115
         try:
-            # Some file systems have no locks: nothing is then removed there either.
+            # Some file systems have no locks; nothing is removed there either.
             with contextlib.suppress(OSError):
                 if fcntl is not None:
                     fcntl.flock(file, fcntl.LOCK_EX)
-            # Another process may have taken it for a left-over before it was locked.
+            # Another process may have removed it as a left-over before it was locked.
             if os.path.lexists(path):
                 return path, file
         except BaseException:
@@ -166,7 +166,7 @@ def _temporary(target: str) -> tuple[str, BinaryIO]:
 
 @contextlib.contextmanager
 def _named_if_nameless(path: Path) -> Iterator[None]:
-    """Let an error of writing name `path`, and those of other files pass."""
+    """Add the name `path` to errors of writing that name no file."""
     try:
         yield
     except OSError as error:
@@ -176,14 +176,14 @@ def _named_if_nameless(path: Path) -> Iterator[None]:
 
 
 def check_apart(output: Path, *others: Path) -> None:
-    """Refuse to write over another file, by whatever name: a link is the file.
+    """Refuse to write over another file, also through a link.
 
     Parameters
     ----------
     output : path
-        What is to be written.
+        The file to write.
     *others : path
-        What is to be kept. None of them need exist.
+        The files to keep. None of them need exist.
 
     Raises
     ------
@@ -209,12 +209,12 @@ def check_apart(output: Path, *others: Path) -> None:
 
 
 def check_regular(path: Path, mode: int) -> None:
-    """Refuse a folder, a pipe, a device: all that is no regular file.
+    """Refuse a folder, a pipe or a device: anything but a regular file.
 
     Parameters
     ----------
     path : path
-        What the error names.
+        The path that the error names.
     mode : int
         The file's ``st_mode``.
 
@@ -243,7 +243,7 @@ def check_regular(path: Path, mode: int) -> None:
 
 @contextlib.contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Let an error of the file system name the file that the caller asked for.
+    """Set the file name of file system errors to the path that the caller gave.
 
     Raises
     ------

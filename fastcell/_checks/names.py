@@ -14,8 +14,8 @@ from fastcell._checks.numbers import shown
 class WrongNames(KeyError, ValueError):
     """Names of a mapping that are missing or unknown.
 
-    A KeyError with a text that is shown as it is, and a ValueError, as all arguments
-    raise that are not as they have to be.
+    It is a KeyError whose text is shown without quotes, and a ValueError, as for all
+    invalid arguments.
     """
 
     def __str__(self) -> str:
@@ -23,7 +23,7 @@ class WrongNames(KeyError, ValueError):
 
 
 class WrongRows(IndexError, ValueError):
-    """Rows that are not there."""
+    """Rows out of range."""
 
 
 def one_of(name: str, value: Any, names: Iterable[str]) -> Any:
@@ -50,7 +50,7 @@ def one_of(name: str, value: Any, names: Iterable[str]) -> Any:
 
 
 def path_of(name: str, value: Any) -> str:
-    """Return a path as a string; what is no path, such as a descriptor, is refused.
+    """Return a path as a string; a file descriptor is refused.
 
     Raises
     ------
@@ -82,12 +82,12 @@ def mapping_of(name: str, value: Any, what: str = "a mapping") -> Mapping[str, A
 
 
 def list_of(name: str, value: Any, what: str) -> list[Any]:
-    """Return what an iterable, which is neither a string nor a mapping, gives.
+    """Return the items of an iterable that is neither a string nor a mapping.
 
     Raises
     ------
     TypeError
-        If `value` is none.
+        If `value` is not one.
     """
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be {what}; got {shown(value)}")
@@ -163,18 +163,18 @@ def strings_of(name: str, value: Any) -> tuple[str, ...]:
 
 
 def items_of(name: str, value: Any, what: str) -> Any:
-    """Return `value`, which has to have a length and items by their place.
+    """Return `value`, which has to have a length and items by index.
 
     Raises
     ------
     TypeError
-        If it is not so, or a text or a mapping.
+        If it has not, or is a string or a mapping.
     """
     if (
         isinstance(value, (str, bytes, Mapping, type))
         or not hasattr(value, "__getitem__")
         or not hasattr(value, "__len__")
-        or hasattr(value, "batch_sizes")  # a tuple of torch
+        or hasattr(value, "batch_sizes")  # a PackedSequence of torch
     ):
         raise TypeError(f"{name} must be {what}; got {shown(value)}")
     return value
@@ -186,11 +186,11 @@ def real_dtype(name: str, value: Any) -> np.dtype:
     Raises
     ------
     TypeError
-        If `value` stands for neither.
+        If `value` is neither.
     """
     try:
         dtype: np.dtype | None = None if value is None else np.dtype(value)
-    except Exception:  # whatever NumPy makes of a stranger
+    except Exception:  # objects of other libraries may raise anything
         dtype = None
     if dtype is None or dtype not in (np.float32, np.float64):
         got = shown(value) if dtype is None else str(dtype)

@@ -7,7 +7,7 @@ import numbers
 import operator
 import reprlib
 
-# The largest integer that the core and NumPy take for a size. Seeds may be larger.
+# The largest size that the core and NumPy accept. Seeds may be larger.
 LARGEST = 2**63 - 1
 
 _repr = reprlib.Repr()
@@ -15,7 +15,7 @@ _repr.maxstring = _repr.maxother = 60
 
 
 def shown(value: object) -> str:
-    """Return a short text, one line, of what came in the place of an argument.
+    """Return a short text, one line, of an invalid argument.
 
     Examples
     --------
@@ -28,9 +28,9 @@ def shown(value: object) -> str:
         return value.__name__
     try:
         text = _repr.repr(value)
-    except Exception:  # whatever the repr of a stranger may raise
+    except Exception:  # the repr of a foreign object may raise anything
         return type(value).__name__
-    # Of "<DataLoader object at 0x7f...>" the name says all.
+    # "<DataLoader object at 0x7f...>" says no more than the name.
     return type(value).__name__ if "\n" in text or text.startswith("<") else text
 
 
@@ -52,9 +52,9 @@ def real(
     value : real number
         Python's or NumPy's; not a bool, not a string.
     minimum, maximum : float, optional
-        Bounds that belong to the range.
+        Inclusive bounds.
     above, below : float, optional
-        Bounds that do not.
+        Exclusive bounds.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def real(
         and (above is None or value > above)
         and (below is None or value < below)
     ):
-        return value  # before any text is made: optimizers ask in each step
+        return value  # before any text is made: optimizers check in each step
     limits = {">=": minimum, ">": above, "<=": maximum, "<": below}
     expected = " and ".join(f"{k} {v:g}" for k, v in limits.items() if v is not None)
     expected = f"a finite number {expected}".rstrip()
@@ -142,8 +142,8 @@ def integer(
     minimum : int, optional
         The smallest value allowed.
     maximum : int, optional
-        The largest one; 2^63 - 1 by default, so that none overflows later, where no
-        name is known. None is no limit.
+        The largest value allowed; 2^63 - 1 by default, so that it does not overflow
+        later, in an error without the name. None is no limit.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def integer(
 
 
 def size(name: str, value: object, *, minimum: int = 1) -> int:
-    """Return `value` as the length of an axis, which no array can exceed, checked.
+    """Return `value` as the length of an axis, checked.
 
     Raises
     ------

@@ -1,15 +1,15 @@
-"""Binary files that the caller has opened, where a path could stand as well."""
+"""Reading and writing of open binary files, passed in place of a path."""
 
 from __future__ import annotations
 
 import os
 from typing import Any, BinaryIO
 
-_BLOCK = 1 << 24  # bytes read at once: a size that a file tells need not be true
+_BLOCK = 1 << 24  # bytes read at once: the size that a file specifies may be false
 
 
 def is_file(name: str, value: Any, method: str) -> bool:
-    """Is it an open file, and not a path?
+    """Return whether a value is an open file, and not a path.
 
     Parameters
     ----------
@@ -22,8 +22,8 @@ def is_file(name: str, value: Any, method: str) -> bool:
     Raises
     ------
     TypeError
-        If it is neither; a number, which the system would take for an open file of this
-        process and close, is none.
+        If it is neither. A number is refused: the system would take it for a file
+        descriptor of this process and close it.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def is_file(name: str, value: Any, method: str) -> bool:
 
 
 def name_of(path: Any) -> str:
-    """Return what errors call a path or an open file."""
+    """Return the name of a path or an open file for errors."""
     if isinstance(path, (str, bytes, os.PathLike)):
         return os.fsdecode(path)
     found = getattr(path, "name", None)
@@ -50,7 +50,7 @@ def name_of(path: Any) -> str:
 
 
 def read_all(name: str, file: BinaryIO, size: int) -> bytes:
-    """Read so many bytes, fewer at the end of the file, however few come at once.
+    """Read `size` bytes, or fewer at the end of the file; single reads may be short.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def read_all(name: str, file: BinaryIO, size: int) -> bytes:
 
 
 def write_all(name: str, file: BinaryIO, *parts: bytes | memoryview) -> None:
-    """Write all bytes, however few the file takes at once.
+    """Write all bytes; single writes may be short.
 
     Raises
     ------
@@ -91,6 +91,6 @@ def write_all(name: str, file: BinaryIO, *parts: bytes | memoryview) -> None:
                 raise TypeError(f"{name} must be a binary file; {error}") from error
             if count == 0:
                 raise OSError(f"{name} must take bytes; {name_of(file)} takes none")
-            if count is None:  # as those do that take everything
+            if count is None:  # the file took everything
                 break
             left = left[count:]

@@ -1,9 +1,9 @@
-"""What a tree of plain values and arrays has to look like, said before it is used.
+"""Schemas: checks of trees of plain values and arrays, such as a file's content.
 
 A schema is a function ``schema(where, value)`` that raises ValueError, with the place
-and what was expected there, unless `value` is as it says. Those of this module make
-others: ``entries({"step": whole(), "loss": number()})`` asks for a dictionary with
-these two keys. What a file holds is checked as a whole before a part of it is used.
+and what was expected there, unless `value` is valid. Functions of this module return
+schemas: ``entries({"step": whole(), "loss": number()})`` requires a dictionary with
+these two keys. A file's content is checked as a whole before a part of it is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 Schema = Callable[[str, Any], None]
 
-# What is beyond has no exact float64, and no place in a C integer either.
+# Larger integers have no exact float64.
 MOST = 2**53
 
 _REPR = reprlib.Repr()
@@ -27,7 +27,7 @@ _LONGEST_TEXT = 400
 
 
 def shown(value: Any) -> str:
-    """Return a value as an error may show it, however long or deep it is.
+    """Return a short text of a value for an error, however long or deep it is.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def number(
 
 
 def text(where: str, value: Any) -> None:
-    """Be the schema of a string that could name a file: not empty, and no zeros."""
+    """Be the schema of a string that may name a file: not empty, without null bytes."""
     if not isinstance(value, str) or not value or "\0" in value:
         refuse(where, "a text", value)
 
@@ -203,11 +203,11 @@ def items(schema: Schema) -> Schema:
 
 
 def like(own: Any) -> Schema:
-    """Return the schema of what has the structure of `own`.
+    """Return the schema of a value with the structure of `own`.
 
-    Dictionaries have the same keys; lists and tuples are as long; arrays have the same
-    dtype and shape; texts are equal; integers are not negative, and not longer than 128
-    bits.
+    Dictionaries have the same keys; lists and tuples have the same length; arrays have
+    the same dtype and shape; strings are equal; integers are not negative and have at
+    most 128 bits.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Whether engines that were given the same problem returned the same answer."""
+"""Comparison of the outputs of several engines on the same problem."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from fastcell._judge.engines import Arrays, Run
 
 
 class Disagreement(Exception):
-    """Engines that were given the same problem have returned different answers."""
+    """Engines have returned different outputs for the same problem."""
 
 
 def largest_difference(first: Arrays, second: Arrays) -> tuple[float, str]:
-    """The largest relative difference of two sets of arrays, and in which it is.
+    """Return the largest relative difference of two sets of arrays, and its array.
 
-    Relative to the largest magnitude of the array: elements near zero are sums that
-    cancel and carry the rounding error of their terms. NaN or infinity in either, a
-    missing array, or different shapes, count as infinite.
+    It is relative to the largest magnitude of the array: elements near zero are sums
+    that cancel and carry the rounding error of their terms. NaN or infinity in either,
+    a missing array, or different shapes, count as infinite.
     """
     worst, where = 0.0, ""
     for name in sorted(first.keys() | second.keys()):
@@ -39,12 +39,12 @@ def largest_difference(first: Arrays, second: Arrays) -> tuple[float, str]:
 
 
 def compare_outputs(runs: Sequence[Run], calls: int, tolerance: float) -> float | None:
-    """Run everything and compare the outputs, each with each.
+    """Call all runs and compare the outputs of each pair.
 
     Returns
     -------
     float or None
-        The largest difference that was found; None if there is nothing to compare.
+        The largest difference; None if there is nothing to compare.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""A cell at a shape: its sizes, FLOP, and the arrays that all engines are given.
+"""A benchmark case, one cell at one shape: sizes, FLOP, and input of all engines.
 
-Letters as everywhere: T time steps, B rows, I input features, H hidden units.
+T time steps, B rows, I input features, H hidden units.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ class Case:
 
     @property
     def shape(self) -> str:
-        """As the tables print it: ``100x8x256``, or with I and H where they differ."""
+        """The text in tables: ``100x8x256``, or with I and H if they differ."""
         if self.I == self.H:
             return f"{self.T}x{self.B}x{self.H}"
         return f"{self.T}x{self.B}, I={self.I} H={self.H}"
 
     @property
     def entry(self) -> Cell:
-        """What the registry knows of the cell: its gates, its states, its layer."""
+        """The cell's entry in the registry: its gates, its states, its layer."""
         return cells()[self.cell]
 
     @property
     def gates(self) -> int:
-        """G."""
+        """G, the number of gates."""
         return len(self.entry.gates)
 
     @property
     def width(self) -> int:
-        """Features of h: H, or what the cell projects it to."""
+        """Features of h: H, or P for a projection."""
         size = self.entry.proj_size
         return self.H if size is None else size(self.H)
 
     @property
     def input_weights(self) -> int:
-        """Numbers of W: GHI."""
+        """Number of elements of W: GHI."""
         return self.gates * self.H * self.I
 
     @property
     def recurrent_weights(self) -> int:
-        """Numbers of R, GHH; where h is projected to P, GHP and the projection's PH."""
+        """Number of elements of R: GHH; with h projected to P, GHP + PH."""
         projection = 0 if self.entry.proj_size is None else self.width * self.H
         return self.gates * self.H * self.width + projection
 
@@ -74,7 +74,7 @@ class Case:
         return {"T": self.T, "B": self.B, "I": self.I, "H": self.H}
 
     def rows(self) -> np.ndarray:
-        """How many rows each step has, shape (T,)."""
+        """The number of rows of each step, shape (T,)."""
         return np.full(self.T, self.B)
 
     def input(self) -> np.ndarray:

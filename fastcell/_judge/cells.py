@@ -1,7 +1,6 @@
-"""What ``fastcell bench`` and ``fastcell explain`` know of cells: all by the registry.
+"""The cells of ``fastcell bench`` and ``fastcell explain``, from the registry.
 
-A cell that is entered in `fastcell.cells.REGISTRY` is measured and explained without a
-line here.
+A cell in `fastcell.cells.REGISTRY` is measured and explained without a line here.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from fastcell.cells import REGISTRY, Cell
 
 
 def cells() -> dict[str, Cell]:
-    """Return all cells by the names that models take: "rnn" is the one with tanh."""
+    """Return all cells by the names that models accept; "rnn" is the RNN with tanh."""
     return {"rnn": REGISTRY["rnn_tanh"], **REGISTRY}
 
 
@@ -33,9 +32,9 @@ def default_cells() -> list[str]:
 
 
 def gate_functions(cell: Cell) -> tuple[float, float]:
-    """Return how many sigmoids and tanh a unit's gates take in one step.
+    """Return the numbers of sigmoids and tanh of one unit in one step.
 
-    They are counted while the cell's NumPy step, the formula, runs once.
+    They are counted while the cell's NumPy step runs once.
 
     Examples
     --------
@@ -53,10 +52,10 @@ def gate_functions(cell: Cell) -> tuple[float, float]:
 
 
 class _Counted(np.ndarray):
-    """An array that counts the elements that a step takes tanh and sigmoid of.
+    """An array that counts the elements passed to tanh and sigmoid.
 
-    `fastcell.cells.registry.sigmoid` is (1 + tanh(x / 2)) / 2: a tanh of a half is one.
-    What an array becomes part of counts for the same `counts`.
+    `fastcell.cells.registry.sigmoid` is (1 + tanh(x / 2)) / 2: a tanh of a half counts
+    as a sigmoid. Results of operations on an array share its `counts`.
     """
 
     counts: dict[str, int] | None = None

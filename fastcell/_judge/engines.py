@@ -1,9 +1,9 @@
-"""The engines that are compared: fastcell and the peers, each one small module.
+"""The engines that are compared: base class, registry of peers, and loading.
 
-A module has a class ``Engine``. Its verbs take a case and the arrays of that case
-(NumPy, weights under torch's names and in torch's layout) and return *runs*: prepared
-calls, one for each way a user of that engine would do the work. A verb that the engine
-does not have returns no runs. Engines are imported when they are asked for.
+fastcell and each peer have a module with a class ``Engine``. Its verbs take a case and
+the arrays of that case (NumPy, weights with torch's names and layout) and return
+*runs*: prepared calls, one for each way a user of that engine would do the work. A verb
+that the engine lacks returns no runs. `load` imports an engine's module.
 
 To add a peer: write ``<package>.py`` beside this file, and enter it in ``PEERS``.
 """
@@ -23,10 +23,10 @@ from fastcell._judge.cells import cells
 
 Arrays = dict[str, np.ndarray]
 
-#: What the engine that is judged is called, here and in the tables.
+#: The name of fastcell's own engine, also in the tables.
 OURS = "fastcell"
 
-#: Name on the command line -> (module, packages it needs, as pip knows them).
+#: Name on the command line -> (module, pip names of the packages it needs).
 Registry = dict[str, tuple[str, tuple[str, ...]]]
 PEERS: Registry = {
     "torch": ("fastcell._judge.torch", ("torch",)),
@@ -47,11 +47,11 @@ class Run:
     Attributes
     ----------
     label : str
-        The engine's name, and the way where it has several.
+        The engine's name, and the way if it has several.
     call : callable
-        Does the work once; this is what is timed.
+        Does the work once; this is timed.
     read : callable
-        Turns what `call` returned into NumPy arrays by name, for the comparison.
+        Converts the result of `call` to NumPy arrays by name, for the comparison.
     context : callable
         Makes the context manager in which calls run.
     """
@@ -65,34 +65,34 @@ class Run:
 class BaseEngine:
     """The verbs; an engine overrides those that it has."""
 
-    #: As the tables print it; the labels of its runs begin with it.
+    #: Its name in tables; the labels of its runs begin with it.
     label: str
 
-    #: The cells that the engine has, by the names of `fastcell._judge.cells.cells`.
+    #: The cells of the engine, by the names of `fastcell._judge.cells.cells`.
     cells: Container[str] = ("lstm", "gru", "rnn")
 
-    #: Whether the number of threads is of the process and fixed by the first call:
-    #: then every number of threads needs a process of its own.
+    #: Whether the first call fixes the number of threads of the process. Then each
+    #: number of threads needs its own process.
     threads_fixed = False
 
     def versions(self) -> dict[str, str]:
-        """Package name -> version, of everything that decides the speed."""
+        """Return the versions, by name, of all packages that affect the speed."""
         raise NotImplementedError
 
     def instruction_set(self) -> str | None:
-        """What the engine says it chose, or None if it does not say."""
+        """Return the set that the engine reports, or None if it reports none."""
         return None
 
     def notes(self) -> list[str]:
-        """Settings that differ from what users get by default."""
+        """Return the settings that differ from the defaults of users."""
         return []
 
     def has(self, cell: str) -> bool:
-        """Whether the engine has a cell; without, its columns stay empty."""
+        """Return whether the engine has a cell; if not, its columns stay empty."""
         return cell in self.cells
 
     def does(self, verb: str) -> bool:
-        """Whether the engine has a verb."""
+        """Return whether the engine has a verb."""
         return getattr(type(self), verb) is not getattr(BaseEngine, verb)
 
     def set_num_threads(self, n: int) -> None:
@@ -118,27 +118,27 @@ class BaseEngine:
 
 
 def state_names(cell: str) -> tuple[str, ...]:
-    """Names under which `read` returns a cell's states."""
+    """Return the names of a cell's states in the results of `read`."""
     return cells()[cell].states
 
 
 def load(name: str, registry: Registry = PEERS, **options: Any) -> Any:
-    """Import an engine's module and make the engine.
+    """Import an engine's module and construct the engine.
 
     Parameters
     ----------
     name : str
         A key of `registry`.
     registry : dict, optional
-        Where the modules are.
+        The modules by name.
     **options : optional
         Arguments of the engine.
 
     Raises
     ------
     NotInstalled
-        If a package of the engine is missing (and only then: an engine that is
-        installed and fails to import is an error, not an absence).
+        If a package of the engine is missing. An installed engine that fails to import
+        raises its own error.
     """
     module, packages = registry[name]
     for package in packages:

@@ -24,15 +24,15 @@ class Engine(BaseEngine):
         self._num_threads: int | None = None
 
     def versions(self) -> dict[str, str]:
-        """JAX's."""
+        """The version of JAX."""
         return {"jax": jax.__version__}
 
     def notes(self) -> list[str]:
-        """How its threads are set."""
+        """How to set its threads."""
         return ["JAX's threads are set by PJRT_NPROC before its first call"]
 
     def set_num_threads(self, n: int) -> None:
-        """Set them, once for the process."""
+        """Set the number of threads, once for the process."""
         if self._num_threads not in (None, n):
             raise RuntimeError("JAX cannot change its number of threads once it runs")
         if self._num_threads is None:
@@ -42,7 +42,7 @@ class Engine(BaseEngine):
         self._num_threads = n
 
     def forward(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        """By the scan, compiled."""
+        """Forward by the compiled scan."""
         compiled = jax.jit(_layer, static_argnums=0)
         arrays = {name: jnp.asarray(value) for name, value in weights.items()}
         x_jax = jnp.asarray(x)
@@ -60,7 +60,7 @@ class Engine(BaseEngine):
     def train(
         self, case: Case, weights: Arrays, x: np.ndarray, dy: np.ndarray
     ) -> list[Run]:
-        """By the scan and its vector-Jacobian product, compiled."""
+        """Training by the scan and its vector-Jacobian product, compiled."""
 
         def forward_and_backward(arrays: Any, x: Any, dy: Any) -> Any:
             y, pull_back = jax.vjp(lambda w, x: _layer(case.cell, w, x)[0], arrays, x)
@@ -82,7 +82,7 @@ class Engine(BaseEngine):
 
 
 def _layer(cell: str, weights: Any, x: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Outputs (T, B, H) and the last states, from zeros."""
+    """Return outputs (T, B, H) and the last states, from a zero state."""
     product = x @ weights["weight_ih_l0"].T + weights["bias_ih_l0"]
     R, b = weights["weight_hh_l0"].T, weights["bias_hh_l0"]
     zero = jnp.zeros((x.shape[1], R.shape[0]), x.dtype)

@@ -1,4 +1,4 @@
-"""Whether other programs use the machine that is to be measured."""
+"""The load of other programs on this machine, and a warning about it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import time
 from pathlib import Path
 
 _STAT = Path("/proc/stat")
-#: Of the time of the cores: above this, figures are disturbed.
+#: Share of the cores' time above which figures are disturbed.
 MOST_BUSY = 0.1
 
 
 def busy_share(seconds: float = 0.3) -> float | None:
-    """Return the share of the time of this process's cores that is in use, 0 to 1.
+    """Return the share of the time of this process's cores that others use, 0 to 1.
 
-    This process waits so long, and so do its workers: what is in use then is used by
-    others. The load average would tell of the last minute, our own runs included.
+    This process and its workers sleep for `seconds`, so all use is by other programs.
+    The load average is not used: it covers the last minute, with our own runs.
 
     Returns
     -------
     float or None
-        None where the system does not say.
+        None if the system does not report it.
     """
     before = _times()
     time.sleep(seconds)
@@ -32,7 +32,7 @@ def busy_share(seconds: float = 0.3) -> float | None:
 
 
 def warning(share: float | None) -> str | None:
-    """Return what to say of figures taken now, or None if the machine is quiet."""
+    """Return a warning about figures taken now, or None if the machine is quiet."""
     if share is None or share <= MOST_BUSY:
         return None
     return (
@@ -42,7 +42,7 @@ def warning(share: float | None) -> str | None:
 
 
 def _times() -> tuple[float, float] | None:
-    """Return the busy and all ticks of the cores that this process may run on."""
+    """Return the busy and the total ticks of the cores that this process may run on."""
     try:
         lines = _STAT.read_text().splitlines()
         cores = {f"cpu{n}" for n in os.sched_getaffinity(0)}

@@ -1,10 +1,10 @@
-"""Timing in interleaved blocks, and the medians and spreads taken from them.
+"""Timing in interleaved blocks, with medians and spreads over the blocks.
 
-Two engines timed call by call disturb each other: the idle workers of one thread pool
-go on spinning after their call and slow the next engine up to five times. Timed one
-wholly after the other, they see different machines. So they take turns in blocks, A B
-C A B C: before each block a short wait lets workers go to sleep and a few untimed calls
-bring the engine's own weights and threads back; then calls are timed for a while.
+Engines that alternate call by call disturb each other: the idle workers of one thread
+pool spin after their call and slow the next engine up to five times. Engines timed one
+wholly after the other meet different loads of the machine. So they take turns in
+blocks, A B C A B C. Before each block a short wait lets workers go to sleep, and a few
+untimed calls bring the engine's weights back to the cache and wake its threads.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
-#: Calls longer than this have one untimed call in each block: enough to wake threads.
+#: Calls longer than this have one untimed call per block, enough to wake threads.
 _LONG_CALL_NS = 500_000_000
 
-#: Calls shorter than this are timed several at a time: reading the clock costs 0.1 us.
+#: Shorter calls are timed several at a time, because reading the clock costs 0.1 us.
 _SHORTEST_SAMPLE_NS = 50_000
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How blocks are timed; `seconds` is how long calls are timed in one block."""
+    """The settings of the timing; `seconds` is the length of one block."""
 
     blocks: int = 7
     seconds: float = 0.075
@@ -40,7 +40,7 @@ class Protocol:
 class Timing:
     """Seconds per call: the median of each block, in the order they ran.
 
-    `calls` is how many were timed, 0 where nobody counted.
+    `calls` is the number of timed calls, 0 if unknown.
     """
 
     blocks: tuple[float, ...]
@@ -53,7 +53,7 @@ class Timing:
 
     @property
     def best(self) -> float:
-        """The fastest block, for rates of the machine itself."""
+        """Seconds per call of the fastest block, for rates of the machine itself."""
         return min(self.blocks)
 
     @property
@@ -64,7 +64,7 @@ class Timing:
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
-    """First and third quartile, interpolated between the given values.
+    """Return the first and third quartile, interpolated between the values.
 
     Examples
     --------
@@ -78,17 +78,17 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
 
 
 def ratios(ours: Timing, theirs: Timing) -> tuple[float, float, float]:
-    """How many times faster `ours` is: ratio of the medians, and its two quartiles.
+    """Return how many times faster `ours` is: the ratio of medians, and two quartiles.
 
-    The quartiles are of the ratios of neighbouring blocks, which saw nearly the same
-    machine; they say how far the figure can be trusted.
+    The quartiles are those of the ratios of neighbouring blocks, which ran under nearly
+    the same load. They show the uncertainty of the figure.
     """
     rounds = [b / a for a, b in zip(ours.blocks, theirs.blocks, strict=True)]
     return theirs.median / ours.median, *quartiles(rounds)
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """The mean for ratios.
+    """Return the geometric mean, the mean for ratios.
 
     Examples
     --------
@@ -112,8 +112,8 @@ def interleave(
     protocol : Protocol
         Number and length of blocks.
     contexts : sequence of callables, optional
-        For each call, makes the context manager that its blocks run in (such as
-        ``torch.inference_mode``, which a user enters once and not per call).
+        For each call, a function that returns the context manager of its blocks, such
+        as ``torch.inference_mode``, which a user enters once and not per call.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def interleave(
 
 
 def _time_block(call: Callable[[], object], protocol: Protocol) -> tuple[float, int]:
-    """Median seconds per call in one block, and the number of calls timed."""
+    """Return the median seconds per call of one block, and the number of calls."""
     clock = time.perf_counter_ns
     last = _SHORTEST_SAMPLE_NS
     for _ in range(protocol.untimed_calls):
@@ -153,28 +153,28 @@ def _time_block(call: Callable[[], object], protocol: Protocol) -> tuple[float, 
 def time_calls(
     call: Callable[[], object], last: float, seconds: float
 ) -> tuple[float, int]:
-    """Time calls for so many seconds, once at least.
+    """Time calls for `seconds`, one call at least.
 
     Parameters
     ----------
     call : callable
-        What is timed.
+        The function to time.
     last : float
-        Seconds that a call took lately: short ones are timed several at a time.
+        Seconds of an earlier call: short calls are timed several at a time.
     seconds : float
-        After how long no more are begun.
+        The time after which no more calls are started.
 
     Returns
     -------
     median : float
         Seconds per call.
     calls : int
-        How many were timed.
+        The number of timed calls.
     """
     clock = time.perf_counter_ns
     inner = max(1, _SHORTEST_SAMPLE_NS // max(int(last * 1e9), 1))
     samples = []
-    # A collection in the middle of a call would be charged to whoever runs then.
+    # A garbage collection would add to the time of the call that it interrupts.
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""What can be timed of a layer: for each mode its unit, its verb and its tolerance."""
+"""The modes in which a layer is timed, each with its unit, verb and tolerance."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ class Mode:
     Attributes
     ----------
     title, unit : str
-        As the tables print it. GFLOP/s and tokens/s: more is better; us: less is.
+        Texts of the tables. More is better in GFLOP/s and tokens/s, less in us.
     prepare : callable
-        From an engine and a case, the runs of that engine.
+        A function of an engine and a case that returns the engine's runs.
     tolerance : float
         Largest difference of two engines, as a share of the array's largest value.
     passes : int or None
-        How many times the products of inference one call does; None: not counted.
+        The work of one call as a multiple of the products of inference; None if it is
+        not counted.
     compared_calls : int
-        Calls whose outputs are compared: several where a state is carried.
+        Number of calls whose outputs are compared: several if a state is carried.
     """
 
     title: str
@@ -39,14 +40,14 @@ class Mode:
     compared_calls: int = 1
 
     def work(self, case: Any) -> float | None:
-        """What one call does, in GFLOP; None where the figure is its time."""
+        """Return the work of one call in GFLOP; None if the figure is its time."""
         return None if self.passes is None else case.flop * 1e-9 * self.passes
 
 
 def verb(name: str, *arrays: str) -> Prepare:
-    """Call an engine's verb with the case, its weights and some of its arrays.
+    """Return a `prepare` that calls a verb with a case, its weights and some arrays.
 
-    An engine that does not have the cell has no runs.
+    An engine without the cell has no runs.
     """
 
     def prepare(engine: BaseEngine, case: Any) -> list[Run]:
@@ -61,9 +62,9 @@ def verb(name: str, *arrays: str) -> Prepare:
 
 
 #: By the name of the verb, in the order of the tables. Tolerances: in float32 all
-#: engines were at most 1.8e-6 apart forward and 6e-7 in four steps, PyTorch's gradients
-#: at most 1.7e-6 from its own in float64. A wrong gate order, a lost bias or a step too
-#: few is above 1e-2.
+#: engines differ by at most 1.8e-6 forward and 6e-7 in four steps; PyTorch's gradients
+#: differ by at most 1.7e-6 from its own in float64. A wrong gate order, a lost bias or
+#: a missing step gives more than 1e-2.
 MODES = {
     "forward": Mode("Forward", "GFLOP/s", verb("forward", "input"), tolerance=5e-6),
     "train": Mode(

@@ -11,7 +11,7 @@ import onnxruntime
 from fastcell._judge.cases import Case
 from fastcell._judge.engines import Arrays, BaseEngine, Run, state_names
 
-#: For each cell ONNX's gate order as indices into torch's.
+#: ONNX's gate order of each cell, as indices into torch's.
 #: LSTM: torch i f g o, ONNX i o f c (its c is torch's g). GRU: torch r z n, ONNX z r h.
 GATE_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
 
@@ -29,7 +29,7 @@ class Engine(BaseEngine):
     Parameters
     ----------
     allow_spinning : bool, optional
-        ``session.intra_op.allow_spinning``; None leaves the default that users get.
+        ``session.intra_op.allow_spinning``; None keeps the default.
     """
 
     label = "ONNX Runtime"
@@ -39,13 +39,13 @@ class Engine(BaseEngine):
         self._num_threads = 1
 
     def versions(self) -> dict[str, str]:
-        """Of the runtime, and of the package that writes the model."""
+        """The versions of the runtime and of the package that writes the model."""
         import onnx
 
         return {"onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__}
 
     def notes(self) -> list[str]:
-        """How its idle threads wait, if not as users get it."""
+        """How its idle threads wait, if not by the default."""
         if self._allow_spinning is None:
             return []
         return [
@@ -54,22 +54,22 @@ class Engine(BaseEngine):
         ]
 
     def set_num_threads(self, n: int) -> None:
-        """Of the sessions made from now on."""
+        """Set the number of threads of later sessions."""
         self._num_threads = n
 
     def forward(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        """By a model without initial states."""
+        """Forward by a model without initial states."""
         model = build_model(case, weights, with_state=False)
         return [self.sequence(self.label, case, model, x)]
 
     def step(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        """By a model of one step, whose states are handed on."""
+        """Steps by a model of one step, whose states are carried."""
         session = self._session(build_model(case, weights, with_state=True))
         call = _carry_state(case, session, x)
         return [Run(self.label, call, lambda y: {"y": y.reshape(-1)})]
 
     def sequence(self, label: str, case: Case, model: Any, x: np.ndarray) -> Run:
-        """The run of a model over whole sequences."""
+        """Return the run of a model over whole sequences."""
         run = self._session(model).run
         feed = {"x": x}
 
@@ -97,10 +97,10 @@ class Engine(BaseEngine):
 
 
 def build_model(case: Case, weights: Arrays, with_state: bool) -> Any:
-    """A model of one node with the weights as initializers and all sizes fixed.
+    """Return a model of one node with the weights as initializers and all sizes fixed.
 
-    Input x (T, B, I), and the state h (and c) (1, B, H) if `with_state`; outputs
-    y (T, 1, B, H), then the last state.
+    Inputs are x (T, B, I) and, if `with_state`, the state h (and c) (1, B, H); outputs
+    are y (T, 1, B, H), then the last state.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -135,8 +135,8 @@ def build_model(case: Case, weights: Arrays, with_state: bool) -> Any:
         [value("y", (T, 1, B, H)), *(value(name, (1, B, H)) for name in states)],
         [numpy_helper.from_array(array, name) for name, array in initializers.items()],
     )
-    # Opset 14 and IR 8: old enough for every ONNX Runtime of today, and its recurrent
-    # operators have not changed since but for types.
+    # Opset 14 and IR 8: all current versions of ONNX Runtime support them, and later
+    # opsets only add types to the recurrent operators.
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8
     )

@@ -1,6 +1,6 @@
 """OpenVINO on its CPU plugin: a model of one recurrent operator, inference only.
 
-Sequences are batch first there; inputs are handed over so, outside the time.
+OpenVINO's sequences are batch first; inputs are transposed outside the timed calls.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Engine(BaseEngine):
         self._num_threads = 1
 
     def versions(self) -> dict[str, str]:
-        """Without the build."""
+        """The version of OpenVINO, without its build number."""
         return {"openvino": openvino.__version__.split("-")[0]}
 
     def notes(self) -> list[str]:
@@ -55,11 +55,11 @@ class Engine(BaseEngine):
         ]
 
     def set_num_threads(self, n: int) -> None:
-        """Of the models compiled from now on."""
+        """Set the number of threads of models compiled later."""
         self._num_threads = n
 
     def forward(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        """By a sequence operator."""
+        """Forward by a sequence operator."""
         request = self._compiled(_sequence(case, weights)).create_infer_request()
         batch_first = np.ascontiguousarray(x.swapaxes(0, 1))
         request.set_input_tensor(openvino.Tensor(batch_first))
@@ -77,7 +77,7 @@ class Engine(BaseEngine):
         return [Run(self.label, call, read)]
 
     def step(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        """By a cell operator."""
+        """Steps by a cell operator."""
         compiled = self._compiled(_cell(case, weights))
         call = _carry_state(case, compiled, x)
         return [Run(self.label, call, lambda y: {"y": y.data.reshape(-1).copy()})]
@@ -93,7 +93,7 @@ class Engine(BaseEngine):
 
 
 def _sequence(case: Case, weights: Arrays) -> Any:
-    """Input x (B, T, I); outputs y (B, 1, T, H), then the last state (B, 1, H)."""
+    """Return a model: x (B, T, I) to y (B, 1, T, H), then the last state (B, 1, H)."""
     x = ops.parameter([case.B, case.T, case.I], np.float32)
     zero = np.zeros((case.B, 1, case.H), np.float32)
     node = SEQUENCES[case.cell](
@@ -109,7 +109,7 @@ def _sequence(case: Case, weights: Arrays) -> Any:
 
 
 def _cell(case: Case, weights: Arrays) -> Any:
-    """Inputs x (B, I) and the state (B, H); outputs the new state."""
+    """Return a model: x (B, I) and the state (B, H) to the new state."""
     x = ops.parameter([case.B, case.I], np.float32)
     states = [ops.parameter([case.B, case.H], np.float32) for _ in range(_count(case))]
     node = CELLS[case.cell](
@@ -123,7 +123,7 @@ def _cell(case: Case, weights: Arrays) -> Any:
 
 
 def _carry_state(case: Case, compiled: Any, x: np.ndarray) -> Callable[[], Any]:
-    """Two requests take turns: what one puts out is what the other takes in."""
+    """Return a step by two alternating requests; each reads the other's output."""
     shape = (case.B, case.H)
     states = [
         [openvino.Tensor(np.zeros(shape, np.float32)) for _ in range(_count(case))]
@@ -153,7 +153,7 @@ def _count(case: Case) -> int:
 
 
 def _constants(case: Case, weights: Arrays) -> list[np.ndarray]:
-    """W, R and the bias; the GRU's has the candidate's of R apart."""
+    """Return W, R and the bias; the GRU's has R's bias of the candidate separately."""
     W, R, b_ih, b_hh = (_gates(array, case) for array in weights.values())
     bias = b_ih + b_hh
     if case.cell == "gru":

@@ -1,4 +1,4 @@
-"""fastcell itself, by its public names and as its users get it."""
+"""The engine of fastcell itself, by its public API and with default settings."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ class Engine(BaseEngine):
     label = OURS
 
     def has(self, cell: str) -> bool:
-        """Whether there is a cell: there is, as cases are of the registry."""
+        """Return True: cases only have cells of the registry."""
         return True
 
     def versions(self) -> dict[str, str]:
-        """Its own."""
+        """The version of fastcell."""
         return {"fastcell": fastcell.__version__}
 
     def instruction_set(self) -> str:
-        """The one that was chosen."""
+        """The selected instruction set."""
         return _core.isa()
 
     def set_num_threads(self, n: int) -> None:
-        """Set them for all calls."""
+        """Set the number of threads of all calls."""
         fastcell.set_num_threads(n)
 
     def forward(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        """By calling the layer."""
+        """Forward by a call of the layer."""
         return [inference(self.label, case, layer_of(case, weights), x)]
 
     def train(
         self, case: Case, weights: Arrays, x: np.ndarray, dy: np.ndarray
     ) -> list[Run]:
-        """By the layer's forward and backward."""
+        """Training by the layer's forward and backward."""
         return [training(self.label, layer_of(case, weights), x, dy)]
 
     def step(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        """By a session's step."""
+        """Steps by a session."""
         session = layer_of(case, weights).session()
         return [
             Run(
                 self.label,
                 partial(session.step, x),
-                # A copy: the session may hand out the same array at every step.
+                # A copy, because a session may return the same array in each step.
                 lambda y: {"y": np.array(y).reshape(-1)},
             )
         ]
 
 
 def inference(label: str, case: Case, layer: Any, x: np.ndarray) -> Run:
-    """The run of a forward call."""
+    """Return the run of a forward call."""
 
     def read(result: Any) -> Arrays:
         y, state = result
@@ -74,7 +74,7 @@ def inference(label: str, case: Case, layer: Any, x: np.ndarray) -> Run:
 def training(
     label: str, layer: Any, x: np.ndarray, dy: np.ndarray, **given: Any
 ) -> Run:
-    """The run of a forward and a backward call; `given` is for forward."""
+    """Return the run of a forward and a backward call; `given` is for forward."""
 
     def call() -> Any:
         y, _, saved = layer.forward(x, **given)
@@ -88,7 +88,7 @@ def training(
 
 
 def layer_of(case: Case, weights: Arrays) -> Any:
-    """The layer of a case, with these weights."""
+    """Return the layer of a case, with these weights."""
     layer = case.entry.layer(case.I, case.H)
     layer.load_state_dict(weights)
     return layer

@@ -1,4 +1,4 @@
-"""The ratios as a picture: a line of panels for each mode, a panel for each cell."""
+"""Bar charts of the ratios: a row of panels per mode, a panel per cell."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _KEYWORDS = {"png": "Software", "svg": "Creator", "pdf": "Creator"}
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of the picture.
+    """One bar of the chart.
 
     Attributes
     ----------
     mode : str
-        The line of panels: a title.
+        The row of panels, by its title.
     cell, shape : str
-        The panel in that line, and the place in the panel.
+        The panel in that row, and the group of bars in the panel.
     series : str
-        What the bar is of, as the legend says it, such as "2 threads".
+        The bar's name in the legend, such as "2 threads".
     value, low, high : float
         The ratio and its quartiles.
     """
@@ -45,20 +45,20 @@ def draw(
     format: str | None = None,
     program: str = "fastcell",
 ) -> None:
-    """Draw all ratios: above 1 to the right, on a logarithmic scale.
+    """Draw all ratios on a logarithmic scale, above 1 to the right.
 
     Parameters
     ----------
     bars : sequence of Bar
-        At least one. Modes, cells, shapes and series keep the order they come in.
+        At least one. Modes, cells, shapes and series keep their order.
     file : path or binary file
-        Where to.
+        The destination.
     title : str
-        Stands above all panels.
+        The title above all panels.
     format : {"png", "svg", "pdf"}, optional
-        By the ending of the path if not given.
+        By default, the suffix of the path.
     program : str, optional
-        Written into the file as what made it, where the format is known.
+        The creator in the file's metadata; needs `format`.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def _panel(panel: Any, bars: list[Bar], shapes: list[str], series: list[str]) ->
             [shapes.index(r.shape) + offset for r in shown],
             [r.value - 1 for r in shown],
             height,
-            left=1.0,  # a bar begins where both sides are equal
+            left=1.0,  # a bar begins at equal speed
             xerr=[
                 [max(0.0, r.value - r.low) for r in shown],
                 [max(0.0, r.high - r.value) for r in shown],

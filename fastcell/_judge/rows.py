@@ -1,4 +1,4 @@
-"""One case, compared and timed: what each way of doing it took."""
+"""Measurement of one case: comparison of the outputs, then the timing of each run."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from fastcell._judge.modes import Mode
 
 @dataclass(frozen=True)
 class Row:
-    """One case.
+    """The measurements of one case.
 
     Attributes
     ----------
     work : float or None
-        What one call does, in units of the mode's unit per second (GFLOP, tokens); None
-        where the figure is the time itself.
+        The work of one call, in the numerator of the mode's unit (GFLOP, tokens); None
+        if the figure is the time itself.
     sizes : dict
-        T, B, I, H, and L where there are layers.
+        T, B, I, H, and L if there are several layers.
     disagreement : float or None
         The largest difference of two outputs; None if nothing was compared.
     limit : float or None
-        Least seconds that the machine allows for one call; None where nobody knows.
+        The least seconds of one call by the machine's limits; None if unknown.
     """
 
     mode: str
@@ -41,12 +41,12 @@ class Row:
 
     @property
     def best_peer(self) -> str | None:
-        """The label of the fastest that is not fastcell's, or None if there is none."""
+        """The label of the fastest run of a peer, or None if there is none."""
         peers = [label for label in self.timings if not label.startswith(OURS)]
         return min(peers, key=lambda p: self.timings[p].median) if peers else None
 
     def fastest(self, label: str) -> str | None:
-        """The label of an engine's fastest way, or None if the engine did not run."""
+        """Return the label of an engine's fastest run, or None if it has none."""
         ways = [
             way for way in self.timings if way == label or way.startswith(label + " ")
         ]
@@ -54,29 +54,29 @@ class Row:
 
     @property
     def ratio(self) -> tuple[float, float, float] | None:
-        """Times faster than the best peer, and the quartiles of that."""
+        """How many times faster than the best peer, and its quartiles."""
         return self.ratio_to(self.best_peer)
 
     def ratio_to(self, label: str | None) -> tuple[float, float, float] | None:
-        """Times faster than `label`, and the quartiles; None if either did not run."""
+        """Return the ratio to `label` and its quartiles; None if either did not run."""
         if OURS not in self.timings or label not in self.timings:
             return None
         return ratios(self.timings[OURS], self.timings[label])
 
     @property
     def share(self) -> float | None:
-        """The least time by the machine's limits over ours."""
+        """The least time by the machine's limits, divided by ours."""
         if self.limit is None or OURS not in self.timings:
             return None
         return self.limit / self.timings[OURS].median
 
     def figure(self, label: str) -> float:
-        """The median in the unit of the mode."""
+        """Return the median in the unit of the mode."""
         median = self.timings[label].median
         return median * 1e6 if self.work is None else self.work / median
 
     def as_dict(self, unit: str) -> dict[str, Any]:
-        """For JSON: what was measured, and the figures that follow from it."""
+        """Return measurements and derived figures for JSON."""
         ratio = self.ratio
         return {
             "mode": self.mode,
@@ -106,7 +106,7 @@ class Row:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Row:
-        """The row that `as_dict` described."""
+        """Return the row from a result of `as_dict`."""
         timings = {
             label: Timing(tuple(run["block_seconds"]), run["calls"])
             for label, run in saved["runs"].items()
@@ -128,14 +128,14 @@ def measure_case(
     engines: Iterable[BaseEngine],
     protocol: Protocol,
 ) -> Row:
-    """Compare, then time one case on all engines that do `mode`, which `name` is of.
+    """Compare, then time one case on all engines with `mode`, whose name is `name`.
 
     Raises
     ------
     Disagreement
-        Before anything is timed.
+        If outputs differ; nothing is timed then.
     LookupError
-        If none of the engines does `mode`.
+        If none of the engines has `mode`.
     """
     runs = []
     for engine in engines:

@@ -1,4 +1,4 @@
-"""PyTorch, eager, as users get it: nn.LSTM, nn.GRU, nn.RNN and their cells."""
+"""PyTorch in eager mode with default settings: nn.LSTM, nn.GRU, nn.RNN, their cells."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ class Engine(BaseEngine):
 
     label = "PyTorch"
 
-    #: Where LSTM, LSTMCell and their like are.
+    #: The module with LSTM, LSTMCell and the other classes.
     modules: Any = torch.nn
 
     def versions(self) -> dict[str, str]:
-        """PyTorch's."""
+        """The version of PyTorch."""
         return {"torch": str(torch.__version__)}
 
     def instruction_set(self) -> str:
-        """What its own kernels use; oneDNN, which most of the time goes to, has its."""
+        """The set of its own kernels; oneDNN chooses its own."""
         return str(torch.backends.cpu.get_cpu_capability())
 
     def set_num_threads(self, n: int) -> None:
-        """Set the threads of an operator."""
+        """Set the number of threads within an operator."""
         torch.set_num_threads(n)
 
     def forward(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        """By the layer, in inference mode."""
+        """Forward by the layer, in inference mode."""
         layer = self.layer_of(case, weights)
         x_torch = torch.from_numpy(x)
 
@@ -52,12 +52,12 @@ class Engine(BaseEngine):
     def train(
         self, case: Case, weights: Arrays, x: np.ndarray, dy: np.ndarray
     ) -> list[Run]:
-        """By the layer and autograd."""
+        """Training by the layer and autograd."""
         layer = self.layer_of(case, weights)
         return [training(self.label, layer, x, dy, lambda x: layer(x)[0])]
 
     def step(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
-        """By the cell, and by the layer with T = 1, in inference mode."""
+        """Steps by the cell, and by the layer with T = 1, in inference mode."""
         ways = {
             "cell": self._cell_step(case, weights, x),
             "layer": self._layer_step(case, weights, x),
@@ -73,7 +73,7 @@ class Engine(BaseEngine):
         ]
 
     def layer_of(self, case: Case, weights: Arrays) -> Any:
-        """The layer of a case, with these weights."""
+        """Return the layer of a case, with these weights."""
         layer = getattr(self.modules, NAMES[case.cell])(case.I, case.H)
         layer.load_state_dict(tensors(weights))
         return layer
@@ -124,16 +124,16 @@ def training(
     outputs: Callable[[Any], Any],
     dtype: Any = torch.float32,
 ) -> Run:
-    """Forward by `outputs`, then the gradients of x and of all weights of `layer`."""
+    """Return a run: forward by `outputs`, then gradients of x and `layer`'s weights."""
     x_torch = torch.from_numpy(x).to(dtype).requires_grad_()
     names, parameters = zip(*layer.named_parameters(), strict=True)
     with torch.no_grad():
-        # Autocast's outputs are of its own type, and so is their gradient.
+        # Outputs under autocast have its dtype, and so has their gradient.
         dy_torch = torch.from_numpy(dy).to(outputs(x_torch).dtype)
 
     def call() -> Any:
         y = outputs(x_torch)
-        # Returns the gradients instead of accumulating them: no zero_grad to pay.
+        # Returned gradients, unlike accumulated ones, need no zero_grad.
         return y, torch.autograd.grad(y, (x_torch, *parameters), dy_torch)
 
     def read(result: Any) -> Arrays:
@@ -147,5 +147,5 @@ def training(
 
 
 def tensors(arrays: Arrays) -> dict[str, Any]:
-    """The arrays as tensors, which share their memory."""
+    """Return the arrays as tensors that share their memory."""
     return {name: torch.from_numpy(value) for name, value in arrays.items()}

@@ -1,7 +1,7 @@
-"""``fastcell bench``: how fast fastcell is on this machine, as a Markdown table.
+"""``fastcell bench``: the speed of fastcell on this machine, as a Markdown table.
 
-Alone, against other libraries, and against an earlier run. bench/compare.py is the same
-judge with more to judge: other modes and peers, bars, the roofline.
+It times fastcell alone, against other libraries, or against an earlier run.
+bench/compare.py has more modes and peers, bar charts and the roofline.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def bench(given: dict[str, Any]) -> int:
     Returns
     -------
     int
-        1 if a ratio is below the least that was asked for, else 0.
+        1 if a ratio is below the required one, else 0.
     """
     precision = given.get("precision", "float32")
     _check_options(given, precision)
@@ -105,13 +105,13 @@ class _Run:
     Parameters
     ----------
     given : dict
-        The command line.
+        The arguments of the command line.
     precision : str
-        Of the layers.
+        The precision of the layers.
     peers : sequence of BaseEngine
-        What is timed beside fastcell.
+        The engines to time besides fastcell.
     older : Result or None
-        What figures are compared with.
+        An earlier result to compare with.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class _Run:
             )
 
     def introduction(self) -> list[str]:
-        """Paragraphs to stand above the table."""
+        """Return the paragraphs above the table."""
         self._warn(self._cases[0].mode)
         paragraphs = [self._where(), _PEERS if self._peers else _ALONE]
         protocol = self._protocol
@@ -180,7 +180,7 @@ class _Run:
         )
 
     def measure_all(self) -> None:
-        """Measure, printing row by row."""
+        """Measure all cases, and print each row."""
         self.table.begin()
         mode = self._cases[0].mode
         for case in self._cases:
@@ -190,13 +190,13 @@ class _Run:
             self.table.add(self._figure(case))
 
     def conclusions(self) -> list[str]:
-        """Paragraphs to stand below the table."""
+        """Return the paragraphs below the table."""
         first = self._cases[0].mode
         late = ((m, warning) for m, warning in self._warnings.items() if m != first)
         return [*self.table.means(), *(f"{mode}: {text}" for mode, text in late)]
 
     def record(self) -> dict[str, Any]:
-        """What was measured, for a program to read."""
+        """Return the measurements for the JSON file."""
         figures = self.table.figures
         return {
             "program": PROGRAM,
@@ -219,7 +219,7 @@ class _Run:
         return Figure(case, timing, None, before)
 
     def _warn(self, mode: str) -> None:
-        """Remember if other programs are at work before a mode is measured."""
+        """Record a warning if other programs are busy before a mode is measured."""
         warning = load.warning(load.busy_share())
         if warning is not None:
             self._warnings[mode] = warning
@@ -239,7 +239,7 @@ def _judged(case: Case, peers: Sequence[BaseEngine], protocol: Protocol) -> Row:
         )
     except Disagreement as error:
         raise ValueError(f"{case}: {error}; it was not timed") from None
-    except Exception as error:  # a peer's may be of any kind
+    except Exception as error:  # a peer may raise anything
         raise ValueError(f"{case}: {type(error).__name__}: {error}") from error
 
 
@@ -313,7 +313,7 @@ def _had(
     has: Callable[[BaseEngine, str], bool],
     peers: Sequence[BaseEngine],
 ) -> list[str]:
-    """Return the names that any peer has; refuse one that was asked for in vain."""
+    """Return the names that any peer has; a given name without a peer is an error."""
     had = [name for name in names if any(has(peer, name) for peer in peers)]
     for name in given.get(option, ()):
         if name not in had:

@@ -1,8 +1,8 @@
 """The command line: ``fastcell demo``, ``train``, ``sample``, ``bench`` and others.
 
-Results go to stdout, progress and errors to stderr. What a user can get wrong ends
-with one line, ``fastcell: error: ...``, and exit code 2; an interrupted run with 128
-plus the number of the signal, as shells have it.
+Results go to stdout, progress and errors to stderr. An error of the user ends with one
+line, ``fastcell: error: ...``, and exit code 2; an interrupted run ends with 128 plus
+the number of the signal, as in shells.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments; those of the process if not given.
+        The arguments; by default, those of the process.
 
     Returns
     -------
     int
-        0, or 2 after an error of the user's.
+        0, or 2 after an error of the user.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     2
     """
     if hasattr(sys.stdout, "reconfigure"):
-        # A sample may hold what the terminal's encoding lacks.
+        # A sample may hold characters that the terminal's encoding lacks.
         sys.stdout.reconfigure(errors="replace")
     try:
         arguments = vars(_parser().parse_args(argv))
@@ -53,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as exit_:  # argparse: help, version or a usage error
         return int(exit_.code or 0)
     except BrokenPipeError:
-        # The reader has gone, as in `fastcell sample ... | head`. Nothing may be left
-        # for the interpreter to flush when it ends.
+        # The pipe is closed, as in `fastcell sample ... | head`. The interpreter must
+        # find nothing to flush when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
     except KeyboardInterrupt as error:
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _error(message: str) -> None:
     line = shortened(" ".join(message.split()), _LONGEST)
     line = line.encode("utf-8", "backslashreplace").decode()  # names of any bytes
-    with contextlib.suppress(OSError):  # nobody can be told; the exit code can
+    with contextlib.suppress(OSError):  # stderr is closed: only the exit code is left
         print(f"{PROGRAM}: error: {line}", file=sys.stderr)
 
 
@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
             help=text[0].lower() + text[1:].partition(".")[0],
             description=text,
             allow_abbrev=False,
-            # An option that is not given is not there: a resumed run has to tell.
+            # Omitted options are absent: a resumed run needs to know which were given.
             argument_default=argparse.SUPPRESS,
         )
         sub.set_defaults(command=function)
@@ -555,12 +555,12 @@ def _info(given: dict[str, Any]) -> int:
 
 
 def _blas() -> str:
-    """Return the BLAS that scipy was built with, which does the large products."""
-    # Stubs of it are a package of its own, which need not be there.
+    """Return the name of SciPy's BLAS, which computes the large products."""
+    # Its stubs are a separate package, which may be missing.
     import scipy  # type: ignore[import-untyped, unused-ignore]
 
     try:
         blas = scipy.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return f"{blas['name']} {blas['version']}, by scipy"
-    except (KeyError, TypeError):  # a scipy built in another way
+    except (KeyError, TypeError):  # SciPy without this entry
         return "scipy's, of unknown make"

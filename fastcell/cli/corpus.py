@@ -1,8 +1,8 @@
 """The text of ``fastcell train`` and ``demo``, as windows of ids.
 
-A text is read a part at a time, twice: its characters are counted, then they become ids
-of a byte or two each, in a file without a name beside the model. So a text may be
-larger than the memory, and nothing stays of it when the process ends, however it does.
+A text is read twice, part by part: first to count its characters, then to write their
+ids, of one or two bytes each, to an unnamed temporary file beside the model. So a text
+may be larger than the memory, and the system removes the file however the process ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _LARGE = 1 << 24  # bytes: reading takes a second or more
-_FEWEST = 8  # characters of a stream; with less, nothing comes before anything
+_FEWEST = 8  # characters of a stream; shorter ones have hardly any context
 
 
 @dataclass
@@ -37,24 +37,24 @@ class Corpus:
     vocabulary: CharVocabulary
     train: TextStreams
     valid: TextStreams | None
-    warning: str | None  # of what may not be meant
+    warning: str | None  # about settings that are probably a mistake
 
 
 def read_corpus(settings: Settings, say: Say | None = None) -> Corpus:
-    """Read the text and check all that can be checked before the work begins.
+    """Read the text, and check the settings against it before training.
 
     Parameters
     ----------
     settings : Settings
     say : callable, optional
-        What to tell the user by while a large text is read.
+        Shows messages to the user while a large text is read.
 
     Raises
     ------
     OSError
         If the text cannot be read, or is no regular file.
     ValueError
-        If it is no text, too short, or not that of the settings.
+        If it is not UTF-8 text, is too short, or is not the text of the settings.
     """
     import fastcell
     from fastcell.data import TextStreams, split_text
@@ -84,8 +84,8 @@ def read_corpus(settings: Settings, say: Say | None = None) -> Corpus:
             f"{name}: too short: validation needs 2 characters; got {len(parts[1])} "
             "(--validation-fraction 0 does without)"
         )
-    # Streams of a window each, at least: at their start the model knows nothing of what
-    # came before, which is no fault of its own.
+    # Streams of at least one window: at the start of a stream the model has no context,
+    # which would raise its loss.
     streams = (len(parts[1]) - 1) // settings.sequence_length
     streams = min(max(streams, 1), settings.batch_size)
     valid = TextStreams(parts[1], streams, settings.sequence_length)
@@ -93,7 +93,7 @@ def read_corpus(settings: Settings, say: Say | None = None) -> Corpus:
 
 
 def _check_length(name: str, settings: Settings, count: int) -> str | None:
-    """Refuse streams in which nothing can be learned; tell of those below a window."""
+    """Refuse streams too short to learn from; return a warning if below a window."""
     batch, window = settings.batch_size, settings.sequence_length
     length = max(count - 1, 0) // batch
     what = f"{count:,} characters to train on make {batch:,} streams of {length:,}"
@@ -123,7 +123,7 @@ def _encoded(settings: Settings, say: Say) -> tuple[CharVocabulary, NDArray[Any]
     path = settings.text
     with named_errors(path):
         status = os.stat(path)
-        check_regular(path, status.st_mode)  # others have no end, or only one reading
+        check_regular(path, status.st_mode)  # others may be endless or read only once
     large = status.st_size >= _LARGE
     size = f"{status.st_size / 1e6:,.0f} MB"
     if large:
@@ -159,5 +159,5 @@ def _ids(
             count += len(ids)
         with named_errors(folder):
             file.flush()
-        # The map keeps the file when it is closed.
+        # The memory map keeps the file open.
         return np.memmap(file, dtype, "r", shape=(count,)), digest.hexdigest()

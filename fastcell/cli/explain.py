@@ -1,21 +1,20 @@
-r"""``fastcell explain``: what the core decides about a layer, and why it takes so long.
+r"""``fastcell explain``: the core's decisions about a layer, and a model of its time.
 
-The time is predicted from probes that this machine makes at that moment with the core's
-own kernels:
+The time is predicted from probes, which run the core's own kernels on this machine:
 
 F
-    FLOP per second: a dense product whose weights stay in the first-level cache; of
+    FLOP per second: a dense product whose weights stay in the first-level cache. For
     bf16 and int8, which have no dense layer, one step of many rows of the same cell
     with 256 units, less the time of the gates.
 b
     Bytes of R per second: single-row steps over an R of as many bytes as a thread reads
-    in each step, less the time of the gates. What a single row waits for its few
-    accumulators is in it.
+    in each step, less the time of the gates. It includes the latency of the few
+    accumulators of a single row.
 g
     Seconds of a unit's gates in forward: its sigmoids and tanh, each timed by element.
-    Of backward only the tanh(c) of cells with such a state counts.
+    In backward only the tanh(c) of cells with such a state counts.
 
-All are those of one thread, the best of a few blocks. With n rows and 1/m of the units
+All are rates of one thread, the best of a few blocks. With n rows and 1/m of the units
 (m: members of a team) for each thread, k ranges of rows for each thread, L layers and S
 threads,
 
@@ -25,15 +24,15 @@ threads,
     \text{backward} &= \text{loop} + (2 \cdot \text{input FLOP} + \text{recurrent FLOP})
                        / S F
 
-where r are the bytes of the packed R. Calls, barriers, reading x and writing y are left
-out, and so is what few rows lose against F. Where threads share a core or other
-programs have it, the measured time is that much longer.
+where r is the number of bytes of the packed R. The model omits calls, barriers, reading
+x, writing y, and the lower rate of few rows. If threads share a core, or other programs
+use it, the measured time is longer.
 
-Whether bf16 and int8 have an instruction here is told of every layer. Without one they
-are slower than float32 from a few rows on. AVX2 makes do with other instructions: int8
-is faster from about a hundred units on, bf16 about as fast. With an instruction they
-need not be faster. So a layer of such a precision is timed in turns with the same one
-of float32.
+For each layer the output says whether this CPU has an instruction for bf16 and int8.
+Without one they are slower than float32 from a few rows on. With AVX2's other
+instructions int8 is faster from about a hundred units on, bf16 about as fast. Even with
+an instruction they may be slower. So a layer of such a precision is timed in turns with
+the same layer of float32.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ from fastcell.layers.recurrent import MOST_LAYERS
 _PROBE_SECONDS = 0.06
 _SECONDS = 0.5
 
-# What AVX2 does without an instruction for them.
+# Expectations for AVX2, which has no instruction for them.
 _BY_AVX2 = {
     "bf16": "0.7 to 1.1 times the speed of float32, more for one row of large layers",
     "int8": "it faster than float32 from about 100 units on",
@@ -82,7 +81,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Seconds of a call, or of several after one another."""
+    """Seconds of a call, or of several in sequence."""
 
     products: float  # multiply-adds of all steps at once
     compute: float  # multiply-adds of the time loop
@@ -91,12 +90,12 @@ class Prediction:
 
     @property
     def seconds(self) -> float:
-        """The whole: of multiply-adds and reading, which overlap, the longer."""
+        """The total, with the longer of multiply-adds and reading, which overlap."""
         return self.products + max(self.compute, self.read) + self.gates
 
     @property
     def bound(self) -> str:
-        """What rules the time loop."""
+        """The part that limits the time loop."""
         if self.gates > max(self.compute, self.read):
             return "the gates"
         if self.read > self.compute:
@@ -105,13 +104,13 @@ class Prediction:
 
 
 def predict(layer: Layer, d: Any, training: int, probes: Probes) -> Prediction:
-    """Return the time of one call, by the formula at the head of this file.
+    """Return the time of one call, by the formula in this module's docstring.
 
     Parameters
     ----------
     layer : Layer
     d : dict
-        Its `fc_description` for the same `training`: 0, 1 or, for backward, 2.
+        Its `fc_description` for the same `training`: 0 or 1, or 2 for backward.
     training : int
     probes : Probes
     """
@@ -135,7 +134,7 @@ def predict(layer: Layer, d: Any, training: int, probes: Probes) -> Prediction:
 
 
 def probe(layer: Layer, members: int) -> Probes:
-    """Measure this machine with one thread; `members` share the R of a step."""
+    """Measure the rates of one thread; `members` threads share the R of a step."""
     before = fastcell.get_num_threads()
     fastcell.set_num_threads(1)
     try:
@@ -183,7 +182,7 @@ def _probe_read(layer: Layer, members: int, unit: float) -> float:
 
 
 def _without(gates: float, layer: Layer) -> float:
-    """Seconds of a forward call less those of its gates."""
+    """Return the seconds of a forward call, without its gates."""
     seconds = measure(layer.call("forward"), _PROBE_SECONDS).best
     return max(seconds - gates, seconds / 10)
 
@@ -238,9 +237,9 @@ def explain(given: dict[str, Any]) -> int:
 
 
 def against_float32(layer: Layer, mode: str) -> float:
-    """Measure how many times as fast as the same layer of float32 it is.
+    """Return how many times as fast it is as the same layer of float32.
 
-    Both take turns, so that whatever else the machine does slows both.
+    Both are timed in turns, so that other load of the machine slows both.
     """
     calls = [one.call(mode) for one in (layer, replace(layer, precision="float32"))]
     turns = [[measure(call, _SECONDS / 4).median for call in calls] for _ in range(3)]
@@ -249,7 +248,7 @@ def against_float32(layer: Layer, mode: str) -> float:
 
 
 def _narrow(layer: Layer, precision: str) -> str:
-    """Say whether this CPU has an instruction for such products of the layer."""
+    """Return whether this CPU has an instruction for the layer's products, as text."""
     described = replace(layer, precision=precision).describe(1, 0)
     if described["native"]:
         return f"{precision} has an instruction here"
@@ -308,7 +307,7 @@ def _decisions(layer: Layer, threads: int, calls: list[Any]) -> dict[str, str]:
 
 
 def _team(d: Any) -> str:
-    """Say why threads share the units of each step, or why not."""
+    """Return why threads share the units of each step, or why not, as text."""
     match d["sharing"]:
         case "one thread":
             return "no, one thread is set"

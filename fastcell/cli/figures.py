@@ -1,4 +1,4 @@
-"""What ``fastcell bench`` has measured: figures, and their table."""
+"""The figures of ``fastcell bench``, and the table that prints them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from fastcell._judge.plot import Bar
 from fastcell._judge.rows import Row
 from fastcell.cli.measure import Layer, duration
 
-#: What an earlier run's figures are called in tables.
+#: The name of an earlier run's figures in tables.
 BEFORE = "before"
 
 
 class Ratio(NamedTuple):
-    """How many times as fast fastcell is, and the quartiles of that over the blocks."""
+    """How many times as fast fastcell is, and its quartiles over the blocks."""
 
     value: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        """As tables have it; of two runs there are no quartiles."""
+        """Return the text for tables; a ratio of two runs has no quartiles."""
         value, low, high = (f"{v:.2f}" if v < 100 else f"{v:.0f}" for v in self)
         return value if self.low == self.high else f"{value} [{low}, {high}]"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One figure to be made."""
+    """The work of one figure: mode, layer and threads."""
 
     mode: str
     layer: Layer
@@ -40,11 +40,11 @@ class Case:
 
     @property
     def key(self) -> Any:
-        """What says that two figures are of the same work."""
+        """The key that two figures of the same work share."""
         return (self.mode, self.layer.cell, *self.layer.shape, self.threads)
 
     def __str__(self) -> str:
-        """As messages have it."""
+        """Return the text for messages."""
         many = "s" if self.threads > 1 else ""
         layer = f"{self.mode} {self.layer.cell} {self.layer.shape}"
         return f"{layer}, {self.threads} thread{many}"
@@ -52,16 +52,16 @@ class Case:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure.
+    """The measurements of one case.
 
     Attributes
     ----------
     case : Case
-        What was measured.
+        The measured work.
     own : Timing
-        fastcell's.
+        The timing of fastcell.
     row : Row or None
-        All that the judge has measured, where there were peers.
+        The judge's measurements; None without peers.
     before : float or None
         Seconds of one call in an earlier run.
     """
@@ -72,12 +72,12 @@ class Figure:
     before: float | None = None
 
     def peer(self, label: str) -> Timing | None:
-        """A peer's fastest way; None if the peer cannot do this."""
+        """Return the timing of a peer's fastest run; None if the peer has none."""
         way = None if self.row is None else self.row.fastest(label)
         return None if way is None or self.row is None else self.row.timings[way]
 
     def ratio(self, to: str) -> Ratio | None:
-        """The ratio to a peer or to `BEFORE`; None if there is none."""
+        """Return the ratio to a peer or to `BEFORE`; None if there is none."""
         if to == BEFORE:
             if self.before is None:
                 return None
@@ -91,7 +91,7 @@ class Figure:
         return self.case.layer.flop(self.case.mode) / self.own.median / 1e9
 
     def record(self, against: Sequence[str]) -> dict[str, Any]:
-        """The figure for a program to read, times in seconds."""
+        """Return the figure for the JSON file, times in seconds."""
         record = {
             "mode": self.case.mode,
             "cell": self.case.layer.cell,
@@ -134,14 +134,14 @@ class Column:
     left: bool = False
 
     def pad(self, text: str) -> str:
-        """Fill a cell."""
+        """Return the text padded to the column's width."""
         width = max(self.width, len(self.title))
         return text.ljust(width) if self.left else text.rjust(width)
 
 
 @dataclass
 class Table:
-    """The table, printed row by row as figures are made.
+    """The table, printed row by row during the measurement.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ class Table:
     older : bool
         Whether there is an earlier run to compare with.
     cells : iterable of str
-        The cells that will come, for the width of their names.
+        All cells of the table, for the width of their column.
     """
 
     peers: Sequence[str]
@@ -160,7 +160,7 @@ class Table:
 
     @property
     def against(self) -> list[str]:
-        """All that figures have ratios to."""
+        """The labels that figures have ratios to: peers, and an earlier run."""
         return [*self.peers, *([BEFORE] if self.older else [])]
 
     def __post_init__(self) -> None:
@@ -174,7 +174,7 @@ class Table:
         self._print(text[:-1] + ("-" if left else ":") for text, left in rule)
 
     def add(self, figure: Figure) -> None:
-        """Keep a figure, and print its row."""
+        """Append a figure, and print its row."""
         self.figures.append(figure)
         self._print(column.text(figure) for column in self._columns)
 
@@ -207,7 +207,7 @@ class Table:
         print(f"| {' | '.join(padded)} |", flush=True)
 
     def means(self) -> list[str]:
-        """A line for each that figures have ratios to: their means, the smallest."""
+        """Return a line per label of `against`: geometric mean and smallest ratio."""
         lines = []
         for to in self.against:
             found = self._ratios(to)
@@ -226,7 +226,7 @@ class Table:
         return lines
 
     def below(self, least: float) -> list[str]:
-        """A line for each ratio that is below `least` as it is printed."""
+        """Return a line for each ratio whose printed value is below `least`."""
         return [
             f"{figure.case}: {value:.2f} to {to}"
             for to in self.against
@@ -235,7 +235,7 @@ class Table:
         ]
 
     def bars(self) -> list[Bar]:
-        """All ratios, to be drawn."""
+        """Return all ratios for the chart."""
         return [
             Bar(
                 MODES[case.mode].title.split(" (")[0],
@@ -260,7 +260,7 @@ def _mean(found: list[tuple[float, Figure]]) -> str:
 
 
 def _rate(figure: Figure) -> str:
-    """GFLOP/s; one step has its time only."""
+    """Return GFLOP/s; a single step only has its time."""
     return "" if figure.case.mode == "step" else f"{figure.rate:.1f}"
 
 

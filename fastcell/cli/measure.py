@@ -1,6 +1,6 @@
-"""What ``fastcell bench`` and ``fastcell explain`` share: layers, clock, machine.
+"""Layers, timing and machine data, shared by ``fastcell bench`` and ``explain``.
 
-Letters as everywhere: T time steps, B rows, I input features, H hidden units.
+T time steps, B rows, I input features, H hidden units.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from fastcell.cells import Cell
 PRECISIONS = ("float32", "bf16", "int8")
 
 _BLOCKS = 5
-_FEWEST_BLOCKS = 3  # where calls are longer than the time they were given
-_REST = 0.005  # seconds before a block, in which workers of the last one fall asleep
+_FEWEST_BLOCKS = 3  # even if they take longer than the given time
+_REST = 0.005  # seconds before a block, in which workers of the last one go to sleep
 
 
 class Shape(NamedTuple):
@@ -34,7 +34,7 @@ class Shape(NamedTuple):
     H: int
 
     def __str__(self) -> str:
-        """As it is given: ``100x8x256`` where I is H, else ``28x128x28x128``."""
+        """Return the text: ``100x8x256`` if I is H, else ``28x128x28x128``."""
         sizes = (self.T, self.B, self.H) if self.I == self.H else self
         return "x".join(map(str, sizes))
 
@@ -65,9 +65,9 @@ def parse_shape(text: str) -> Shape:
 
 @dataclass(frozen=True)
 class Layer:
-    """What is asked for, before any memory is taken.
+    """The layer of a case: its configuration, without memory for it.
 
-    `cell` is a name of `_cli_cells.cells`.
+    `cell` is a name of `fastcell._judge.cells.cells`.
     """
 
     cell: str
@@ -78,12 +78,12 @@ class Layer:
 
     @property
     def entry(self) -> Cell:
-        """What the registry knows of the cell."""
+        """The cell's entry in the registry."""
         return cells()[self.cell]
 
     @property
     def proj_size(self) -> int:
-        """Features that h is projected to; 0 for cells that do not project."""
+        """Features of the projection of h; 0 for cells without one."""
         size = self.entry.proj_size
         return 0 if size is None else size(self.shape.H)
 
@@ -94,7 +94,7 @@ class Layer:
 
     @property
     def stack(self) -> _core.Stack:
-        """The layer in the core: sizes only."""
+        """The layer in the core, without weights."""
         return _core.Stack(
             self.entry.name,
             self.precision,
@@ -106,7 +106,7 @@ class Layer:
         )
 
     def describe(self, threads: int, training: int) -> Any:
-        """Return the core's decisions, as `fc_describe` tells them.
+        """Return the core's decisions from `fc_describe`.
 
         Raises
         ------
@@ -121,20 +121,20 @@ class Layer:
     def flop(self, mode: str) -> float:
         """Multiplications and additions of the products.
 
-        For each row, step, layer and direction 2GH(I+H) with G gates, I being D H
-        above the first layer (what a cell projects beside); three times that in
+        For each row, step, layer and direction they are 2GH(I+H) with G gates, where I
+        is D H above the first layer, plus a cell's projection; three times that in
         training.
         """
         once: float = self.describe(1, 0)["flop"]
         return 3 * once if mode == "train" else once
 
     def check_memory(self, train: bool) -> None:
-        """Refuse what this machine cannot hold, before it tries.
+        """Refuse a layer that exceeds this machine's memory.
 
         Raises
         ------
         MemoryError
-            If weights, arrays and what training keeps exceed the memory.
+            If weights, arrays and the saved values of training exceed the memory.
         """
         T, B, I, _ = self.shape  # noqa: E741
         forward = self.describe(1, int(train))
@@ -152,7 +152,7 @@ class Layer:
             )
 
     def make(self) -> Any:
-        """Return the layer, with the weights that a new one has."""
+        """Return the layer with initial weights."""
         _, _, inputs, units = self.shape
         layer = self.entry.layer(
             inputs,
@@ -166,7 +166,7 @@ class Layer:
         return layer.to(self.precision)
 
     def call(self, mode: str) -> Callable[[], object]:
-        """Return what is timed: a forward call, a training step, one streamed step."""
+        """Return the timed function: forward, a training step, or one streamed step."""
         T, B, I, _ = self.shape  # noqa: E741
         self.check_memory(mode == "train")
         layer = self.make()
@@ -183,7 +183,7 @@ class Layer:
 
 
 def measure(call: Callable[[], object], seconds: float) -> Timing:
-    """Time `call` for about so many seconds, in blocks; three calls at least."""
+    """Time `call` for about `seconds`, in blocks; three calls at least."""
     clock = time.perf_counter
     last = 0.0
     for _ in range(2):  # packs weights, wakes threads
@@ -203,7 +203,7 @@ def measure(call: Callable[[], object], seconds: float) -> Timing:
 
 
 def duration(seconds: float) -> str:
-    """Return a time with its unit, to three digits.
+    """Return a time with its unit, of three digits.
 
     Examples
     --------
@@ -217,7 +217,7 @@ def duration(seconds: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return three digits, or all that stand before the point.
+    """Return a number of three digits, or of all digits before the point.
 
     Examples
     --------
@@ -228,7 +228,7 @@ def number(value: float) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Return what figures depend on: the CPU, the kernels, versions, the load."""
+    """Return the CPU, the kernels, versions and the load, on which figures depend."""
     import platform
 
     import fastcell
@@ -256,7 +256,7 @@ def cores() -> int:
 
 
 def kernels(description: Any, precision: str) -> str:
-    """Return which kernels compute, such as ``avx512, bf16 by its own instruction``."""
+    """Return the kernels as text, such as ``avx512, bf16 by its own instruction``."""
     name = f"{description['isa']}, {precision}"
     if precision == "float32":
         return name

@@ -1,4 +1,4 @@
-"""The files of ``fastcell bench``: results read back, and what may be written over."""
+"""The files of ``fastcell bench``: reading results, and protection from overwriting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from fastcell._checks.files import check_apart, check_regular, named_errors
 from fastcell._checks.schema import items, number, refuse, shortened, shown, text, whole
 
-#: Written into pictures, so that they are known again.
+#: The creator in the metadata of pictures, by which they are recognised.
 PROGRAM = "fastcell bench"
 PICTURES = ("png", "svg", "pdf")
 
@@ -32,16 +32,16 @@ Key = tuple[str, str, int, int, int, int, int]
 
 @dataclass(frozen=True)
 class Result:
-    """What an earlier run measured.
+    """The result of an earlier run.
 
     Attributes
     ----------
     path : str
-        Where it was read.
+        The file it was read from.
     machine : dict
-        Where it was measured.
+        The machine it was measured on.
     precision : str
-        Of the layers.
+        The precision of the layers.
     medians : dict
         Seconds of one call, for each figure.
     """
@@ -52,20 +52,20 @@ class Result:
     medians: dict[Key, float]
 
     def about(self) -> str:
-        """In one line: the file, the version, the CPU."""
+        """Return the file, the version and the CPU in one line."""
         version, cpu = (shortened(self.machine[key], 80) for key in _MACHINE)
         return f"{self.path}, fastcell {version}, {cpu}"
 
 
 def read(path: str) -> Result:
-    """Read what ``fastcell bench --json`` wrote, with this version or an earlier one.
+    """Read a file of ``fastcell bench --json``, of this version or an earlier one.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is no such result; says where it is not.
+        If it is no such result; the error names the entry.
     """
     with named_errors(path):
         check_regular(path, os.stat(path).st_mode)
@@ -112,12 +112,12 @@ def _entry(where: str, found: dict[str, Any], key: str) -> Any:
 
 
 def picture_kind(path: str) -> str:
-    """Return the format of a picture by the ending of its name.
+    """Return the format of a picture by its suffix.
 
     Raises
     ------
     ValueError
-        If it has none of the known endings.
+        If the suffix is unknown.
 
     Examples
     --------
@@ -134,22 +134,21 @@ def picture_kind(path: str) -> str:
 def check_outputs(
     results: str | None, picture: str | None, older: str | None, force: bool
 ) -> None:
-    """Refuse, before the minutes of measuring, what would be lost or not be written.
+    """Check the output files before the minutes of measuring.
 
     Parameters
     ----------
     results, picture : str, optional
-        What is to be written.
+        The files to write.
     older : str, optional
-        The result that is compared with.
+        The result to compare with.
     force : bool
-        Whether files may be replaced that this program has not written, or that it
-        reads.
+        Whether files of other programs, and `older`, may be replaced.
 
     Raises
     ------
     OSError
-        If there is no such folder, or no such file could be written.
+        If there is no such folder, or a file could not be written.
     ValueError
         If a file would be lost.
     """
@@ -165,7 +164,7 @@ def check_outputs(
         with _offering_force(option):
             if older is not None:
                 check_apart(path, older)
-            # An empty file is nobody's, as mktemp makes one.
+            # An empty file, as mktemp makes one, may be replaced.
             if os.path.exists(path) and os.path.getsize(path):
                 check(path)
 

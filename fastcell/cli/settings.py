@@ -1,4 +1,4 @@
-"""The settings of `fastcell train` and `demo`, as a checkpoint keeps them."""
+"""The settings of `fastcell train` and `demo`, which checkpoints hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides what a run computes, and where its model goes."""
+    """The settings of a run and the file of its model."""
 
     text: str | None = None  # the file; None is the text of the demo
     sha256: str = ""  # of the text

@@ -1,7 +1,7 @@
 """``fastcell demo`` and ``fastcell train``: a run of training, from text to model.
 
-A run is described by its `Settings`. Its checkpoints hold them, so that it is resumed
-with what it was started with, whatever the defaults have become.
+A run is described by its `Settings`. Its checkpoints hold them, so a resumed run has
+the original settings even if defaults have changed.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from fastcell.models import LanguageModel
     from fastcell.optim import Adam
 
-_WARMUP = 0.02  # of the steps: the learning rate rises
+_WARMUP = 0.02  # share of the steps in which the learning rate rises
 _FINAL_FACTOR = 0.05  # of the learning rate, at the end of the cosine
-_DEMO_VALIDATIONS = 5  # at the end of equal parts
+_DEMO_VALIDATIONS = 5  # at equal distances
 _SAMPLE_LENGTH = 500
-_BYTES_EACH = 16  # of a parameter: itself, its gradient, and two numbers of Adam's
+_BYTES_EACH = 16  # of a parameter: itself, its gradient, and two moments of Adam
 _MOST = 2**31 - 1  # of any size, of steps and of epochs
 _SAMPLE_TEMPERATURE = 0.8
 
 
-# May differ when a run is resumed. The content of the text is compared, not its name,
-# and of another number of threads the trainer warns.
+# Settings that may differ when a run is resumed. The content of the text is compared,
+# not its name, and the trainer warns of another number of threads.
 _FREE = {"text", "threads", "out"}
 
 
 def demo(given: dict[str, Any]) -> int:
-    """Train on the packaged text, as long as the user likes; return the exit code."""
+    """Train on the packaged text for a given time; return the exit code."""
     from fastcell.cli.corpus import read_corpus
 
     quiet = given.pop("quiet", False)
@@ -48,7 +48,7 @@ def demo(given: dict[str, Any]) -> int:
     settings = Settings(**given)
     checkpoint = f"{settings.out}.checkpoint"
     _check_outputs(settings, checkpoint, force)
-    # A demo may take the place of another, whose loss would be that of a minute.
+    # A demo may overwrite another one's checkpoint: it costs about a minute.
     if os.path.exists(checkpoint) and _info(checkpoint)[0]["text"] is not None:
         _refuse(checkpoint)
     corpus = read_corpus(settings, None if quiet else _say)
@@ -58,14 +58,14 @@ def demo(given: dict[str, Any]) -> int:
         if not quiet:
             _say("timing a few steps ...")
         steps = _steps_in(seconds, corpus)
-    # Of the timing, the run keeps the number of steps only: --steps repeats it.
+    # The timing only determines the number of steps: --steps repeats the run.
     every = math.ceil(steps / _DEMO_VALIDATIONS)
     corpus.settings = replace(settings, steps=steps, validate_every=every)
     return _run(corpus, checkpoint, quiet=quiet)
 
 
 def train(given: dict[str, Any]) -> int:
-    """Train on a user's text, from the start or from a checkpoint on."""
+    """Train on a user's text, from the start or from a checkpoint."""
     from fastcell.cli.corpus import read_corpus
 
     quiet = given.pop("quiet", False)
@@ -76,7 +76,7 @@ def train(given: dict[str, Any]) -> int:
     size = None
     if resume is not None:
         settings, size, out = _settings_of(checkpoint, given)
-        # It may be the model that the run was told to replace.
+        # An existing file may be the model that the run was started to replace.
         force = force or os.path.realpath(settings.out) == os.path.realpath(out)
     elif "text" not in given:
         raise ValueError("FILE is missing: the text to train on")
@@ -115,8 +115,8 @@ def _info(checkpoint: str) -> tuple[dict[str, Any], int]:
     Raises
     ------
     ValueError
-        If it is none of these commands, or damaged: all that is used is checked here,
-        before a model is made of it.
+        If it is not of these commands, or damaged: all entries in use are checked
+        here, before a model is built.
     """
     from fastcell._checks import schema as be
     from fastcell.train.checkpoint import read_checkpoint
@@ -141,7 +141,7 @@ def _info(checkpoint: str) -> tuple[dict[str, Any], int]:
         "sequence_length": one,
         "batch_size": one,
         "epochs": be.optional(one),
-        # A run whose length is not given in epochs is one of so many steps.
+        # A run without a number of epochs has a number of steps.
         "steps": one if info["epochs"] is None else be.optional(one),
         "learning_rate": be.number(above=0),
         "clip": be.number(above=0),
@@ -154,7 +154,7 @@ def _info(checkpoint: str) -> tuple[dict[str, Any], int]:
     try:
         check_run(tree)
         be.entries(schema)("info", info)
-        # The model is made of the settings, before it is compared with the file.
+        # The model is built from these settings before it is compared with the file.
         names = {
             "cell": "cell",
             "layers": "num_layers",
@@ -176,7 +176,7 @@ def _info(checkpoint: str) -> tuple[dict[str, Any], int]:
 
 def _settings_of(checkpoint: str, given: dict[str, Any]) -> tuple[Settings, int, str]:
     """Return the settings of the run in `checkpoint`, which `given` must not change,
-    the number of the parameters there, and where its model was to go at first.
+    its number of parameters, and the original path of its model.
     """
     info, size = _info(checkpoint)
     for name, value in given.items():
@@ -198,7 +198,7 @@ def _check_outputs(settings: Settings, checkpoint: str, force: bool) -> None:
     Raises
     ------
     ValueError
-        If a run would.
+        If a file would be overwritten.
     """
     from fastcell._checks.files import check_apart, remove_leftovers
 
@@ -213,7 +213,7 @@ def _check_outputs(settings: Settings, checkpoint: str, force: bool) -> None:
 
 
 def _check_writable(path: str) -> None:
-    """Find out before the work, not after it, that the result can be written."""
+    """Raise before the training if the result cannot be written."""
     import tempfile
 
     from fastcell._checks.files import check_regular, named_errors
@@ -251,19 +251,19 @@ def _model(corpus: Corpus) -> tuple[LanguageModel, Adam]:
 def _model_that_fits(
     corpus: Corpus, checkpoint: str, resumed_size: int | None
 ) -> tuple[LanguageModel, Adam]:
-    """Return what `_model` does, if it is no larger than it may be.
+    """Return the result of `_model`, with a limit of its size.
 
-    That is what the machine's memory holds, or what the run that is resumed has.
+    The limit is the machine's memory, or the size of the model in a resumed run.
 
     Raises
     ------
     MemoryError, ValueError
-        If it is larger, before any memory is taken.
+        If it is larger, before any memory is allocated.
     """
     from fastcell.module import at_most
 
     if resumed_size is not None:
-        # A tied array stands in the file once, but two layers make it.
+        # The file holds a tied array once, but two layers allocate it.
         try:
             with at_most(2 * resumed_size):
                 return _model(corpus)
@@ -284,7 +284,7 @@ def _model_that_fits(
 
 
 def _memory() -> int:
-    """Return the bytes of memory of this machine, as far as they are known."""
+    """Return the bytes of memory of this machine, or a limit if unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
@@ -294,8 +294,8 @@ def _memory() -> int:
 def _steps_in(seconds: float, corpus: Corpus) -> int:
     """Return the number of steps that fit into some time, validations included.
 
-    They are timed on a model of their own for a fortieth of that time, but at least a
-    few of them: the median, since the first ones are slow and others may be disturbed.
+    A few steps of a separate model are timed, for a fortieth of that time. Their median
+    counts, because the first ones are slow and others may be disturbed.
     """
     from fastcell.train import Trainer
 
@@ -328,7 +328,7 @@ def _run(
 ) -> int:
     """Train, save the model, print the figures and a sample.
 
-    Of a run that is resumed, `resumed_size` is the number of parameters in the file.
+    `resumed_size` is the number of parameters in the file of a resumed run.
     """
     import fastcell
     from fastcell.optim import cosine, warmup
@@ -336,14 +336,14 @@ def _run(
 
     settings = corpus.settings
     model, optimizer = _model_that_fits(corpus, checkpoint, resumed_size)
-    # One of the two is given.
+    # Either steps or epochs are given.
     steps = settings.steps or (settings.epochs or 0) * len(corpus.train)
     rising = max(round(_WARMUP * steps), 1)
     schedule = warmup(rising, cosine(max(steps - rising, 1), _FINAL_FACTOR))
     trainer = Trainer(model, optimizer, settings.clip, schedule, progress=not quiet)
     if resumed_size is not None:
         trainer.resume(checkpoint)
-    # Absolute, so that the run can be resumed in another folder.
+    # An absolute path, so that the run can be resumed in another folder.
     text = None if settings.text is None else os.path.abspath(settings.text)
     trainer.info = asdict(settings) | {
         "text": text,
@@ -380,7 +380,7 @@ def _run(
 
 
 def default_prompt(symbols: Sequence[str]) -> str:
-    """Return what a text may begin after: a line's end, where there are lines.
+    """Return a prompt to start a text: a line's end, or else the first symbol.
 
     Examples
     --------
@@ -391,7 +391,7 @@ def default_prompt(symbols: Sequence[str]) -> str:
 
 
 def _headline(corpus: Corpus, model: LanguageModel, steps: int, steps_done: int) -> str:
-    """Return what is about to be done, in two lines."""
+    """Return a description of the run in two lines."""
     settings = corpus.settings
     size = sum(array.size for array in model.params.arrays().values())
     layers = "layer" if settings.layers == 1 else "layers"

@@ -1,4 +1,4 @@
-"""Training that can be stopped and resumed, through time or sequence by sequence."""
+"""Training: the trainer, its history, and interruption; runs can be resumed."""
 
 from fastcell.train.history import History
 from fastcell.train.interrupts import TrainingInterrupted

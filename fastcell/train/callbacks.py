@@ -1,9 +1,9 @@
-"""What a training run may do at each record of its history.
+"""Callbacks of a training run: early stopping, saving the best model, logs of records.
 
 A callback is called as ``callback(trainer, record)`` with each new record. If it has a
 method ``begin(trainer)``, that is called before the first step of each run, new or
-resumed, when ``trainer.history`` is what it is to go on from. Those of this module
-decide by the history alone, so that a resumed run does what the uninterrupted one does.
+resumed, when ``trainer.history`` holds the records before it. Callbacks of this module
+depend on the history alone, so a resumed run does the same as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class EarlyStopping:
     Parameters
     ----------
     patience : int
-        So many records in a row without a new best value end the run; at least 1.
+        Number of records in a row without a new best value that ends the run; at
+        least 1.
     monitor : str, default "valid_loss"
         The key of the value in the records.
     mode : {"min", "max"}
@@ -81,12 +82,12 @@ class EarlyStopping:
         self.min_delta = real("min_delta", min_delta, minimum=0)
 
     def begin(self, trainer: Running) -> None:
-        """End a run at once that was resumed where it had ended."""
+        """Stop a run at once if its history already meets the condition."""
         if self._is_over(trainer.history):
             trainer.stop()
 
     def __call__(self, trainer: Running, record: Record) -> None:
-        """Take notice of a record."""
+        """Stop the run if this record was the last without a new best value."""
         _monitored(record, self.monitor)
         if self._is_over(trainer.history):
             trainer.stop()
@@ -116,8 +117,8 @@ class SaveBest:
     Parameters
     ----------
     path : path
-        Where to. The file appears whole or not at all, and stays until the next better
-        one is complete.
+        The destination. The write is atomic: the file stays until the next better one
+        is complete.
     monitor : str, default "valid_loss"
         The key of the value in the records.
     mode : {"min", "max"}
@@ -172,15 +173,15 @@ class SaveBest:
 class _Logger(ABC):
     """A text file with a part for each record of a run.
 
-    A new run begins the file anew; a resumed one writes the records that it goes on
-    from, and nothing else that may stand there. Each record is then added as it comes.
+    A new run starts with an empty file, a resumed one with the records of its history;
+    other content of the file is overwritten. Each new record is appended.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path_of("path", path)
 
     def begin(self, trainer: Running) -> None:
-        """Write the file as the history of the run says."""
+        """Write the file from the history of the run."""
         remove_leftovers(self.path)
         write_atomically(self.path, self._text(trainer.history).encode())
 
@@ -205,11 +206,11 @@ class _Logger(ABC):
 
     @abstractmethod
     def _added(self, record: Record) -> str | None:
-        """Return what a record adds; None if the file has to be written anew."""
+        """Return the text to append; None if the whole file has to be rewritten."""
 
 
 class CSVLogger(_Logger):
-    """Keep the records of a run in a CSV file: a column for each key, a row for each.
+    """Write the records of a run to a CSV file: a column per key, a row per record.
 
     Parameters
     ----------
@@ -248,9 +249,9 @@ class CSVLogger(_Logger):
 
 
 class JSONLogger(_Logger):
-    """Keep the records of a run in a file of JSON objects, one a line.
+    """Write the records of a run to a file of JSON objects, one a line.
 
-    What is NaN or infinite becomes null; NumPy's arrays become lists.
+    NaN and infinity become null; NumPy's arrays become lists.
 
     Parameters
     ----------
@@ -275,7 +276,7 @@ class JSONLogger(_Logger):
 
 
 def _finite(value: Any) -> Any:
-    """Return a value as JSON can hold it: a callback may have added what it likes."""
+    """Return a value for JSON; callbacks may have added values of any type."""
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, dict):
@@ -288,7 +289,7 @@ def _finite(value: Any) -> Any:
 
 
 def _monitored(record: Record, name: str) -> float:
-    """Return a value of a record, which has to be there."""
+    """Return a value of a record; an error if it is missing."""
     value: float | None = record.get(name)
     if value is None:
         there = ", ".join(key for key, other in record.items() if other is not None)

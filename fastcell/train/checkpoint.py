@@ -1,10 +1,10 @@
-"""Checkpoints: everything a training run needs to go on, in one safetensors file.
+"""Checkpoints: the complete state of a training run, in one safetensors file.
 
 A checkpoint is a tree of dictionaries, lists and tuples with arrays and plain values as
-its leaves. The arrays are stored as the tensors of the file under the path of their
-place in the tree; the tree itself, with each array replaced by its path, is JSON in the
-metadata. JSON keeps every bit of a float64, so what is read equals what was written.
-A checksum over all of it tells a file that was damaged on the disk.
+its leaves. Each array is a tensor of the file, named by its path in the tree; the tree
+itself, with each array replaced by its path, is JSON in the metadata. JSON keeps every
+bit of a float64, so reading returns exactly what was written. A checksum over all of it
+detects a file that was damaged on the disk.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from fastcell.threads import get_num_threads
 
 _FORMAT = 1
 _CLASS = "Checkpoint"
-_DEEPEST = 100  # dictionaries and lists within each other
+_DEEPEST = 100  # nested dictionaries and lists
 _NOT_FINITE = ("nan", "inf", "-inf")
 
 
 def write_checkpoint(path: str | os.PathLike[str], tree: dict[str, Any]) -> None:
-    """Write a tree of arrays and plain values; the file appears whole or not at all.
+    """Write a tree of arrays and plain values to a file, atomically.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{name}: the format must be {_FORMAT}; got {shown(number)}")
     if "tree" not in header:
         raise ValueError(f"{name}: damaged checkpoint: the tree is missing")
-    # Those of earlier versions have none.
+    # Checkpoints of earlier versions have no checksum.
     if "crc32" in header and header["crc32"] != _checksum(header["tree"], arrays):
         raise ValueError(f"{name}: damaged checkpoint: the checksum is another")
     left = dict(arrays)
@@ -115,7 +115,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _checksum(skeleton: Any, arrays: dict[str, np.ndarray]) -> int:
-    """Return the CRC-32 of a tree as it stands in a file."""
+    """Return the CRC-32 of a tree in its form in the file."""
     crc = zlib.crc32(json.dumps(skeleton, allow_nan=False).encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -128,15 +128,15 @@ def _checksum(skeleton: Any, arrays: dict[str, np.ndarray]) -> int:
 def _take_apart(
     node: Any, path: str, arrays: dict[str, np.ndarray], depth: int = 0
 ) -> Any:
-    """Return `node` as JSON can hold it; its arrays go into `arrays`."""
+    """Return `node` as a value for JSON; move its arrays into `arrays`."""
     if depth > _DEEPEST:
         raise ValueError(f"the tree must be at most {_DEEPEST} deep; got {path!r}")
     if node is None or isinstance(node, (bool, str)):
         return node
     if isinstance(node, (np.ndarray, np.generic)):
-        while path in arrays:  # only where keys hold a slash themselves
+        while path in arrays:  # only if keys contain a slash
             path += "'"
-        # Not `ascontiguousarray`, which makes one dimension of none.
+        # `ascontiguousarray` would give a scalar one dimension.
         arrays[path] = np.asarray(node, order="C")
         return {"array" if isinstance(node, np.ndarray) else "scalar": path}
     if isinstance(node, int):
@@ -165,12 +165,12 @@ def _take_apart(
 
 
 def _put_together(node: Any, left: dict[str, np.ndarray], depth: int) -> Any:
-    """Return the tree of which `_take_apart` made `node`; take its arrays from `left`.
+    """Return the tree from a `node` of `_take_apart`; take its arrays from `left`.
 
     Raises
     ------
     ValueError
-        If `_take_apart` could not have made it.
+        If `_take_apart` could not have returned it.
     """
     if depth > _DEEPEST:
         raise ValueError(f"the tree must be at most {_DEEPEST} deep")
@@ -199,14 +199,14 @@ def _put_together(node: Any, left: dict[str, np.ndarray], depth: int) -> Any:
 
 
 def data_fingerprint(data: Sequence[Any]) -> dict[str, int]:
-    """Return what tells data sets apart: their size, and a checksum of their ends.
+    """Return a fingerprint of a data set: its size, and a checksum of its ends.
 
     Parameters
     ----------
     data : sequence of batches
-        Of which only the first and the last are looked at, at least one; of data with a
-        method ``epoch(n)``, those of epochs 0 and 1. A batch is an array, or a tuple or
-        mapping of arrays, of which some may be None.
+        At least one batch; only the first and the last are read. Of data with a method
+        ``epoch(n)``, those of epochs 0 and 1 are. A batch is an array, or a tuple or
+        mapping of arrays, some of which may be None.
 
     Examples
     --------
@@ -223,7 +223,7 @@ def data_fingerprint(data: Sequence[Any]) -> dict[str, int]:
 
 
 def batch_checksum(batch: Any, crc: int = 0) -> int:
-    """Return the CRC-32 of a batch, going on from that of others.
+    """Return the CRC-32 of a batch, continued from `crc`, that of batches before.
 
     Parameters
     ----------
@@ -253,5 +253,5 @@ def batch_checksum(batch: Any, crc: int = 0) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the bits of a gradient depend on, beside the numbers that go in."""
+    """Return what the bits of a gradient depend on, besides its inputs."""
     return {"threads": get_num_threads(), "isa": isa()}

@@ -1,4 +1,4 @@
-"""Where a training run takes its batches from: by their place, or from a loader."""
+"""Feeds: the batches of a training run, by index or from a loader, and resuming."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastcell.train.loader_order import Order
 if TYPE_CHECKING:
     from fastcell.train.position import Position
 
-_NONE: Any = object()  # in the place of a batch
+_NONE: Any = object()  # stands for no batch; None may be one
 
 
 class Feed(ABC):
@@ -38,11 +38,11 @@ class Feed(ABC):
 
     @abstractmethod
     def is_over(self, position: Position, interrupts: Interrupts | None = None) -> bool:
-        """Is the epoch over, when `position` is behind a batch of it?"""
+        """Return whether the epoch ends at `position`, which is after a batch of it."""
 
     @abstractmethod
     def take_up(self, origin: dict[str, Any], position: Position) -> None:
-        """Go on with the data of a resumed run.
+        """Continue with the data of a resumed run.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class Feed(ABC):
 
     @abstractmethod
     def kept(self) -> dict[str, Any]:
-        """Return what a checkpoint holds of the data."""
+        """Return the state of the data for a checkpoint."""
 
     @abstractmethod
     def doubt(self, keeps: bool) -> str | None:
@@ -61,20 +61,20 @@ class Feed(ABC):
         Parameters
         ----------
         keeps : bool
-            Whether `kept` will be asked.
+            Whether `kept` will be called.
         """
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:
-        """Let what is done inside, a validation, not change the batches to come."""
+        """Keep a validation inside the context from changing later batches."""
         yield
 
     def share(self, position: Position) -> float:
-        """Return how much of the present epoch is done, as far as is known."""
+        """Return the share of the present epoch that is done, as far as is known."""
         return min(position.window / self.windows, 1.0) if self.windows else 0.0
 
     def total(self, epochs: int | None, steps: int | None) -> int | None:
-        """Return how many steps a run will have, as far as is known."""
+        """Return the number of steps of a run, as far as is known."""
         ends = [] if steps is None else [steps]
         if epochs is not None and self.windows is not None:
             ends.append(epochs * self.windows)
@@ -82,7 +82,7 @@ class Feed(ABC):
 
 
 class Indexed(Feed):
-    """Batches that are taken by their place: a sequence, or one for each epoch."""
+    """Batches by index: of one sequence, or of one for each epoch."""
 
     def __init__(self, data: Any) -> None:
         self._data = data
@@ -92,7 +92,7 @@ class Indexed(Feed):
 
     def batch(self, position: Position, interrupts: Interrupts | None = None) -> Any:
         data = self._data
-        # Of data that shuffle, in their order then.
+        # Data that shuffle have an order for each epoch.
         batches: Sequence[Any] = (
             data.epoch(position.epoch) if hasattr(data, "epoch") else data
         )
@@ -113,11 +113,11 @@ class Indexed(Feed):
 
 
 class Loaded(Feed):
-    """Batches that come one after the other, anew in each epoch, from a loader.
+    """Batches of a loader, iterated from its start in each epoch.
 
-    One batch is read ahead, as nothing else tells where an epoch ends. A resumed run
-    gets the loader into the order that the epoch had, and goes through it up to the
-    batch that comes next, whose checksum is compared.
+    One batch is read ahead, because only this shows where an epoch ends. A resumed run
+    restores the loader's order of the epoch and reads up to the next batch, whose
+    checksum is compared.
     """
 
     def __init__(self, loader: Any) -> None:
@@ -128,7 +128,7 @@ class Loaded(Feed):
         self._keeps = False
         self._batches: Iterator[Any] | None = None  # of the present epoch
         self._ahead = _NONE
-        self._generators: list[Any] = []  # as the epoch began
+        self._generators: list[Any] = []  # their states at the start of the epoch
         self._state: Any = None  # of the loader, before the batch that is read ahead
 
     def batch(self, position: Position, interrupts: Interrupts | None = None) -> Any:
@@ -181,7 +181,7 @@ class Loaded(Feed):
                     )
         self._ahead = _NONE
         self._read(None)
-        if self._ahead is _NONE:  # the run ended before it knew that its epoch had
+        if self._ahead is _NONE:  # the run ended before it saw the end of its epoch
             self._batches = None
             self.windows = position.window
             position.end_epoch()
@@ -207,7 +207,7 @@ class Loaded(Feed):
     def doubt(self, keeps: bool) -> str | None:
         self._keeps = keeps
         if keeps and self._batches is None:
-            self._order.state(border=True)  # which may not be one to be kept
+            self._order.state(border=True)  # sets `doubt` if it cannot be kept
         doubt = self._order.doubt
         return doubt and f"{shown(self._loader)}: {doubt}"
 
@@ -235,23 +235,23 @@ class Loaded(Feed):
         except StopIteration:
             pass
         except RuntimeError:
-            # On Ctrl-C the workers of a loader end before the run does.
+            # After Ctrl-C the workers of a loader are gone, and reading fails.
             if interrupts is not None:
                 interrupts.check()
             raise
 
 
 def feed_of(data: Any) -> Feed:
-    """Return what gives the batches of training data.
+    """Return the feed for training data.
 
     Raises
     ------
     TypeError
-        If they can neither be taken by index nor be gone through anew in each epoch.
+        If the data can neither be indexed nor be iterated from the start in each epoch.
     ValueError
-        If there is none.
+        If there is no batch.
     """
-    # Data with epochs are taken by index from those, and need none of their own.
+    # Data with a method `epoch` are indexed within an epoch, and need no index.
     by_index = hasattr(data, "__getitem__") or callable(getattr(data, "epoch", None))
     junk = isinstance(data, (str, bytes, Mapping, type))
     once = isinstance(data, Iterator)
@@ -274,7 +274,7 @@ def feed_of(data: Any) -> Feed:
 
 
 def length_of(data: Any) -> int | None:
-    """Return how many batches data say that they have; None if they do not."""
+    """Return the number of batches by ``len(data)``; None if there is no length."""
     try:
         return len(data)
     except (TypeError, NotImplementedError, AttributeError):
@@ -282,14 +282,16 @@ def length_of(data: Any) -> int | None:
 
 
 def as_arrays(batch: Any) -> Any:
-    """Return a batch, its tensors as arrays on the same memory; itself without any.
+    """Return a batch with its tensors as arrays on the same memory.
+
+    A batch without tensors is returned itself.
 
     Examples
     --------
     >>> as_arrays((np.zeros(2), None, "y"))
     (array([0., 0.]), None, 'y')
     """
-    if type(batch) is tuple:  # most are, of arrays
+    if type(batch) is tuple:  # the usual batch, a tuple of arrays, has a fast path
         for part in batch:
             if type(part) is not np.ndarray and part is not None:
                 break
@@ -317,7 +319,7 @@ def _part(name: str, part: Any) -> Any:
 
 
 def check_valid_data(data: Any) -> None:
-    """Raise unless `data` can be gone through again at each validation."""
+    """Raise unless each validation can iterate over `data` from its start."""
     check_batches("valid_data", data)
     if isinstance(data, Iterator):
         raise TypeError(
@@ -327,7 +329,7 @@ def check_valid_data(data: Any) -> None:
 
 
 def check_batches(name: str, data: Any) -> None:
-    """Raise unless `data` can be gone through."""
+    """Raise unless `data` can be iterated."""
     try:
         if isinstance(data, (str, bytes, Mapping)):
             raise TypeError
@@ -339,7 +341,7 @@ def check_batches(name: str, data: Any) -> None:
 
 
 def _fingerprint(data: Any) -> dict[str, int]:
-    """Return what tells the data of a run from others, if it is batches of arrays."""
+    """Return the fingerprint of training data; a TypeError if a batch has no arrays."""
     try:
         return data_fingerprint(data)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""The records of a training run."""
+"""The history of a training run: its records, the best one, and their plot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastcell._checks.numbers import shown
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Keys of a record that are no curves over the steps.
+# Keys of a record that are not plotted as curves.
 _NO_CURVES = {"step", "epoch", "learning_rate", "tokens_per_second", "seconds"}
 
 
@@ -24,7 +24,7 @@ class History(list[dict[str, Any]]):
     ``train_bpc`` and ``valid_bpc`` (bits per character, for a language model); the
     scores of the model on the validation data, such as ``valid_accuracy``;
     ``learning_rate`` of the last step; ``tokens_per_second`` of training since the
-    record before; and ``seconds`` since the start of the run, all its parts together.
+    record before; and ``seconds`` of the run, including its time before a resumption.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class History(list[dict[str, Any]]):
     """
 
     def column(self, name: str) -> list[Any]:
-        """Return one value of all records; None where a record has none.
+        """Return one value of all records; None for records without it.
 
         Raises
         ------
@@ -61,17 +61,17 @@ class History(list[dict[str, Any]]):
         return min(validated, key=lambda r: r["valid_loss"], default=None)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draw losses and scores over the steps, by matplotlib.
+        """Draw losses and scores over the steps, with matplotlib.
 
         Parameters
         ----------
         path : path, optional
-            A file to save the picture to; its suffix says in which format.
+            A file to save the picture to; its suffix chooses the format.
 
         Returns
         -------
         matplotlib.figure.Figure
-            With one set of axes for the loss and one for each other value. Without
+            A figure with axes for the loss and for each other value. Without
             `path` it belongs to ``matplotlib.pyplot``, whose ``show()`` shows it.
 
         Raises
@@ -116,7 +116,7 @@ class History(list[dict[str, Any]]):
                     for r, v in zip(self, curve, strict=True)
                     if v is not None
                 ]
-                # A single record is a point, which a line would not show.
+                # A line does not show a single point.
                 marker = "o" if len(points) == 1 else None
                 ax.plot(*zip(*points, strict=True), label=kind, marker=marker)
             ax.set_ylabel(name)

@@ -1,4 +1,4 @@
-"""Signals that ask a training run to end, held until it is ready."""
+"""Ctrl-C and SIGTERM during a training run: deferred to the end of a step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Interrupted(Exception):
-    """A signal has come; for the trainer itself, which makes it known."""
+    """A signal was received; the trainer turns it into `TrainingInterrupted`."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -20,13 +20,13 @@ class Interrupted(Exception):
 
 
 class Interrupts:
-    """Hold Ctrl-C and SIGTERM until `check`, while the context is entered.
+    """Defer Ctrl-C and SIGTERM until `check`, while the context is entered.
 
-    Only where their handlers are the usual ones: a program that handles or ignores one
-    of them itself goes on doing so. Outside of the main thread, where Python delivers
-    no signals, nothing is held. The second signal is not held, but raised as
-    KeyboardInterrupt at once, also in the middle of a long call of the core: what the
-    step has done is then lost, and the last checkpoint stands.
+    Only signals with Python's default handlers are deferred: handlers of the program
+    stay in place, and ignored signals stay ignored. Outside of the main thread, where
+    Python delivers no signals, nothing is deferred. A second signal raises
+    KeyboardInterrupt at once, also during a long call of the core: the work of the step
+    is then lost, and the last checkpoint remains.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Interrupts:
         self._signum = signum
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal has come."""
+        """Raise `Interrupted` if a signal was received."""
         if self._signum is not None:
             raise Interrupted(self._signum)
 
@@ -70,11 +70,11 @@ class TrainingInterrupted(KeyboardInterrupt):
     Attributes
     ----------
     signum : int
-        The signal that came.
+        The signal that was received.
     step : int
-        Optimizer steps that were done.
+        Optimizer steps done.
     checkpoint : str or None
-        The file that the run can be resumed from.
+        The file to resume the run from.
     history : History
         The records so far.
     """

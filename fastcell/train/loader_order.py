@@ -1,9 +1,9 @@
-"""What the order of a loader's batches follows from, kept and restored.
+"""The order of a loader's batches: saving and restoring what it depends on.
 
-A loader is what gives batches one after the other, anew in each epoch, and cannot be
-asked for one by its place: PyTorch's DataLoader, torchdata's StatefulDataLoader, or a
-class with ``__iter__``. None of these packages is imported here, unless a checkpoint
-holds one of its tensors; they are known by their attributes.
+A loader is an iterable of batches, read from its start in each epoch, without access by
+index: PyTorch's DataLoader, torchdata's StatefulDataLoader, or a class with
+``__iter__``. This module recognises them by their attributes, and imports PyTorch only
+if a checkpoint holds one of its tensors.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from fastcell._checks.arrays import as_array
 from fastcell._checks.numbers import shown
 from fastcell._checks.schema import shortened
 
-# Samplers within each other: of batches, of a shard of them, of items.
+# Nested samplers: of batches, of a shard of them, of items.
 _DEEPEST = 8
 _WAY_OUT = "give it generator=torch.Generator().manual_seed(0)"
 
 
 class Order:
-    """The order in which a loader gives its batches, as far as it can be known.
+    """The order in which a loader gives its batches, as far as it is known.
 
-    Three things can fix it. Generators of random numbers: the state that each has when
-    an epoch begins is kept, and the epoch is gone through again up to where the run
-    stood. The number of the epoch, where a part has a method ``set_epoch(n)``: it is
-    called. And the loader's own ``state_dict()``, which is kept where the order does
-    not follow from the other two, or where it spares going through the epoch again.
+    Three things can determine it. Random generators: the state of each at the start of
+    an epoch is saved, and a resumed run iterates again up to its position. The number
+    of the epoch: each part with a method ``set_epoch(n)`` gets it. The loader's own
+    ``state_dict()``: it is saved if the order does not follow from the other two, or if
+    it saves iterating through the epoch again.
 
     Parameters
     ----------
     loader : iterable
-        Any, which is only looked at here.
+        The loader; it is inspected, not iterated.
 
     Attributes
     ----------
@@ -47,41 +47,41 @@ class Order:
         self._loader = loader
         self._epochs = [part for part in parts if _can(part, "set_epoch")]
         if self._epochs[:1] == [loader]:
-            self._epochs = [loader]  # which tells its parts
+            self._epochs = [loader]  # it passes the number to its parts
         found = [getattr(part, "generator", None) for part in parts]
         unique = {id(g): g for g in found if g is not None}
         self._generators = [_State(g) for g in unique.values() if _can_be_kept(g)]
-        # A loader that hands the number on may have nobody who takes it.
+        # A loader with `set_epoch` may have no part that uses the number.
         by_epoch = any(_can(part, "set_epoch") for part in parts[1:] or parts)
         self.doubt = _doubt(parts[-1], by_epoch)
         known = self.doubt is None
         self._stateful = _can(loader, "state_dict") and _can(loader, "load_state_dict")
-        # Of a sampler that nobody has seeded, the loader's state does not tell either.
+        # The loader's state does not include the order of an unseeded sampler.
         unseeded = len(parts) > 1 and getattr(parts[-1], "generator", parts) is None
         if self._stateful and not unseeded:
-            self.doubt = None  # `state` may find one yet
-        # Where a loader and its sampler draw from one generator, the state of torchdata
-        # 0.11 loses the order of the next epoch; that of the generators does not.
+            self.doubt = None  # `state` may set it later
+        # If a loader and its sampler share a generator, the loader state of torchdata
+        # 0.11 loses the order of the next epoch; the generators' states keep it.
         self._borders_by_state = self._stateful and not known
         if known and found[0] is not None:
             self._stateful = False
 
     def begin_epoch(self, epoch: int) -> None:
-        """Tell the number of the epoch to all that ask for it."""
+        """Pass the number of the epoch to all parts with `set_epoch`."""
         for part in self._epochs:
             part.set_epoch(epoch)
 
     def generators(self) -> list[Any]:
-        """Return the states of the generators as they are now."""
+        """Return the present states of the generators."""
         return [state.get() for state in self._generators]
 
     def set_generators(self, states: Any) -> None:
-        """Give the generators states that `generators` has returned.
+        """Set the generators to states that `generators` has returned.
 
         Raises
         ------
         ValueError
-            If they are not those of such generators.
+            If they do not fit these generators.
         """
         if not isinstance(states, list) or len(states) != len(self._generators):
             raise ValueError(f"must hold {len(self._generators)} generators")
@@ -89,12 +89,12 @@ class Order:
             state.set(value)
 
     def state(self, border: bool) -> Any:
-        """Return the loader's own state, if that is what it is to be resumed by.
+        """Return the loader's own state if resuming uses it, else None.
 
         Parameters
         ----------
         border : bool
-            Whether the epoch has ended, or not begun.
+            Whether the position is between two epochs.
         """
         if not (self._borders_by_state if border else self._stateful):
             return None
@@ -108,7 +108,7 @@ class Order:
             return None
 
     def set_state(self, state: Any) -> None:
-        """Give the loader a state that `state` has returned.
+        """Set the loader to a state that `state` has returned.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class Order:
             raise ValueError("must be that of a loader with load_state_dict")
         try:
             self._loader.load_state_dict(unpacked(state))
-        except Exception as error:  # whatever the loader makes of it
+        except Exception as error:  # a loader may raise anything
             raise ValueError(shortened(error)) from error
 
 
@@ -140,7 +140,7 @@ class _State:
                 self._of.bit_generator.state = unpacked(value)
             else:
                 self._of.set_state(unpacked(value))
-        except Exception as error:  # whatever the generator makes of it
+        except Exception as error:  # a generator may raise anything
             raise ValueError(shortened(error)) from error
 
 
@@ -149,29 +149,27 @@ def _can(part: Any, method: str) -> bool:
 
 
 def _can_be_kept(generator: Any) -> bool:
-    """Can the state of a generator of random numbers be read, and set?"""
+    """Return whether the state of a random generator can be read and set."""
     return hasattr(generator, "bit_generator") or (
         _can(generator, "get_state") and _can(generator, "set_state")
     )
 
 
 def _parts(loader: Any) -> list[Any]:
-    """Return a loader, and the samplers that it takes its order from, outermost first.
+    """Return a loader and the samplers that determine its order, outermost first.
 
-    The last is what chooses: a sampler, a data set that is gone through as it is, or
-    the loader itself.
+    The last one chooses the items: a sampler, an iterable data set, or the loader.
     """
     parts = [loader]
     while len(parts) < _DEEPEST:
-        # A DataLoader with a sampler of batches has one of items as well, which it
-        # does not ask.
+        # A DataLoader with a batch sampler also has an item sampler, which is unused.
         inner = getattr(parts[-1], "batch_sampler", None)
         if inner is None:
             inner = getattr(parts[-1], "sampler", None)
         if inner is None:
             break
         parts.append(inner)
-    # Of data without places, PyTorch's sampler says nothing.
+    # PyTorch's sampler of an iterable data set does not determine the order.
     if type(parts[-1]).__name__ == "_InfiniteConstantSampler":
         dataset = getattr(loader, "dataset", None)
         if dataset is not None:
@@ -180,14 +178,14 @@ def _parts(loader: Any) -> list[Any]:
 
 
 def _doubt(chooser: Any, by_epoch: bool) -> str | None:
-    """Return why the order is not known to come again; None if it is known.
+    """Return why the order may not repeat; None if it does.
 
     Parameters
     ----------
     chooser : object
-        The part of the loader that makes the order.
+        The part of the loader that determines the order.
     by_epoch : bool
-        Whether a part is told the number of the epoch.
+        Whether a part receives the number of the epoch.
     """
     kind = type(chooser).__name__
     if by_epoch or kind == "SequentialSampler":
@@ -211,12 +209,12 @@ def _doubt(chooser: Any, by_epoch: bool) -> str | None:
 
 
 def packed(value: Any, where: str = "state") -> Any:
-    """Return a tree of plain values, tensors and bytes as a checkpoint can hold it.
+    """Return a tree of plain values, tensors and bytes in a form for checkpoints.
 
     Raises
     ------
     TypeError
-        If a part is anything else; the error says which.
+        If a part is anything else; the error names it.
 
     Examples
     --------
@@ -246,12 +244,12 @@ def packed(value: Any, where: str = "state") -> Any:
 
 
 def unpacked(value: Any) -> Any:
-    """Return what `packed` was given; mappings are dictionaries.
+    """Return the tree that `packed` converted; mappings become dictionaries.
 
     Raises
     ------
     ValueError
-        If `packed` has not returned it.
+        If `value` is not a result of `packed`.
     """
     if isinstance(value, dict):
         if len(value) != 1 or next(iter(value)) not in _UNPACKED:

@@ -1,4 +1,4 @@
-"""The position of a training run: how far it is, and what it has summed up so far."""
+"""The position of a training run: steps, epochs, recurrent state, running sums."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass
 class Position:
-    """Where a run stands. With the weights, all that the next step depends on."""
+    """The progress of a run. The next step depends on it and on the weights only."""
 
     step: int = 0  # optimizer steps done
     epoch: int = 0  # epochs completed
@@ -24,7 +24,7 @@ class Position:
     base_lr: float = 0.0
 
     def end_epoch(self) -> None:
-        """Stand at the start of the next epoch, where the state is zero."""
+        """Move to the start of the next epoch, where the state is zero."""
         self.epoch += 1
         self.window = 0
         self.state = None

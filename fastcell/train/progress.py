@@ -1,4 +1,4 @@
-"""What a training run shows on stderr: a bar on a terminal, and a line a record."""
+"""Progress of a training run on stderr: a bar on a terminal, a line per record."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-# Share of the past in the smoothed loss and speed that the bar shows.
+# Weight of the past in the exponential averages of loss and speed in the bar.
 _SMOOTHING = 0.95
 
 
 class Progress:
-    """The display of one run; does nothing where it is not wanted.
+    """The display of one run; does nothing if `shown` is false.
 
     Parameters
     ----------
     shown : bool
-        Whether to show anything. The bar is left out where stderr is no terminal.
+        Whether to show anything. There is no bar if stderr is not a terminal.
     done : int
         Steps done before.
     total : int or None
-        Steps of the whole run; None if nobody knows.
+        Steps of the whole run; None if unknown.
     unit : str
-        What the model's targets are, which are counted from here on.
+        The plural name of the model's targets, which are counted from here on.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class Progress:
         self._mean: dict[str, float] = {}
         self._weight = 0.0
         self._next_text = 0.0
-        self._valid: list[str] = []  # what the last record says of the validation
+        self._valid: list[str] = []  # validation figures of the last record
 
     def __enter__(self) -> Progress:
         if self._shown:
-            # Stubs of it are a package of its own, which need not be there.
+            # Its stubs are a separate package, which may be missing.
             from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
             steps = "step {n_fmt} [{elapsed}]{postfix}"
@@ -77,7 +77,7 @@ class Progress:
     def step(
         self, loss: float, metrics: dict[str, float], num_targets: int, seconds: float
     ) -> None:
-        """Take notice of one step of training."""
+        """Advance the bar by one step of training."""
         if self._bar is None or self._bar.disable:
             return
         self._seen += num_targets

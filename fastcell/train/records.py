@@ -1,4 +1,4 @@
-"""What a validation measures, and the record that the history keeps of it."""
+"""Evaluation of a model on batches, and the record of it in the history."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def assess(
     model: Model, data: Iterable[Any], interrupts: Interrupts | None = None
 ) -> dict[str, float]:
-    """Return the loss and the scores of a model over all batches, as inference.
+    """Return the loss and the scores of a model over all batches, by inference.
 
     Returns
     -------
     values : dict of str to float
-        ``"loss"``, the mean over all targets, by their weights if they have any; the
-        same in the units of the model, such as ``"bpc"``; and the scores of
-        `Model.assess`, such as ``"accuracy"``.
+        ``"loss"``, the mean over all targets, weighted if they have weights; the same
+        in the units of the model, such as ``"bpc"``; and the scores of `Model.assess`,
+        such as ``"accuracy"``.
 
     Raises
     ------
@@ -59,9 +59,9 @@ def record_of(
     valid: dict[str, float] | None,
     learning_rate: float,
 ) -> dict[str, Any]:
-    """Return the record of what was trained since the one before: see `History`.
+    """Return the record of the training since the last one: see `History`.
 
-    `share` is how much of the present epoch is done.
+    `share` is the part of the present epoch that is done.
     """
     train_loss = position.loss_sum / (position.weight_sum or 1.0)
     record: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a training run, and how a run is taken up from it."""
+"""The state of a training run in a checkpoint: building, checking and restoring it."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ class Trained(Protocol):
 
 
 class Run(NamedTuple):
-    """A run as a checkpoint has left it."""
+    """A run restored from a checkpoint."""
 
     position: Position
     history: History
     info: dict[str, Any]
-    origin: dict[str, Any]  # what its file, its data and its machine were
+    origin: dict[str, Any]  # its file, its data's state and its machine
 
 
 def run_tree(
     trainer: Trained, position: Position, data: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return all of a run, as `fastcell.train.checkpoint.write_checkpoint` takes it.
+    """Return the tree of a run for `fastcell.train.checkpoint.write_checkpoint`.
 
     Raises
     ------
@@ -91,9 +91,9 @@ def run_tree(
 
 
 def check_run(tree: Any) -> None:
-    """See that a tree is one that `run_tree` could have returned, of any run.
+    """Check that a tree has the structure of a result of `run_tree`.
 
-    What depends on the model and its optimizer is for `take_up` to find out.
+    `take_up` checks what depends on the model and its optimizer.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def check_run(tree: Any) -> None:
     position, records = tree["position"], tree["history"]
     step, epoch, window = (position[key] for key in ("step", "epoch", "window"))
     windows = tree["data"].get("windows")
-    if windows is None:  # of a loader, which may give any number in an epoch
+    if windows is None:  # a loader may give any number in an epoch
         right = step >= epoch + window and (epoch > 0 or step == window)
         each = "any number of"
     else:
@@ -123,13 +123,13 @@ def check_run(tree: Any) -> None:
 
 
 def take_up(trainer: Trained, tree: dict[str, Any], name: str) -> Run:
-    """Give the trainer's model, optimizer and schedule the state of a checkpoint.
+    """Restore the trainer's model, optimizer and schedule from a checkpoint.
 
     Raises
     ------
     ValueError
-        If the tree is damaged, or that of another model, optimizer or schedule; the
-        error begins with `name`. Nothing is changed then.
+        If the tree is damaged, or of another model, optimizer or schedule; the error
+        begins with `name`. Nothing is changed then.
     """
     model, optimizer = trainer.model, trainer.optimizer
     schedule: Any = trainer.schedule
@@ -139,7 +139,7 @@ def take_up(trainer: Trained, tree: dict[str, Any], name: str) -> Run:
         _check_same("model", type(model).__name__, its_model["class"])
         mine, its = model.config(), its_model["config"]
         for key in {**mine, **its}:
-            # The seed chose weights that the checkpoint replaces.
+            # The seed only chose initial weights, which the checkpoint replaces.
             if key != "seed":
                 _check_same(key, mine.get(key), its.get(key))
         _check_same("clip_norm", trainer.clip_norm, tree["clip_norm"])
@@ -168,7 +168,7 @@ def take_up(trainer: Trained, tree: dict[str, Any], name: str) -> Run:
         parts.append(_Part("rng", model.set_rng_state, old, its_model["rng"]))
         _all_or_none(parts)
     except Exception as error:
-        # Whatever this is about, the file does not fit.
+        # In all cases the file does not fit.
         raise ValueError(f"{name}: {shortened(error)}") from error
     origin = {"file": name, "data": tree["data"], "machine": tree["machine"]}
     return Run(position, history, tree["info"], origin)
@@ -184,7 +184,7 @@ class _Part(NamedTuple):
 
 
 def _all_or_none(parts: list[_Part]) -> None:
-    """Load all parts; if one refuses, those before it have their old values again."""
+    """Load all parts; if one raises, restore the old values of those before it."""
     for i, part in enumerate(parts):
         try:
             part.load(part.new)
@@ -195,9 +195,9 @@ def _all_or_none(parts: list[_Part]) -> None:
 
 
 def check_state(model: Model, batch: Any, state: Any, name: str) -> None:
-    """Try the state of a checkpoint on the batch that it was kept for, as inference.
+    """Try the recurrent state of a checkpoint on its next batch, by inference.
 
-    Only the model knows what its state looks like.
+    Only the model knows the structure of its state.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def check_state(model: Model, batch: Any, state: Any, name: str) -> None:
     except Exception as error:
         reason, fits = f"does not fit the model: {shortened(error)}", False
     if not fits:
-        model.evaluate(batch, None)  # what is wrong with the data is not the state's
+        model.evaluate(batch, None)  # raises if the fault is in the data
         raise ValueError(f"{name}: position.state {reason}")
 
 
@@ -251,7 +251,7 @@ def _state_of(schedule: Any) -> dict[str, Any] | None:
 
 
 def _array_tree(where: str, value: Any) -> None:
-    """Be the schema of a recurrent state: only the model knows more of it."""
+    """Be the schema of a recurrent state; the model checks the rest."""
     if isinstance(value, dict):
         for key, part in value.items():
             _array_tree(f"{where}.{key}", part)
@@ -271,7 +271,7 @@ def _arrays(where: str, value: Any) -> None:
 
 
 def _optimizer(where: str, value: Any) -> None:
-    """Be the schema of what an optimizer says of itself: it knows the rest."""
+    """Be the schema of an optimizer's state; the optimizer checks the rest."""
     dictionary(where, value)
     for key, part in value.items():
         if key == "steps":
@@ -312,11 +312,11 @@ _RECORD: dict[str, Schema] = {
 
 
 def _anything(where: str, value: Any) -> None:
-    """Be the schema of what only its owner knows."""
+    """Be the schema of any value; its owner checks it."""
 
 
 def _data(where: str, value: Any) -> None:
-    """Be the schema of what a run keeps of its data: by index, or of a loader."""
+    """Be the schema of the state of the data: indexed, or of a loader."""
     dictionary(where, value)
     (_OF_A_LOADER if "order" in value else _BY_INDEX)(where, value)
 

@@ -1,4 +1,4 @@
-"""Training that can be stopped and resumed, through time or sequence by sequence."""
+"""The trainer: the training loop, with checkpoints, resuming, validation, callbacks."""
 
 from __future__ import annotations
 
@@ -38,32 +38,32 @@ Callback = Callable[["Trainer", dict[str, Any]], Any]
 class Trainer:
     """Train a model on batches, which may continue one another.
 
-    Each step runs the model on the next window of the data from the state that the
-    window before has left, with no gradient flowing back across the border: truncated
-    backpropagation through time. The state is zero at the start of each epoch. A model
-    whose batches stand alone, such as a classifier of `fastcell.data.Sequences`, leaves
-    no state, and each of its batches starts from zero.
+    Each step runs the model on the next window of the data, from the final state of the
+    window before, with no gradient across the border: truncated backpropagation through
+    time. The state is zero at the start of each epoch. A model of independent batches,
+    such as a classifier of `fastcell.data.Sequences`, returns no state, and each of its
+    batches starts from zero.
 
-    A run that is resumed from a checkpoint ends with the very bits that it would have
-    had without the break, given the same thread count and instruction set.
+    A run that is resumed from a checkpoint ends with the same bits as an uninterrupted
+    one, given the same thread count and instruction set.
 
     Parameters
     ----------
     model : Model
-        What is trained.
+        The model to train.
     optimizer : Optimizer
-        Made over ``model.params``.
+        An optimizer of ``model.params``.
     clip_norm : float, optional
-        Scale the gradients down to this norm where it is exceeded.
+        Scale the gradients down to this norm if they exceed it.
     schedule : callable, optional
-        From the number of steps done to a factor of the optimizer's learning rate as it
-        is at the start of the run.
+        A function of the number of steps done. It returns a factor of the learning
+        rate that the optimizer has at the start of the run.
     callbacks : iterable of callables, optional
         ``callback(trainer, record)`` is called with each new record of the history; it
         may call `stop`. The history is restored on resuming, so a callback that decides
-        by ``trainer.history`` needs no state of its own. A method ``begin(trainer)`` of
-        it is called before the first step of a run, new or resumed. Ready-made ones are
-        in `fastcell.callbacks`.
+        by ``trainer.history`` needs no state of its own. Its method ``begin(trainer)``,
+        if there is one, is called before the first step of a run, new or resumed. See
+        `fastcell.callbacks`.
     progress : bool, default True
         Show a progress bar on a terminal's stderr, and a line for each record.
     clip_value : float, optional
@@ -75,7 +75,7 @@ class Trainer:
     history : History
         The records of the run.
     info : dict
-        Plain values to be kept in the checkpoints; `resume` brings them back.
+        Plain values that checkpoints save and `resume` restores.
 
     Raises
     ------
@@ -162,39 +162,39 @@ class Trainer:
         monitor: str = "valid_loss",
         mode: Literal["min", "max"] = "min",
     ) -> History:
-        """Train until the epochs or the steps are done, whichever comes first.
+        """Train until all epochs or all steps are done, whichever is first.
 
         Parameters
         ----------
         train_data : sequence or iterable of batches
-            One epoch of windows in their order, such as `fastcell.data.TextStreams`.
-            They are taken by index, so that a run resumes in the middle of an epoch.
-            With a method ``epoch(n)``, as `fastcell.data.Sequences` has it, it gives
-            the batches of each epoch in their order, as many in all of them.
-            Anything else that can be gone through again and again, such as PyTorch's
-            DataLoader, gives an epoch each time; see the notes. Tensors become arrays.
+            One epoch of windows in their order, such as `fastcell.data.TextStreams`,
+            read by index: a run can resume in the middle of an epoch. Data with a
+            method ``epoch(n)``, such as `fastcell.data.Sequences`, return the batches
+            of each epoch by it, the same number in all epochs. Other iterables, such as
+            PyTorch's DataLoader, are iterated once per epoch; see the notes. Tensors
+            become arrays.
         valid_data : iterable of batches, optional
-            What `evaluate` measures, from its start each time; the state is carried
-            through here as well.
+            The data of `evaluate`, iterated from their start each time. Windows
+            continue one another here too.
         epochs, steps : int, optional
             Length of the whole run, resumed or not; one epoch if neither is given.
         checkpoint : path, optional
             A file to save the run to: at the start, at the end of each epoch and of the
-            run, on interruption, and as the next two say.
+            run, on interruption, and as the next two specify.
         checkpoint_seconds : float, optional
             Save when this much time has passed since the last checkpoint.
         checkpoint_steps : int, optional
-            Save every so many steps.
+            Number of steps between two checkpoints.
         validate_every : int, optional
-            Steps between records of the history; at the end of each epoch if not given.
-            The last step of a run always makes one.
+            Steps between records of the history; by default, each epoch ends with one.
+            The last step of a run always adds one.
         best : path, optional
             A file to save the model to, by `fastcell.save`, at each record that is
             better than all before.
         monitor : str, default "valid_loss"
-            The key by which records are better for `best`, such as "valid_accuracy".
+            The key of the value that `best` compares, such as "valid_accuracy".
         mode : {"min", "max"}
-            Whether less or more of it is better.
+            Whether a smaller or a larger value is better.
 
         Returns
         -------
@@ -204,8 +204,8 @@ class Trainer:
         Raises
         ------
         TrainingInterrupted
-            On Ctrl-C or SIGTERM, in the main thread: the step at hand is finished and
-            the checkpoint saved before. A second Ctrl-C does not wait.
+            On Ctrl-C or SIGTERM, in the main thread, after the present step and the
+            checkpoint. A second Ctrl-C raises KeyboardInterrupt at once.
         FloatingPointError
             If the loss or the gradients become NaN or infinite. The weights are those
             before that step, and no checkpoint of them is written.
@@ -217,21 +217,22 @@ class Trainer:
         Warns
         -----
         RuntimeWarning
-            If `checkpoint` is given, or the run is a resumed one, and a loader does not
-            tell what the order of its batches follows from.
+            If `checkpoint` is given, or the run is a resumed one, and the order of a
+            loader's batches cannot be restored.
 
         Notes
         -----
-        A loader has no batches by index. What a checkpoint keeps of it is, in this
-        order, what there is: the state of the ``generator`` that it or its sampler
-        draws from (``DataLoader(..., shuffle=True, generator=torch.Generator())``); the
-        number of the epoch, which is told to all that have ``set_epoch(n)``; the
-        loader's own ``state_dict()``, as torchdata's StatefulDataLoader has it. A
-        resumed run then takes the same batches in the same order, which costs going
-        through the part of the epoch that was done, unless a ``state_dict()`` spares
-        it. What a data set draws by itself, as random crops, is not kept.
+        A loader has no batches by index. A checkpoint saves what determines their
+        order, if the loader has it: the state of the ``generator`` that it or its
+        sampler draws from
+        (``DataLoader(..., shuffle=True, generator=torch.Generator())``); the number of
+        the epoch, passed to all parts with ``set_epoch(n)``; the loader's own
+        ``state_dict()``, as of torchdata's StatefulDataLoader. A resumed run reads the
+        same batches in the same order. Without a ``state_dict()`` it iterates again
+        through the part of the epoch that was done. Random numbers that a data set
+        draws itself, such as random crops, are not saved.
 
-        One batch is read ahead, since nothing else tells where an epoch ends. If the
+        One batch is read ahead, because only this shows where an epoch ends. If the
         loader has no ``len()``, the ``epoch`` of a record is a whole number in the
         first epoch.
         """
@@ -280,8 +281,8 @@ class Trainer:
         ):
             try:
                 while True:
-                    # What a step calls for is done at the start of the next turn, so
-                    # that a run interrupted in the middle of it, and resumed, does it.
+                    # Records and checkpoints after a step are made at the start of the
+                    # next turn: a run interrupted in them makes them when resumed.
                     done = self._stopped or (
                         (steps is not None and position.step >= steps)
                         or (epochs is not None and position.epoch >= epochs)
@@ -314,32 +315,32 @@ class Trainer:
                     self.optimizer.lr = position.base_lr
 
     def evaluate(self, data: Iterable[Any]) -> float:
-        """Return the mean loss of the model over all targets, as inference.
+        """Return the mean loss of the model over all targets, by inference.
 
         Parameters
         ----------
         data : iterable of batches
-            Windows that continue one another: each starts from the state that the one
-            before has left, the first from zero.
+            Windows that continue one another: each starts from the final state of the
+            one before, the first from zero.
 
         Raises
         ------
         TypeError
-            If `data` cannot be gone through.
+            If `data` cannot be iterated.
         ValueError
             If no target counts.
         """
         return self.assess(data)["loss"]
 
     def assess(self, data: Iterable[Any]) -> dict[str, float]:
-        """Return the loss and the scores of the model over all targets, as inference.
+        """Return the loss and the scores of the model over all targets, by inference.
 
         Parameters and errors are those of `evaluate`.
 
         Returns
         -------
         values : dict of str to float
-            ``"loss"`` and what the model adds to it, such as ``"accuracy"``.
+            ``"loss"`` and the scores of the model, such as ``"accuracy"``.
         """
         check_batches("data", data)
         return assess(self.model, data)
@@ -383,7 +384,7 @@ class Trainer:
         position.loss_sum += loss * weight
         position.weight_sum += weight
         position.num_targets += num_targets
-        # Last, as it may read, and be interrupted.
+        # Last, because it may read and be interrupted.
         if feed.is_over(position, interrupts):
             position.end_epoch()
         seconds = time.perf_counter() - started
@@ -405,7 +406,7 @@ class Trainer:
             weight = float(num_targets)
         grads = self.model.backward(saved)
         if self.clip_value is not None:
-            # Before it is clipped: what is infinite would be hidden by it.
+            # Before clipping, which would hide infinity.
             self._check_finite("gradient norm", grad_norm(grads))
             clip_grad_value(grads, self.clip_value)
         if self.clip_norm is not None:
@@ -438,7 +439,7 @@ class Trainer:
         interrupts: Interrupts,
         bar: Progress,
     ) -> None:
-        """Validate and add a record. Until the end, an interruption undoes nothing."""
+        """Validate and add a record; an interruption before the end changes nothing."""
         position = self._position
         started = time.perf_counter()
         valid = None
@@ -466,17 +467,17 @@ class Trainer:
         write_checkpoint(path, run_tree(self, self._position, feed.kept()))
 
     def resume(self, path: str | os.PathLike[str]) -> Trainer:
-        """Take up a run where a checkpoint has left it.
+        """Restore a run from a checkpoint.
 
         The model, the optimizer, the schedule and the position in the data become
-        those of the checkpoint. The next `fit`, called as the run was first called,
-        continues it.
+        those of the checkpoint. The next `fit`, with the arguments of the original
+        call, continues the run.
 
         Parameters
         ----------
         path
-            What was given to `fit` as `checkpoint`. The trainer has to be made as it
-            was for that run.
+            The argument `checkpoint` of `fit`. The trainer has to have the same
+            arguments as in that run.
 
         Returns
         -------
@@ -489,8 +490,8 @@ class Trainer:
             If the file cannot be read.
         ValueError
             If it is not a checkpoint, a damaged one, or one of another model, optimizer
-            or schedule. Nothing is changed then. Whether the data and the recurrent
-            state go together is for `fit` to find out, before it writes anything.
+            or schedule. Nothing is changed then. `fit` checks whether the data and the
+            recurrent state fit, before it writes anything.
         """
         path = path_of("path", path)
         run = take_up(self, read_checkpoint(path), path)

@@ -156,7 +156,7 @@ MUTATIONS = [
     ),
     (
         "fastcell/_checks/names.py",
-        '        or hasattr(value, "batch_sizes")  # a tuple of torch\n',
+        '        or hasattr(value, "batch_sizes")  # a PackedSequence of torch\n',
         "",
         "a packed sequence is a list of sequences",
     ),
