@@ -1,6 +1,6 @@
 """The cells: one file each, with its gates, its formula in NumPy and its layer.
 
-`REGISTRY` is what tests, benches and tools iterate over; a new cell adds its lines.
+Tests, benchmarks and tools iterate over `REGISTRY`; a new cell adds its lines there.
 """
 
 from fastcell.cells.gru import CELLS as _GRU

@@ -1,4 +1,4 @@
-r"""LSTM (Hochreiter and Schmidhuber 1997; Gers et al. 2000), projected too.
+r"""LSTM (Hochreiter and Schmidhuber 1997; Gers et al. 2000), also with a projection.
 
 .. math::
     i, f, o &= \sigma(a_i), \sigma(a_f), \sigma(a_o), \quad g = \tanh(a_g), \quad

@@ -1,4 +1,4 @@
-"""What the registry knows of a cell."""
+"""Registry entries of cells, and functions shared by their NumPy steps."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ Step = Callable[[np.ndarray, State, Mapping[str, np.ndarray]], State]
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the C core, as Python knows it.
+    """One cell of the C core, described for Python.
 
     Attributes
     ----------
     name : str
         Its name in the C registry.
     layer_class, cell_class : type
-        The layer and the single step that users make.
+        The classes of the layer and of the single step.
     step : callable
         ``step(x, state, weights) -> state``: the formula, in NumPy; x (B, I), state
         (h,) or (h, c), weights without the layer's suffix. The oracle of the tests.
     options : mapping
-        Constructor arguments that choose this cell of its class.
+        Constructor arguments that select this cell of its class.
     proj_size : callable, optional
-        The proj_size to use with a hidden size, for a cell that projects.
+        For a cell with a projection, a function of the hidden size to its proj_size.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Cell:
     def layer(
         self, input_size: int, hidden_size: int, **arguments: Any
     ) -> Recurrent[Any]:
-        """Make a layer of this cell."""
+        """Construct a layer of this cell."""
         chosen = dict(self.options)
         if self.proj_size:
             chosen["proj_size"] = self.proj_size(hidden_size)

@@ -18,8 +18,8 @@ from fastcell.threads import get_num_threads
 class RecurrentCell(Module, Generic[StateT]):
     """One step of a layer, with the layer's weights under names without a suffix.
 
-    For many steps a layer is faster, and for streaming ``layer.session()``: it keeps
-    state and weights ready, and takes a quarter of the time of such a call.
+    A layer is faster for many steps, and ``layer.session()`` for streaming: it keeps
+    state and packed weights, and takes a quarter of the time of this call.
     """
 
     _takes_precision = False
@@ -29,7 +29,7 @@ class RecurrentCell(Module, Generic[StateT]):
         self._parameters = UnsuffixedParameters(layer._parameters, "_l0")
 
     def children(self) -> dict[str, Module]:
-        """Return nothing: the layer inside is the cell itself."""
+        """Return no parts: the layer inside is the cell itself."""
         return {}
 
     def __call__(self, x: Any, state: Any = None) -> StateT:
@@ -53,7 +53,7 @@ class RecurrentCell(Module, Generic[StateT]):
         """
         layer = self._layer
         _, packed = layer._packed(False)
-        # Most calls: the checks below take longer than the step.
+        # The usual case: the checks below take longer than the step.
         quick: StateT | None = layer._stack.step(
             packed, x, state, layer.dtype, get_num_threads()
         )
@@ -83,7 +83,7 @@ class RecurrentCell(Module, Generic[StateT]):
         Raises
         ------
         TypeError, ValueError
-            If a dtype or a shape is wrong, or `saved` not from `forward`, or used.
+            If a dtype or a shape is wrong, or `saved` is not from `forward`, or used.
         """
         check_saved(saved, Saved)
         rows = () if saved._layout.unbatched else (saved.look()[0].rows,)
@@ -94,7 +94,7 @@ class RecurrentCell(Module, Generic[StateT]):
 
     @property
     def precision(self) -> str:
-        """Of the recurrent products; see `fastcell.module.Module.to`."""
+        """Precision of the recurrent products; see `fastcell.module.Module.to`."""
         return self._layer.precision
 
     def _check_precision(self, precision: str) -> None:
@@ -120,8 +120,8 @@ class RecurrentCell(Module, Generic[StateT]):
     def _to_layer(self, x: Any, state: Any) -> tuple[np.ndarray, Any]:
         """Put a time axis before x and a layer axis before the state.
 
-        An unbatched x (I,) becomes (1, I), which the layer takes as unbatched too. All
-        is checked here, as the errors of the layer tell of axes that the cell lacks.
+        An unbatched x (I,) becomes (1, I), which is unbatched for the layer too. All
+        checks are here, because errors of the layer name axes that the cell lacks.
         """
         size = self._layer.input_size
         if hasattr(x, "batch_sizes"):
@@ -144,7 +144,7 @@ class RecurrentCell(Module, Generic[StateT]):
         *,
         parts_may_be_none: bool = False,
     ) -> Any:
-        """Check a state of the caller's, and put a layer axis before its parts."""
+        """Check a state of the caller, and put a layer axis before its parts."""
         if state is None:
             return None
         names = self._layer.states

@@ -1,4 +1,4 @@
-"""Building blocks: what stands before, between and after recurrent layers."""
+"""Layers: recurrent stacks and their sessions, dense layers, pooling, attention."""
 
 from fastcell.layers.activation import Activation
 from fastcell.layers.attention import Attention

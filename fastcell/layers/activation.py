@@ -1,4 +1,4 @@
-"""Activation: a function of each value, with no parameters."""
+"""Activation: an element-wise tanh or relu, without parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = ("tanh", "relu")
 
 @in_files
 class Activation(Module):
-    r"""Apply a function to each value, as between dense layers.
+    r"""Apply a function to each element, for example between dense layers.
 
     .. math::
         \tanh'(x) = 1 - \tanh^2(x), \qquad
@@ -69,8 +69,8 @@ class Activation(Module):
     def forward(self, x: Any) -> tuple[np.ndarray, Watched]:
         """Return y, and what `backward` needs: both derivatives are functions of y.
 
-        y is kept and not copied, and x is not kept: y must not be written to before
-        `backward`, which refuses a y that has other bits, by a sample of 127 numbers.
+        y is kept without a copy, x is not kept. y must not be written to before
+        `backward`, which compares a sample of 127 of its elements.
         Parameters and errors are those of a call.
         """
         y = self(x)

@@ -1,4 +1,4 @@
-"""Attention: for each query a weighted mean of the rows of a memory."""
+"""Attention: a weighted mean of the rows of a memory for each query."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = ("additive", "dot", "general")
 
 @in_files
 class Attention(Module):
-    r"""Look up a memory: weights over its rows by a score, and their mean.
+    r"""Attention over a memory: scores, their softmax, and the weighted mean of rows.
 
     With a query :math:`q` (Q features) and the rows :math:`m_s` (M features) of the
     memory of the same sequence,
@@ -37,8 +37,8 @@ class Attention(Module):
             && \text{dot, Luong et al. 2015, arXiv:1508.04025} \\
         \mathrm{score}(q, m) &= q^T W m && \text{general, the same}
 
-    What depends on the memory alone, U m + b or W m, is made once: by `keys`, for
-    calls of one step at a time, or within a call for many.
+    The terms of the memory alone, U m + b or W m, are computed once: by `keys` for
+    calls of one step at a time, or within a call of many steps.
 
     Parameters
     ----------
@@ -47,12 +47,11 @@ class Attention(Module):
     kind : {"additive", "dot", "general"}
         The score.
     attention_size : int, optional
-        Features A within the additive score; default: Q. For the other kinds it may
-        not be given.
+        Features A of the additive score; default: Q. Only for this kind.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial values, which are those of `Linear`.
+        Seed of the initial values, which are those of `Linear`.
 
     Raises
     ------
@@ -147,21 +146,21 @@ class Attention(Module):
     # ------------------------------------------------------------------- calls
 
     def keys(self, memory: Any, memory_lengths: Any = None) -> Keys:
-        """Return what a memory is looked up by, for several calls; it is copied.
+        """Return the keys of a memory, for several calls; the memory is copied.
 
         Parameters
         ----------
         memory : array, shape (S, B, M)
         memory_lengths : array of int, shape (B,), optional
-            Rows of each sequence's memory, 0 to S; those past them get no weight,
-            whatever they hold. A memory without rows gives a context of zeros.
+            Rows of each sequence's memory, 0 to S. Rows past them have no weight and
+            any content. A memory without rows gives a context of zeros.
 
         Raises
         ------
         TypeError
-            If a dtype is not as said above.
+            If a dtype is wrong.
         ValueError
-            If a shape is not, or a length is out of range.
+            If a shape is wrong, or a length is out of range.
         """
         memory = real_array("memory", memory, self.dtype)
         if memory.ndim != 3 or memory.shape[-1] != self.memory_size:
@@ -171,7 +170,7 @@ class Attention(Module):
             )
         S, B, _ = memory.shape
         lengths = lengths_of(memory_lengths, S, B, "memory_lengths")
-        # Batch first, for the products of each sequence; with one, a copy all the same.
+        # Batch first, for the products of each sequence; a copy even if B is 1.
         rows = np.array(memory.swapaxes(0, 1), order="C")
         if lengths is not None and (lengths == S).all():
             lengths = None
@@ -194,7 +193,7 @@ class Attention(Module):
     def forward(
         self, query: Any, memory: Any, memory_lengths: Any = None
     ) -> tuple[np.ndarray, np.ndarray, AttentionSaved]:
-        """Look up a memory, for training. All arguments are copied.
+        """Attend to a memory, for training. All arguments are copied.
 
         Parameters
         ----------
@@ -202,7 +201,7 @@ class Attention(Module):
         memory : array, shape (S, B, M), or Keys
             The rows, or what `keys` returned for them.
         memory_lengths : array of int, shape (B,), optional
-            As for `keys`; not with `Keys`, which know theirs.
+            As for `keys`; not with `Keys`, which have them.
 
         Returns
         -------
@@ -238,7 +237,7 @@ class Attention(Module):
         saved : AttentionSaved
             From `forward`.
         dweights : array, shape as the weights, optional
-            Gradient of the weights, where a loss reads them.
+            Gradient of the weights, if a loss depends on them.
 
         Returns
         -------
@@ -264,7 +263,7 @@ class Attention(Module):
     # ----------------------------- backward of several calls that share their keys
 
     def gradient_sums(self, keys: Keys) -> GradientSums:
-        """Return sums of zero, to which `backward_step` adds."""
+        """Return zero sums for `backward_step` to add to."""
         grads = {
             f"{name}.{key}": np.zeros_like(array)
             for name, part in self._parts.items()
@@ -325,7 +324,7 @@ class Attention(Module):
             drows += through
             for name, grad in grads.items():
                 sums.grads[f"memory.{name}"] += grad
-        keys.clear_past(drows)  # rows of zeros were looked at in place of these
+        keys.clear_past(drows)  # the rows past the lengths were zeros in the products
         return np.ascontiguousarray(drows.swapaxes(0, 1)), sums.grads
 
     # ------------------------------------------------------------- preparation
@@ -399,7 +398,7 @@ def _batch_first(array: np.ndarray) -> np.ndarray:
 
 
 def _own(array: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return `array`, or a copy if it is a view of the other."""
+    """Return `array`, or a copy if it is a view of `other`."""
     return array.copy() if np.may_share_memory(array, other) else array
 
 

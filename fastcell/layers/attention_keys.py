@@ -1,4 +1,4 @@
-"""What calls of an attention share and keep: keys, saved values, sums of gradients."""
+"""Data of attention calls: keys of a memory, saved values, sums of gradients."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 
 class Keys:
-    """A memory, ready to be looked up: made by `Attention.keys`.
+    """A memory prepared for attention; made by `Attention.keys`.
 
     Attributes
     ----------
     rows : ndarray, shape (B, S, M)
         The memory, batch first, and 0 past the lengths.
     projected : ndarray, shape (B, S, A)
-        What the score reads; `rows` itself for "dot".
+        The rows as the score reads them; `rows` itself for "dot".
     lengths : ndarray of int64, shape (B,), or None
-        How many rows there are; None for all.
+        Number of rows of each sequence; None for all.
     version : int
-        That of the parameters which `projected` was made by.
+        Version of the parameters at the time of `projected`.
     """
 
     __slots__ = ("lengths", "projected", "rows", "saved", "version")
@@ -51,15 +51,15 @@ class Keys:
         )
 
     def clear_past(self, rows: np.ndarray) -> None:
-        """Set what stands past the lengths of a (B, S, n) to 0."""
+        """Set the elements of a (B, S, n) past the lengths to 0."""
         if self.lengths is not None:
             rows[np.arange(rows.shape[1]) >= self.lengths[:, np.newaxis]] = 0
 
 
 class AttentionSaved:
-    """What backward needs of one call of `Attention.forward`, batch first.
+    """The values of one call of `Attention.forward` for backward, batch first.
 
-    All of it belongs to the layer; `versions` are those of the parameters.
+    The layer owns all arrays; `versions` are those of the parameters.
     """
 
     __slots__ = ("keys", "projected", "query", "shape", "versions", "weights")
@@ -82,7 +82,7 @@ class AttentionSaved:
 
 
 class GradientSums:
-    """Gradients that calls with the same keys share, as they are added up."""
+    """Running sums of gradients over calls with the same keys."""
 
     __slots__ = ("dprojected", "drows", "grads", "keys")
 

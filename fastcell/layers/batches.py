@@ -1,4 +1,4 @@
-"""What a caller hands to a recurrent layer, checked and laid as the core wants it."""
+"""Checks of the arguments of a recurrent layer, and their layout for the core."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastcell.layers.indexed import IndexedRows
 
 
 class Layout:
-    """How the caller's arrays lie: batch first or not, with a batch axis or without.
+    """The axes of the caller's arrays: batch first or not, with a batch axis or not.
 
     The arrays may be NumPy's or tensors.
     """
@@ -29,24 +29,24 @@ class Layout:
         return array.swapaxes(0, 1) if self.batch_first else array
 
     def to_caller(self, array: Any) -> Any:
-        """Return a view of what has the axes (T, B, ...) as the caller has it."""
+        """Return a view with the caller's axes of an array (T, B, ...)."""
         if self.unbatched:
             return array[:, 0]
         return array.swapaxes(0, 1) if self.batch_first else array
 
     def shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
-        """Return the caller's shape of what is (T, B, n) seen from the core."""
+        """Return the caller's shape of an array (T, B, n) of the core."""
         T, B, n = shape
         if self.unbatched:
             return T, n
         return (B, T, n) if self.batch_first else (T, B, n)
 
     def empty(self, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
-        """Return an array for the caller, of shape (T, B, n) seen from the core."""
+        """Return a new array for the caller, which the core views as (T, B, n)."""
         return np.empty(self.shape(shape), dtype)
 
     def state_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
-        """Return the caller's shape of a state, which is (L D, B, n) in the core."""
+        """Return the caller's shape of a state (L D, B, n) of the core."""
         passes, B, n = shape
         return (passes, n) if self.unbatched else (passes, B, n)
 
@@ -57,17 +57,17 @@ class Layout:
         return array[:, 0] if self.unbatched else array
 
 
-# Of calls that the core checks by itself: (T, B, I), with nothing but lengths beside.
+# The layout of calls that the core checks itself: (T, B, I), and at most lengths.
 PLAIN = Layout(batch_first=False, unbatched=False)
 
 
 def sequence_of(
     x: Any, input_size: int, dtype: np.dtype, batch_first: bool
 ) -> tuple[Layout, np.ndarray, np.ndarray | None]:
-    """Return the layout of x, its rows, and which of them each step takes.
+    """Return the layout of x, its rows, and the index of the row of each step.
 
-    The rows are (T, B, I), and the index is None; or, for `IndexedRows`, (U, I) and
-    an index (T, B), a copy.
+    The rows are (T, B, I) and the index is None; for `IndexedRows`, they are (U, I) and
+    the index is (T, B), a copy.
     """
     if isinstance(x, IndexedRows):
         real_array("x", x.rows, dtype)
@@ -97,8 +97,8 @@ def lengths_of(
     if lengths is None:
         return None
     if type(lengths) is np.ndarray:
-        lengths = lengths.copy()  # before it is checked: it may be another thread's too
-    if in_range(lengths, 0, T) and lengths.shape == (B,):  # most are
+        lengths = lengths.copy()  # before the checks: another thread may write to it
+    if in_range(lengths, 0, T) and lengths.shape == (B,):  # the usual case
         return lengths
     array = as_array(name, lengths)
     if array.dtype.kind not in "iu" and array.size:

@@ -1,7 +1,7 @@
 """Dropout (Srivastava et al., JMLR 15, 2014).
 
-Which values are dropped follows from a key alone, drawn for each call (Threefry2x32-20,
-Salmon et al. 2011): backward makes the same choice again, and nothing is kept for it.
+The mask follows from a key, drawn for each call (Threefry2x32-20, Salmon et al. 2011):
+backward generates the same mask again, so no mask is kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fastcell.threads import get_num_threads
 
 
 class Dropped(NamedTuple):
-    """What backward needs of one call: of what values, and the key of the choice."""
+    """The values of one call for backward: shape and dtype, and the key of the mask."""
 
     key: int
     p: float
@@ -30,23 +30,23 @@ class Dropped(NamedTuple):
 
 
 def drawn_key(random: np.random.Generator) -> int:
-    """Return the key of a choice, by one draw."""
+    """Draw and return the key of a mask."""
     return int(random.integers(1 << 64, dtype=np.uint64, endpoint=False))
 
 
 @in_files
 class Dropout(Module):
-    """Set a share of the values to zero in training, and scale the others up.
+    """Set a random share of the values to zero in training, and scale the others up.
 
-    y = x m / (1 - p), with m = 1 with probability 1 - p and else 0. Calling the layer,
-    which is inference, returns x as it is. Srivastava et al., JMLR 15 (2014).
+    y = x m / (1 - p), with m = 1 with probability 1 - p and else 0. A call of the
+    layer, which is inference, returns x itself. Srivastava et al., JMLR 15 (2014).
 
     Parameters
     ----------
     p : float, default 0.5
         Probability of dropping a value, in [0, 1].
     seed : int, optional
-        Of the masks.
+        Seed of the masks.
 
     Raises
     ------

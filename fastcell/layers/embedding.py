@@ -17,7 +17,7 @@ from fastcell.parameters import Parameters
 
 
 class LookedUp(NamedTuple):
-    """What backward needs of one call: the ids, a copy, and how many rows there are."""
+    """The values of one call for backward: a copy of the ids, the number of rows."""
 
     ids: np.ndarray
     rows: int
@@ -27,7 +27,7 @@ class LookedUp(NamedTuple):
 class Embedding(Module):
     """A table of vectors, looked up by integer ids; as ``torch.nn.Embedding``.
 
-    Before a recurrent layer in a `Sequential` the vectors are never made: see
+    Before a recurrent layer in a `Sequential` the sequence of vectors is not built: see
     `fastcell.layers.indexed`.
 
     Parameters
@@ -39,7 +39,7 @@ class Embedding(Module):
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial table, standard normal.
+        Seed of the initial table, standard normal.
 
     Raises
     ------
@@ -98,7 +98,7 @@ class Embedding(Module):
         TypeError
             If ids are not integers.
         ValueError
-            If one is out of range.
+            If an id is out of range.
         """
         ids = check_ids("ids", ids, self.num_embeddings)
         rows: np.ndarray = self._parameters.arrays()["weight"][ids]
@@ -113,7 +113,7 @@ class Embedding(Module):
         return self(kept), LookedUp(kept, self.num_embeddings)
 
     def backward(self, dy: Any, saved: LookedUp) -> tuple[None, dict[str, np.ndarray]]:
-        """Return None, as ids have no gradient, and the gradient of the table.
+        """Return None, because ids have no gradient, and the gradient of the table.
 
         Raises
         ------
@@ -131,10 +131,10 @@ class Embedding(Module):
         _core.add_rows(saved.ids.reshape(-1), np.ascontiguousarray(dy), grad)
         return None, {"weight": self._without_padding(grad)}
 
-    # The gather path: only the rows that occur, and each of them once.
+    # The gather path: each row that occurs, once.
 
     def gather(self, ids: Any) -> tuple[IndexedRows, np.ndarray]:
-        """Return the rows that occur with their index, and which rows they are."""
+        """Return the rows that occur with an index into them, and their ids."""
         ids = check_ids("ids", ids, self.num_embeddings)
         used = np.flatnonzero(
             np.bincount(ids.reshape(-1), minlength=self.num_embeddings)
@@ -145,7 +145,7 @@ class Embedding(Module):
         return IndexedRows(rows, place[ids]), used
 
     def scatter(self, drows: np.ndarray, used: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the gradient of the table, from that of the rows of `gather`."""
+        """Return the gradient of the table from that of the rows of `gather`."""
         grad = np.zeros((self.num_embeddings, self.embedding_dim), self.dtype)
         grad[used] = drows
         return {"weight": self._without_padding(grad)}

@@ -1,4 +1,4 @@
-"""Where the gradients of a layer's parameters go: new arrays, or a sum so far."""
+"""Arrays for the gradients of a layer's parameters: new zeros, or a running sum."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def gradient_arrays(
     TypeError
         If `add_to` is no mapping, or has an array of another dtype.
     ValueError
-        If it has other names, or an array of another shape or that is not contiguous.
+        If it has other names, or an array of another shape or one not contiguous.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The gather path: what an embedding hands to a recurrent layer instead of vectors."""
+"""The gather path: rows and an index, passed by an embedding to a recurrent layer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import numpy as np
 class IndexedRows:
     """A sequence of rows of a small table.
 
-    A recurrent layer multiplies each row with its input weights once, however often
-    the sequence holds it, and in backward sums the gate gradients per row before it
-    multiplies.
+    A recurrent layer multiplies each row with its input weights once, however often it
+    occurs, and in backward sums the gate gradients per row before the product.
 
     Attributes
     ----------
     rows : ndarray, shape (U, I)
         The rows that occur.
     index : ndarray of int32, shape (T, B)
-        Which row stands at each step.
+        The index into `rows` of each step.
     """
 
     rows: np.ndarray

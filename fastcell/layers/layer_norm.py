@@ -1,4 +1,4 @@
-"""LayerNorm (Ba, Kiros and Hinton 2016)."""
+"""LayerNorm: layer normalization (Ba, Kiros and Hinton 2016)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastcell.parameters import Parameters
 
 
 class SavedRows(NamedTuple):
-    """The normalized rows, 1 over their deviation, and the version of g and b."""
+    """Normalized rows, reciprocals of their deviations, and the version of g and b."""
 
     normalized: np.ndarray
     scale: np.ndarray
@@ -24,7 +24,7 @@ class SavedRows(NamedTuple):
 
 @in_files
 class LayerNorm(Module):
-    r"""Bring each row to mean 0 and variance 1, then scale and shift its features.
+    r"""Normalize each row to mean 0 and variance 1, then scale and shift its features.
 
     .. math:: y = g \, \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + b
 
@@ -34,10 +34,10 @@ class LayerNorm(Module):
     Parameters
     ----------
     features : int
-        Length of the last axis; "weight" g and "bias" b have it too, and start at 1
-        and 0.
+        Length of the last axis, and of "weight" g and "bias" b, which are 1 and 0
+        initially.
     eps : float, default 1e-5
-        What keeps a constant row from a division by zero.
+        Prevents the division by zero of a constant row.
     dtype : dtype, default float32
         float32 or float64.
 
@@ -81,7 +81,7 @@ class LayerNorm(Module):
         TypeError
             If the dtype is not the layer's.
         ValueError
-            If the last axis is not as long as said.
+            If the last axis has another length.
         """
         return self.forward(x)[0]
 

@@ -1,4 +1,4 @@
-"""Linear: a dense layer, on the packed products of the recurrent ones."""
+"""Linear: a dense layer, computed by the core's packed products."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Linear(Module):
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial values, uniform in +-1/sqrt(I).
+        Seed of the initial values, uniform in +-1/sqrt(I).
 
     Raises
     ------
@@ -85,7 +85,7 @@ class Linear(Module):
         return self._dense.pack(backward, arrays["weight"], arrays.get("bias"))
 
     def _packed(self, backward: bool) -> tuple[int, Any]:
-        """Return the version of the weights and their packed form, packed once each."""
+        """Return the version of the weights and their packed form, cached."""
         return self._packs.get(backward, self._pack)
 
     def __call__(self, x: Any) -> np.ndarray:
@@ -104,16 +104,16 @@ class Linear(Module):
         TypeError
             If the dtype is not the layer's.
         ValueError
-            If the last axis is not I long.
+            If the last axis does not have the length I.
         """
         return self._run(self._packed(False)[1], self._checked(x))
 
     def forward(self, x: Any) -> tuple[np.ndarray, SavedInput]:
         """Return y, and what `backward` needs.
 
-        x is kept and not copied: it must not be written to before `backward`, which
-        refuses an x that has other bits, by a sample of 127 numbers. Parameters and
-        errors are those of a call.
+        x is kept without a copy: it must not be written to before `backward`, which
+        compares a sample of 127 of its elements. Parameters and errors are those of a
+        call.
         """
         x = self._checked(x)
         version, packed = self._packed(False)
@@ -128,7 +128,8 @@ class Linear(Module):
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return dx = dy W, and the gradients dW = dy^T x and db = sum dy.
 
-        With `add_to`, gradients by name, they are added to those, which are returned.
+        With `add_to`, a dict of gradients by name, the gradients are added to its
+        arrays, and it is returned.
 
         Raises
         ------
@@ -159,7 +160,7 @@ class Linear(Module):
     def add_backward(
         self, dy: Any, x: np.ndarray, dx: np.ndarray, grads: dict[str, np.ndarray]
     ) -> None:
-        """Do what `backward` does into arrays that are there, with the weights of now.
+        """Compute `backward` into existing arrays, with the present weights.
 
         Parameters
         ----------
@@ -167,9 +168,9 @@ class Linear(Module):
         x : ndarray, shape (..., I)
             Contiguous.
         dx : ndarray, shape (..., I)
-            Is overwritten.
+            Overwritten.
         grads : dict of str to ndarray
-            Is added to: a batch can be worked on in parts.
+            Added to, so that a batch can be processed in parts.
         """
         self._add_backward(self._packed(True)[1], dy, x, dx, grads)
 
@@ -195,7 +196,7 @@ class Linear(Module):
         )
 
     def outputs(self, which: np.ndarray) -> Linear:
-        """Return a layer with some of the outputs, and copies of their weights.
+        """Return a layer of selected outputs, with copies of their weights.
 
         Parameters
         ----------

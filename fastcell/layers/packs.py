@@ -1,4 +1,4 @@
-"""Weights in the form that the products of the core read."""
+"""A cache of packed weights, the form that the products of the core read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastcell.parameters import Parameters
 
 
 class Packs:
-    """Packed weights, made once for each version of them and instruction set.
+    """Packed weights, computed once per version and instruction set.
 
     Parameters
     ----------
@@ -25,16 +25,16 @@ class Packs:
         self._packs: dict[bool, tuple[Any, Any]] = {}  # backward? -> (key, packed)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Packed memory serves one instruction set; it is made again where it is used.
+        # Packed memory depends on the instruction set; another process packs again.
         return {**self.__dict__, "_packs": {}}
 
     def get(
         self, backward: bool, pack: Callable[[bool, Mapping[str, np.ndarray]], Any]
     ) -> tuple[int, Any]:
-        """Return the version of the weights, and what ``pack(backward, weights)`` gave.
+        """Return the version of the weights, and ``pack(backward, weights)``, cached.
 
-        The layer's method comes with each call: kept here, it would be a cycle, and the
-        weights of a layer that is let go of would wait for the garbage collector.
+        Each call passes the layer's method. A stored method would be a reference cycle,
+        and the weights of a deleted layer would wait for the garbage collector.
         """
         version = self._parameters.version()
         key = (version, _core.isa())

@@ -1,4 +1,4 @@
-"""Pooling: one vector of a sequence, out of the vectors of its steps."""
+"""Pooling: one vector per sequence from the vectors of its steps."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _RUNNING = {"last": RunningLast, "mean": RunningMean, "max": RunningMax}
 
 
 class Pooled(NamedTuple):
-    """What backward needs of one call: how what was pooled, and the kind's own."""
+    """The values of one call for backward: kind, shapes, and the kind's own."""
 
-    kind: tuple[str, bool]  # and if of both directions
+    kind: tuple[str, bool]  # and whether bidirectional
     shape: tuple[int, ...]
     counts: np.ndarray
     kept: Any
@@ -47,29 +47,29 @@ class Pooling(Module):
         \text{attention:} \quad & y = \sum_t a_t h_t, \quad
             a = \mathrm{softmax}_t(v^T \tanh(W h_t + b))
 
-    Of the two directions of a bidirectional layer, "last" takes each where it has read
-    the whole sequence: the forward half at the last step, the reverse half at the
-    first. The maximum over time is that of Collobert et al. (2011, arXiv:1103.0398),
-    the attention that of Yang et al. (2016, doi:10.18653/v1/N16-1174).
+    For a bidirectional layer, "last" takes the final output of each direction: the
+    forward half of the last step, the reverse half of the first. The maximum over time
+    is that of Collobert et al. (2011, arXiv:1103.0398), the attention that of Yang et
+    al. (2016, doi:10.18653/v1/N16-1174).
 
-    A sequence of no steps has zeros. The result of a sequence depends, bit for bit, on
-    its own steps only.
+    The result of a sequence without steps is zero. Each result depends, bit for bit, on
+    the steps of its own sequence only.
 
     Parameters
     ----------
     input_size : int
         Features D of a step.
     kind : {"last", "mean", "max", "attention"}, default "last"
-        How the steps are reduced.
+        The reduction.
     bidirectional : bool, default False
         Whether the second half of the features comes from the reverse direction; for
         "last".
     attention_size : int, optional
-        Features A of the hidden layer of "attention", W (A, D); D if not given.
+        Features A of the hidden layer of "attention", W (A, D); default: D.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial values of "attention".
+        Seed of the initial values of "attention".
 
     Raises
     ------
@@ -126,7 +126,7 @@ class Pooling(Module):
         self._scores = Sequential([hidden, Activation("tanh"), score])
 
     def children(self) -> dict[str, Module]:
-        """Return the two dense layers of "attention"; else nothing."""
+        """Return the two dense layers of "attention"; none for other kinds."""
         return dict(self._parts) if self.kind == "attention" else {}
 
     def __call__(self, h: Any, lengths: Any = None) -> np.ndarray:
@@ -135,9 +135,9 @@ class Pooling(Module):
         Parameters
         ----------
         h : array, shape (T, B, D)
-            The steps. What stands past the lengths is not read.
+            The steps. Steps past the lengths are not read.
         lengths : array of int, shape (B,), optional
-            Steps of each sequence, 0 to T; all T if not given.
+            Steps of each sequence, 0 to T; default: T.
 
         Returns
         -------
@@ -148,16 +148,16 @@ class Pooling(Module):
         TypeError
             If the dtype is not the layer's.
         ValueError
-            If a shape is not as above, or a length out of range.
+            If a shape is wrong, or a length out of range.
         """
         return self.forward(h, lengths)[0]
 
     def forward(self, h: Any, lengths: Any = None) -> tuple[np.ndarray, Pooled]:
-        """Return what a call returns, and what `backward` needs.
+        """Return the result of a call, and what `backward` needs.
 
-        Of "attention", h is kept and may not be copied: it must not be written to
-        before `backward`, which refuses an h that has other bits, by a sample of 127
-        numbers. The lengths are copied. Parameters and errors are those of a call.
+        "attention" keeps h without a copy: it must not be written to before `backward`,
+        which compares a sample of 127 of its elements. The lengths are copied.
+        Parameters and errors are those of a call.
         """
         h = real_array("h", h, self.dtype)
         if h.ndim != 3 or h.shape[2] != self.input_size:
@@ -184,8 +184,8 @@ class Pooling(Module):
         Raises
         ------
         ValueError
-            If a parameter or h has changed since forward, or the shape of dy is wrong,
-            or `saved` is another layer's; of "attention" also, if it was used before.
+            If a parameter or h has changed since forward, the shape of dy is wrong, or
+            `saved` is another layer's; for "attention" also if `saved` was used before.
         TypeError
             If the dtype of dy is wrong, or `saved` is not from `forward`.
         """
@@ -211,7 +211,7 @@ class Pooling(Module):
         return dh, {}
 
     def running(self, rows: int) -> Running:
-        """Return a pool that takes one step after the other, for streams.
+        """Return a pool for streams, updated step by step.
 
         Raises
         ------
@@ -253,7 +253,7 @@ class Pooling(Module):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean and its divisors (B, 1); or the maximum and its steps.
 
-        By the operations of `fastcell.layers.running`, in their order.
+        The operations are those of `fastcell.layers.running`, in the same order.
         """
         h = np.ascontiguousarray(h)
         y = np.empty(h.shape[1:], self.dtype)
@@ -284,7 +284,7 @@ class Pooling(Module):
         dscores = weights * (dweights - (weights * dweights).sum(axis=0))
         dh, grads = self._scores.backward(dscores[..., np.newaxis], saved)
         dh += weights[..., np.newaxis] * dy
-        names = {"0": "hidden", "2": "score"}  # places in the Sequential
+        names = {"0": "hidden", "2": "score"}  # their numbers in the Sequential
         named = {}
         for key, grad in grads.items():
             place, _, name = key.partition(".")
@@ -293,7 +293,7 @@ class Pooling(Module):
 
 
 def existing_steps(lengths: np.ndarray, T: int) -> np.ndarray:
-    """Return which steps there are, (T, B), of sequences of these lengths."""
+    """Return a mask (T, B) of the steps of sequences of these lengths."""
     return np.arange(T)[:, np.newaxis] < lengths
 
 
@@ -304,7 +304,7 @@ def _softmax_over_steps(scores: np.ndarray, exists: np.ndarray) -> np.ndarray:
     largest = scores.max(axis=0, initial=-np.inf)
     with np.errstate(invalid="ignore"):
         e = np.where(exists, np.exp(scores - largest), dtype(0))
-    # One step after the other: a sum in pairs would depend on T and B.
+    # Step by step: the result of a pairwise sum would depend on T and B.
     total = np.zeros(e.shape[1], e.dtype)
     for e_t in e:
         total += e_t

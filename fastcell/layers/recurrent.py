@@ -1,7 +1,6 @@
 """The base of RNN, LSTM and GRU: layers, directions, batches, forward and backward.
 
-A subclass says which cell of the C core it is and which gates and states that cell has;
-see fastcell/cells/.
+A subclass specifies its cell of the C core; see fastcell/cells/.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ class Recurrent(Module, Generic[StateT]):
         )
 
     def _set_precision(self, precision: str) -> None:
-        """Compute in `precision` from now on; what was packed or saved is void."""
+        """Set the precision; packed weights and `saved` of earlier calls are void."""
         self._check_precision(precision)
         self.precision = precision
         self._stack = _core.Stack(
@@ -106,7 +105,7 @@ class Recurrent(Module, Generic[StateT]):
             self._directions,
         )
         self._packs = Packs(self._parameters)
-        self._parameters.changed()  # sessions ask for the weights again
+        self._parameters.changed()  # sessions fetch the weights again
 
     def _check_precision(self, precision: str) -> None:
         double = self.dtype == np.float64
@@ -119,7 +118,7 @@ class Recurrent(Module, Generic[StateT]):
     # -------------------------------------------------------------- parameters
 
     def _suffixes(self) -> list[str]:
-        """Return the endings of parameter names, pass by pass."""
+        """Return the suffixes of parameter names, pass by pass."""
         directions = ("", "_reverse")[: self._directions]
         return [f"_l{k}{d}" for k in range(self.num_layers) for d in directions]
 
@@ -158,7 +157,7 @@ class Recurrent(Module, Generic[StateT]):
         return self._stack.pack(backward, self._by_pass(arrays), get_num_threads())
 
     def _packed(self, backward: bool) -> tuple[int, Any]:
-        """Return the version of the weights and their packed form, packed once each."""
+        """Return the version of the weights and their packed form, cached."""
         return self._packs.get(backward, self._pack)
 
     # ------------------------------------------------------------------- calls
@@ -172,14 +171,14 @@ class Recurrent(Module, Generic[StateT]):
         mask: Any = None,
         reset: Any = None,
     ) -> tuple[np.ndarray, StateT]:
-        """Run the layer for inference: without dropout, keeping nothing.
+        """Run the layer for inference: without dropout, and without `saved`.
 
-        Parameters, results and errors are those of `forward`, without `saved`.
+        Parameters, other results and errors are those of `forward`.
         """
         _, packed = self._packed(False)
         alone = state is None and lengths is None and mask is None and reset is None
         if alone and not self.batch_first:
-            # Most calls; of one step it takes half the time that the checks do.
+            # The usual case. For one step it takes half the time of the checks below.
             quick = self._stack.infer(packed, x, self.dtype, get_num_threads())
             if quick is not None:
                 y, h, c = quick
@@ -203,9 +202,9 @@ class Recurrent(Module, Generic[StateT]):
         Parameters
         ----------
         x : array, shape (T, B, I), or (B, T, I) if batch_first, or (T, I)
-            The sequences, of the layer's dtype. It is kept and not copied: it must not
-            be written to before `backward`, which refuses an x that has other bits,
-            by a sample of 127 numbers. All other arguments are copied.
+            The sequences, of the layer's dtype. x is kept without a copy: it must not
+            be written to before `backward`, which compares a sample of 127 of its
+            elements. All other arguments are copied.
         state : array or tuple of two, optional
             Initial h, or (h, c): h (L D, B, P) and c (L D, B, H), without B for an
             unbatched x; P is proj_size or H. Default: zeros.
@@ -213,31 +212,32 @@ class Recurrent(Module, Generic[StateT]):
             Steps of each sequence, 0 to T, in any order. Outputs past them are 0, and
             the final state is that of each sequence's own last step.
         mask : array of bool, shape (T, B), or (B, T) if batch_first, or (T,), optional
-            A step where it is False is skipped: the state stays, as Keras means it.
-            There y is the h that stays, of each direction its own, and its dy counts
-            for the step that h is from; or, with zero_output_for_mask, as of Keras'
-            Bidirectional, y is 0 and its dy is not looked at.
+            A step where it is False is skipped: the state stays, as in Keras. y is then
+            the unchanged h of each direction, and its dy is added to the gradient of
+            the step that h is from. With zero_output_for_mask, as in Keras'
+            Bidirectional, y is 0 and its dy is not read.
         reset : array of bool, shaped as mask, optional
-            Where True a new episode begins with the step, masked or not, and the state
+            Where True, a new episode begins with the step, masked or not, and the state
             is set to zero before it. The reverse direction is cut at the same place:
-            its state is zero before step t-1 where reset[t] is True. So episodes one
-            behind the other in a sequence give what each gives alone, with the same
-            bits. The initial state of the forward direction belongs to the first
-            episode, and reset[0] drops it; its final state to the last one. In the
-            reverse direction it is the other way round, and reset[0] changes nothing.
+            its state is zero before step t-1 where reset[t] is True. So consecutive
+            episodes of a sequence have the same results as each alone, with the same
+            bits. In the forward direction the initial state belongs to the first
+            episode, and reset[0] discards it; the final state belongs to the last one.
+            In the reverse direction the initial state belongs to the last episode, the
+            final state to the first, and reset[0] has no effect.
         memory_budget : int, optional
-            Most bytes to keep for backward. Where it would be more, `saved` holds the
-            states and not the gates, and backward makes the gates again, some steps at
-            a time: a third of the memory of an LSTM, for the time of one more forward.
-            Where even the states are more, the sequences are cut into segments, as few
-            as fit: `saved` holds the states between them, and backward runs each
-            segment forward again, which counts too; one more forward, or two where the
-            gates of a segment do not fit either. Where nothing fits, segments have
-            about sqrt(T) steps, which is more than the budget, and about the least that
-            can be had. All results have the same bits. A bidirectional layer cannot be
-            cut, since its second direction begins at the end: its states must fit.
-            What is the caller's (x, y), factors of dropout, and scratch, which ends
-            with each call, are not counted. Default: no limit.
+            Most bytes to keep for backward; default: no limit. All results have the
+            same bits. The first of these that fits is used: (1) `saved` holds gates and
+            states. (2) It holds the states, and backward computes the gates again, some
+            steps at a time: a third of the memory of an LSTM, for the time of one more
+            forward. (3) The sequences are cut into the fewest segments that fit:
+            `saved` holds the states between them, and backward runs each segment
+            forward again, whose memory counts too, once, or twice if its gates do not
+            fit either. If nothing fits, segments have about sqrt(T) steps, which
+            exceeds the budget but is about the least possible. A bidirectional layer
+            cannot be cut, because its second direction begins at the end: its states
+            must fit. The caller's x and y, dropout factors, and the scratch memory of a
+            call are not counted.
 
         Returns
         -------
@@ -251,9 +251,9 @@ class Recurrent(Module, Generic[StateT]):
         Raises
         ------
         TypeError
-            If a dtype is not as said above.
+            If a dtype is wrong.
         ValueError
-            If a shape is not, or a length is out of range, or the states of a
+            If a shape is wrong, or a length is out of range, or the states of a
             bidirectional layer exceed the memory budget.
         RuntimeError
             If the layer is quantized to 8 bits.
@@ -264,7 +264,7 @@ class Recurrent(Module, Generic[StateT]):
         alone = state is None and mask is None and reset is None
         drops = self.dropout > 0 and self.num_layers > 1
         if alone and memory_budget is None and not self.batch_first and not drops:
-            # Most calls; those checks take longer than the core does with few units.
+            # The usual case. With few units the checks take longer than the core.
             quick = self._stack.train(
                 packed, x, lengths, self.dtype, get_num_threads(), self._spare
             )
@@ -292,16 +292,16 @@ class Recurrent(Module, Generic[StateT]):
         Parameters
         ----------
         dy : array, shape as y, or None
-            Gradient of the outputs; None for zeros, where only the final state is used.
+            Gradient of the outputs; None for zeros, if only the final state is used.
         saved : Saved
             From `forward`; used up.
         dstate : array or tuple of two, optional
-            Gradient of the final state. Default: zeros; so is a part of two that is
-            None, as in ``(dh, None)``.
+            Gradient of the final state. None, also for one of two as in ``(dh, None)``,
+            is zero; default: None.
         add_to : dict of str to ndarray, optional
-            Gradients that those of the parameters are added to, such as the `grads` of
-            the step after, where steps are run one by one. Default: zeros. A call that
-            Ctrl-C ends leaves them with a part of what was to be added.
+            Gradients to add those of the parameters to, such as the `grads` of the
+            later step if steps are run one by one. Default: zeros. A call interrupted
+            by Ctrl-C leaves them partly updated.
 
         Returns
         -------
@@ -313,13 +313,13 @@ class Recurrent(Module, Generic[StateT]):
         Raises
         ------
         ValueError
-            If `saved` was used before, by another thread at the same time too, or is
+            If `saved` was used before, also by another thread at the same time, or is
             another layer's; or a parameter or x has changed since forward; or a shape
             is wrong. In the last case `saved` can still be used.
         TypeError
             If a dtype is wrong.
         RuntimeError
-            If `saved` was made under another instruction set than is in use now.
+            If the instruction set has changed since forward.
         """
         check_saved(saved, Saved)
         if saved._stack is not self._stack:
@@ -330,7 +330,7 @@ class Recurrent(Module, Generic[StateT]):
         version, packed = self._packed(True)
         check_version(saved._version, version)
         if layout is PLAIN and dstate is None and add_to is None:
-            # Most calls, as in forward.
+            # The usual case, as in forward.
             quick = self._stack.backward_alone(
                 packed, call, dy, self.dtype, self._names, self._shapes, saved
             )
@@ -361,7 +361,7 @@ class Recurrent(Module, Generic[StateT]):
         dx_core = dx if indexed else layout.to_core(dx)
         by_pass = self._by_pass(grads)
         call.check_isa()
-        memory = saved.take()  # by one thread only; nothing above has used it up
+        memory = saved.take()  # by one thread only, and after all checks
         if isinstance(memory, Segments):
             segments, forward = memory, self._packed(False)[1]
             memory = self._spare.take(segments.saved_bytes, segments.peak_bytes)
@@ -388,19 +388,19 @@ class Recurrent(Module, Generic[StateT]):
     def session(self, batch_size: int = 1) -> Session[StateT]:
         """Return a `Session`: the layer one step at a time.
 
-        Each of its steps has the weights that the layer has then.
+        Each step uses the layer's weights at that time.
 
         Parameters
         ----------
         batch_size : int, default 1
-            Streams that are stepped together.
+            Number of streams that step together.
 
         Raises
         ------
         ValueError
             If the layer is bidirectional: its second direction begins at the end.
         MemoryError
-            If there is no memory for so many streams.
+            If there is not enough memory.
 
         Examples
         --------
@@ -429,7 +429,7 @@ class Recurrent(Module, Generic[StateT]):
         return y, self._states.to_caller(state, layout)
 
     def _memory_for(self, call: _core.Batch, budget: int | None) -> Any:
-        """Return what is kept for backward: memory for it, or segments."""
+        """Return the storage for backward: memory, or segments."""
         size = self._stack.saved_size(call)
         if budget is not None:
             budget = integer("memory_budget", budget, minimum=0)
@@ -450,7 +450,7 @@ class Recurrent(Module, Generic[StateT]):
     def _batch(
         self, x: Any, state: Any, lengths: Any, mask: Any, reset: Any, masks: Any
     ) -> tuple[_core.Batch, Layout]:
-        """Check the arguments of a call, and hand them over as the core wants them."""
+        """Check the arguments of a call, and return them as a batch for the core."""
         layout, rows, index = sequence_of(
             x, self.input_size, self.dtype, self.batch_first
         )

@@ -1,8 +1,8 @@
-"""Pooling while the steps come in: what is known of a sequence so far.
+"""Running pooling: last, mean and maximum of streams, updated step by step.
 
-Each class takes one step after the other, of all rows or of the first few, and gives
-its value at any time. A whole sequence is pooled by the same operations in the same
-order, so a stream has the bits of the whole.
+Each class takes a step of all rows or of the first n, and has a value at any time.
+Whole sequences are pooled by the same operations in the same order, so a stream has the
+same bits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Running:
     Attributes
     ----------
     steps : ndarray of int64, shape (B,)
-        Steps that each row has had.
+        Number of steps of each row.
     """
 
     def __init__(self, rows: int, width: int, dtype: np.dtype) -> None:
@@ -31,7 +31,7 @@ class Running:
         self.__dict__.update(writable_values(state))
 
     def update(self, h: np.ndarray) -> None:
-        """Take one more step of the first n rows: h is (n, D)."""
+        """Add a step of the first n rows; h is (n, D)."""
         self._take(h, len(h))
         self.steps[: len(h)] += 1
 
@@ -75,7 +75,7 @@ class RunningMax(Running):
     Attributes
     ----------
     where : ndarray of int64, shape (B, D)
-        The step it is from, the first of equal ones.
+        The step of the maximum, the first of equal ones.
     """
 
     def __init__(self, rows: int, width: int, dtype: np.dtype) -> None:
@@ -84,7 +84,7 @@ class RunningMax(Running):
         self.where = np.zeros((rows, width), np.int64)
 
     def _take(self, h: np.ndarray, n: int) -> None:
-        # As the core does it for whole sequences: of 0 and -0 the first one stays.
+        # As in the core for whole sequences: of 0 and -0 the first one stays.
         pool = self._pool[:n]
         with np.errstate(invalid="ignore"):
             higher = h > pool

@@ -1,7 +1,7 @@
-"""What layers keep from forward for backward: guards, and the memory of recurrent ones.
+"""Values kept from forward for backward: single use, and detection of changes.
 
-What is small (lengths, masks, states, ids) is copied by forward. What is large (x) is
-kept as it is, and watched: a sample of its bits tells whether it was written to.
+Small arguments (lengths, masks, states, ids) are copied by forward. The large x is kept
+without a copy, and a sample of its bits shows whether it was written to.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastcell.layers.batches import Layout
 
 
 class Once:
-    """Values that one caller gets, however many threads ask for them.
+    """Values that only one caller gets, also of several threads.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class Once:
         )
 
     def look(self) -> tuple[Any, ...]:
-        """Return the values, which stay there.
+        """Return the values without taking them.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class Once:
         return self._of(self._values[:1])
 
     def take(self) -> tuple[Any, ...]:
-        """Return the values, and let go of them.
+        """Return the values and release them.
 
         Raises
         ------
@@ -78,12 +78,12 @@ class Once:
 
 
 class Watched:
-    """A large array that is kept and not copied, and a mark that tells of changes.
+    """A large array kept without a copy, and a fingerprint that shows changes.
 
     Parameters
     ----------
     name : str
-        What the error calls it.
+        Its name in the error.
     array : ndarray of float32 or float64
 
     Examples
@@ -114,7 +114,7 @@ class Watched:
         Raises
         ------
         ValueError
-            If a number of the sample has changed.
+            If an element of the sample has changed.
         """
         if fingerprint(self._array) != self._mark:
             raise ValueError(f"{self._name} was changed between forward and backward")
@@ -122,7 +122,7 @@ class Watched:
 
 
 class SavedInput(NamedTuple):
-    """The input of a layer, and the version of the parameters that it met."""
+    """The input of a layer, and the version of the parameters in forward."""
 
     x: Watched
     version: int
@@ -155,11 +155,11 @@ def check_saved(saved: Any, kind: type) -> None:
 
 
 class Saved:
-    """What backward of a recurrent layer needs of one forward call, used up by it.
+    """The values of one forward call of a recurrent layer, used up by backward.
 
-    The gate gradients are made where the gates are kept, so each `saved` serves one
-    backward; of several threads that call it with one `saved`, one gets its gradients.
-    It refers to the x of forward, which must not be written to before.
+    Gate gradients overwrite the gates, so each `saved` serves one backward; if several
+    threads pass one `saved`, one of them gets the gradients. It refers to the x of
+    forward, which must not be written to before.
 
     Attributes
     ----------
@@ -197,7 +197,7 @@ class Saved:
             return 0
 
     def look(self) -> tuple[_core.Batch, Any]:
-        """Return the batch of forward, which is as it was, and the memory.
+        """Return the batch of forward, checked for changes, and the memory.
 
         Raises
         ------
@@ -219,13 +219,13 @@ class Saved:
         return self._kept.take()[1]
 
     def free(self) -> None:
-        """Let go of the memory; backward is no longer possible."""
+        """Release the memory; backward is no longer possible."""
         with suppress(ValueError):
             self._kept.take()
 
 
 class SpareMemory:
-    """The memory of the last used-up `saved`, for the next one."""
+    """The memory of the last used `saved`, for reuse by the next one."""
 
     def __init__(self) -> None:
         self._spare: list[Any] = []
@@ -234,21 +234,21 @@ class SpareMemory:
         return SpareMemory, ()
 
     def take(self, size: int, most: int | None = None) -> Any:
-        """Return the spare memory, if it has `size` to `most` bytes, or fresh one."""
+        """Return the spare memory if it has `size` to `most` bytes, else new memory."""
         try:
-            memory = self._spare.pop()  # by one thread only
+            memory = self._spare.pop()  # succeeds in one thread only
         except IndexError:
             return _core.aligned_empty(size)
         if len(memory) < size or (most is not None and len(memory) > most):
-            del memory  # before the fresh memory is there
+            del memory  # before the new memory is allocated
             return _core.aligned_empty(size)
         return memory
 
     def drop(self, most: int) -> None:
-        """Let go of the spare memory if it has more than `most` bytes."""
+        """Release the spare memory if it has more than `most` bytes."""
         if any(len(memory) > most for memory in self._spare[:]):
             self._spare.clear()
 
     def give(self, memory: Any) -> None:
-        """Keep this memory in place of what was spare."""
+        """Keep this memory as the spare one, in place of any other."""
         self._spare[:] = [memory]

@@ -1,7 +1,7 @@
-"""A batch cut in time: only the states between its segments are kept.
+"""Checkpointing in time: a batch in segments, with only the states between them kept.
 
-Griewank and Walther, ACM TOMS 26(1), 2000; of its schedules the one with two levels:
-about sqrt(T) segments of sqrt(T) steps, and one more forward.
+The schedule is that of two levels of Griewank and Walther, ACM TOMS 26(1), 2000: about
+sqrt(T) segments of sqrt(T) steps, and one more forward.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Arrays = tuple[np.ndarray | None, np.ndarray | None]
 
 
 class Segments:
-    """One batch in segments of so many steps, the last of which may be shorter.
+    """One batch in segments of `length` steps, the last of which may be shorter.
 
-    Forward keeps the states at their borders. Backward goes through them from the last
-    to the first: forward once more with `saved`, then backward, handing on dstate and,
-    in the core's carry, the rows of a begun block of weight gradients.
+    Forward keeps the states at their borders. Backward processes them from the last to
+    the first: forward once more with `saved`, then backward. It passes on dstate and,
+    in the core's carry, the rows of an incomplete block of weight gradients.
 
     Parameters
     ----------
@@ -31,22 +31,22 @@ class Segments:
     call : Batch
         All steps.
     states : States
-        Makes arrays for states.
+        Allocates arrays for states.
     pairs_before : ndarray of int, shape (T + 1,)
         Steps of all rows that exist and are not masked, before each time.
     length : int
         Steps of a segment, at least 1.
     recompute : bool
-        Do segments keep states only, and make their gates again in turn?
+        Whether segments keep states only, and compute their gates again.
 
     Attributes
     ----------
     nbytes : int
         Bytes held between forward and backward: the states at the borders.
     saved_bytes : int
-        Bytes that the largest segment keeps while backward is in it.
+        Bytes that the largest segment keeps during its backward.
     peak_bytes : int
-        Both together.
+        The sum of both.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Segments:
         call, T, B = self._call, self._call.steps, self._call.rows
         call.check_isa()
         carry = _core.aligned_empty(self._stack.carry_size(call))
-        y = self._states.outputs(self._bounds[1], B)  # made and not used
+        y = self._states.outputs(self._bounds[1], B)  # written and not used
         for i in reversed(range(len(self._bounds) - 1)):
             begin, end = self._bounds[i : i + 2]
             part = self._part(i)
@@ -131,7 +131,7 @@ class Segments:
         return _steps(self._call, begin, end, state, self._recompute, True)
 
     def _most_saved(self) -> int:
-        """Return what the segment with the most pairs keeps, or the last one."""
+        """Return the bytes of the segment with the most pairs, or of the last one."""
         pairs = np.diff(self._pairs_before[self._bounds])
         sizes = []
         for i in {int(pairs[:-1].argmax()) if len(pairs) > 1 else 0, len(pairs) - 1}:
@@ -156,10 +156,10 @@ def cut(stack: _core.Stack, call: _core.Batch, states: States, budget: int) -> S
 
 
 def _lengths(T: int) -> list[int]:
-    """Return the lengths that 2 and more segments have, to sqrt(T) and somewhat below.
+    """Return the lengths to try, from 2 segments on, to somewhat below sqrt(T).
 
-    With many segments more is kept at the borders than is saved within: from a quarter
-    of sqrt(T) on, there is nothing to gain.
+    Shorter segments keep more states at the borders than they save inside: below a
+    quarter of sqrt(T) there is nothing to gain.
     """
     least = max(isqrt(T) // 4, 1)
     lengths = {-(-T // count) for count in range(2, T // least + 1)}
@@ -174,7 +174,7 @@ def _steps(
     recompute: bool,
     dropout: bool,
 ) -> _core.Batch:
-    """Return the steps begin .. end-1 as a batch of its own, with dropout or not."""
+    """Return the steps begin .. end-1 as a batch, with or without dropout."""
     indexed = call.index is not None
 
     def part(array: np.ndarray | None) -> np.ndarray | None:
@@ -200,7 +200,7 @@ def _steps(
 
 
 def _pairs_before(call: _core.Batch) -> np.ndarray:
-    """Return how many steps of all rows exist and are not masked, before each time."""
+    """Return the number of existing, unmasked steps of all rows before each time."""
     T, B = call.steps, call.rows
     active = np.full(T, B, np.int64)
     if call.lengths is not None or call.mask is not None:

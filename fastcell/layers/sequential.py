@@ -1,4 +1,4 @@
-"""Sequential: layers one after another, with the state of the recurrent ones."""
+"""Sequential: a chain of layers, with the states of its recurrent ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fastcell.parameters import Parameters
 
 
 class SavedLayers(Once):
-    """What the layers of a `Sequential` have saved; ``saved[i]`` is that of layer i."""
+    """The `saved` of all layers of a `Sequential`; ``saved[i]`` is that of layer i."""
 
     __slots__ = ()
 
@@ -35,18 +35,18 @@ class SavedLayers(Once):
 class Sequential(Module):
     """Layers, each reading the output of the one before.
 
-    An `Embedding` right before a recurrent layer takes the gather path: the layer's
-    input product is made once for each token that occurs, not once for each step.
+    An `Embedding` directly before a recurrent layer uses the gather path: the input
+    product is computed once for each token that occurs, not once for each step. With a
 
-    Where a recurrent layer is among them, calls take and return its state, `session`
-    steps through all of them; with several, the state is a tuple of theirs. Without
-    one, calls are those of a stateless layer.
+    recurrent layer, calls take and return its state, and `session` steps through all
+    layers; with several, the state is a tuple of theirs. Without one, calls have no
+    state.
 
     Parameters
     ----------
     layers : iterable of Module, or mapping of str to Module
-        At least one. Parameters are named "0.weight", "1.weight_ih_l0", and so on; or,
-        of a mapping, by its names: "encoder.weight_ih_l0".
+        At least one layer. Parameters are named "0.weight", "1.weight_ih_l0", and so
+        on; with a mapping, by its names: "encoder.weight_ih_l0".
 
     Raises
     ------
@@ -102,18 +102,18 @@ class Sequential(Module):
         Parameters
         ----------
         x : array
-            What the first layer takes.
+            Input of the first layer.
         state : optional
-            Of the recurrent layer; a tuple, if there are several.
+            State of the recurrent layer; a tuple if there are several.
         **sequence
-            lengths, mask and reset, for the recurrent layers.
+            lengths, mask and reset of the recurrent layers.
 
         Returns
         -------
         y : ndarray
-            What the last layer returns.
+            Output of the last layer.
         state
-            Final states; only where there is a recurrent layer.
+            Final states; only if there is a recurrent layer.
         """
         x, states = self._named(x), self._states_in("state", state)
         after: list[Any] = []
@@ -130,8 +130,8 @@ class Sequential(Module):
     def forward(self, x: Any, state: Any = None, **sequence: Any) -> tuple[Any, ...]:
         """Run the layers for training: y, (state,) saved. Arguments as for a call.
 
-        x is kept and not copied, if the first layer does so: it must not be written to
-        before `backward`.
+        If the first layer keeps x without a copy, x must not be written to before
+        `backward`.
         """
         x, states = self._named(x), self._states_in("state", state)
         after: list[Any] = []
@@ -154,13 +154,13 @@ class Sequential(Module):
     ) -> tuple[Any, ...]:
         """Return dx, (dstate,) and the gradients by name; uses `saved` up.
 
-        dx is None where the first layer takes integers. dy may be None for zeros, if
-        there is a recurrent layer: a gradient then comes from `dstate` alone.
+        dx is None if the first layer takes integers. With a recurrent layer, dy may be
+        None for zeros: the gradient then comes from `dstate` alone.
 
         Raises
         ------
         ValueError
-            If `saved` was used before, by another thread at the same time too; or a
+            If `saved` was used before, also by another thread at the same time; or a
             parameter or x has changed since forward; or a shape is wrong. In the last
             case `saved` can still be used.
         TypeError
@@ -176,7 +176,7 @@ class Sequential(Module):
         try:
             return self._backward(dy, kept, dstates)
         except BaseException:
-            # Layers whose own `saved` is used up by now will say so.
+            # Layers whose own `saved` is already used up raise an error then.
             saved.put_back(kept)
             raise
 
@@ -208,7 +208,7 @@ class Sequential(Module):
             else:
                 d, grads = layer.backward(d, kept)
             by_layer.append(grads)
-        # Of arrays that several layers share.
+        # The first names of arrays that several layers share.
         first_name = self._aliases()
         named: dict[str, np.ndarray] = {}
         for prefix, grads in zip(self._prefixes(), reversed(by_layer), strict=True):
@@ -221,10 +221,10 @@ class Sequential(Module):
         return d, named
 
     def _aliases(self) -> dict[str, str]:
-        """Return the other names of arrays that several layers share: their first.
+        """Return the other names of shared arrays, each with the array's first name.
 
-        They are found once for the parameters that the layers have, until any array is
-        shared anew; each time where a layer has parts, which may be replaced.
+        The result is cached until the next `share` of any array; not if a layer has
+        parts, which may be replaced.
         """
         shares = Parameters._shares
         held = [getattr(layer, "_parameters", None) for layer in self.layers]
@@ -237,7 +237,7 @@ class Sequential(Module):
         return known[2]
 
     def __getstate__(self) -> dict[str, Any]:
-        # Elsewhere the count of `share` is another.
+        # The count of `share` differs in another process.
         return {k: v for k, v in self.__dict__.items() if k != "_known_aliases"}
 
     def session(self, batch_size: int = 1) -> SequentialSession:
@@ -248,7 +248,7 @@ class Sequential(Module):
         ValueError
             If a recurrent layer is bidirectional.
         MemoryError
-            If there is no memory for so many streams.
+            If there is not enough memory.
         """
         return SequentialSession(self, integer("batch_size", batch_size, minimum=0))
 
@@ -262,15 +262,14 @@ class Sequential(Module):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make the layers that `config` described.
+        """Build a `Sequential` from a result of `config`.
 
         Raises
         ------
         TypeError
-            If it is no mapping, or a part of it not what `config` returned there.
+            If it is no mapping, or a part of it has a wrong type.
         ValueError
-            If there is no class of a layer's name, or there are not as many names as
-            layers.
+            If a layer's class is unknown, or the number of names is not that of layers.
         """
         what = "what config returned, a mapping with layers"
         mapping_of("config", config, what)
@@ -291,14 +290,14 @@ class Sequential(Module):
         return cls(dict(zip(names, layers, strict=True)))
 
     def _named(self, x: Any) -> Any:
-        """Return x, or raise by the name x what an `Embedding` would call ids."""
+        """Return x; errors of an `Embedding`'s ids name it x."""
         first = self.layers[0]
         if isinstance(first, Embedding):
             return check_ids("x", x, first.num_embeddings)
         return x
 
     def _gathers(self, i: int) -> bool:
-        """Is layer i an embedding whose vectors need not be made?"""
+        """Return whether layer i is an embedding that uses the gather path."""
         return (
             isinstance(self.layers[i], Embedding)
             and i + 1 < len(self.layers)
@@ -322,13 +321,13 @@ class Sequential(Module):
 class SequentialSession:
     """All layers of a `Sequential`, one step at a time; made by its `session`.
 
-    Each step has the weights that the layers have then. Copies are as those of
+    Each step uses the layers' weights at that time. Copies behave as those of
     `fastcell.layers.session.Session`.
 
     Attributes
     ----------
     state
-        Of the recurrent layer, or a tuple of states; assign to set it.
+        State of the recurrent layer, or a tuple of states; assign to set it.
     """
 
     def __init__(self, model: Sequential, batch_size: int) -> None:
@@ -345,7 +344,7 @@ class SequentialSession:
         Parameters
         ----------
         x : array, shape (B, ...) or (B,) of ids
-            What the first layer takes, without the axis of time.
+            Input of the first layer, without the time axis.
         """
         x = self._model._named(x)
         for part in self._parts:
@@ -370,7 +369,7 @@ class SequentialSession:
             session.reset(rows)
 
     def refresh(self) -> None:
-        """Take the weights of now, as a step does by itself; the state stays."""
+        """Use the present weights, as a step does itself; the state stays."""
         for session in self._sessions:
             session.refresh()
 
@@ -401,7 +400,7 @@ def _same_objects(some: list[Any], others: list[Any]) -> bool:
 
 
 def _has_state(layer: Module) -> bool:
-    """Does it take and return a state?"""
+    """Return whether a layer takes and returns a state."""
     if isinstance(layer, Sequential):
         return bool(layer._recurrent)
     return isinstance(layer, Recurrent)

@@ -35,29 +35,29 @@ class Layer(Protocol):
 class Session(_core.Stream, Generic[StateT]):
     """The states of some streams through one layer.
 
-    Made by ``layer.session(batch_size)``. It begins at a zero state, and each step has
-    the weights that the layer has then: after a change of them, as by an optimizer, the
-    next step packs them anew, once for all sessions of the layer, and goes on from its
-    state. For weights that stay, take the session of a copy of the layer. While
+    Made by ``layer.session(batch_size)``. The initial state is zero, and each step uses
+    the layer's weights at that time: after a change of them, as by an optimizer, the
+    next step packs them again, once for all sessions of the layer, and continues from
+    its state. For constant weights, use the session of a copy of the layer. While
     somebody holds an array of ``layer.params``, each step compares it with a copy.
 
     A step below a million floating-point operations (8 L B H (H + I), whatever the
-    cell; one stream through a layer of 250 units of as many features) keeps the GIL:
-    others wait for some ten microseconds at most, and a step of 32 units takes 0.42 us
-    in place of 0.5. Longer steps release it.
+    cell; one stream through a layer of 250 units and features) keeps the GIL: other
+    threads wait for some ten microseconds at most, and a step of 32 units takes 0.42 us
+    instead of 0.5. Longer steps release it.
 
-    Its outputs equal, bit for bit, those of one call over the whole sequence. A session
-    belongs to one thread at a time; a large step, as of 256 units, is shared by several
-    while steps follow one another closely.
+    Its outputs equal, bit for bit, those of one call over the whole sequence. Only one
+    thread at a time may use a session; the core divides large steps, as of 256 units,
+    between threads while steps follow one another closely.
 
-    ``session.step(x, out=None)`` takes x (B, I) of the layer's dtype, whatever the
-    layer takes for an array, and returns y (B, P); for one stream also (I,) -> (P,).
-    With `out`, contiguous and of that shape, it fills that array and, where x is a
-    contiguous array of NumPy's, allocates nothing. It raises TypeError if x is no array
-    or of another dtype, ValueError if a shape is another; the state is then as before.
+    ``session.step(x, out=None)`` takes x (B, I) of the layer's dtype, in any form of an
+    array that the layer accepts, and returns y (B, P); for one stream also (I,) ->
+    (P,). With `out`, contiguous and of that shape, it fills that array and, if x is a
+    contiguous array of NumPy, allocates nothing. It raises TypeError if x is no array
+    or has another dtype, ValueError if a shape is wrong; the state then stays.
 
-    A shallow copy (`copy.copy`) is what `fork` returns. A deep copy, and what comes out
-    of a pickle, has a layer of its own; copied together with the layer, that copy.
+    A shallow copy (`copy.copy`) is that of `fork`. A deep copy or an unpickled session
+    has its own layer; copied together with the layer, it has that copy.
 
     Attributes
     ----------
@@ -97,10 +97,10 @@ class Session(_core.Stream, Generic[StateT]):
         self.follow(*layer._parameters.watched(), version)
 
     def refresh(self) -> None:
-        """Take the layer's weights of now, and its precision; the state stays.
+        """Use the layer's present weights and precision; the state stays.
 
-        A step does the same where they have changed. To do it before saves that step
-        the time.
+        A step does the same if they have changed; calling this earlier makes that step
+        faster.
         """
         layer = self._layer
         version, packed = layer._packed(False)
@@ -108,7 +108,7 @@ class Session(_core.Stream, Generic[StateT]):
         self.follow(*layer._parameters.watched(), version)
 
     def _converted(self, x: Any) -> np.ndarray:
-        """Return a step as the core takes it, or raise what is wrong with it."""
+        """Return the input of a step as an array for the core, checked."""
         dtype, width = self._layer.dtype, self._layer.input_size
         x = real_array("x", x, dtype)
         shapes = [(self.rows, width)] + ([(width,)] if self.rows == 1 else [])
@@ -134,7 +134,7 @@ class Session(_core.Stream, Generic[StateT]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        # At first use: now the layer may be there in part only, if it has this session.
+        # At first use: until then a layer that holds this session may be incomplete.
         self.postpone(self.__dict__.pop("_rows"))
 
     def _make_now(self) -> None:
@@ -143,7 +143,7 @@ class Session(_core.Stream, Generic[StateT]):
         self.set(h, c)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # What pickle has an opcode for; typeshed leaves it out.
+        # pickle has an opcode for it; typeshed lacks it.
         new = copyreg.__newobj__  # type: ignore[attr-defined]
         return new, (type(self),), self.__getstate__()
 

@@ -10,12 +10,12 @@ from fastcell._checks.arrays import check_shape, real_array
 from fastcell.layers.batches import Layout
 
 LSTMState = tuple[np.ndarray, np.ndarray]  # (h, c)
-# What the caller of a layer has for a state: h alone, or a tuple of two.
+# The state of a layer for its caller: h alone, or (h, c).
 StateT = TypeVar("StateT")
 
 
 class States:
-    """Their shapes and their dtype: h (L D, B, P), and c (L D, B, H) if there is one.
+    """Shapes and dtype of the states: h (L D, B, P), and c (L D, B, H) if there is one.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class States:
         self._dtype = dtype
 
     def empty(self, B: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return arrays for h and c; None for a c that the cell does not have."""
+        """Return arrays for h and c; None instead of c if the cell has none."""
         h = np.empty((self._passes, B, self._widths[0]), self._dtype)
         if len(self._widths) == 1:
             return h, None
@@ -57,7 +57,7 @@ class States:
     def to_caller(
         self, state: tuple[np.ndarray, np.ndarray | None], layout: Layout
     ) -> Any:
-        """Return h, or the tuple (h, c), as the caller wants it."""
+        """Return h, or the tuple (h, c), for the caller."""
         h = layout.state_to_caller(state[0])
         return h if state[1] is None else (h, layout.state_to_caller(state[1]))
 
@@ -71,10 +71,10 @@ class States:
         copies: bool = False,
         parts_may_be_none: bool = False,
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Check a state of the caller's; return h and c as the core wants them.
+        """Check a state of the caller; return h and c as arrays for the core.
 
-        They are copies, if so told; else they may be the caller's arrays. None stands
-        for zeros: for the whole state, or if so told for h or c.
+        Without a copy they may be the caller's arrays. None is zero: for the whole
+        state or, if allowed, for h or c.
         """
         if state is None:
             return None, None

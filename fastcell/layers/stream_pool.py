@@ -1,4 +1,4 @@
-"""Many live streams through one layer, stepped together as their inputs arrive."""
+"""Stream pools: the states of many live streams of one layer, stepped together."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _BATCHED = Layout(batch_first=False, unbatched=False)
 class StreamPool(Generic[StateT]):
     """The states of thousands of streams, of which any may step at any time.
 
-    The streams that have an input in a tick are gathered into one product: their
-    outputs have the bits that each would have in a session of its own. Streams are
-    opened and closed at any time; the pool grows as needed. As with a session, each
-    step has the weights that the layer has then. A pool belongs to one thread at a
-    time, and can be copied and pickled: a shallow copy (`copy.copy`) has the same layer
-    and states of its own, a deep copy a layer of its own as well.
+    A call steps the streams that have an input by one common product; the outputs have
+    the same bits as in a session of each stream. Streams may be opened and closed at
+    any time; the pool grows as needed. As in a session, each step uses the layer's
+    weights at that time. Only one thread at a time may use a pool. Pools can be copied
+    and pickled: a shallow copy (`copy.copy`) has the same layer and its own states, a
+    deep copy also has its own layer.
 
     Parameters
     ----------
     layer : RNN, LSTM or GRU
-        In one direction.
+        A layer of one direction.
     capacity : int, default 64
-        Streams for which there is memory at first.
+        Number of streams to allocate memory for initially.
 
     Raises
     ------
     TypeError
-        If `layer` is no recurrent layer: a container has none, but its recurrent layer.
+        If `layer` is no recurrent layer; of a container, pass its recurrent layer.
     ValueError
         If the layer is bidirectional or the capacity below 1.
     MemoryError
@@ -83,10 +83,10 @@ class StreamPool(Generic[StateT]):
         self._streams.follow(*self._layer._parameters.watched(), version)
 
     def refresh(self) -> None:
-        """Take the layer's weights of now, and its precision; the states stay.
+        """Use the layer's present weights and precision; the states stay.
 
-        A step does the same where they have changed. To do it before saves that step
-        the time.
+        A step does the same if they have changed; calling this earlier makes that step
+        faster.
         """
         version, packed = self._layer._packed(False)
         self._streams.renew(self._layer._stack, packed)
@@ -112,7 +112,7 @@ class StreamPool(Generic[StateT]):
     def __getattr__(self, name: str) -> Any:
         if name != "_streams" or "_kept" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        # At first use: before, a layer that has this pool may be there in part only.
+        # At first use: until then a layer that holds this pool may be incomplete.
         h, c = self.__dict__.pop("_kept")
         self._make(len(self._live), "capacity")
         self._streams.set_some(np.flatnonzero(self._live), h, c)
@@ -122,9 +122,9 @@ class StreamPool(Generic[StateT]):
         return int(np.count_nonzero(self._live))
 
     def open(self, count: int = 1) -> np.ndarray:
-        """Return the ids of `count` new streams, their states zero.
+        """Return the ids of `count` new streams with zero states.
 
-        An id is free again when its stream is closed.
+        The id of a closed stream may be used again.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class StreamPool(Generic[StateT]):
         return ids
 
     def close(self, ids: Any) -> None:
-        """End streams.
+        """Close streams.
 
         Raises
         ------
@@ -160,11 +160,11 @@ class StreamPool(Generic[StateT]):
         Parameters
         ----------
         ids : array of int, shape (n,)
-            Which streams, in any order, each at most once.
+            The streams, in any order, each at most once.
         x : array, shape (n, I)
             Their inputs, of the layer's dtype.
         out : ndarray, shape (n, P), optional
-            Where to write the outputs, contiguous.
+            Array for the outputs, contiguous.
 
         Returns
         -------
@@ -178,7 +178,7 @@ class StreamPool(Generic[StateT]):
         KeyError
             If a stream is not open.
         ValueError
-            If a stream comes twice, or a shape is wrong. No stream has stepped then.
+            If a stream occurs twice, or a shape is wrong. No stream has stepped then.
         """
         ids = self._checked(ids)
         dtype = self._layer.dtype
