@@ -1,8 +1,8 @@
 # cython: language_level=3
-"""The only place that touches scipy's BLAS: its sgemm and dgemm, as addresses.
+"""Addresses of SciPy's BLAS functions sgemm and dgemm.
 
-A module of its own because importing ``scipy.linalg.cython_blas`` takes 0.3 s:
-fastcell._core imports it when a product first wants a BLAS.
+The module is separate because importing ``scipy.linalg.cython_blas`` takes 0.3 s:
+fastcell._core imports it when a product first needs a BLAS.
 """
 
 from libc.stdint cimport uintptr_t

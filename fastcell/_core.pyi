@@ -1,8 +1,8 @@
 """Types of the compiled module.
 
-Everything here is fastcell's own: callers are the layers, losses and optimizers, which
-have checked shapes and types.  Letters as in the C header: T steps, B rows, I inputs,
-H hidden units, P projected units, D directions, L layers, N rows of a dense layer.
+The module is private: its callers are layers, losses and optimizers, which check shapes
+and types first.  Letters as in the C header: T steps, B rows, I inputs, H hidden units,
+P projected units, D directions, L layers, N rows of a dense layer.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class _Description(TypedDict):
     flop: float
     recurrent_flop: float
 
-# What Cython makes by itself.
+# Attributes that Cython generates.
 __test__: dict[str, str]
 
 def __reduce_cython__(self: Any) -> Any: ...

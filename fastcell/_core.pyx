@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""The only place that touches the C core: check -> pointers -> nogil -> exception.
+"""The bindings of the C core: checks, pointers, calls without the GIL, exceptions.
 
-Callers (fastcell.layers) have made every array contiguous and of the right dtype and
-shape; what is checked here again is what memory safety needs: item sizes and byte
-counts.  No algorithm lives here.
+No other module calls the core.  Callers (fastcell.layers) pass contiguous arrays of the
+right dtype and shape; this module only checks again what memory safety needs, item
+sizes and byte counts.  It has no algorithms.
 """
 
 from cpython.buffer cimport (
@@ -31,7 +31,7 @@ cdef object int64 = np.dtype(np.int64)
 
 
 class UsedUpError(ValueError):
-    """What forward kept was used up by an earlier backward."""
+    """`saved` was used up by an earlier backward."""
 
 
 cdef int raise_status(fc_status status) except -1 with gil:
@@ -40,13 +40,13 @@ cdef int raise_status(fc_status status) except -1 with gil:
     if status == FC_BAD_INDEX:
         raise ValueError("ids must be in range; got one that is not")
     if status == FC_TOO_LARGE:
-        raise MemoryError("the sizes asked for do not fit the address space")
+        raise MemoryError("the sizes do not fit the address space")
     if status == FC_NO_ISA:
         raise ValueError("instruction set: unknown, or not available on this CPU")
     if status == FC_BAD_ALIGNMENT:
         raise ValueError(
             "packed weights, saved, state or scratch: expected memory that begins at a "
-            "multiple of 64 bytes, as _core.aligned_empty gives it"
+            "multiple of 64 bytes, as _core.aligned_empty returns it"
         )
     if status == FC_BAD_MEMORY:
         raise ValueError(
@@ -60,7 +60,7 @@ cdef int raise_status(fc_status status) except -1 with gil:
     if status == FC_INTERRUPTED:
         if not PyErr_Occurred():  # the child of a fork, see fc_set_stop
             raise RuntimeError("a signal's handler forked in the middle of this call")
-        return -1  # with what the handler has raised
+        return -1  # with the handler's exception
     raise ValueError("the C core rejected its arguments")
 
 
@@ -71,14 +71,14 @@ cdef inline int check(fc_status status) except -1 nogil:
 
 
 cdef extern from "Python.h":
-    int PyErr_CheckSignals()  # leaves its exception for raise_status
+    int PyErr_CheckSignals()  # its exception stays set for raise_status
 
 
 cdef unsigned long main_thread
 
 
 def follow_main_thread():
-    """Learn which thread runs the handlers of signals: at import, and after a fork."""
+    """Record which thread runs signal handlers: at import, and after a fork."""
     global main_thread
     main_thread = threading.main_thread().ident
 
@@ -93,10 +93,10 @@ cdef int run_handlers(void *unused) noexcept nogil:
 
 
 cdef inline void heed_signals() noexcept:
-    """Let the next long call of this thread run the handlers of signals meanwhile.
+    """Let the next long call of this thread run signal handlers while it computes.
 
-    Where one raises, as that of Ctrl-C does, the call ends and `check` raises the same.
-    Handlers run in the main thread; another would wait for the GIL in vain.
+    If a handler raises, as that of Ctrl-C does, the call ends and `check` raises the
+    same.  Handlers run in the main thread only; other threads need not take the GIL.
     """
     if PyThread_get_thread_ident() == main_thread:
         fc_set_stop(run_handlers, NULL)
@@ -110,11 +110,11 @@ cdef fc_openmp openmp
 def use_openmp(
     uintptr_t parallel, uintptr_t max_threads, uintptr_t num_threads, uintptr_t thread_num
 ):
-    """Share work among the threads of an OpenMP runtime: addresses of its functions.
+    """Use the threads of an OpenMP runtime, given the addresses of its functions.
 
-    With 0 for `parallel`, among threads of fastcell's own again.
+    With 0 for `parallel`, fastcell uses its own threads again.
     """
-    with nogil:  # who has the threads may want the GIL
+    with nogil:  # the caller that holds the threads may wait for the GIL
         fc_use_openmp(NULL)
         (<void **> &openmp.parallel)[0] = <void *> parallel
         (<void **> &openmp.max_threads)[0] = <void *> max_threads
@@ -124,7 +124,7 @@ def use_openmp(
             fc_use_openmp(&openmp)
 
 
-# Why there is a team or none, by FC_SHARED_...
+# Texts of why there is a team or not, by FC_SHARED_...
 cdef dict SHARING = {
     FC_SHARED_ONE_THREAD: "one thread",
     FC_SHARED_LITTLE: "little",
@@ -137,10 +137,10 @@ cdef dict SHARING = {
 
 
 def set_thread_costs(costs):
-    """Decide by these costs of sharing work, and not by what this machine's are.
+    """Set the costs of sharing work, in place of measured ones.
 
-    costs: (ns of a barrier, of a job handed over, and of one with threads to wake, FLOP
-    a thread does in a ns), or None, to measure them when they are needed next.
+    costs: (ns of a barrier, ns of a job for awake threads, ns of a job with threads to
+    wake, FLOP of a thread per ns), or None, to measure them at the next need.
     """
     cdef fc_thread_costs wanted
     if costs is None:
@@ -154,7 +154,7 @@ def set_thread_costs(costs):
 def thread_costs():
     """Return the four costs in use, and whether all are measured or set.
 
-    What is not known yet is measured, unless the cores have other work.
+    Unknown costs are measured now, unless the cores have other work.
     """
     cdef fc_thread_costs costs
     cdef int known
@@ -166,7 +166,7 @@ def thread_costs():
     )
 
 
-# The BLAS of fastcell._blas, which imports scipy (0.3 s) and so waits until it is wanted.
+# The BLAS of fastcell._blas, which imports SciPy (0.3 s): loaded at the first use.
 cdef fc_blas blas_functions
 cdef bint blas_ready = False
 
@@ -185,7 +185,7 @@ cdef const fc_blas *blas() except? NULL:
     return &blas_functions
 
 
-# The set in use: one address for each.  Kept here, where a step compares it for nothing.
+# The name of the set in use, one address for each set: a step compares pointers.
 cdef const char *isa_now = fc_isa()
 
 
@@ -207,8 +207,8 @@ def isas():
 def select_isa(str name):
     """Use another instruction set, for tests.
 
-    What forward saved and sessions serve only the set that they were made under: their
-    methods raise RuntimeError.  Layers pack their weights again.
+    `saved` and sessions only work with the set they were made under, and raise
+    RuntimeError with another.  Layers pack their weights again.
     """
     global isa_now
     if fc_isa_select(name.encode()) != FC_OK:
@@ -265,7 +265,7 @@ def cpu_name():
     return platform.processor() or platform.machine()
 
 
-# One extension, so that there is one dispatch table and one thread pool.
+# All bindings are one extension, with one dispatch table and one thread pool.
 include "_bindings/memory.pxi"
 include "_bindings/recurrent.pxi"
 include "_bindings/stream.pxi"

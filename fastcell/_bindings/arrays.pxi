@@ -1,7 +1,7 @@
-# Functions of whole arrays: losses, elementary functions.
+# Functions of whole arrays: cross-entropy, pooling, dropout, checks, elementary functions.
 
 cdef class Arrays(Views):
-    """Arrays of one call that have the dtype and the size of its first one."""
+    """The arrays of one call, all of the dtype and size of the first one."""
 
     cdef fc_dtype dtype
     cdef Py_ssize_t itemsize, size
@@ -51,7 +51,7 @@ def sum_steps(h, lengths, y):
 
 
 def max_steps(h, lengths, y, where):
-    """As `sum_steps`, the maximum; and the step (B, D) int32 that it is from."""
+    """As `sum_steps`, the maximum, and where (B, D) int32, the step of the maximum."""
     cdef Py_ssize_t steps = h.shape[0], rows = h.shape[1], n = h.shape[2]
     cdef Arrays arrays = Arrays(h)
     cdef const void *hp = arrays.read(h)
@@ -63,7 +63,7 @@ def max_steps(h, lengths, y, where):
 
 
 def spread_steps(dy, lengths, where, dh):
-    """dy (B, D) -> dh (T, B, D): in the steps that there are, or in those of `where`."""
+    """dy (B, D) -> dh (T, B, D): dy in all steps of a row, or in that of `where`."""
     cdef Py_ssize_t steps = dh.shape[0], rows = dh.shape[1], n = dh.shape[2]
     cdef Arrays arrays = Arrays(dh)
     cdef void *hp = arrays.written(dh)
@@ -86,7 +86,7 @@ def add_rows(ids, x, table):
 
 
 def dropout(double p, uint64_t key, x, y, int threads):
-    """y = x with a share p of the numbers dropped, chosen by `key`; x None: of ones."""
+    """y = x with a share p of the elements dropped, chosen by `key`; x None: all ones."""
     cdef Arrays arrays = Arrays(y)
     cdef void *yp = arrays.written(y)
     cdef const void *xp = arrays.read(x)
@@ -97,8 +97,8 @@ def dropout(double p, uint64_t key, x, y, int threads):
 def fill_rows(x, list sequences, lengths):
     """x[t, b] = sequences[b][t]: x (T, B, ...), sequences (T_b, ...), lengths (B,) int64.
 
-    Returns False, with x filled in part, where one is no C-contiguous array of the dtype
-    of x and of as many steps as its length tells.
+    Returns False, with x filled in part, if a sequence is not C-contiguous, of the dtype
+    of x, and as long as its entry of lengths.
     """
     cdef Py_ssize_t T = x.shape[0], B = x.shape[1], b, t, axis
     cdef size_t width, stride
@@ -140,7 +140,7 @@ def fill_rows(x, list sequences, lengths):
 
 
 def in_range(values, Py_ssize_t least, Py_ssize_t most):
-    """Is this a C-contiguous array of int64, all of them from `least` to `most`?"""
+    """Return whether it is a C-contiguous int64 array of values from `least` to `most`."""
     cdef Views views
     cdef Py_buffer *view
     cdef const int64_t *v
@@ -158,8 +158,8 @@ def in_range(values, Py_ssize_t least, Py_ssize_t most):
     return True
 
 
-# Of larger arrays so many numbers are looked at. A prime, so that they are of all
-# columns of a matrix; a copy of other data over an array changes nearly all of them.
+# The size of the sample of larger arrays. A prime, so that it covers all columns of a
+# matrix; copying other data over an array changes nearly all of the sample.
 cdef enum:
     MOST_SAMPLED = 127
 
@@ -194,16 +194,16 @@ def fingerprint(x):
         else:
             bits = 0
             memcpy(&bits, at, 4)
-        # The rotation: else two changes of the highest bit would cancel each other.
+        # Without the rotation, two changes of the highest bit would cancel each other.
         found ^= bits
         found = ((found << 27) | (found >> 37)) * <uint64_t> 0x9E3779B97F4A7C15
     return found
 
 
 def are_finite(x):
-    """Is this a C-contiguous array of float32 or float64 without NaN or infinity?
+    """Return whether it is a C-contiguous array of float32 or float64, all finite.
 
-    The sum of its squares tells; where that overflows, the answer is False as well.
+    The sum of squares is tested: the result is also False if that overflows.
     """
     cdef fc_parameter array
     cdef double total = 0
@@ -231,7 +231,7 @@ ctypedef fc_status (*elementary_function)(
 
 
 def elementary(str function, x):
-    """Return exp, sigmoid or tanh of a float32 or float64 array, as the cells use them."""
+    """Return exp, sigmoid or tanh of a float32 or float64 array, by the cells' kernels."""
     cdef elementary_function f
     if function == "exp":
         f = fc_exp

@@ -1,4 +1,4 @@
-# Connectionist temporal classification.
+# The loss of connectionist temporal classification (CTC).
 
 def ctc_loss(
     logits, lengths, labels, label_lengths, long long blank, bint zero_infinity, scale,

@@ -1,7 +1,7 @@
 # Dense layers.
 
 cdef class Dense:
-    """A dense layer's products: y = x W^T + b and their gradients."""
+    """The products of a dense layer: y = x W^T + b, and the gradients."""
 
     cdef fc_dtype dtype
     cdef Py_ssize_t itemsize

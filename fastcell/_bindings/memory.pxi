@@ -1,11 +1,11 @@
-# Memory of one call: the caller's buffers, held and checked; scratch, used again.
+# Memory of one call: checked views of the caller's buffers; aligned and scratch memory.
 
 cdef enum:
     MOST_VIEWS = 16
 
 
 cdef class Views:
-    """Buffers held for the time of one call."""
+    """Buffers held during one call."""
 
     cdef Py_buffer view[MOST_VIEWS]
     cdef int count
@@ -34,7 +34,7 @@ cdef class Views:
     cdef void *contiguous(
         self, object array, int writable, Py_ssize_t itemsize, Py_ssize_t items
     ) except? NULL:
-        """A C-contiguous array of so many items; NULL for None."""
+        """Return the data of a C-contiguous array of `items` items; NULL for None."""
         cdef Py_buffer *view
         cdef Py_ssize_t expected
         cdef int i
@@ -54,7 +54,7 @@ cdef class Views:
         self, object array, int writable, Py_ssize_t itemsize, Py_ssize_t steps,
         Py_ssize_t rows, Py_ssize_t width,
     ) except NULL:
-        """A (T, B, n) array whose last axis is contiguous."""
+        """Return the buffer of a (T, B, n) array whose last axis is contiguous."""
         cdef Py_buffer *view = self.get(array, writable, itemsize)
         if (
             view.ndim != 3
@@ -77,14 +77,14 @@ cdef raise_other_isa(str what, const char *made):
 
 
 cdef object rows_apart(array):
-    """Return the array, or a copy where rows overlap, as those of a broadcast one do."""
+    """Return the array, or a copy if its rows overlap, as after a broadcast."""
     if array is not None and 0 in array.strides:
         return np.ascontiguousarray(array)
     return array
 
 
 def aligned_empty(Py_ssize_t size, bint zeroed=False):
-    """Return `size` bytes that start at a multiple of 64, as the core demands it."""
+    """Return an array of `size` bytes at a multiple of 64, as the core requires."""
     memory = (np.zeros if zeroed else np.empty)(size + 63, np.uint8)
     cdef Views views = Views()
     cdef uintptr_t address = <uintptr_t> views.get(memory, 1, 1).buf
@@ -92,8 +92,8 @@ def aligned_empty(Py_ssize_t size, bint zeroed=False):
     return memory[start : start + size]
 
 
-# Scratch is garbage between calls, so the last few buffers are used again: a fresh one
-# would cost a page fault every 4 KB.
+# Scratch has no content between calls, so the last few buffers are reused: new memory
+# costs a page fault every 4 KB.
 cdef list free_scratch = []
 cdef enum:
     MOST_FREE_BYTES = 128 * 1024 * 1024

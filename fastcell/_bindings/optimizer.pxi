@@ -5,16 +5,16 @@ cdef enum:
 
 
 cdef class ParameterList:
-    """Arrays of one dtype, C-contiguous, and what an optimizer keeps for each.
+    """C-contiguous arrays of one dtype, and the optimizer's state of each.
 
-    The arrays of clipping are held as long as the list is. Those of an optimizer are
-    taken for each step, with their gradients: `fastcell.parameters` counts who has a
-    parameter in hand. What is kept stays held.
+    The list holds the arrays of clipping for its lifetime. It takes those of an
+    optimizer for each step, with their gradients, and releases them, because
+    `fastcell.parameters` counts references to parameters. It always holds the state.
     """
 
     cdef fc_dtype dtype
     cdef Py_ssize_t count
-    cdef Py_ssize_t taken  # views that are held, two for each parameter
+    cdef Py_ssize_t taken  # number of held views, two for each parameter
     cdef fc_parameter *parameters
     cdef Py_buffer *views
     cdef tuple names, shapes
@@ -29,10 +29,10 @@ cdef class ParameterList:
             raise MemoryError
 
     def __init__(self, dict arrays, tuple kept, bint writable):
-        """Hold `arrays`, by name, or with `kept` take only note of them.
+        """Hold `arrays`, by name; with `kept`, only record their shapes.
 
-        Of `kept`, arrays by name, or None where the rule has no use for them, there is
-        one for each place, or none at all for clipping.
+        kept: for each slot of the optimizer's state, a dict of arrays by name, or None
+        if the rule does not use the slot; empty for clipping.
         """
         cdef Py_ssize_t i
         cdef Views views
@@ -68,7 +68,7 @@ cdef class ParameterList:
         PyMem_Free(self.parameters)
 
     cdef bint take_one(self, object array, bint writable) except -1:
-        """Hold one more array, if it is one that the core can use."""
+        """Hold one more array, if the core can use it."""
         cdef Py_buffer *view = &self.views[self.taken]
         cdef int flags = PyBUF_STRIDES | PyBUF_FORMAT
         if type(array) is not ndarray:
@@ -85,7 +85,7 @@ cdef class ParameterList:
         )
 
     cdef bint fits(self, Py_ssize_t i, tuple shape):
-        """Is the array taken last of the shape and dtype of parameter i?"""
+        """Return whether the last array has the shape and dtype of parameter i."""
         cdef Py_buffer *view = &self.views[self.taken - 1]
         cdef Py_ssize_t axis
         if view.ndim != len(shape) or view.itemsize != (8 if self.dtype == FC_F64 else 4):
@@ -98,7 +98,7 @@ cdef class ParameterList:
     def take(self, dict arrays, dict grads):
         """Take the parameters and their gradients, until `release`.
 
-        Returns False, and takes none, if one is not there or not as it has to be.
+        Returns False, and takes none, if an array is missing or not usable.
         """
         cdef Py_ssize_t i
         cdef tuple shape
@@ -119,7 +119,7 @@ cdef class ParameterList:
         return True
 
     def release(self):
-        """Let go of what was taken."""
+        """Release the arrays of `take`."""
         cdef Py_ssize_t i
         for i in range(self.taken):
             PyBuffer_Release(&self.views[i])
@@ -188,7 +188,7 @@ cdef class ParameterList:
             check(fc_adam(self.dtype, &rule, self.count, self.parameters, threads))
 
     def sum_of_squares(self, int threads):
-        """Return the sum of the squares of all numbers, made in double."""
+        """Return the sum of the squares of all elements, computed in double."""
         cdef double total = 0
         self.check_taken(1)
         with nogil:
@@ -200,13 +200,13 @@ cdef class ParameterList:
         return total
 
     def scale(self, double factor, int threads):
-        """Multiply all numbers."""
+        """Multiply all elements by a factor."""
         self.check_taken(1)
         with nogil:
             check(fc_scale(self.dtype, factor, self.count, self.parameters, threads))
 
     def clip(self, double limit, int threads):
-        """Set what is beyond a limit, of either sign, to it."""
+        """Clip all elements to [-limit, limit]."""
         self.check_taken(1)
         with nogil:
             check(fc_clip(self.dtype, limit, self.count, self.parameters, threads))

@@ -1,4 +1,4 @@
-# Calls on plain tensors of another framework: from their memory into the core and back.
+# Fast calls of the core on plain tensors of another framework, without NumPy arrays.
 
 from cpython.dict cimport PyDict_GetItem
 
@@ -6,7 +6,7 @@ from cpython.dict cimport PyDict_GetItem
 cdef class QuickCalls:
     """Calls on plain tensors: without lengths and flags, contiguous, of the stack's dtype.
 
-    They take a tenth of the time that the checks of all other calls do.  names: of the
+    They take a tenth of the time of the checks of other calls.  names: names of the
     weights, in the order of the marks.
     """
 
@@ -16,9 +16,9 @@ cdef class QuickCalls:
     cdef tuple names
     cdef object packed
     cdef const void *weights  # in `packed`
-    cdef long long changes  # of the marks, when it was packed
+    cdef long long changes  # count of the marks at the time of packing
     cdef const char *isa
-    cdef list streams  # instances of StepMemory that are free
+    cdef list streams  # free instances of StepMemory
 
     def __init__(self, Exchange exchange, Stack stack, TensorMarks marks, tuple names):
         self.streams = []
@@ -28,22 +28,22 @@ cdef class QuickCalls:
         self.names = names
 
     def keep(self, packed):
-        """Use these packed weights, of the tensors that the marks saw last."""
+        """Use these packed weights, of the tensors at the last update of the marks."""
         cdef size_t size
         cdef Views views = Views()
         check(fc_pack_size(&self.stack.stack, FC_PACK_FORWARD, &size))
         self.weights = views.contiguous(packed, 0, 1, size)
-        self.packed = packed  # kept alive, and never resized
+        self.packed = packed  # a reference: the memory stays alive and in place
         self.changes = self.marks.changes
-        if self.isa is not isa_now:  # which lays states out in its own way
+        if self.isa is not isa_now:  # the layout of states depends on the set
             self.streams = []
         self.isa = isa_now
 
     def infer(self, dict held, x, hx, bint batch_first, bint step):
-        """Return what the module returns, without autograd; None where it is wanted.
+        """Return the module's result without autograd, or None if this path is unusable.
 
-        Also where a way is closed: the weights `held` are others than those that were
-        packed, something is not plain, or `begin` says so.
+        It is if the framework watches its tensors, as autograd does, if the weights
+        `held` are not those that were packed, or if `begin` returns None.
         """
         cdef QuickCall call
         if self.exchange.is_watched() or not self.hold(held):
@@ -57,7 +57,7 @@ cdef class QuickCalls:
         return (out[0], out[1:]) if call.two else out
 
     def step_of(self, Stream stream not None, dict held, x):
-        """Return the outputs of a step of a stream, or None where a way is closed."""
+        """Return the outputs of a step of a stream, or None if this path is unusable."""
         cdef fc_dl_tensor found
         cdef int64_t shape[2]
         cdef int bits = 8 * self.stack.itemsize
@@ -82,7 +82,7 @@ cdef class QuickCalls:
         return out
 
     cpdef bint hold(self, dict held) except -1:
-        """Are the weights by these names those that were packed?"""
+        """Return whether the weights of these names are those that were packed."""
         cdef tensor_mark now
         cdef Py_ssize_t i, n = len(self.names)
         cdef PyObject *tensor
@@ -103,7 +103,7 @@ cdef class QuickCalls:
         return True
 
     cpdef QuickCall begin(self, x, hx, bint batch_first, bint step, int threads):
-        """Return a call with the weights that are held, or None if one is not plain.
+        """Return a call with the held weights, or None if a tensor is not plain.
 
         x (T, B, I), or (B, T, I) if batch_first, and hx of torch.nn's shapes, or None;
         with `step`, those of a single cell.  threads: 0 for as many as there are.
@@ -138,7 +138,7 @@ cdef class QuickCalls:
         if batch.steps == 0 or batch.rows == 0:
             return None
         strides_of(batch, stack.input_size, batch_first, &batch.x_step, &batch.x_row)
-        # The states: before their last axis, layers and rows, as far as there are any.
+        # The axes of the states before the last: layers and rows, if they exist.
         if not step:
             call.state_shape[axes] = passes
             axes += 1
@@ -167,7 +167,7 @@ cdef class QuickCalls:
 
 
     cdef StepMemory step_memory(self, Py_ssize_t rows):
-        """Memory for a step of so many rows, which no other call uses."""
+        """Return memory for a step of `rows` rows that no other call uses."""
         cdef StepMemory memory
         cdef Views views = Views()
         cdef size_t size
@@ -195,7 +195,7 @@ cdef inline void strides_of(
     const fc_batch *batch, Py_ssize_t width, bint batch_first, Py_ssize_t *step,
     Py_ssize_t *row
 ) noexcept:
-    """Those of contiguous numbers (T, B, width), or (B, T, width)."""
+    """Set the strides of a contiguous (T, B, width), or (B, T, width)."""
     step[0] = width if batch_first else batch.rows * width
     row[0] = batch.steps * width if batch_first else width
 
@@ -204,8 +204,8 @@ cdef class QuickCall:
     """One of `QuickCalls`: forward, and backward once."""
 
     cdef QuickCalls calls
-    cdef readonly object h0, c0  # tensors, or None; until forward has run
-    cdef public object saved  # what backward uses up
+    cdef readonly object h0, c0  # tensors, or None; None after forward
+    cdef public object saved  # used up by backward
     cdef fc_batch batch
     cdef bint batch_first, step, two
     cdef double flop
@@ -241,7 +241,7 @@ cdef class QuickCall:
         )
 
     cdef object new_rows(self, Py_ssize_t width, void **data):
-        """A tensor as x, with so many features."""
+        """Return a new tensor with the axes of x and `width` features."""
         cdef int64_t shape[3]
         if self.step:
             return self.new_state(width, data)
@@ -251,9 +251,9 @@ cdef class QuickCall:
         return self.calls.exchange.new(8 * self.calls.stack.itemsize, 3, shape, data)
 
     def forward(self, spare):
-        """Return y, h and c, as far as the module has them.
+        """Return y, h and c, without those that the module lacks.
 
-        spare: where memory for backward comes from, or None for inference.
+        spare: source of the memory for backward, or None for inference.
         """
         cdef QuickCalls calls = self.calls
         cdef Stack stack = calls.stack
@@ -281,13 +281,13 @@ cdef class QuickCall:
             self.one_step(&output)
         else:
             stack.call(calls.packed, &self.batch, &output, NULL)
-        self.h0 = self.c0 = None  # autograd keeps what it needs
+        self.h0 = self.c0 = None  # autograd keeps them if it needs them
         if self.step:
             return (h, c) if self.two else (h,)
         return (y, h, c) if self.two else (y, h)
 
     cdef int one_step(self, fc_output *output) except -1:
-        """One step as of a stream, which has the same bits and costs a third."""
+        """Run one step as a stream's, with the same bits, in a third of the time."""
         cdef StepMemory memory = self.calls.step_memory(self.batch.rows)
         if self.flop > GIL_FLOP:
             heed_signals()
@@ -311,10 +311,10 @@ cdef class QuickCall:
         return check(fc_stream_get(stack, rows, state, output.h, output.c))
 
     def backward(self, packed, x, tuple dout, tuple needed, spare):
-        """Return the gradients of x, h0, c0 and the weights, as far as they are needed.
+        """Return the needed gradients of x, h0, c0 and the weights.
 
-        dout: of what forward returned, contiguous tensors of its dtype, or None.
-        spare: what the memory is given to, or None.
+        dout: gradients of forward's results, contiguous tensors of their dtype, or None.
+        spare: receives the memory of `saved`, or None.
         """
         cdef Stack stack = self.calls.stack
         cdef fc_backward_io io
@@ -371,7 +371,7 @@ cdef class QuickCall:
         for i in range(passes):
             its = needed[i * each : (i + 1) * each]
             b_ih, b_hh = biased and its[2], biased and its[3]
-            # The core makes that of a bias beside that of its matrix only.
+            # The core only computes the gradient of a bias with that of its matrix.
             self.new_zeros(tensors, its[0] or b_ih, rows, stack.width(i), &g[i].w_ih)
             self.new_zeros(tensors, its[1] or b_hh, rows, stack.out(), &g[i].w_hh)
             if biased:

@@ -1,19 +1,19 @@
-# Stacks of recurrent layers one step at a time.
+# Streams: stacks of recurrent layers, one step at a time.
 
 from fastcell.threads import get_num_threads
 
 cdef enum:
-    # FLOP of a streaming step above which the GIL is released. To release it costs 60 to
-    # 100 ns, a fifth of a step of 32 units, and two threads that step then hand it to and fro;
-    # to keep it lets others wait for some ten microseconds, where Python itself lets
-    # them wait for 5 ms.
+    # FLOP of a streaming step above which the GIL is released. Releasing it costs 60 to
+    # 100 ns, a fifth of a step of 32 units, and two threads that step would pass it to
+    # and fro; keeping it makes others wait for some ten microseconds, where Python itself
+    # makes them wait for 5 ms.
     GIL_FLOP = 1000 * 1000
-    # Below which threads are not even asked for.
+    # FLOP below which the number of threads is not read.
     SHARED_FLOP = 130 * 1000
 
 
 cdef class Changes:
-    """How often some arrays have changed, for those who ask before each step."""
+    """A count of the changes of some arrays, compared before each step."""
 
     cdef public long long count
 
@@ -21,8 +21,8 @@ cdef class Changes:
 cdef class Stream:
     """The states of `rows` streams of one stack, stepped together.
 
-    A subclass that has told what its weights are made of, by `follow`, is asked for the
-    newest ones (`refresh`) before a step if they may have changed.
+    After `follow`, a step calls `refresh` of the subclass first if the weights may have
+    changed.
     """
 
     cdef Stack owner
@@ -31,8 +31,8 @@ cdef class Stream:
     cdef const void *weights
     cdef void *state
     cdef bint long_step
-    cdef object most_threads  # a function, or None where a step is never shared
-    cdef const char *isa  # that the memory is laid out for
+    cdef object most_threads  # a function, or None if steps have one thread
+    cdef const char *isa  # the set of the memory's layout
     cdef object dtype
     cdef Changes changes
     cdef dict handed_out
@@ -66,7 +66,7 @@ cdef class Stream:
         self.weights = views.contiguous(packed, 0, 1, size)
         check(fc_stream_size(&self.owner.stack, self.rows, &size))
         self.state = views.contiguous(memory, 1, 1, size)
-        self.packed = packed  # both are kept alive, and never resized
+        self.packed = packed  # references: both stay alive and in place
         self.memory = memory
 
     cdef inline int check_isa(self) except -1:
@@ -79,14 +79,14 @@ cdef class Stream:
         return 0
 
     def postpone(self, Py_ssize_t rows):
-        """Have so many streams; be made when first used, by `_make_now` of a subclass."""
+        """Set the number of streams; the subclass's `_make_now` allocates at first use."""
         self.rows = rows
 
     def follow(self, Changes changes not None, dict handed_out not None, version):
-        """Tell of what version the weights are, and by what a change is seen.
+        """Set the version of the weights, and the objects that show a change.
 
-        They may have changed when `changes` counts another number than `version`, or
-        when somebody has arrays in hand: then `handed_out` is not empty.
+        They may have changed if the count of `changes` is not `version`, or if
+        `handed_out` is not empty: then somebody holds arrays.
         """
         self.changes = changes
         self.handed_out = handed_out
@@ -98,11 +98,11 @@ cdef class Stream:
         )
 
     def outdated(self):
-        """May the weights have changed since `follow`?"""
+        """Return whether the weights may have changed since `follow`."""
         return self.may_be_outdated()
 
     def renew(self, Stack owner not None, packed):
-        """Go on with other weights of the same sizes, and maybe another precision."""
+        """Replace the weights by others of the same sizes, in any precision."""
         self.check_isa()
         if owner is self.owner:
             if packed is not self.packed:
@@ -160,7 +160,7 @@ cdef class Stream:
         return out
 
     cdef inline int step_at(self, const void *x, void *y) except -1:
-        """One step of checked memory, by the threads and with the GIL as is due."""
+        """Run one step on checked memory, with threads or the GIL by its FLOP."""
         cdef int threads = 1
         if self.most_threads is not None:
             threads = self.most_threads()
@@ -184,7 +184,7 @@ cdef class Stream:
         )
 
     cdef bint fits(self, Py_buffer *view, bint flat, Py_ssize_t width):
-        """Is it (rows, width), or (width,), contiguous, of the layer's dtype?"""
+        """Return whether it is (rows, width) or (width,), contiguous, of the dtype."""
         cdef Py_ssize_t itemsize = self.owner.itemsize
         cdef int last = view.ndim - 1
         if view.itemsize != itemsize or view.format is NULL:
@@ -277,7 +277,7 @@ cdef class Stream:
         )
 
     def fork_from(self, Stream other):
-        """Begin as a copy of another stream, with its packed weights."""
+        """Initialise as a copy of another stream, with its packed weights."""
         other.check_isa()
         Stream.__init__(self, other.owner, other.packed, other.rows)
         self.follow(other.changes, other.handed_out, other.version)

@@ -1,5 +1,5 @@
-# Tensors of another framework: by its DLPack exchange table, where it has one, without
-# an array of NumPy's between; and whether tensors that serve as weights have changed.
+# Tensors of another framework: access to their memory by its DLPack exchange table,
+# without NumPy arrays; and detection of changes of weights.
 
 cdef extern from *:
     """
@@ -74,11 +74,11 @@ cdef void set_error(void *context, const char *kind, const char *message) noexce
 
 
 cdef class Exchange:
-    """A framework's tensors: their memory, and new ones.
+    """Access to the memory of a framework's tensors, and construction of new ones.
 
-    capsule: ``__dlpack_c_exchange_api__`` of the class of tensors; classes: those whose
-    instances are plain tensors; watchers: functions that say True, or a number above
-    0, while the framework wants to know what is done with its tensors.
+    capsule: ``__dlpack_c_exchange_api__`` of the class of tensors; tensor, parameter:
+    the classes of plain tensors; watchers: functions that return True, or a number
+    above 0, while the framework records operations on its tensors.
     """
 
     cdef fc_dl_exchange *api
@@ -95,14 +95,14 @@ cdef class Exchange:
         self.tensor, self.parameter = tensor, parameter
 
     cdef bint is_watched(self) except -1:
-        """Whether one of the watchers says so."""
+        """Return whether a watcher returns a true value."""
         for watcher in self.watchers:
             if watcher():
                 return True
         return False
 
     cdef bint look(self, object tensor, fc_dl_tensor *out) noexcept:
-        """Whether it is a plain tensor on the CPU, and where."""
+        """Return whether it is a plain tensor on the CPU; if so, fill `out`."""
         if type(tensor) is not self.tensor and type(tensor) is not self.parameter:
             return 0
         if self.api.look(<void *> tensor, out) != 0:
@@ -114,7 +114,7 @@ cdef class Exchange:
     cdef void *numbers(
         self, object tensor, int bits, int ndim, const int64_t *shape
     ) except? NULL:
-        """The memory of a contiguous tensor of this shape and dtype, else NULL."""
+        """Return the memory of a contiguous tensor of this shape and dtype, else NULL."""
         cdef fc_dl_tensor found
         cdef int i
         if not self.look(tensor, &found) or not are_contiguous(&found, bits):
@@ -127,7 +127,7 @@ cdef class Exchange:
         return found.data
 
     cdef void *contiguous(self, object tensor, int bits, Py_ssize_t n) except? NULL:
-        """The memory of a contiguous tensor of so many numbers; NULL for None."""
+        """Return the memory of a contiguous tensor of `n` elements; NULL for None."""
         cdef fc_dl_tensor found
         cdef int i
         if tensor is None:
@@ -141,7 +141,7 @@ cdef class Exchange:
         return found.data
 
     cdef object new(self, int bits, int ndim, int64_t *shape, void **data):
-        """A tensor whose memory is at `data`."""
+        """Return a new tensor, and set `data` to its memory."""
         cdef fc_dl_tensor prototype
         cdef fc_dl_managed *made = NULL
         cdef void *found = NULL
@@ -159,12 +159,12 @@ cdef class Exchange:
         if self.api.to_object(made, &found) != 0:
             raise MemoryError("no memory for a tensor")
         tensor = <object> found
-        Py_DECREF(tensor)  # the reference that came with it
+        Py_DECREF(tensor)  # the reference returned by to_object
         return tensor
 
 
 cdef bint are_contiguous(const fc_dl_tensor *tensor, int bits) noexcept:
-    """Are these numbers of floating point of so many bits, one behind the other?"""
+    """Return whether it is a contiguous tensor of floats of `bits` bits."""
     cdef int64_t expected = 1
     cdef int i
     if tensor.dtype.code != FC_DL_FLOAT or tensor.dtype.bits != bits:
@@ -179,8 +179,8 @@ cdef bint are_contiguous(const fc_dl_tensor *tensor, int bits) noexcept:
 
 
 cdef enum:
-    WHOLE = 4096  # bytes: such a tensor is looked at whole, in 0.2 us
-    LOOKED_AT = 8  # numbers of each larger one
+    WHOLE = 4096  # bytes: tensors up to this size are compared whole, in 0.2 us
+    LOOKED_AT = 8  # sampled elements of each larger one
 
 
 cdef struct tensor_mark:
@@ -191,18 +191,18 @@ cdef struct tensor_mark:
 
 
 cdef class TensorMarks:
-    """What tensors were at the last look: where, how large, which version, some numbers.
+    """Address, size, version and a sample of tensors at the last update.
 
-    The version counts the writes that the framework knows of.  The numbers tell of
-    others, as through ``tensor.data`` or by another process: all of a small tensor,
-    eight of a large one, spread evenly.
+    The version counts the writes that the framework knows of.  The sample shows others,
+    as through ``tensor.data`` or by another process: it is all of a small tensor, eight
+    evenly spread elements of a large one.
     """
 
     cdef tensor_mark *marks
     cdef Py_ssize_t count
     cdef Exchange exchange  # or None
     cdef long long changes
-    cdef bint ask_first  # whether there is a version: there was one without
+    cdef bint ask_first  # whether a tensor without a version has occurred: test for it
 
     def __init__(self, Exchange exchange):
         self.exchange = exchange
@@ -211,7 +211,7 @@ cdef class TensorMarks:
         PyMem_Free(self.marks)
 
     def update(self, list tensors):
-        """Return whether any differs from the last time."""
+        """Return whether any tensor has changed since the last update."""
         cdef Py_ssize_t i, n = len(tensors)
         cdef tensor_mark now
         cdef bint changed = False
@@ -236,7 +236,7 @@ cdef class TensorMarks:
         self.count = 0
 
     cdef int64_t version_of(self, tensor) except? -2:
-        """Its version; -1 if it was made in inference mode and has none."""
+        """Return the version; -1 for a tensor of inference mode, which has none."""
         if self.ask_first and tensor.is_inference():
             return -1
         try:
@@ -280,7 +280,7 @@ cdef inline uint64_t mixed(uint64_t found, uint64_t bits) noexcept nogil:
 
 
 cdef uint64_t hash_of(const char *at, size_t size) noexcept nogil:
-    """A hash of so many bytes, in four lanes at once."""
+    """Return a hash of `n` bytes, computed in four lanes."""
     cdef uint64_t lane[4]
     cdef uint64_t bits[4]
     cdef size_t done = 0, k

@@ -55,7 +55,7 @@ static void elementary(int function, const void *x, void *y, ptrdiff_t n) {
                     apply(function, vload_part((const real *)x + i, n - i)), n - i);
 }
 
-/* The table's name: what the products multiply, and how. */
+/* The table's name, by the operands of the products and their instructions. */
 #if defined(FC_OPERANDS_BF16) && defined(FC_NATIVE)
 #define FC_KIND bf16_native
 #elif defined(FC_OPERANDS_BF16)

@@ -7,8 +7,8 @@
  *     dv_i += sum over s of dscore_s h_si                                     (2)
  *     dm_si += g_si,  dq_i = sum over s of g_si,  g_si = dscore_s v_i (1 - h_si^2)
  *
- * Backward makes h again: to keep it would take a number for each pair of a query and
- * a row, and each feature. */
+ * Backward computes h again: keeping it would need a number for each query, row and
+ * feature. */
 #ifndef FC_ATTENTION_KERNELS_H
 #define FC_ATTENTION_KERNELS_H
 

@@ -1,12 +1,12 @@
-/* Dropout's choice from a counter: Threefry2x32-20 of Salmon et al., "Parallel random
- * numbers: as easy as 1, 2, 3", SC 2011.
+/* Dropout masks from a counter-based generator: Threefry2x32-20 of Salmon et al.,
+ * "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
  *
- * Each number of an array is dropped or kept by its place and the key alone, so that
- * threads may take any part of it, and backward makes the same choice again, with
- * nothing kept.  Threefry is made of sums and rotations, which every instruction set
- * does to whole vectors; Philox needs the upper halves of products.
+ * Index and key alone decide whether an element is dropped, so that threads may process
+ * any part of an array, and backward generates the same mask again.  Threefry consists
+ * of sums and rotations, which every instruction set has for whole vectors; Philox
+ * needs the upper halves of products.
  *
- * A block has 64 counters of two words; word w of counter i stands at 64 w + i of it.
+ * A block has 64 counters of two words; word w of counter i is number 64 w + i of it.
  */
 #ifndef FC_DROPOUT_H
 #define FC_DROPOUT_H
@@ -31,7 +31,7 @@ static void threefry(uint64_t key, uint64_t block, uint32_t x[2][FC_COUNTERS]) {
         x[0][i] = (uint32_t)first + i + k[0];
         x[1][i] = (uint32_t)(first >> 32) + k[1];
     }
-    for (uint32_t group = 0; group < 5; group++) { /* four rounds, and the key again */
+    for (uint32_t group = 0; group < 5; group++) { /* four rounds, then the key */
         for (int round = 0; round < 4; round++)
             threefry_round(x, bits[group % 2][round]);
         for (int i = 0; i < FC_COUNTERS; i++) {
@@ -41,8 +41,10 @@ static void threefry(uint64_t key, uint64_t block, uint32_t x[2][FC_COUNTERS]) {
     }
 }
 
-/* y = x factor where a word is at least `least`, and else 0; without x it is 1.  The
- * first number is that of a block.  No branch: it would be taken at random. */
+/* y = x factor if the element's word is at least `least`, else 0; x NULL: ones.  The
+ * first element is the first of a block.  There is no branch: it would be
+ * unpredictable.
+ */
 static void dropout(uint64_t key, uint64_t block, uint32_t least, double factor,
                     const void *x_, void *y_, ptrdiff_t n) {
     const real *x = x_;

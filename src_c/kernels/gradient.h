@@ -1,19 +1,19 @@
 /* Weight gradients: out += d^T x, summed over all rows of all steps.
  *
- * The packed product once more, with the rows of the batch as its depth: a block of
- * rows of x becomes panels, the same block of d is read transposed, in place (or copied
- * side by side first, where its rows would share a few sets of the cache), and the
- * tiles accumulate into the caller's gradient, block after block from the last to the
- * first: the order in which backward makes d where it holds but a part of it. Splitting
- * the units among threads changes no sum. */
+ * It is a packed product whose depth is the rows of the batch.  A block of rows of x is
+ * packed into panels; the same block of d is read transposed, in place, or copied first
+ * if its rows share a few sets of the cache; the tiles accumulate into the caller's
+ * gradient.  Blocks are processed from the last to the first, the order in which
+ * backward computes d when it only holds a part of it.  Splitting the units among
+ * threads changes no sum. */
 #ifndef FC_GRADIENT_H
 #define FC_GRADIENT_H
 
 #include "kernels/product.h"
 
 enum { FC_GRADIENT_DEPTH = 256, FC_GRADIENT_UNITS = 240, BIAS_VECTORS = 8 };
-/* Rows of x and d that are copied at a time: where each has a page of its own, so many
- * pages. */
+/* Rows of x and d that are copied at a time, which limits the number of pages in use.
+ */
 enum { FC_COPIED_ROWS = 16 };
 
 typedef struct fc_gradient_scratch {
@@ -29,10 +29,9 @@ static size_t weight_gradient_scratch(ptrdiff_t depth) {
            (FC_REGISTERS == 16 ? FC_GRADIENT_UNITS * sizeof(vreal) : 0);
 }
 
-/* A group of FC_PARTS multiply-adds has as many operands here: all tiles of a block read
- * them, and none widens them again.
- *
- * Operand j of V columns of a row and, where a group is two, the next. */
+/* Operand j of V columns of a row and, if a group is two, of the next row.  A group of
+ * FC_PARTS multiply-adds has as many operands here, already widened: all tiles of a
+ * block read them. */
 FC_INLINE vreal load_group(const real *first, const real *second, int j,
                            ptrdiff_t exist) {
     (void)j;
@@ -52,7 +51,7 @@ FC_INLINE ptrdiff_t operands_of_rows(ptrdiff_t rows) {
     return (rows + FC_GROUP - 1) / FC_GROUP * FC_PARTS;
 }
 
-/* Rows of x, group by group, side by side in panels. */
+/* Packs rows of x into panels, group by group. */
 static void panels_of_rows(const void *const *x, ptrdiff_t rows, const fc_panels *to) {
     const ptrdiff_t most = FC_REGISTERS == 32 ? FC_GRADIENT_DEPTH : FC_COPIED_ROWS;
     for (ptrdiff_t begin = 0; begin < rows; begin += most) {
@@ -107,16 +106,15 @@ static void add_bias(const real *d, ptrdiff_t d_row, ptrdiff_t rows, ptrdiff_t u
     }
 }
 
-/* Is a block of d copied first?  Where its rows, one below the other, share a few sets
- * of the first-level cache; and with few registers, whose tiles are small, where each
- * stands on another page. */
+/* Whether a block of d is copied first: if its rows share a few sets of the first-level
+ * cache; and with few registers, and so small tiles, if each is on another page. */
 FC_INLINE bool copies_units(ptrdiff_t d_row) {
     ptrdiff_t bytes = d_row * (ptrdiff_t)sizeof(real);
     return FC_GROUP > 1 || bytes % 256 == 0 || (FC_REGISTERS == 16 && bytes >= 4096);
 }
 
 #if FC_REGISTERS == 32
-/* A block of d, group by group, side by side. */
+/* Copies a block of d to contiguous memory, group by group. */
 static void copy_units(const real *d, ptrdiff_t d_row, ptrdiff_t rows, ptrdiff_t units,
                        operand *to) {
     for (ptrdiff_t row = 0; row < rows; row += FC_GROUP, to += FC_GRADIENT_UNITS)
@@ -127,8 +125,10 @@ static void copy_units(const real *d, ptrdiff_t d_row, ptrdiff_t rows, ptrdiff_t
         }
 }
 #else
-/* A block of d, tile by tile, and of each group by group its `m` units.  What a vector
- * holds beyond them is written over by the next, or stands between two tiles. */
+/* Copies a block of d, tile by tile; within a tile group by group, its `m` units.
+ * Elements of a vector beyond them are overwritten by the next, or lie between two
+ * tiles.
+ */
 static void copy_units(const real *d, ptrdiff_t d_row, ptrdiff_t rows, ptrdiff_t units,
                        operand *to) {
     ptrdiff_t depth = operands_of_rows(rows);
@@ -169,7 +169,7 @@ static void accumulate_tiles(const fc_panels *x, const operand *d, ptrdiff_t d_r
             m = next_rows(units - u, width);
             real tile[FC_TILE_REALS];
             void *rows[FC_MAX_ROWS];
-            if (edge) /* its last columns are added to, and left here */
+            if (edge) /* its last columns do not exist in `out` */
                 memset(tile, 0, sizeof tile);
             for (int r = 0; edge && r < m; r++) {
                 rows[r] = tile + r * width * V;
@@ -177,12 +177,13 @@ static void accumulate_tiles(const fc_panels *x, const operand *d, ptrdiff_t d_r
             }
             job.at = d + u;
 #if FC_REGISTERS == 16
-            if (!d_row) { /* as copy_units has it */
+            if (!d_row) { /* copied by copy_units */
                 job.at = copied;
                 job.at_step = m;
                 copied += m * x->depth + V;
             }
-            /* Of a large gradient they come from afar, each row from another page. */
+            /* Rows of a large gradient are in a far cache or memory, on different
+             * pages. */
             for (int r = 0; !edge && r < m; r++)
                 __builtin_prefetch((real *)out[u + r] + column, 1);
 #endif

@@ -10,7 +10,7 @@
 
 #include "math/elementary.h"
 
-/* The largest of n > 0 numbers, or a NaN. */
+/* The largest of n > 0 numbers; NaN if one is. */
 static real largest_of(const real *x, ptrdiff_t n) {
     real largest = x[0];
     for (ptrdiff_t i = 1; i < n; i++)

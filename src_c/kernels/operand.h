@@ -1,32 +1,32 @@
-/* What a product multiplies: reals, or narrower numbers, several to the size of a real.
+/* The operands of products: reals, or groups of narrower numbers in the size of a real.
  *
  * A file in isa/ defines FC_OPERANDS_BF16, FC_OPERANDS_INT8, or neither, and gets
  *
- *     FC_GROUP              how many k stand in one operand: 1, 2, 4
- *     operand               those k, of one row of `a` or of one column of the weights;
- *                           as large as a real, so panels are laid out alike
+ *     FC_GROUP              number of k in one operand: 1, 2, 4
+ *     operand               these k of one row of `a` or of one column of the weights;
+ *                           as large as a real, so all panels have the same layout
  *     vbroadcast(p)         one operand in all lanes
  *     vdot(a, w, acc)       acc + the products of the group, in one fixed order
  *     operands_of(...)      the operands of a row of reals
  *     FC_WORDS              words of an operand in a row of `a`, usually one
- *     FC_PARTS, vweights    multiply-adds of a group, usually one vdot, and what each
- *                           takes of a vector of weights
- *     vrow, vrow_of(p)      what vdot takes of a row, usually one broadcast
+ *     FC_PARTS, vweights    multiply-adds of a group, usually one vdot, and the operand
+ *                           of each from a vector of weights
+ *     vrow, vrow_of(p)      the operand of vdot from a row, usually one broadcast
  *     set_operand(...)      one number of an operand
  *
- * Vectors of operands and of sums travel as vreal, whatever their bits mean.
+ * Vectors of operands and of sums have the type vreal, whatever their bits mean.
  *
  * bf16: the upper half of a float32, rounded to nearest even; subnormal numbers count
- * as zero, as AVX512_BF16 has it.  A product of two is exact in float32, so the sum of
- * a group, second number first, rounds alike with the instruction and without.
+ * as zero, as in AVX512_BF16.  A product of two is exact in float32, so the sum of a
+ * group, second number first, has the same rounding with the instruction and without.
  *
  * int8: -127 .. 127 times a scale, one scale for each row of `a` (1/127 for an operand
- * that stays in [-1, 1]) and one for each column of the weights.  Numbers of `a` are
- * stored plus 128, since the instruction takes one operand without a sign; 128 times
- * the sum of the column is taken off again.  The sums are exact integers.  A row with
- * something in it that is not finite has the scale NaN, and so have its results.
+ * in [-1, 1]) and one for each column of the weights.  Numbers of `a` are stored plus
+ * 128, because the instruction has one unsigned operand; 128 times the sum of the
+ * column is subtracted afterwards.  The sums are exact integers.  A row with NaN or
+ * infinity has the scale NaN, and so have its results.
  *
- * AVX2 without such an instruction has rows of another form: simd/avx2_narrow.h. */
+ * AVX2 without such an instruction has another form of rows: simd/avx2_narrow.h. */
 #ifndef FC_OPERAND_H
 #define FC_OPERAND_H
 
@@ -50,7 +50,7 @@ typedef real operand;
 #if defined(FC_AVX2) && defined(FC_OPERANDS_BF16)
 #define FC_SPREAD /* a group is FC_PARTS multiply-adds of reals */
 #elif defined(FC_AVX2) && defined(FC_OPERANDS_INT8) && !defined(FC_NATIVE)
-#define FC_SIZES /* rows have the numbers and their sizes */
+#define FC_SIZES /* rows have the numbers and their magnitudes */
 #endif
 #if !defined(FC_SPREAD)
 enum { FC_PARTS = 1 };
@@ -65,7 +65,7 @@ enum { FC_GROUP = 2 };
 FC_INLINE uint32_t bf16_of(real x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
-    if ((bits & 0x7fffffff) > 0x7f800000) /* a NaN stays one */
+    if ((bits & 0x7fffffff) > 0x7f800000) /* a NaN stays a NaN */
         return bits >> 16 | 0x40;
     if ((bits & 0x7f800000) == 0)
         return bits >> 16 & 0x8000;
@@ -110,7 +110,7 @@ FC_INLINE void operands_of(operand *to, const real *x, ptrdiff_t n) {
 }
 
 #else
-/* The operands of two rows, one below the other. */
+/* The operands of two consecutive rows. */
 FC_INLINE vreal vpair(vreal first, vreal second) {
     vint low = vround_bf16(first) >> 16 & 0xffff;
     return (vreal)(low | vround_bf16(second));
@@ -118,9 +118,8 @@ FC_INLINE vreal vpair(vreal first, vreal second) {
 
 FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
 #if defined(FC_NATIVE)
-    /* Not by the intrinsic: GCC keeps a copy of what is cast, and runs out of
-     * registers.
-     */
+    /* Not by the intrinsic: GCC keeps a copy of cast operands, and runs out of
+     * registers. */
     __asm__("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(w));
     return acc;
 #else
@@ -133,7 +132,7 @@ FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
 #elif defined(FC_OPERANDS_INT8)
 enum { FC_GROUP = 4 };
 #if defined(FC_SIZES)
-enum { FC_INT8_ZERO = 0 }; /* nothing is added */
+enum { FC_INT8_ZERO = 0 }; /* no offset */
 #else
 enum { FC_INT8_ZERO = 128 };
 #endif
@@ -143,7 +142,7 @@ FC_INLINE int32_t int8_of(real x, real inverse) {
     return q >= -127 && q <= 127 ? (int32_t)q : 0;
 }
 
-/* |x| at its largest; NaN where something is not finite. */
+/* The largest |x|; NaN if one is not finite. */
 FC_INLINE real largest(const real *x, ptrdiff_t n, ptrdiff_t stride) {
     real most = 0, bad = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
@@ -158,7 +157,7 @@ FC_INLINE real largest(const real *x, ptrdiff_t n, ptrdiff_t stride) {
 FC_INLINE vint vlarger(vint a, vint b) { return (a & (a > b)) | (b & ~(a > b)); }
 #endif
 
-/* The same of a row.  Of numbers without a sign, the larger has the larger bits. */
+/* The same of a row.  Magnitudes compare as their bits. */
 FC_INLINE real largest_of_row(const real *x, ptrdiff_t n) {
     vint most = {0};
     int32_t lane[V], all = 0;
@@ -172,11 +171,11 @@ FC_INLINE real largest_of_row(const real *x, ptrdiff_t n) {
     return all < 0x7f800000 ? number : NAN;
 }
 
-/* What numbers are multiplied by.  Those that would be subnormal count as zero, since
- * 1 / scale may not exist. */
+/* The factor of numbers before rounding; 0 for a subnormal scale, since 1 / scale may
+ * not exist. */
 FC_INLINE real inverse_of(real scale) { return scale >= FLT_MIN ? 1 / scale : 0; }
 
-/* Returns the scale.  bounded: x stays in [-1, 1]. */
+/* Writes the operands of a row, and returns its scale.  bounded: x is in [-1, 1]. */
 FC_INLINE real operands_of(operand *to, const real *x, ptrdiff_t n, bool bounded) {
     real most = largest_of_row(x, n);
     real scale = (bounded && most <= 1 ? 1 : most) / 127;

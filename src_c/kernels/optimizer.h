@@ -1,6 +1,6 @@
-/* What optimizers and clipping do to each parameter: one pass over memory, in plain
- * loops, which the compiler vectorises for each instruction set.  The rules stand
- * beside their structs in fastcell.h; `rule` is one of them, or one double. */
+/* Optimizer steps, clipping and sums of squares of one array: one pass over memory, in
+ * plain loops, which the compiler vectorises for each instruction set.  fastcell.h has
+ * the rules with their structs; `rule` is one of these, or one double. */
 #ifndef FC_OPTIMIZER_H
 #define FC_OPTIMIZER_H
 
@@ -15,7 +15,7 @@
 #define FC_SQRT sqrt
 #endif
 
-/* Without decay a p that is not finite stays out of the gradient. */
+/* Without decay, a p that is not finite does not enter the gradient. */
 FC_INLINE real decayed(real g, real p, real decay) {
     return decay != 0 ? g + decay * p : g;
 }
@@ -119,7 +119,7 @@ FC_INLINE void adam_step(const fc_adam_rule *rule, real *restrict p,
         real vi = b2 * v[i] + new2 * (gi * gi);
         m[i] = mi;
         v[i] = vi;
-        if (v_max) /* in this order a NaN stays: that of v, and so that of v_max */
+        if (v_max) /* in this order a NaN of v stays, and so one of v_max */
             v_max[i] = vi = v_max[i] >= vi ? v_max[i] : vi;
         p[i] = p[i] * shrink - rate * (mi / (FC_SQRT(vi) * correction + eps));
     }
@@ -148,7 +148,7 @@ static void clip(const void *limit_, const fc_parameter *a) {
     }
 }
 
-/* In double, by eight sums in a fixed order: large float32 values do not overflow. */
+/* By eight sums in double, in a fixed order: large float32 values do not overflow. */
 static double sum_of_squares(const void *x_, ptrdiff_t n) {
     const real *x = x_;
     double sum[8] = {0}, total = 0;

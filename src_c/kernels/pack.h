@@ -1,11 +1,11 @@
-/* Packing: columns of a weight matrix, V at a time, into the layout of the panels. */
+/* Packing of columns of a weight matrix, V at a time, into the layout of panels. */
 #ifndef FC_PACK_H
 #define FC_PACK_H
 
 #include "kernels/operand.h"
 #include "runtime/kernels.h"
 
-/* The caller has zeroed what is not filled. */
+/* Elements without a source are not written: the caller zeroes them before. */
 static void pack(const fc_panels *panels, ptrdiff_t vector, const fc_columns *from) {
     enum { BLOCK = 64 }; /* steps of k read from one column before the next */
     const ptrdiff_t width = panels->width, first = vector / width * width;

@@ -18,13 +18,13 @@
 enum { FC_MAX_WIDTH = 4, FC_MAX_PANELS = 4 };
 #else
 enum { FC_MAX_WIDTH = 2, FC_MAX_PANELS = 6 };
-/* Rows that go past it at once: so many that it pays to fetch weights from afar, so few
- * that their operands stay near. */
+/* Rows of a block: enough to pay for weights from a far cache, few enough that their
+ * operands stay in a near one. */
 enum { FC_WALK_ROWS = 64 };
 #endif
 enum { FC_TILE_REALS = 32 * V }; /* m * n * p never exceeds 32 accumulators */
 
-/* One tile: m rows by n * p vectors.  Of `a` either the rows, or it transposed: operand
+/* One tile: m rows by n * p vectors.  `a` is given by its rows, or transposed: operand
  * k of row r at at[k * at_step + r]. */
 typedef struct fc_tile_job {
     ptrdiff_t depth; /* operands */
@@ -37,8 +37,8 @@ typedef struct fc_tile_job {
     bool accumulate;
     void *const *out;
     ptrdiff_t column;
-    const char *ahead;    /* fetched into the second-level cache meanwhile, */
-    ptrdiff_t ahead_step; /* so many bytes for each k */
+    const char *ahead;    /* prefetched into the second-level cache, */
+    ptrdiff_t ahead_step; /* this many bytes for each k */
 #if defined(FC_OPERANDS_INT8)
     const real *row_scale, *column_scale;
     const int32_t *column_zero;
@@ -47,7 +47,7 @@ typedef struct fc_tile_job {
 
 typedef void fc_tile_fn(const fc_tile_job *job);
 
-/* From the sum of row r and vector v to the result. */
+/* The result of row r and vector v from their sum. */
 FC_INLINE vreal tile_result(const fc_tile_job *job, int r, int v, vreal acc) {
 #if defined(FC_OPERANDS_INT8)
     vreal scale = vset1(job->row_scale[r]) * vload(job->column_scale + v * V);
@@ -61,18 +61,18 @@ FC_INLINE vreal tile_result(const fc_tile_job *job, int r, int v, vreal acc) {
 #endif
 }
 
-/* What part j of a group takes of a vector of weights; those of a gradient are made for
- * it (gradient.h). */
+/* The operand of part j of a group from a vector of weights; operands of a gradient are
+ * already widened (gradient.h). */
 FC_INLINE vreal tile_weights(const operand *p, const int j, const bool transposed) {
     return transposed ? vload_operands(p) : vweights(p, j);
 }
 
-/* A tile's vectors: all, or one half after the other. */
+/* The vectors of a tile to compute: all, or one half after the other. */
 enum { FC_WHOLE, FC_FIRST_HALF, FC_SECOND_HALF };
 
 /* acc += part j of a group, at row[r] + at_k and at w.  The shorter side of the tile
- * is kept in registers, the longer is read one vector at a time: with m * n accumulators
- * this fits both 16 and 32 registers. */
+ * is kept in registers, the longer is read one vector at a time: with m * n
+ * accumulators this fits both 16 and 32 registers. */
 FC_INLINE void tile_multiply(const int m, const int n, const int vectors,
                              const int first, const bool transposed, const int j,
                              const operand *const *row, ptrdiff_t at_k,
@@ -109,8 +109,8 @@ FC_INLINE void tile_multiply(const int m, const int n, const int vectors,
 
 #if defined(FC_HAS_LANES) && !defined(FC_NARROW)
 #define FC_BY_LANES
-/* acc += the next V operands of each row, which one vector holds.  The weights come one
- * vector at a time. */
+/* acc += the next V operands of each row, loaded as one vector.  The weights are read
+ * one vector at a time. */
 FC_INLINE void tile_multiply_lanes(const int m, const int n, const int vectors,
                                    const operand *const *row, ptrdiff_t k,
                                    const operand *w, ptrdiff_t panel,
@@ -132,7 +132,7 @@ FC_INLINE void tile_multiply_lanes(const int m, const int n, const int vectors,
 #endif
 
 #if defined(FC_SPREAD)
-/* Both parts of a group for one row, which waits for loads. */
+/* Both parts of a group for one row, which is bound by loads. */
 FC_INLINE void tile_multiply_row(const int n, const int vectors, const operand *a,
                                  const operand *w, ptrdiff_t panel, vreal *acc) {
     vrow second = vrow_of(a), first = vrow_of(a + 1);
@@ -168,7 +168,7 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
     }
     ptrdiff_t k = 0;
 #if defined(FC_BY_LANES)
-    /* A vector of weights has to fit too; and one row waits for loads as it is. */
+    /* A vector of weights has to fit too; and one row is bound by loads anyway. */
     const bool by_lanes = !transposed && m > 1 && m * vectors + m < FC_REGISTERS;
     for (; by_lanes && k + V <= depth; k += V, w += V * n * V) {
 #pragma GCC unroll 4
@@ -181,7 +181,7 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
     for (; k < depth; k++) {
         if (fetches) {
             __builtin_prefetch(job->ahead + k * job->ahead_step, 0, 2);
-            if (part != FC_WHOLE) /* few rows: more than a line each */
+            if (part != FC_WHOLE) /* few rows: over a line per k */
                 __builtin_prefetch(job->ahead + k * job->ahead_step + 64, 0, 2);
         }
 #if defined(FC_SPREAD)
@@ -194,14 +194,14 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
 #pragma GCC unroll 2
         for (int j = 0; j < parts; j++) {
             const operand *w_j = w;
-            if (parts > 1) /* or GCC keeps all vectors of a part for the next */
+            if (parts > 1) /* else GCC keeps all vectors of a part for the next */
                 __asm__ volatile("" : "+r"(w_j));
             tile_multiply(m, n, vectors, first, transposed, j, row,
                           transposed ? k * at_step : k * FC_WORDS + j, w_j, panel, acc);
         }
         w += n * V;
     }
-    void *const *out = job->out; /* read once: what is stored might be the job */
+    void *const *out = job->out; /* read once: a store might alias the job */
     const ptrdiff_t column = job->column + first * V;
     const bool accumulate = job->accumulate;
 #pragma GCC unroll 8
@@ -210,8 +210,8 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; v++) {
             vreal result = tile_result(job, r, first + v, acc[r][v]);
-            /* Added once, at the end: a large sum that the products started from
-             * would round every one of them. */
+            /* Added once, at the end: starting from a large sum would round every
+             * product to its precision. */
             if (accumulate)
                 result = vload(to + v * V) + result;
             vstore(to + v * V, result);
@@ -236,7 +236,7 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
     X(1,4) X(2,4) X(3,4) X(4,4) X(5,4) X(6,4)
 #define FC_FOR_SEVERAL_PANELS(X)                                                       \
     X(1,3,2) X(2,3,2) X(3,3,2) X(1,4,2) X(2,4,2) X(3,4,2) X(1,3,4) X(1,4,4)
-/* Those that may fetch what is ahead: not of few rows, which wait for memory as it is. */
+/* Tiles that may prefetch: not those of few rows, which are bound by memory anyway. */
 #define FC_FOR_FETCHING(X)                                                             \
     X(4,3) X(5,3) X(6,3) X(7,3) X(8,3) X(3,4) X(4,4) X(5,4) X(6,4)
 /* Rows of a tile, by panel width; panels at once, by rows. */
@@ -249,9 +249,9 @@ static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 4, 2, 2, 1, 1, 1, 1, 1};
 #define FC_FOR_SEVERAL_PANELS(X)                                                       \
     X(1,2,2) X(1,2,3) X(1,2,4) X(1,2,5) X(1,2,6) X(2,2,2) X(2,2,3) X(3,2,2)
 #define FC_FOR_FETCHING(X) X(4,2) X(5,2) X(6,2)
-#if defined(FC_SIZES) /* sums of integers do not wait for each other: fewer will do */
+#if defined(FC_SIZES) /* integer sums have little latency: fewer panels suffice */
 static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 6, 2, 1, 1, 1, 1, 1, 1};
-#elif defined(FC_SPREAD) /* two sums of a group in turn: of one row, eight will do */
+#elif defined(FC_SPREAD) /* a group has two sums in turn: for one row eight suffice */
 static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 4, 3, 2, 3, 1, 1, 1, 1};
 #else
 static const int fc_tile_panels[FC_MAX_ROWS + 1] = {1, 6, 3, 2, 3, 1, 1, 1, 1};
@@ -281,7 +281,7 @@ static void fetching_4x2x3(const fc_tile_job *job) {
 }
 #endif
 
-/* Tiles that fetch what is ahead. */
+/* Tiles that prefetch. */
 #define FC_DEFINE_FETCHING(m, n)                                                       \
     static void fetching_##m##x##n##x1(const fc_tile_job *job) {                       \
         tile_body(m, n, 1, FC_WHOLE, false, true, job);                                \
@@ -312,7 +312,8 @@ static fc_tile_fn *const fc_transposed_tiles[FC_MAX_ROWS + 1][FC_MAX_WIDTH + 1] 
 #endif
 
 #if FC_REGISTERS == 32
-/* Rows of the next tile: tiles have nearly as many, and no single row is left over. */
+/* Rows of the next tile: tiles have nearly equal sizes, and no single row is left over.
+ */
 FC_INLINE int next_rows(ptrdiff_t left, int width) {
     ptrdiff_t most = fc_tile_rows[width], tiles = (left + most - 1) / most;
     return (int)((left + tiles - 1) / tiles);
@@ -332,7 +333,7 @@ FC_INLINE int next_rows(ptrdiff_t left, int width) {
 typedef struct fc_run {
     ptrdiff_t vector; /* first vector */
     int width, panels;
-    const char *ahead; /* what the tile fetches meanwhile, or NULL */
+    const char *ahead; /* prefetched by the tile, or NULL */
     ptrdiff_t ahead_step;
 } fc_run;
 
@@ -392,7 +393,7 @@ FC_INLINE ptrdiff_t rows_of_block(ptrdiff_t rows) {
 #endif
 }
 
-/* The first of `rows` rows, as many as fit. */
+/* The operands of the first block of `rows` rows. */
 static void next_operands(fc_operands *operands, const fc_panels *w,
                           const void *const *a, ptrdiff_t rows, void *scratch,
                           bool bounded) {
@@ -446,7 +447,8 @@ FC_INLINE void run_tile(const fc_panels *w, const fc_run *run, int rows,
     tile(&job);
 }
 
-/* A tile whose last columns do not exist in `out`, by way of a whole one in L1. */
+/* A tile whose last columns do not exist in `out`: computed whole in L1, then copied.
+ */
 static void run_edge_tile(const fc_panels *w, const fc_run *run, int rows,
                           const fc_operands *operands, ptrdiff_t row,
                           const fc_product *p, void *const *out) {

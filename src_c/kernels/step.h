@@ -1,4 +1,5 @@
-/* One phase of one step: product tile by tile, each finished by the cell in L1. */
+/* One phase of one step: the recurrent product tile by tile, each passed to the cell
+ * while it is in L1. */
 #ifndef FC_STEP_H
 #define FC_STEP_H
 
@@ -25,8 +26,8 @@ static fc_tile tile_at(const fc_tile *t, ptrdiff_t row, ptrdiff_t rows) {
 }
 
 #if FC_REGISTERS == 16
-/* All rows past the panels of some units, into a tile in the first-level cache, and
- * then the cell.  A tile holds whole units and whole panels for any number of gates. */
+/* For some units: the product of all rows into a tile in the first-level cache, then
+ * the cell.  A tile holds whole units and whole panels for any number of gates. */
 static void step_tiles(const fc_panels *w, const fc_step_job *job,
                        const fc_operands *operands, const fc_tile *t) {
     enum { MOST = 12, FEW_ROWS = FC_WALK_ROWS / 2 };

@@ -1,8 +1,8 @@
-/* How a product goes through its tiles.
+/* The order of the tiles of a product, and the prefetching of weights.
  *
- * All rows go past a panel before the next one: it stays in the first-level cache, or
- * comes from the second.  Weights that the second-level cache does not hold are fetched
- * into it a panel ahead, a line here and there, by the tiles of the panel before.
+ * All rows are multiplied with a panel before the next panel: it stays in the
+ * first-level cache, or comes from the second.  Weights that exceed the second-level
+ * cache are prefetched into it by the tiles of the panel before, some lines per tile.
  *
  * With 16 vector registers a panel is two vectors wide, so a tile of six rows fills
  * them and reads 64 bytes of weights for 12 multiply-adds; three rows by four vectors
@@ -12,8 +12,8 @@
 
 #include "kernels/product.h"
 
-/* Tiles of many rows, then `few` rows in tiles of `rows`, which take several panels at
- * once. */
+/* The rows: tiles of many rows, then `few` rows in tiles of `rows`, which use several
+ * panels at once. */
 typedef struct fc_split {
     ptrdiff_t tiles, few;
     int rows;
@@ -24,7 +24,8 @@ static fc_split split_rows(ptrdiff_t rows, int width) {
     fc_split split = {.few = rows, .rows = TWICE_FOUR / 2};
     if (FC_REGISTERS == 16 && rows == TWICE_FOUR)
         return split;
-    /* With 32 registers all tiles of many rows have nearly as many, the last too. */
+    /* With 32 registers all tiles of many rows have nearly equal sizes, also the last.
+     */
     const ptrdiff_t most_left = FC_REGISTERS == 32 && rows > FEW ? 0 : FEW;
     for (; split.few > most_left; split.tiles++)
         split.few -= next_rows(split.few, width);
@@ -32,13 +33,14 @@ static fc_split split_rows(ptrdiff_t rows, int width) {
     return split;
 }
 
-/* Are the weights too large for the cache that is near? */
+/* Whether the weights exceed the near cache. */
 FC_INLINE bool are_far(const fc_panels *w) {
     return (size_t)(w->vectors * V * w->depth) * sizeof(operand) > w->near_bytes;
 }
 
-/* Cuts the weights that follow a run of panels into `tiles` shares, to be fetched by as
- * many tiles that go through `depths` times the depth; returns the bytes of a share. */
+/* Divides the weights that follow a run of panels into `tiles` shares, each prefetched
+ * by a tile, which loops over `depths` times the depth; returns the bytes of a share.
+ */
 static ptrdiff_t fetch_ahead(const fc_panels *w, fc_run *run, ptrdiff_t tiles,
                              ptrdiff_t depths) {
     const ptrdiff_t size = w->depth * V * (ptrdiff_t)sizeof(operand);
@@ -59,7 +61,7 @@ static void walk_tile(const fc_panels *w, const fc_run *run, int rows,
                  p->first + run->vector * V);
 }
 
-/* The tiles of many rows, past one panel. */
+/* The tiles of many rows with one panel. */
 static void walk_panel(const fc_panels *w, fc_run run, fc_split split, bool fetches,
                        const fc_operands *operands, const fc_product *p,
                        void *const *out) {
@@ -76,7 +78,7 @@ static void walk_panel(const fc_panels *w, fc_run run, fc_split split, bool fetc
     }
 }
 
-/* The few rows, past some panels at once. */
+/* The few rows with several panels at once. */
 static void walk_run(const fc_panels *w, fc_run run, fc_split split, bool fetches,
                      const fc_operands *operands, const fc_product *p,
                      void *const *out) {
@@ -91,7 +93,7 @@ static void walk_run(const fc_panels *w, fc_run run, fc_split split, bool fetche
     }
 }
 
-/* All rows of the operands past the vectors begin .. end-1. */
+/* All rows of the operands with the vectors begin .. end-1. */
 static void walk(const fc_panels *w, ptrdiff_t begin, ptrdiff_t end,
                  const fc_operands *operands, const fc_product *p, void *const *out) {
     fc_split split = split_rows(operands->rows, w->width);

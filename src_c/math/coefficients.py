@@ -1,4 +1,4 @@
-"""Derive the polynomial coefficients of ``elementary.h``.
+"""Compute the polynomial coefficients of ``elementary.h``.
 
 ``exp(r) - 1 = r + r * r * q(r)`` on ``|r| <= ln(2) / 2``.  ``q`` is the Chebyshev
 fit (within a few percent of minimax) of ``(exp(r) - 1 - r) / r**2``, computed with

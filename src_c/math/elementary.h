@@ -10,9 +10,9 @@
  * e never overflows, and for x < 0 the numerator keeps the subnormal results.
  *
  * Coefficients: math/coefficients.py (Chebyshev fits on |r| <= ln2/2; largest error
- * of e^r 7.8e-9 for float32, 1.3e-17 for float64).  Largest errors over all float32
- * values, as tests/ulp.c measures them against long double and asserts <= 3 ulp:
- * docs/architecture.md has the table.
+ * of e^r 7.8e-9 for float32, 1.3e-17 for float64).  tests/ulp.c measures the largest
+ * errors over all float32 values and asserts <= 3 ulp; docs/architecture.md has the
+ * table.
  *
  * Every function returns NaN for NaN. */
 #ifndef FC_ELEMENTARY_H

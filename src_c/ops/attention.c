@@ -1,5 +1,6 @@
-/* Attention: the sequences of a batch are shared among threads; each query of each has
- * the kernels of attention.h.  Its products are batches of small ones, for a BLAS. */
+/* Attention: scores and weights of a batch, and their gradients.  Threads have
+ * different sequences; each query uses the kernels of attention.h.  The products of
+ * attention are not here: they are batches of small ones, for a BLAS. */
 #include <string.h>
 
 #include "runtime/arena.h"
@@ -15,7 +16,7 @@ typedef struct job {
     char *values;     /* scores or weights, or the gradient of the weights */
     const char *read; /* weights, or the gradient of the scores */
     char *dquery, *dmemory;
-    char *dv; /* (batch, n): each sequence adds up its own */
+    char *dv; /* (batch, n): a sum for each sequence */
     fc_watch *watch;
 } job;
 
@@ -23,12 +24,12 @@ static ptrdiff_t rows_of(const job *j, ptrdiff_t sequence) {
     return j->a->lengths ? (ptrdiff_t)j->a->lengths[sequence] : j->a->steps;
 }
 
-/* Bytes before the query's scores or weights. */
+/* Offset in bytes of a query's scores or weights. */
 static size_t scores_before(const job *j, ptrdiff_t sequence, ptrdiff_t query) {
     return (size_t)((sequence * j->a->queries + query) * j->a->steps) * j->k->real_size;
 }
 
-/* Bytes before the query's features, and before its memory's. */
+/* Offset in bytes of a query's features; likewise of a memory's. */
 static size_t query_before(const job *j, ptrdiff_t sequence, ptrdiff_t query) {
     return (size_t)((sequence * j->a->queries + query) * j->score->n) * j->k->real_size;
 }
@@ -89,7 +90,7 @@ static void run_part(void *context, int part, int parts) {
                 j->of_query(j, b, t);
 }
 
-/* Values worked on, about a nanosecond each, that are worth a thread. */
+/* Values, about a nanosecond each, for which a thread pays. */
 enum { WORK_OF_A_PART = 50000 };
 
 static fc_status run(job *j, int threads) {
@@ -104,7 +105,7 @@ static fc_status run(job *j, int threads) {
     return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }
 
-/* The sizes; n: 1 where no features are looked at. */
+/* Checks the sizes; n: 1 for functions without features. */
 static fc_status check_sizes(const fc_attention *a, ptrdiff_t n) {
     if (!a || (a->dtype != FC_F32 && a->dtype != FC_F64) || a->batch < 0 ||
         a->queries < 0 || a->steps < 0 || n < 1)

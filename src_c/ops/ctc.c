@@ -1,5 +1,6 @@
-/* Connectionist temporal classification: Graves, Fernandez, Gomez & Schmidhuber,
- * "Labelling unsegmented sequence data with recurrent neural networks", ICML 2006.
+/* The loss of connectionist temporal classification: Graves, Fernandez, Gomez &
+ * Schmidhuber, "Labelling unsegmented sequence data with recurrent neural networks",
+ * ICML 2006.
  *
  * The label l of a row, with a blank before, between and after its symbols, is the
  * chain of states l' with S = 2 L + 1.  From one step to the next a path stays, goes on
@@ -13,13 +14,14 @@
  *     P = alpha_T(S-1) + alpha_T(S-2),   loss = -log P                            (3)
  *     dlogits_t(k) = y_t(k) - sum over l'_s = k of alpha_t(s) beta_t(s) / P       (4)
  *
- * beta is without y_t, which stands in alpha, so that the product in (4) holds it once.
+ * beta does not contain y_t, which alpha contains: the product in (4) has it once.
  *
- * These are sums of numbers as small as e^-100000.  They are usually made on
- * logarithms, at two exponentials and a logarithm a state; here a number is m 2^e with
- * an exponent of its own (`wide`): no function at all, and no digit lost to the size of
- * a logarithm. y is used as e^(z - max z); what it has to be divided by stands in the
- * loss, and cancels in (4).  All is done in double, whatever the type of the logits. */
+ * The terms are as small as e^-100000.  The usual solution are logarithms, with two
+ * exponentials and a logarithm per state.  Here a number is m 2^e with a separate
+ * exponent (`wide`): it needs no function, and no digit is lost to the size of a
+ * logarithm.  y is used as e^(z - max z), without its divisor, which is added to the
+ * loss and cancels in (4).  All arithmetic is in double, for all types of the logits.
+ */
 #include <math.h>
 #include <string.h>
 
@@ -28,8 +30,8 @@
 #include "runtime/pool.h"
 #include "runtime/watch.h"
 
-/* m * 2^e, with m in [1, 2) or 0; e is whole.  Sums are not brought back to that range
- * (m < 6), products with y are. */
+/* m * 2^e, with m in [1, 2) or 0; e is an integer.  Sums are not normalised (m < 6),
+ * products with y are. */
 typedef struct wide {
     double m, e;
 } wide;
@@ -38,10 +40,10 @@ typedef struct wide {
 #define LOWEST (-1e300)
 static const wide wide_zero = {0, LOWEST};
 
-/* e^x below this is made with an exponent of its own: the products stay normal. */
+/* e^x below this has a separate exponent, so that products stay normal. */
 #define LEAST_EXPONENTIAL 1e-300
 
-/* 2^d for whole d < 1024; 0 where it is not normal. */
+/* 2^d for an integer d < 1024; 0 if it is not normal. */
 static inline double power_of_2(double d) {
     if (!(d >= -1022))
         return 0;
@@ -60,7 +62,7 @@ static inline wide wide_sum(wide a, wide b, wide c) {
     return (wide){m, e};
 }
 
-/* a y, normalised; the product of the m is normal or 0. */
+/* a y, normalised; the product of the mantissas must be normal or 0. */
 static inline wide wide_product(wide a, wide y) {
     double m = a.m * y.m;
     if (!(m > 0))
@@ -75,12 +77,12 @@ static inline wide wide_product(wide a, wide y) {
 
 #define LN2 0x1.62e42fefa39efp-1
 
-/* e^x for x far below 0; 0 where a product of many would come near LOWEST. */
+/* e^x for x far below 0; 0 if a product of many would come near LOWEST. */
 static wide wide_exp(double x) {
     if (!(x > -1e280))
         return wide_zero;
     double e = floor(x / LN2), rest = x - e * LN2;
-    /* Where x is so large that its digits do not reach 1, the rest is noise. */
+    /* For |x| so large that its digits do not reach 1, the rest is noise. */
     rest = rest < 0 ? 0 : rest > 1 ? 1 : rest;
     return (wide){exp(rest), e};
 }
@@ -127,13 +129,13 @@ static inline double logit(const fc_ctc *c, ptrdiff_t i) {
                               : (double)((const float *)c->logits)[i];
 }
 
-/* Asked once for each step of each of the loops over the steps of a row. */
+/* Whether the call is to end; called in each step of the loops over a row. */
 static bool stops(const row *r) {
     enum { WORK_OF_A_STATE = 64 };
     return fc_stops(r->job->watch, WORK_OF_A_STATE * (r->states + r->job->c->n));
 }
 
-/* y, its sums and the largest logits; false where a step has no softmax. */
+/* Fills y, its sums and the largest logits; false if a step has no softmax. */
 static bool exponentials(row *r) {
     const fc_ctc *c = r->job->c;
     bool finite = true;
@@ -161,12 +163,12 @@ static inline int64_t symbol(const row *r, ptrdiff_t s) {
     return s % 2 ? r->label[s / 2] : r->job->c->blank;
 }
 
-/* Does a path go from state s - 2 to s? */
+/* Whether paths go from state s - 2 to s. */
 static inline bool skips(const row *r, ptrdiff_t s) {
     return s % 2 && s >= 3 && r->label[s / 2] != r->label[s / 2 - 1];
 }
 
-/* y_t(l'_s), not divided by the sum. */
+/* y_t(l'_s), not yet divided by the sum. */
 static inline wide emission(const row *r, ptrdiff_t t, ptrdiff_t s) {
     int64_t k = symbol(r, s);
     double y = r->y[t * r->job->c->n + k];
@@ -175,8 +177,8 @@ static inline wide emission(const row *r, ptrdiff_t t, ptrdiff_t s) {
     return wide_exp(logit(r->job->c, logit_at(r, t) + k) - r->max[t]);
 }
 
-/* The states from which the end can be reached in the steps left, and that can be
- * reached from the start: the others count for nothing. */
+/* The range of states that are reachable from the start, and from which the end is
+ * reachable in the steps left; the others have no paths. */
 static inline ptrdiff_t first_state(const row *r, ptrdiff_t t) {
     ptrdiff_t first = r->states - 2 * (r->steps - t);
     return first > 0 ? first : 0;
@@ -186,7 +188,7 @@ static inline ptrdiff_t end_of_states(const row *r, ptrdiff_t t) {
     return 2 * (t + 1) < r->states ? 2 * (t + 1) : r->states;
 }
 
-/* (1), and P of (3) but for the sums of y. */
+/* (1), and P of (3) without the division by the sums of y. */
 static wide forward(const row *r) {
     ptrdiff_t states = r->states;
     if (r->labels > r->steps)
@@ -204,7 +206,7 @@ static wide forward(const row *r) {
                                skips(r, s) ? before[s - 2] : wide_zero);
             now[s] = wide_product(sum, emission(r, t, s));
         }
-        for (; s < states && s < end + 2; s++) /* what the next step reads */
+        for (; s < states && s < end + 2; s++) /* the next step reads them */
             now[s] = wide_zero;
     }
     const wide *last = r->alpha + r->steps * states;
@@ -218,7 +220,7 @@ static inline void set_gradient(const row *r, ptrdiff_t i, double value) {
         ((float *)r->job->dlogits)[i] = (float)value;
 }
 
-/* The gradient of the steps from `first` on is one value. */
+/* Sets the gradient of steps first .. last-1 to one value. */
 static void fill_gradient(const row *r, ptrdiff_t first, ptrdiff_t last, double value) {
     for (ptrdiff_t t = first; t < last; t++)
         for (ptrdiff_t k = 0; k < r->job->c->n; k++)
@@ -295,7 +297,7 @@ static void run_part(void *context, int part, int parts) {
     }
 }
 
-/* Values worked on, some nanoseconds each, that are worth a thread. */
+/* Values, some nanoseconds each, for which a thread pays. */
 enum { WORK_OF_A_PART = 20000 };
 
 static int parts_of(const fc_ctc *c, int threads) {

@@ -1,5 +1,5 @@
-/* The layers around a recurrent one, on the same kernels and the same threads:
- * the dense layer, and softmax cross-entropy. */
+/* The dense layer and softmax cross-entropy, with the kernels and threads of recurrent
+ * layers. */
 #include <string.h>
 
 #include "runtime/arena.h"
@@ -12,7 +12,7 @@
 
 enum { ROWS_OF_A_PART = 16, BLOCK = 128, WORK_OF_A_LOGIT = 64 };
 
-/* Pointers at the rows of x, and the scratch of each part. */
+/* Pointers to the rows of x, and the scratch of each part. */
 typedef struct linear_scratch {
     const void **x_rows;
     char *parts;
@@ -54,7 +54,8 @@ static fc_status check_pack(const void *packed, fc_dtype dtype, ptrdiff_t in,
     return fc_check_seal(packed, &expected);
 }
 
-/* Forward: depth I, columns O.  Backward: depth O, columns I.  Of NULL: measures. */
+/* The panels in `packed`; for NULL, their size only.  Forward: depth I, columns O.
+ * Backward: depth O, columns I. */
 static fc_panels layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t out,
                         fc_pack_kind kind, const void *packed, fc_arena *arena) {
     *arena = fc_arena_behind_seal((void *)packed);
@@ -98,9 +99,9 @@ fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_ki
     bool forward = kind == FC_PACK_FORWARD;
     fc_arena arena;
     fc_panels panels = layout(k, in, out, kind, packed, &arena);
-    memset(packed, 0, sizeof(fc_seal)); /* nobody's, until all is there */
+    memset(packed, 0, sizeof(fc_seal)); /* invalid until all is packed */
     ptrdiff_t columns = forward ? out : in;
-    ptrdiff_t whole = columns / k->lanes / panels.width * panels.width; /* are filled */
+    ptrdiff_t whole = columns / k->lanes / panels.width * panels.width; /* full */
     size_t vector_bytes = (size_t)(panels.depth * k->lanes) * k->real_size;
     memset((char *)panels.data + (size_t)whole * vector_bytes, 0,
            (size_t)(panels.vectors - whole) * vector_bytes);

@@ -1,4 +1,4 @@
-/* Dropout: a long array is shared among threads by blocks of random numbers. */
+/* Dropout of an array; threads have different blocks of random numbers. */
 #include <string.h>
 
 #include "runtime/dispatch.h"
@@ -14,7 +14,7 @@ typedef struct job {
     ptrdiff_t n;
 } job;
 
-/* Numbers, less than a nanosecond each, that are worth a thread. */
+/* Elements, less than a nanosecond each, for which a thread pays. */
 enum { NUMBERS_OF_A_PART = 100000 };
 
 static void run_part(void *context, int part, int parts) {
@@ -41,7 +41,7 @@ fc_status fc_dropout(fc_dtype dtype, ptrdiff_t n, double p, uint64_t key, const 
             memset(y, 0, (size_t)n * k->real_size);
         return FC_OK;
     }
-    double least = p * 0x1p32; /* words below: a share of p */
+    double least = p * 0x1p32; /* a share of p of all words is below */
     job j = {.k = k,
              .key = key,
              .least = least < UINT32_MAX ? (uint32_t)least : UINT32_MAX,

@@ -1,12 +1,12 @@
-/* Steps of optimizers and clipping, on the kernels of the set in use: all arrays of a
- * model are walked through as one, which is cut into parts of like size. */
+/* Steps of optimizers, and clipping: all arrays of a model are processed as one,
+ * divided into parts of equal size for the threads. */
 #include "runtime/dispatch.h"
 #include "runtime/pool.h"
 
 enum {
-    LEAST_OF_A_PART = 1 << 15, /* numbers; for fewer no thread is woken */
+    LEAST_OF_A_PART = 1 << 15, /* elements; for fewer no thread is woken */
     MOST_SUMS = 64,
-    LINE = 16, /* numbers: parts begin at multiples of it, in every array */
+    LINE = 16, /* elements: parts begin at multiples of it, in every array */
     KEPT = sizeof(((fc_parameter *)0)->kept) / sizeof(void *)
 };
 
@@ -15,7 +15,7 @@ static ptrdiff_t lines_of(ptrdiff_t n) { return (n + LINE - 1) / LINE; }
 typedef struct walk {
     const fc_kernels *k;
     const fc_parameter *arrays;
-    ptrdiff_t lines, numbers; /* of all arrays, one behind the other */
+    ptrdiff_t lines, numbers; /* lines and elements of all arrays together */
     int update;
     const void *rule;
     int blocks; /* for sums */
@@ -26,7 +26,7 @@ static void *past(void *array, size_t bytes) {
     return array ? (char *)array + bytes : NULL;
 }
 
-/* The part of an array from number `first` to `last`. */
+/* The elements first .. last-1 of an array. */
 static fc_parameter cut(const fc_parameter *a, ptrdiff_t first, ptrdiff_t last,
                         size_t real_size) {
     size_t bytes = (size_t)first * real_size;
@@ -38,7 +38,7 @@ static fc_parameter cut(const fc_parameter *a, ptrdiff_t first, ptrdiff_t last,
     return part;
 }
 
-/* Goes through the lines from `begin` to `end`; returns their sum of squares, or 0. */
+/* Updates the lines from `begin` to `end`; returns their sum of squares, or 0. */
 static double walk_lines(const walk *w, ptrdiff_t begin, ptrdiff_t end) {
     double sum = 0;
     const fc_parameter *a = w->arrays;
@@ -74,8 +74,8 @@ static int at_most(int most, ptrdiff_t numbers) {
     return fc_useful_parts((double)numbers / LEAST_OF_A_PART, most);
 }
 
-/* Checks `count` arrays, of which those in `needed` must be there: bit 0 is g, bit i +
- * 1 is kept[i]. */
+/* Checks `count` arrays.  Pointers in `needed` must not be NULL: bit 0 is g, bit i + 1
+ * is kept[i]. */
 static fc_status begin(walk *w, fc_dtype dtype, ptrdiff_t count,
                        const fc_parameter *arrays, unsigned needed, int threads) {
     if ((dtype != FC_F32 && dtype != FC_F64) || count < 0 || (count && !arrays) ||
@@ -108,7 +108,7 @@ static fc_status run(int update, fc_dtype dtype, const void *rule, ptrdiff_t cou
     return FC_OK;
 }
 
-enum { P = 0, G = 1, FIRST = 2, SECOND = 4 }; /* what has to be there */
+enum { P = 0, G = 1, FIRST = 2, SECOND = 4 }; /* bits of `needed` */
 
 fc_status fc_sgd(fc_dtype dtype, const fc_sgd_rule *rule, ptrdiff_t count,
                  const fc_parameter *parameters, int threads) {
@@ -140,7 +140,8 @@ fc_status fc_clip(fc_dtype dtype, double limit, ptrdiff_t count,
     return run(FC_CLIP, dtype, &limit, count, arrays, P, threads);
 }
 
-/* By blocks, whose number is that of the arrays' sizes alone: so is the sum's order. */
+/* By blocks, whose number depends on the arrays' sizes only, and so does the order of
+ * the sum. */
 fc_status fc_sum_of_squares(fc_dtype dtype, ptrdiff_t count, const fc_parameter *arrays,
                             double *sum, int threads) {
     double sums[MOST_SUMS];

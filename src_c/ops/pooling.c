@@ -1,6 +1,5 @@
-/* Sequences reduced to one vector each, and rows added to those of a table: what stands
- * around recurrent layers and is no product.  All of it waits for memory, so it is not
- * shared among threads. */
+/* Pooling over time, its gradients, and addition of rows to those of a table.  All are
+ * memory-bound, so they have one thread. */
 #include <string.h>
 
 #include "runtime/dispatch.h"

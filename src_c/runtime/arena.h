@@ -1,8 +1,8 @@
-/* A memory layout, measured and carved by the same code.
+/* An arena: one function both measures a memory layout and places it in memory.
  *
- * With base NULL the takes only add up; then the caller allocates that many bytes, at a
- * multiple of FC_ALIGNMENT, and the same function runs again with a base.  Sizes are
- * checked: after an overflow `failed` is set, and every take returns NULL. */
+ * With base NULL, fc_take only adds up sizes.  The caller then allocates that many
+ * bytes, at a multiple of FC_ALIGNMENT, and the same function runs again with a base.
+ * Sizes are checked: after an overflow `failed` is set, and fc_take returns NULL. */
 #ifndef FC_ARENA_H
 #define FC_ARENA_H
 
@@ -14,8 +14,9 @@
 
 enum { FC_ALIGNMENT = 64 };
 
-/* Largest size of one axis: what a kernel adds up from one axis alone (the scratch of a
- * weight gradient: some hundred reals for each) still fits without checks. */
+/* Largest size of one axis: sizes that a kernel computes from one axis alone (the
+ * scratch of a weight gradient: some hundred reals for each) need no overflow checks.
+ */
 #define FC_MOST_ON_AXIS (PTRDIFF_MAX / 65536)
 
 typedef struct fc_arena {
@@ -31,7 +32,7 @@ static inline fc_status fc_check_alignment(const void *memory) {
                                                     : FC_OK;
 }
 
-/* `memory` is aligned: offsets in it do not depend on its address. */
+/* `memory` must be aligned: offsets do not depend on its address. */
 static inline fc_arena fc_arena_at(void *memory) { return (fc_arena){.base = memory}; }
 
 static inline void *fc_take(fc_arena *arena, size_t count, size_t size) {
@@ -60,7 +61,7 @@ static inline void *fc_take2(fc_arena *arena, size_t count1, size_t count2,
     return fc_take(arena, count, size);
 }
 
-/* Bytes to allocate for what was measured: at least some, so that NULL is an error. */
+/* Bytes to allocate for a measured layout; never 0, so that NULL is always an error. */
 static inline size_t fc_arena_bytes(const fc_arena *arena) {
     return arena->used ? arena->used : FC_ALIGNMENT;
 }

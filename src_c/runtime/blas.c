@@ -8,7 +8,7 @@ bool fc_uses_blas(const fc_kernels *k, const fc_blas *blas) {
            (k->real_size == sizeof(float) ? blas->sgemm != NULL : blas->dgemm != NULL);
 }
 
-/* The one place where a size becomes a BLAS integer. */
+/* The only conversion of a size to a BLAS integer; false if it does not fit. */
 static bool to_int(ptrdiff_t size, int *n) {
     *n = (int)size;
     return size <= INT_MAX;
@@ -56,7 +56,7 @@ void fc_weight_gradient_of(const fc_kernels *k, const fc_blas *blas,
         k->weight_gradient(g);
         return;
     }
-    /* The rows of x, side by side: a block of them fits the kernel's own scratch. */
+    /* A contiguous copy of a block of rows of x, in the kernel's scratch. */
     size_t row_bytes = (size_t)g->depth * k->real_size;
     ptrdiff_t block = k->gradient_block;
     bool fits = true;
@@ -76,6 +76,6 @@ void fc_weight_gradient_of(const fc_kernels *k, const fc_blas *blas,
         if (g->bias && fits)
             add_bias(k, g, row, rows);
     }
-    if (!fits) /* at the first block, before anything was added */
+    if (!fits) /* seen at the first block, before any sum */
         k->weight_gradient(g);
 }

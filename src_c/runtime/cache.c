@@ -3,13 +3,14 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { USUAL_BYTES = 512 * 1024 }; /* where the CPU does not tell */
+enum { USUAL_BYTES = 512 * 1024 }; /* if the CPU does not report it */
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-/* Of the second level; 0: `leaf` does not tell.  Intel has leaf 4, AMD the other, with
- * the same fields; a virtual machine may have either, or less than its CPU. */
+/* Bytes of the second level by a leaf of CPUID; 0 if the leaf lacks it.  Intel has leaf
+ * 4, AMD the other, with the same fields; a virtual machine may have either, or report
+ * less than its CPU has. */
 static size_t second_level(unsigned leaf) {
     enum { MOST_CACHES = 16, DATA = 1, UNIFIED = 3 };
     for (unsigned i = 0; i < MOST_CACHES; i++) {
@@ -42,7 +43,7 @@ static size_t ask(void) {
 #endif
 
 size_t fc_near_bytes(void) {
-    static _Atomic size_t known; /* 0: not asked yet */
+    static _Atomic size_t known; /* 0: not read yet */
     size_t bytes = atomic_load(&known);
     if (!bytes) {
         bytes = ask();

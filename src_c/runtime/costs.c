@@ -10,22 +10,21 @@
 #include "runtime/dispatch.h"
 #include "runtime/pool.h"
 
-/* A share is worth more than it costs: what is measured is the best of some trials, and
- * the threads do not always come at once. */
+/* Sharing must save more than it costs by this factor: measurements are the best of
+ * some trials, and threads may arrive late. */
 #define MARGIN 1.2
-/* Of a barrier less is enough: members share input parts and gates beside the product
- * with R, whose weights come from a farther cache than those measured here. */
+/* The factor is smaller for a barrier: members also share input parts and gates, and
+ * the weights of R come from a farther cache than those measured here. */
 #define MARGIN_OF_A_TURN 0.9
-/* No machine's barrier costs as much as the first, no thread to wake as the second:
- * work above needs no measurement, and what took longer measured other work of the
- * cores. */
+/* Upper bounds of a barrier and of waking a thread on any machine: larger work needs no
+ * measurement, and a longer measurement was disturbed by other work of the cores. */
 enum { MOST_TURN_NS = 4 * 1000, MOST_WAKE_NS = 200 * 1000 };
-/* After a measurement that came to nothing, twice as long after the next. */
+/* The pause after a failed measurement; it doubles after each further one. */
 enum { REST_NS = 100 * 1000 * 1000, MOST_DOUBLINGS = 7 };
-/* Nor does any thread compute a row faster. */
+/* Upper bound of a thread's rate for one row. */
 enum { MOST_FLOP_PER_NS = 256 };
 
-/* What a cost is that has not been measured, because the threads had other work. */
+/* Typical costs, used while none could be measured because the cores were busy. */
 static const fc_thread_costs usual = {
     .turn_ns = 300, .hand_over_ns = 1000, .wake_ns = 30 * 1000, .flop_per_ns = 40};
 
@@ -60,7 +59,7 @@ fc_status fc_set_thread_costs(const fc_thread_costs *costs) {
     return FC_OK;
 }
 
-/* What was measured of other threads than the pool has now is forgotten. */
+/* Forgets costs measured with other threads than the pool's present ones. */
 static void forget_others(void) {
     unsigned now = fc_pool_generation();
     if (atomic_exchange(&measured_of, now) == now || atomic_load(&given))
@@ -69,23 +68,23 @@ static void forget_others(void) {
         atomic_store(&of[i].known, -1);
 }
 
-/* The child of a fork has not the thread that measured. */
+/* The child of a fork lacks the thread that was measuring. */
 static void after_fork_in_child(void) { atomic_flag_clear(&measuring); }
 
 static void register_fork_handler(void) {
     pthread_atfork(NULL, NULL, after_fork_in_child);
 }
 
-/* Turns of a team of two, in each of which a member reads what the other has made: half
- * a row of 256 float32. */
+/* Turns of a team of two, in each of which a member reads what the other has written,
+ * half a row of 256 float32. */
 enum { LINE = 64, LINES = 8, TRIALS = 12, TURNS = 32 };
 typedef struct turns {
     fc_barrier barrier;
     struct {
         _Alignas(LINE) atomic_int first;
     } line[2][2][LINES]; /* of each member, in turn */
-    int64_t best;        /* ns of a trial; 0: there was no team */
-    atomic_bool ends;    /* the cores have other work */
+    int64_t best;        /* ns of the best trial; 0: there was no team */
+    atomic_bool ends;    /* the cores have other work: stop */
 } turns;
 
 static void take_turns(void *context, int part, int parts) {
@@ -125,7 +124,7 @@ static void note_part(void *context, int part, int parts) {
         atomic_store((atomic_bool *)context, true);
 }
 
-/* ns of a job without work, the least of some; 0: it was not shared. */
+/* ns of a job without work, the least of some trials; 0 if it was not shared. */
 static double measure_job(bool awake) {
     enum { AWAKE_TRIALS = 16, SLEEP_TRIALS = 3, SLEEP_NS = 700 * 1000 };
     double best = 0;
@@ -144,7 +143,7 @@ static double measure_job(bool awake) {
     return best;
 }
 
-/* One row by weights that stay near, as those do whose steps are short. */
+/* FLOP per ns of one row times weights in a near cache, as in short steps. */
 static double measure_flop(void) {
     enum { K = 32, VECTORS = 16, VECTOR = 64, CALLS = 8, REALS = VECTORS * VECTOR / 4 };
     _Alignas(VECTOR) char weights[K * VECTORS * VECTOR] = {0};
@@ -183,7 +182,7 @@ static void measure(int which) {
     double value = which == TURN   ? measure_turn()
                    : which == FLOP ? measure_flop()
                                    : measure_job(which == HAND_OVER);
-    int64_t unknown = -1; /* what has been set meanwhile stays */
+    int64_t unknown = -1; /* a value set meanwhile stays */
     if (value > 0 && value <= most[which]) {
         atomic_compare_exchange_strong(&of[which].known, &unknown,
                                        (int64_t)(1000 * value));
@@ -215,7 +214,7 @@ int fc_get_thread_costs(fc_thread_costs *costs) {
 
 static double flop_of(double ns) { return ns * cost(FLOP); }
 
-/* Is it more than anything costs? */
+/* Whether so much work pays on any machine. */
 static bool is_plenty(double flop, double most_ns) {
     return !atomic_load(&given) && flop >= MARGIN * most_ns * MOST_FLOP_PER_NS;
 }

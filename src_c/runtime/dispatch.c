@@ -1,6 +1,6 @@
 /* Chooses the kernel tables once: the best set that the CPU and the operating system
  * support.  CPUID alone is not enough: the system must save the wider registers on a
- * context switch, which XGETBV tells. */
+ * context switch, which XGETBV shows. */
 #include "runtime/dispatch.h"
 
 #include <stdatomic.h>
@@ -46,7 +46,7 @@ static bool has_avx512_vnni(void) {
            (c & bit_AVX512VNNI);
 }
 #elif defined(__aarch64__)
-/* Part of the architecture's base. */
+/* NEON is part of the architecture's base. */
 static bool has_neon(void) { return true; }
 #endif
 
@@ -58,7 +58,7 @@ static bool has_portable(void) { return true; }
             &fc_kernels_##isa##_int8                                                   \
     }
 
-/* Best last. */
+/* The sets of this build, best last. */
 static const struct {
     bool (*supported)(void);
     const fc_kernels *kernels[FC_INT8 + 1]; /* by fc_dtype */
@@ -73,7 +73,7 @@ static const struct {
 };
 enum { SETS = sizeof sets / sizeof *sets };
 
-/* Kernels that take the place of others where the CPU has an instruction for them. */
+/* Kernels that replace others if the CPU has an instruction for their products. */
 static const struct {
     bool (*supported)(void);
     const fc_kernels *replaced, *kernels;
@@ -87,7 +87,7 @@ static const struct {
 };
 enum { NATIVES = sizeof natives / sizeof *natives - 1 };
 
-/* -1: not asked yet. */
+/* 1 or 0 for each of `natives`; -1: not tested yet. */
 static atomic_int native_state[NATIVES + 1] = {
 #if defined(__x86_64__)
     -1,

@@ -1,4 +1,4 @@
-/* Which kernel table is in use. */
+/* The kernel table in use for a dtype. */
 #ifndef FC_DISPATCH_H
 #define FC_DISPATCH_H
 

@@ -1,12 +1,12 @@
 /* The table of kernels: one per instruction set and real type.
  *
  * Each is filled by one file in isa/, chosen once by dispatch.c, and called by the
- * drivers, which are compiled once and know sizes and strides but no arithmetic.
- * Reals therefore travel as void pointers; each function reads them as its own type.
+ * drivers, which are compiled once and handle sizes and strides but no arithmetic.
+ * Reals are therefore passed as void pointers; each function reads them as its type.
  *
- * A *row* is a pointer to consecutive reals.  Rows are handed over as arrays of
- * pointers, so that any layout in memory, batch-first, reversed, ragged, masked or
- * gathered by token, costs one pointer a row and no copy. */
+ * A *row* is a pointer to consecutive reals.  Rows are passed as arrays of pointers, so
+ * that any layout in memory, batch-first, reversed, ragged, masked or gathered by
+ * token, costs one pointer per row and no copy. */
 #ifndef FC_KERNELS_H
 #define FC_KERNELS_H
 
@@ -17,11 +17,11 @@
 #include "runtime/watch.h"
 
 enum { FC_EXP, FC_SIGMOID, FC_TANH };
-/* What is done to each number of a parameter. */
+/* Operations on each element of a parameter. */
 enum { FC_SGD, FC_RMSPROP, FC_ADAGRAD, FC_ADAM, FC_SCALE, FC_CLIP, FC_UPDATES };
 enum { FC_MAX_ROWS = 8 };        /* of a tile, in every instruction set */
-enum { FC_ISA_BYTES = 16 };      /* of a set's name, zeros behind */
-enum { FC_DROPOUT_BLOCK = 128 }; /* numbers of a block of random ones */
+enum { FC_ISA_BYTES = 16 };      /* of a set's name, padded with zeros */
+enum { FC_DROPOUT_BLOCK = 128 }; /* random numbers of a block */
 
 struct fc_cell;
 struct fc_parameter;
@@ -34,21 +34,21 @@ typedef struct fc_panels {
     const void *data;
     const void *bias;         /* (vectors * V) start values, or NULL for zero */
     const void *scale, *zero; /* int8: (vectors * V) of each column, else NULL */
-    ptrdiff_t k, depth;       /* reals of a row of `a`, and operands they make */
+    ptrdiff_t k, depth;       /* reals and operands of a row of `a` */
     ptrdiff_t vectors;
     int width;
-    size_t near_bytes; /* larger weights are fetched ahead into a nearer cache */
+    size_t near_bytes; /* larger weights are prefetched into a nearer cache */
 } fc_panels;
 
-/* Where a vector's columns come from: element (k, lane) of a strided matrix of reals,
- * to stand at first_k + k. */
+/* The source of a vector's columns: element (k, lane) of a strided matrix of reals is
+ * packed at first_k + k. */
 typedef struct fc_columns {
     const void *data;
     ptrdiff_t k_stride, lane_stride;
     ptrdiff_t lanes, first_k, count_k;
 } fc_columns;
 
-/* out[r][first : first+columns] = bias + a[r] . panels, or += where accumulating */
+/* out[r][first : first+columns] = bias + a[r] . panels, or += with `accumulate` */
 typedef struct fc_product {
     const void *const *a; /* `rows` rows of panels->k reals */
     void *const *out;
@@ -59,16 +59,16 @@ typedef struct fc_product {
     void *scratch; /* operand_scratch(panels->k) bytes */
 } fc_product;
 
-/* One phase of one step of a cell, the units of the panels, for some rows: the
- * recurrent product tile by tile, each tile finished by the cell while it is in L1. */
+/* One phase of one step of a cell, for the units of the panels and some rows: the
+ * recurrent product tile by tile, followed by the cell while a tile is in L1. */
 typedef struct fc_step_job {
     const struct fc_cell *cell;
     int phase;
     void *row_buffer;        /* whole_row cells: FC_MAX_ROWS x all columns */
     void *scratch;           /* operand_scratch(panels->k) bytes */
     const void *const *a;    /* operand rows: h_{t-1}, or the middle rows */
-    const struct fc_tile *t; /* row pointers; units and recurrent are filled in, and
-                              * unit, the panels' first, is moved on */
+    const struct fc_tile *t; /* row pointers, and the panels' first unit; the kernel
+                              * sets unit, units and recurrent of each tile in a copy */
 } fc_step_job;
 
 /* Weight gradients of some units: for every gate g and unit u of the range,
@@ -88,7 +88,7 @@ typedef struct fc_weight_gradient {
     fc_watch *watch;
 } fc_weight_gradient;
 
-/* Asked between blocks of rows and gates. */
+/* Whether the call is to end; called between blocks of rows and gates. */
 static inline bool fc_gradient_stops(const fc_weight_gradient *g, ptrdiff_t rows) {
     return fc_stops(g->watch,
                     (int64_t)(2 * rows) * (g->last_unit - g->first_unit) * g->depth);
@@ -107,31 +107,31 @@ typedef struct fc_tile_shape {
 typedef struct fc_kernels {
     char isa[FC_ISA_BYTES];
     bool native;     /* narrow operands are multiplied by one instruction */
-    bool wants_blas; /* a good BLAS beats weight_gradient (docs/architecture.md) */
+    bool wants_blas; /* a good BLAS is faster (docs/architecture.md) */
     int lanes;
     int panel; /* vectors of a panel, at most */
     size_t real_size;
-    const struct fc_cell *const *cells; /* as cells/registry.h lists them */
+    const struct fc_cell *const *cells; /* in the order of cells/registry.h */
     int cell_count;
     void (*product)(const fc_panels *, const fc_product *);
     void (*step)(const fc_panels *, const fc_step_job *);
-    /* The first tile of either, for at least one row. */
+    /* The first tile of `product` and `step`, for at least one row. */
     fc_tile_shape (*tile_shape)(const fc_panels *, ptrdiff_t rows);
     void (*weight_gradient)(const fc_weight_gradient *);
     size_t (*weight_gradient_scratch)(ptrdiff_t depth); /* bytes */
-    ptrdiff_t gradient_block;               /* rows of x that its scratch holds */
-    int group;                              /* k in one operand */
-    bool trains;                            /* has weight gradients */
+    ptrdiff_t gradient_block;                           /* rows of x in its scratch */
+    int group;                                          /* k in one operand */
+    bool trains;                                        /* has weight gradients */
     bool scales;                            /* its panels have `scale` and `zero` */
     size_t (*operand_scratch)(ptrdiff_t k); /* bytes */
     void (*pack)(const fc_panels *, ptrdiff_t vector, const fc_columns *);
     void (*add)(void *to, const void *a, ptrdiff_t n); /* to += a */
-    /* y = max(y, a), and `step` where it is a's; a NaN stays. */
+    /* y = max(y, a); where = step if it is a's; a NaN stays. */
     void (*maximum)(void *y, int32_t *where, const void *a, int32_t step, ptrdiff_t n);
     void (*multiply)(void *to, const void *a, const void *b, ptrdiff_t n);
     double (*cross_entropy)(const void *logits, ptrdiff_t n, ptrdiff_t target,
                             double smoothing, double scale, void *dlogits);
-    /* See attention.h: of one query, and of the weights of one. */
+    /* See attention.h; each call is for one query. */
     void (*additive_scores)(const void *q, const void *memory, const void *v,
                             ptrdiff_t rows, ptrdiff_t n, void *scores);
     void (*additive_backward)(const void *dscores, const void *q, const void *memory,
@@ -154,7 +154,7 @@ FC_DECLARE_KERNELS(portable)
 #if defined(__x86_64__)
 FC_DECLARE_KERNELS(avx2)
 FC_DECLARE_KERNELS(avx512)
-/* The same results by one instruction. */
+/* Tables with an instruction for the narrow products; the results are the same. */
 extern const fc_kernels fc_kernels_avx2_int8_native, fc_kernels_avx512_bf16_native,
     fc_kernels_avx512_int8_native;
 #elif defined(__aarch64__)

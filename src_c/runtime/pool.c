@@ -1,17 +1,16 @@
-/* A pool of parked threads.
+/* The thread pool: workers, jobs, teams with barriers, and OpenMP in their place.
  *
- * One job at a time: a caller that finds the pool busy runs its parts itself, which is
- * as fast when the cores are busy anyway, and cannot deadlock.  Workers spin briefly
- * for the next job, then sleep: spinning longer would steal the core of whoever has
- * work, sleeping at once would cost a wake-up between the calls of one training step.
+ * One job runs at a time.  A caller that finds the pool busy runs its parts itself,
+ * which is as fast on busy cores and cannot deadlock.  Workers spin briefly for the
+ * next job, then sleep: spinning longer would take a core from other threads, sleeping
+ * at once would cost a wake-up between the calls of one training step.
  *
- * Where the process has an OpenMP runtime, and somebody says so, its threads are used
- * in place of the pool's: two sets of threads take the cores from each other.
+ * After fc_use_openmp the threads of an OpenMP runtime replace the pool's: two sets of
+ * threads would take the cores from each other.
  *
- * After fork the child has no workers; the handler resets the pool, and the child
- * starts its own when first needed.  The workers end with fc_shutdown, and by
- * themselves when the library is unloaded, whose code they run, or the process exits.
- */
+ * After fork the child has no workers: a handler resets the pool, and the child starts
+ * its own at the first need.  Workers end with fc_shutdown, and when the library, whose
+ * code they run, is unloaded or the process exits. */
 #define _GNU_SOURCE /* RUSAGE_THREAD */
 #include "runtime/pool.h"
 
@@ -27,17 +26,17 @@
 #include "runtime/watch.h"
 
 enum { MOST_WORKERS = 255 };
-/* A pause takes 3 to 45 ns, by the CPU: the clock tells how long one has spun. */
+/* A pause takes 3 to 45 ns, depending on the CPU, so spinning is timed by the clock. */
 enum { SPIN_NS = 50 * 1000, PAUSES_BETWEEN_LOOKS = 64 };
-/* When more than the first is lost, no work is shared for ten times as long, the second
- * at most: other threads' work may end at any time, as where another library's workers
- * spin after their call. */
+/* If more than MOST_LOST_NS is lost, no work is shared for ten times the lost time, but
+ * MOST_ALONE_NS at most: the others' work may end at any time, as when another
+ * library's workers spin after their call. */
 enum { MOST_LOST_NS = 1000 * 1000, MOST_ALONE_NS = 20 * 1000 * 1000, ALONE_TIMES = 10 };
 enum { FREQUENT_NS = 40 * 1000 };    /* the workers still spin */
-enum { WAIT_NS = 10 * 1000 * 1000 }; /* of a caller that has something to watch */
-/* A thread that shares its core is preempted once in as many time slices, of some
- * milliseconds, as there are threads on it: with one other 108 times a second (Linux
- * 6.18); on a quiet machine, by the system's own work, 4 times. */
+enum { WAIT_NS = 10 * 1000 * 1000 }; /* of a caller with an fc_set_stop function */
+/* A thread that shares its core with one other thread is preempted 108 times a second
+ * (Linux 6.18: time slices of some milliseconds); on a quiet machine, 4 times, by the
+ * system's own work. */
 enum { CROWD_SAMPLE_NS = 100 * 1000 * 1000, CROWDED_EACH_NS = 33 * 1000 * 1000 };
 
 static struct {
@@ -46,9 +45,9 @@ static struct {
     pthread_cond_t wake, done;
     int workers;
     pthread_t thread[MOST_WORKERS];
-    pid_t process; /* that started them */
-    bool ends;     /* the workers are to return, in place of a job */
-    /* The job.  `number` tells a new one from the last. */
+    pid_t process; /* that started the workers */
+    bool ends;     /* the workers are to return */
+    /* The job; a new one has a new `number`. */
     atomic_uint number;
     fc_part_fn *fn;
     void *context;
@@ -62,12 +61,12 @@ static struct {
     .done = PTHREAD_COND_INITIALIZER,
 };
 
-static fc_openmp openmp; /* or NULLs; it changes under pool.job */
+static fc_openmp openmp; /* or NULLs; guarded by pool.job */
 static atomic_uint generation;
 
 static _Thread_local bool inside;
-/* Does this thread hold pool.job?  Then what its fc_set_stop function does may not wait
- * for it. */
+/* Whether this thread holds pool.job: then calls of its fc_set_stop function may not
+ * wait for it. */
 static _Thread_local bool holds_job;
 
 static void pause_briefly(void) {
@@ -78,7 +77,8 @@ static void pause_briefly(void) {
 #endif
 }
 
-/* Spins until it is time to sleep or yield.  *spins, at first 0, is the loop's own. */
+/* One turn of a spinning loop; false if it is time to sleep or yield.  *spins,
+ * initially 0, belongs to the loop. */
 static bool spins_on(int64_t *until, int *spins) {
     pause_briefly();
     if (++*spins % PAUSES_BETWEEN_LOOKS)
@@ -89,7 +89,7 @@ static bool spins_on(int64_t *until, int *spins) {
     return now < *until;
 }
 
-/* A worker takes part `part` of every job that has it, after job number `seen`. */
+/* Arguments of a worker: it runs part `part` of each job after job number `seen`. */
 typedef struct start {
     int part;
     unsigned seen;
@@ -164,7 +164,8 @@ static void watch_forks(void) {
     pthread_once(&once, register_fork_handlers);
 }
 
-/* Start workers until there are `wanted`; fewer if the system refuses.  Were any? */
+/* Starts workers until there are `wanted`; fewer if the system refuses.  Returns
+ * whether any was started. */
 static bool start_workers(int wanted) {
     watch_forks();
     int before = pool.workers;
@@ -179,8 +180,8 @@ static bool start_workers(int wanted) {
     return pool.workers > before;
 }
 
-/* The caller holds pool.job.  A process that was made without the fork handlers has
- * no workers to wait for, whatever it has copied. */
+/* The caller holds pool.job.  A process forked without the handlers has no workers to
+ * wait for, whatever its copied count says. */
 static void end_workers(void) {
     if (pool.workers == 0 || pool.process != getpid())
         return;
@@ -203,8 +204,8 @@ void fc_shutdown(void) {
     pthread_mutex_unlock(&pool.job);
 }
 
-/* A call that still runs, in another thread of a process that exits, keeps its workers:
- * the exit does not wait for it. */
+/* A call that still runs in another thread keeps its workers: the exit of a process
+ * does not wait for it. */
 __attribute__((destructor)) static void at_unload(void) {
     if (inside || holds_job || pthread_mutex_trylock(&pool.job))
         return;
@@ -230,7 +231,7 @@ static void run_here(fc_part_fn *fn, void *context, int first, int parts) {
         fn(context, part, parts);
 }
 
-/* A caller has waited so many nanoseconds in vain. */
+/* Adds `waited` nanoseconds to the lost time. */
 static void account(int64_t waited) {
     int64_t lost = atomic_load(&pool.lost) + waited;
     if (lost > MOST_LOST_NS) {
@@ -242,7 +243,7 @@ static void account(int64_t waited) {
     atomic_store(&pool.lost, lost);
 }
 
-/* Of this thread, by the system's count; 0 where it keeps none. */
+/* The system's count of preemptions of this thread; 0 if it has none. */
 static int64_t preemptions(void) {
 #ifdef RUSAGE_THREAD
     struct rusage usage;
@@ -271,8 +272,7 @@ int fc_parts_of_brief_work(int parts) {
 
 static bool sharing_pays(void) { return fc_now_ns() >= atomic_load(&pool.alone_until); }
 
-/* Where the caller has something to watch, it sleeps for some milliseconds at a time.
- */
+/* A caller with an fc_set_stop function wakes every WAIT_NS to call it. */
 static void wait_for_workers(void) {
     int64_t spin_until = 0;
     int spins = 0;
@@ -294,9 +294,9 @@ static void wait_for_workers(void) {
     }
 }
 
-/* A caller has done its own part in `work` nanoseconds and then waited. */
+/* Accounts for a caller that worked `work` nanoseconds on its part and then waited. */
 static void account_job(int64_t work, int64_t waited, int64_t lost_before) {
-    /* Alone it would have taken the time of its own part once more, at least. */
+    /* Alone it would have taken at least the time of its own part once more. */
     if (waited > work)
         account(waited - work);
     else if (atomic_load(&pool.lost) == lost_before)
@@ -327,7 +327,7 @@ static void take_parts(void *data) {
     if (!caller)
         return;
     job->end = fc_now_ns();
-    if (fc_orphaned) /* nobody comes to the end of this region */
+    if (fc_orphaned) /* the region's other threads do not exist here */
         siglongjmp(job->out, 1);
 }
 
@@ -336,8 +336,8 @@ static void run_by_openmp(fc_part_fn *fn, void *context, int parts, bool team) {
     shared_job job = {.fn = fn, .context = context, .parts = parts, .team = team};
     int64_t lost = atomic_load(&pool.lost), begin = fc_now_ns();
     if (sigsetjmp(job.out, 0) == 0) {
-        /* As many as the region of others that comes next: to have fewer, the runtime
-         * would end some of its threads. */
+        /* As many threads as other regions of the process have: for fewer, the runtime
+         * would end some. */
         int most = openmp.max_threads();
         openmp.parallel(take_parts, &job, (unsigned)(most > parts ? most : parts), 0);
         account_job(job.end - begin, fc_now_ns() - job.end, lost);
@@ -363,12 +363,12 @@ static void run_by_workers(fc_part_fn *fn, void *context, int parts, bool starte
     inside = false;
     wait_for_workers();
     fc_orphaned = false;
-    if (!started) /* threads that come into being take time */
+    if (!started) /* starting threads takes time, which is not lost */
         account_job(end - begin, fc_now_ns() - end, lost);
 }
 
-/* The caller holds pool.job.  Returns false, and runs nothing, if it is a team and
- * there are too few workers. */
+/* The caller holds pool.job.  Returns false, and runs nothing, for a team with too few
+ * workers. */
 static bool run_job(fc_part_fn *fn, void *context, int parts, bool team) {
     if (openmp.parallel) {
         run_by_openmp(fn, context, parts, team);
@@ -442,7 +442,7 @@ static void wait_for_turn(fc_barrier *barrier, int part, atomic_uint *turn,
 /* Returns the number of the turn, 1 for the first. */
 static unsigned wait_turn(fc_barrier *barrier, int part, int members) {
     if (members == 2) {
-        /* The other may come to the next turn before this one has seen it here. */
+        /* The other member may reach the next turn before this one sees it here. */
         atomic_uint *own = &barrier->arrival[part].turn;
         unsigned turn = atomic_load_explicit(own, memory_order_relaxed) + 1;
         atomic_store_explicit(own, turn, memory_order_release);
@@ -459,8 +459,8 @@ static unsigned wait_turn(fc_barrier *barrier, int part, int members) {
     return turn;
 }
 
-/* Part 0 after a turn: what it has lost, or a stop, lets the next turn be the last.  In
- * the last one it leaves its number alone: the others may not have read it yet. */
+/* Part 0 after a turn: lost time, or a stop, makes the next turn the last one.  In the
+ * last turn its number is not changed: the others may not have read it yet. */
 static void account_turn(fc_barrier *barrier, unsigned turn, bool ends, bool stops) {
     if (barrier->lost) {
         account(barrier->lost);
@@ -482,8 +482,9 @@ void fc_barrier_wait(fc_barrier *barrier, int part, int members) {
 int fc_barrier_last(fc_barrier *barrier, int part, int members, bool stops) {
     if (members == 1)
         return 1;
-    /* By number: part 0 may have come to the next turn when another reads this.  Turns
-     * of fc_barrier_wait come between: the first of these at or after it. */
+    /* Compared by number, because part 0 may have reached the next turn when another
+     * reads it.  Turns of fc_barrier_wait lie between: the last turn is the first of
+     * these points at or after it. */
     unsigned turn = wait_turn(barrier, part, members);
     unsigned last = atomic_load(&barrier->last);
     bool ends = (last && (int)(turn - last) >= 0) || fc_orphaned;

@@ -1,10 +1,10 @@
-/* The seal: what packed weights, saved values, streams and carries begin with.
+/* The seal: the header of packed weights, saved values, streams and carries.
  *
- * Such memory is made by one call and read by others, which find their way in it by
- * sizes of their own.  So it tells what it is and what it was made for, and every call
- * that takes it compares that with what it expects before it follows anything.  All
- * that a seal holds is a function of the caller's arguments, but the sizes of saved
- * values (recurrent/saved.h), which are checked by their sum. */
+ * One call writes such memory and others read it, by a layout that they compute from
+ * their own arguments.  The seal records the kind of memory and the sizes it was made
+ * for; each call that reads it compares the seal first.  A seal is a function of the
+ * caller's arguments.  The sizes of saved values (recurrent/saved.h) are not part of
+ * it; they are checked by their sum. */
 #ifndef FC_SEAL_H
 #define FC_SEAL_H
 
@@ -12,7 +12,8 @@
 #include "runtime/arena.h"
 #include "runtime/kernels.h"
 
-/* Eight characters to be found in a dump; the digit counts the changes of layouts. */
+/* Eight characters that are readable in a dump; the digit is the version of the layout.
+ */
 #define FC_MAGIC(a, b, c, d, e, f, g, h)                                               \
     ((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 |  \
      (uint64_t)(e) << 32 | (uint64_t)(f) << 40 | (uint64_t)(g) << 48 |                 \
@@ -36,8 +37,8 @@ typedef struct fc_seal {
 
 _Static_assert(sizeof(fc_seal) == FC_ALIGNMENT, "what follows a seal is aligned");
 
-/* What the memory was made for, so that two stacks have the same seal only if they are
- * the same.  A dense layer has only the dtype, in and units.  k: of the dtype. */
+/* The seal of memory for a stack; different stacks have different seals.  A dense layer
+ * only sets dtype, in and units.  k: the kernels of the dtype. */
 static inline fc_seal fc_seal_of(uint64_t kind, const fc_stack *stack,
                                  const fc_kernels *k, int64_t rows) {
     fc_seal seal = {.kind = kind,
@@ -53,9 +54,9 @@ static inline fc_seal fc_seal_of(uint64_t kind, const fc_stack *stack,
     return seal;
 }
 
-/* Does aligned memory bear the seal?  Compared one by one, so that a seal that was just
- * made for this stays in registers: loads of several words would wait for its stores.
- */
+/* Whether aligned memory has the seal.  The members are compared one by one, so that a
+ * seal just computed stays in registers: loads of several words would wait for its
+ * stores. */
 static inline bool fc_bears_seal(const void *memory, const fc_seal *expected) {
     const fc_seal *seal = memory;
     return seal->kind == expected->kind && seal->isa == expected->isa &&
@@ -85,7 +86,9 @@ static inline fc_status fc_check_pack(const void *packed, fc_pack_kind kind,
     return fc_check_seal(packed, &expected);
 }
 
-/* The arena behind a seal, or, of NULL, one that measures with it. */
+/* An arena that starts behind the seal of `memory`; for NULL, it measures, seal
+ * included.
+ */
 static inline fc_arena fc_arena_behind_seal(void *memory) {
     fc_arena arena = fc_arena_at(memory);
     arena.used = sizeof(fc_seal);

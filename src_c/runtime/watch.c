@@ -4,14 +4,14 @@
 
 #include "fastcell.h"
 
-/* To answer may take a lock that others hold (Python's), some milliseconds each time:
- * a twentieth of the time at most is spent so. */
+/* `stop` may wait some milliseconds for a lock (Python's): at most a twentieth of the
+ * time is spent in it. */
 enum { LEAST_PAUSE_NS = 20 * 1000 * 1000, MOST_PAUSE_NS = 100 * 1000 * 1000 };
 enum { PAUSE_OF_AN_ANSWER = 20 };
 
 static _Thread_local int (*stop_of_thread)(void *);
 static _Thread_local void *context_of_thread;
-static _Thread_local fc_watch *innermost; /* of the calls that this thread is in */
+static _Thread_local fc_watch *innermost; /* of the nested calls of this thread */
 _Thread_local bool fc_orphaned;
 
 void fc_set_stop(int (*stop)(void *), void *context) {

@@ -1,9 +1,9 @@
-/* Ending a call before it is done.
+/* Interruption of a call by the function of fc_set_stop.
  *
- * The caller's thread asks a function of the caller's (fc_set_stop) now and then; where
- * the answer is yes, `stopped` is set, and all threads of the call leave out what work
- * is left.  Results are garbage then, so that nobody needs to agree with anybody on
- * where to end; but who waits at barriers ends at the same one (fc_barrier_last). */
+ * The calling thread calls that function now and then.  If it returns not 0, `stopped`
+ * is set, and all threads of the call skip the rest of their work.  The results are
+ * garbage then, so threads may end at different points; only threads with barriers end
+ * at the same one (fc_barrier_last). */
 #ifndef FC_WATCH_H
 #define FC_WATCH_H
 
@@ -15,33 +15,33 @@
 typedef struct fc_watch {
     _Alignas(64) int (*stop)(void *); /* or NULL: never */
     void *context;
-    struct fc_watch *outer; /* of the call whose `stop` made this one */
+    struct fc_watch *outer; /* of the call whose `stop` made this call, or NULL */
     atomic_bool stopped;
-    /* The caller's alone, in a cache line that no other thread reads. */
-    _Alignas(64) int64_t work; /* that may be done before the next look at the clock */
-    int64_t next;              /* when to ask again, by fc_now_ns; 0: not known yet */
+    /* Only for the caller's thread, in a cache line that no other thread reads. */
+    _Alignas(64) int64_t work; /* left until the clock is read next */
+    int64_t next;              /* time of the next call of stop; 0: not set yet */
 } fc_watch;
 
-/* Around one call, on the caller's thread. */
+/* Begin and end one call, on its thread. */
 void fc_watch_begin(fc_watch *watch);
-/* Was it stopped? */
+/* Returns whether it was stopped. */
 bool fc_watch_end(fc_watch *watch);
 
-/* A look at the clock costs 25 ns; so much work takes 10 us, and a few milliseconds
- * where the machine is slow. */
+/* Reading the clock costs 25 ns; so much work takes 10 us, on slow machines a few
+ * milliseconds. */
 enum { FC_WORK_BETWEEN_LOOKS = 1000 * 1000 };
 
 bool fc_watch_asks(fc_watch *watch, int64_t work);
 
-/* Is the call to end?  Asks, if it is time, and if this is the caller's thread. `work`,
- * about the FLOP or bytes done since the last question, tells when to look at the clock
- * at all. */
+/* Returns whether the call is to end.  On the caller's thread it calls `stop` if it is
+ * time.  `work`: about the FLOP or bytes since the last call of this; the clock is only
+ * read after enough work. */
 static inline bool fc_stops(fc_watch *watch, int64_t work) {
     return watch->stop && fc_watch_asks(watch, work);
 }
 
-/* The same at a step of a loop that takes a tenth of a microsecond.  *left, at first
- * FC_WORK_BETWEEN_LOOKS, is the loop's own. */
+/* The same for a loop whose steps take a tenth of a microsecond.  *left, initially
+ * FC_WORK_BETWEEN_LOOKS, belongs to the loop. */
 static inline bool fc_stops_step(fc_watch *watch, int64_t work, int64_t *left) {
     *left -= work;
     if (*left > 0)
@@ -54,14 +54,14 @@ static inline bool fc_stopped(const fc_watch *watch) {
     return atomic_load_explicit(&watch->stopped, memory_order_relaxed);
 }
 
-/* For a caller that waits for other threads: ask, if it is time.  False where there is
- * nobody to ask, so that it may sleep as long as it likes. */
+/* For a caller that waits for other threads: calls `stop` if it is time.  Returns false
+ * if there is none, so that the caller may sleep without a limit. */
 bool fc_watch_while_waiting(void);
 
 int64_t fc_now_ns(void);
 
-/* Is this a child whose parent forked in the middle of its own call?  It has the call,
- * but not the other threads: the call ends (the pool sets this). */
+/* Whether this is a child of a fork inside a call.  It has the call, but not the other
+ * threads, so the call ends.  Set by the pool. */
 extern _Thread_local bool fc_orphaned;
 
 #endif

@@ -1,14 +1,14 @@
-/* Narrow operands by AVX2, which has no instruction for their products: rows of `a` are
- * kept as what the instructions that it has take, so that a tile only broadcasts them.
- * Included by operand.h, which says what is computed; float32 only. */
+/* Narrow operands (bf16, int8) for AVX2, which has no instruction for their products.
+ * Rows of `a` are stored in the form that AVX2's instructions read, so that a tile only
+ * broadcasts them.  Included by operand.h, which defines the results; float32 only. */
 #ifndef FC_AVX2_NARROW_H
 #define FC_AVX2_NARROW_H
 
 #if defined(FC_OPERANDS_BF16)
-/* A pair is two multiply-adds, the second number's first.  Rows hold float32 rounded to
- * bf16 in that order, so nothing is left to do to them; weights stay pairs, and a part
- * of a tile's vectors is widened for all its rows, beside the multiply-adds: one
- * `and`, one shuffle, since a shift would wait for a port of the multiply-adds. */
+/* A pair is two multiply-adds, that of the second number first.  Rows hold float32
+ * rounded to bf16 in that order, ready for use.  Weights stay pairs; each part of a
+ * tile's vectors is widened for all its rows, among the multiply-adds: by one `and` and
+ * one shuffle, because a shift would need a port of the multiply-adds. */
 enum { FC_PARTS = 2, FC_WORDS = 2 };
 
 static const uint32_t fc_second[V] __attribute__((aligned(32))) = {
@@ -18,7 +18,7 @@ static const uint32_t fc_first[V] __attribute__((aligned(32))) = {
     0x0100ffff, 0x0504ffff, 0x0908ffff, 0x0d0cffff,
     0x0100ffff, 0x0504ffff, 0x0908ffff, 0x0d0cffff};
 
-/* The masks come from memory: all registers are taken. */
+/* The masks are read from memory: no register is free. */
 FC_INLINE vreal vweights(const uint32_t *p, int part) {
     vreal pairs = _mm256_loadu_ps((const float *)p);
     if (part == 0)
@@ -28,7 +28,7 @@ FC_INLINE vreal vweights(const uint32_t *p, int part) {
     return pairs;
 }
 
-/* Both parts of a vector that is loaded once, by masks in registers. */
+/* Both parts of a vector, which is loaded once, by masks in registers. */
 FC_INLINE void vwiden(const uint32_t *p, vreal *second, vreal *first) {
     vreal pairs = _mm256_loadu_ps((const float *)p);
     __asm__("vpand %2, %1, %0"
@@ -39,7 +39,7 @@ FC_INLINE void vwiden(const uint32_t *p, vreal *second, vreal *first) {
             : "x"(pairs), "x"(vload((const real *)fc_first)));
 }
 
-/* Not by the intrinsic, for which GCC takes more registers than there are. */
+/* Not by the intrinsic, for which GCC needs more registers than there are. */
 FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
     __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(w));
     return acc;
@@ -57,8 +57,8 @@ FC_INLINE __m256i vint8_of(const real *x, vreal inverse) {
     return _mm256_cvtps_epi32(vload(x) * inverse);
 }
 
-/* 4 * V numbers as V groups of four bytes; `order` names the place of each group, of
- * those 0 2 4 6 1 3 5 7. */
+/* 4 * V numbers as V groups of four bytes; `order` is the place of each of the groups
+ * 0 2 4 6 1 3 5 7. */
 FC_INLINE __m256i vbytes_of(const real *x, vreal inverse, __m256i order) {
     __m256i bytes = _mm256_packs_epi16(
         _mm256_packs_epi32(vint8_of(x, inverse), vint8_of(x + V, inverse)),
@@ -80,9 +80,9 @@ FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
     return acc;
 }
 #else
-/* vpmaddubsw adds two products of a number without a sign and one with: exact in 16
- * bits where both are at most 127, as sizes are.  So rows hold of each group the
- * numbers, whose signs the weights take, and their sizes. */
+/* vpmaddubsw adds two products of an unsigned and a signed number, exactly in 16 bits
+ * if both are at most 127 in magnitude.  So rows hold, for each group, the numbers,
+ * whose signs are applied to the weights, and their magnitudes. */
 enum { FC_WORDS = 2 };
 typedef struct vrow {
     vreal numbers, sizes;
@@ -101,7 +101,7 @@ FC_INLINE vreal vdot(vrow a, vreal w, vreal acc) {
         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     __m256i signed_w = _mm256_sign_epi8((__m256i)w, (__m256i)a.numbers);
     __m256i twos = _mm256_maddubs_epi16((__m256i)a.sizes, signed_w);
-    /* The ones from memory: all registers are taken. */
+    /* The ones are read from memory: no register is free. */
     __asm__("vpmaddwd %1, %0, %0" : "+x"(twos) : "m"(ones));
     return (vreal)_mm256_add_epi32((__m256i)acc, twos);
 }

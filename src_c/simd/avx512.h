@@ -24,15 +24,15 @@ FC_INLINE vreal vfma(vreal a, vreal b, vreal c) { return MM(fmadd)(a, b, c); }
 /* min and max return their second operand when either is NaN. */
 FC_INLINE vreal vmin_keep_nan(vreal x, vreal hi) { return MM(min)(hi, x); }
 FC_INLINE vreal vmax_keep_nan(vreal x, vreal lo) { return MM(max)(lo, x); }
-/* An exponent is its number: one instruction multiplies by 2^n. */
+/* e is n itself: one instruction multiplies by 2^n. */
 FC_INLINE vreal vexponent(vreal x, vreal *n) {
     return *n = MM(roundscale)(x, _MM_FROUND_TO_NEAREST_INT);
 }
 FC_INLINE vreal vpower_of_two(vreal e) { return MM(scalef)(vset1(1), e); }
 FC_INLINE vreal vscale_down(vreal x, vreal e) { return MM(scalef)(x, e); }
 FC_INLINE vreal vscale(vreal x, vreal e) { return MM(scalef)(x, e); }
-/* The divider takes 16 cycles for 16 floats; the quotient by an estimate of 14 bits,
- * corrected once by its own remainder, takes 3: an error of 2^-28 before the last
+/* The divider takes 16 cycles for 16 floats.  The quotient by an estimate of 14 bits,
+ * corrected once by its own remainder, takes 3, with an error of 2^-28 before the last
  * rounding (tests/ulp.c). */
 FC_INLINE vreal vquotient(vreal x, vreal y) {
 #if FC_REAL_BITS == 32

@@ -1,8 +1,8 @@
-/* 2^n and x * 2^n where no instruction multiplies by a power of two.
+/* 2^n and x * 2^n for sets without an instruction that multiplies by a power of two.
  *
- * Adding 1.5 * 2^m to a number, m the bits of a mantissa, rounds it to an integer that
- * stands in the low bits of the sum.  Shifted by m they are an exponent, to which
- * another can be added. */
+ * Adding 1.5 * 2^m to a number, with m the bits of a mantissa, rounds it to an integer
+ * in the low bits of the sum.  Shifted by m they are an exponent, to which another can
+ * be added. */
 #ifndef FC_EXPONENT_H
 #define FC_EXPONENT_H
 
@@ -37,7 +37,7 @@ FC_INLINE vreal vscale_down(vreal x, vreal e) {
     return x * vpower_up(e, FC_UP) * vset1(FC_DOWN);
 }
 
-/* In two halves, so that 2^128 is not built. */
+/* In two halves, because 2^128 does not exist. */
 FC_INLINE vreal vscale(vreal x, vreal e) {
     vreal half, n = e - vset1(FC_ROUNDS);
     vreal first = vexponent(n * vset1((real)0.5), &half);

@@ -22,10 +22,11 @@ FC_INLINE vreal vload(const real *p) { return FC_NEON_REAL(vld1q)(p); }
 FC_INLINE void vstore(real *p, vreal x) { FC_NEON_REAL(vst1q)(p, x); }
 FC_INLINE vreal vset1(real x) { return FC_NEON_REAL(vdupq_n)(x); }
 FC_INLINE vreal vfma(vreal a, vreal b, vreal c) { return FC_NEON_REAL(vfmaq)(c, a, b); }
-/* a[lane] * b + c: one load of `a` serves as many products as it has lanes. */
+/* a[lane] * b + c: one load of `a` gives the operands of as many products as it has
+ * lanes. */
 FC_INLINE vreal vfma_lane(vreal a, const int lane, vreal b, vreal c) {
 #if FC_REAL_BITS == 32
-    switch (lane) { /* a constant each time */
+    switch (lane) { /* the instruction needs a constant */
     case 0: return vfmaq_laneq_f32(c, b, a, 0);
     case 1: return vfmaq_laneq_f32(c, b, a, 1);
     case 2: return vfmaq_laneq_f32(c, b, a, 2);
@@ -35,8 +36,8 @@ FC_INLINE vreal vfma_lane(vreal a, const int lane, vreal b, vreal c) {
     return lane ? vfmaq_laneq_f64(c, b, a, 1) : vfmaq_laneq_f64(c, b, a, 0);
 #endif
 }
-/* FMIN and FMAX return NaN when either operand is NaN (FMINNM and FMAXNM the other);
- * the bounds are neither NaN nor zero. */
+/* FMIN and FMAX return NaN if either operand is NaN (FMINNM and FMAXNM return the
+ * other); the bounds are neither NaN nor zero. */
 FC_INLINE vreal vmin_keep_nan(vreal x, vreal hi) { return FC_NEON_REAL(vminq)(x, hi); }
 FC_INLINE vreal vmax_keep_nan(vreal x, vreal lo) { return FC_NEON_REAL(vmaxq)(x, lo); }
 FC_INLINE vreal vquotient(vreal x, vreal y) { return x / y; }

@@ -1,5 +1,5 @@
 /* Any CPU, by the vector extension of GCC and clang: 16-byte vectors, no fused
- * multiply-add.  This path is the reference for the others and runs everywhere. */
+ * multiply-add.  This set is the reference for the others and runs everywhere. */
 #include <string.h>
 
 #define FC_REGISTERS 16

@@ -24,8 +24,8 @@
  *     vif_positive(x, a, b)   a where x > 0, else b (so b for NaN)
  *     vsum(x)                 sum of the lanes, in one fixed order
  *
- * vfma is written out and contraction is off (-ffp-contract=off), so that the
- * rounding of a result never depends on which tile computed it. */
+ * vfma is explicit and contraction is off (-ffp-contract=off), so that the rounding of
+ * a result does not depend on the tile that computes it. */
 #ifndef FC_SIMD_H
 #define FC_SIMD_H
 
@@ -60,7 +60,7 @@ typedef double real;
 
 FC_INLINE vreal vzero(void) { return vset1(0); }
 
-/* V numbers, or those that there are, and zeros. */
+/* The first `there` numbers, at most V, and zeros. */
 FC_INLINE vreal vload_part(const real *from, ptrdiff_t there) {
     if (there >= V)
         return vload(from);
