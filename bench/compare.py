@@ -1,8 +1,8 @@
-"""fastcell against its peers, interleaved in one run: ``python bench/compare.py``.
+"""Benchmark of fastcell and its peers, in turns: ``python bench/compare.py``.
 
-Every engine gets the same weights and inputs. Outputs are compared with each other
-before anything is timed: engines that disagree are an error (exit code 1), not a row.
-See README.md beside this file for how the figures are made and read.
+All engines get the same weights and inputs. Their outputs are compared before anything
+is timed: a disagreement is an error (exit code 1), not a row. README.md in this folder
+explains how the figures are measured and read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Setting of the pytest-benchmark files: one thread unless FASTCELL_NUM_THREADS is set.
+"""Settings of the pytest-benchmark files: by default, one thread.
+
+FASTCELL_NUM_THREADS sets another number.
 
 ``pytest bench --benchmark-only`` times the cells of the registry over the grid.
 """

@@ -1,9 +1,8 @@
-"""What bf16 and int8 gain, or cost, against float32, by the instruction set.
+"""The speed of bf16 and int8 relative to float32, for an instruction set.
 
-Layers of the three precisions take turns in blocks, so a ratio is of one machine in one
-minute. A ratio above 1 says that the narrow products are faster. Where the instruction
-set has no instruction for them (no AVX512_BF16, no VNNI) they are below 1 from a few
-rows on, but for int8 by AVX2.
+Layers of the three precisions take turns in blocks, so that the load of the machine is
+the same for all. Above 1, the narrow products are faster. Without an instruction for
+them (AVX512_BF16, VNNI) the ratio is below 1 from a few rows on, except int8 by AVX2.
 
     FASTCELL_ISA=avx2 python bench/narrow.py [--cells lstm,gru] [--threads 1]
 """

@@ -1,18 +1,18 @@
-"""How much of the time of training goes by outside the kernels and BLAS.
+"""The share of training time outside the kernels and BLAS, by a profiler.
 
     python bench/overhead.py                    all models
     python bench/overhead.py language digits    some of them
     python bench/overhead.py --where 8          and the functions outside that cost most
 
-A profiler samples the process while a model trains (perf, from the Linux tools, by the
-clock of the CPU: so it reads the same on a busy machine). A sample counts as inside
-where the function is one of fastcell's C core, or the library is a BLAS. All else is
-outside: Python, NumPy, the wrappers in Cython, the C library's copying and clearing of
-memory, though the core asks for some of it, and the operating system: page faults, and
-on a busy machine the changes between processes. The shares of the last two are shown
-beside. Python suffers most where others use the caches: read the lowest of some runs.
+The profiler is perf of the Linux tools; it samples the process by CPU time while a
+model trains, so that the result does not depend on other load. A sample is inside if
+its function belongs to fastcell's C core, or its library is a BLAS. All else is
+outside: Python, NumPy, the Cython wrappers, copying and clearing of memory by the C
+library (also for the core), and the operating system: page faults, and on a busy
+machine process switches. The shares of the last two are shown separately. Python slows
+down most if others use the caches: use the lowest of several runs.
 
-Batches are random numbers of the sizes of the data sets that are named.
+Batches are random numbers with the sizes of the named data sets.
 """
 
 from __future__ import annotations

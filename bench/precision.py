@@ -1,8 +1,8 @@
-"""What narrow products cost a model: the loss of tiny Shakespeare's validation text.
+"""The effect of narrow products on the validation loss of tiny Shakespeare.
 
-Trains the demo's model twice from the same weights, on the same windows, with products
-in float32 and in bfloat16, and evaluates both on the last tenth of the text; the
-float32 model also with 8-bit products. Differences are of the mean cross-entropy.
+The demo's model is trained twice from the same weights, on the same windows, with
+products in float32 and in bfloat16. Both are evaluated on the last tenth of the text;
+the float32 model also with 8-bit products. Differences are of the mean cross-entropy.
 
     python bench/precision.py [--steps 2000] [--cell lstm] [--threads 2]
 """

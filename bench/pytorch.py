@@ -1,9 +1,9 @@
-"""fastcell.torch against torch.nn: ``python bench/pytorch.py``, for docs/pytorch.md.
+"""Benchmark of fastcell.torch and torch.nn: ``python bench/pytorch.py``.
 
-The same verbs as compare.py, on the modules of both and on fastcell's bare layer, which
-tells what the bridge costs: forward and training over the grid, packed sequences,
-single steps. A shape where the bare layer itself is slower than PyTorch belongs to the
-kernels, and is listed apart.
+It runs compare.py's verbs, for docs/pytorch.md, on the modules of both and on
+fastcell's bare layer, which shows the cost of the bridge: forward and training over the
+grid, packed sequences, single steps. Shapes for which the bare layer is slower than
+PyTorch are listed separately, since the kernels are the reason.
 
     python bench/pytorch.py                       everything, one and two threads
     python bench/pytorch.py --quick --threads 1   a first look

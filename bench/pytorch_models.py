@@ -1,7 +1,7 @@
-"""Small models around a recurrent layer: ``python bench/pytorch_models.py``.
+"""Benchmark of small PyTorch models with an LSTM: ``python bench/pytorch_models.py``.
 
-Two tables of docs/pytorch.md: a model that is compiled as one graph, and a convolution,
-an LSTM and a linear layer by two threads, in turns by whose threads do what.
+It prints two tables of docs/pytorch.md: a model compiled as one graph; and a
+convolution, an LSTM and a linear layer with two threads, of PyTorch, fastcell or both.
 """
 
 from __future__ import annotations

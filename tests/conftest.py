@@ -1,4 +1,4 @@
-"""What all tests share: settings that are put back afterwards, programs, files."""
+"""Fixtures of all tests: settings that are restored afterwards, programs, files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that files may name in tests."""
+"""A fake model class that tests may name in files."""
 
 from __future__ import annotations
 

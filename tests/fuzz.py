@@ -1,15 +1,15 @@
-"""Random calls of recurrent layers, compared with the formulas and with themselves.
+"""Random calls of recurrent layers, compared with NumPy steps and with plain calls.
 
 A case draws a layer, a batch and a way to call it: instruction set, threads, memory
 budget, axes, strides, a copy of the layer in its place. The caller's small arrays are
-overwritten as soon as a call has returned, and two batches are under way at once.
-Outputs and states have to be those of the cells' NumPy steps, gradients their central
-differences, and both the bits of a plain call. The tests run a few cases; many run by
+overwritten as soon as a call has returned, and two batches are in use at once. Outputs
+and states must equal the cells' NumPy steps, gradients their central differences, and
+both must have the bits of a plain call. The tests run a few cases. Many are run by
 
     python tests/fuzz.py --calls 100000 --seed 1
 
-best with an extension that is built for the sanitizers (CONTRIBUTING.md). A case that
-fails is named by its seed: ``--seed N --cases 1`` runs it alone.
+preferably with an extension built for the sanitizers (CONTRIBUTING.md). A failing case
+is identified by its seed: ``--seed N --cases 1`` runs it alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model of sequences that stand alone, for the tests of training."""
+"""A model of independent sequences for the tests of training."""
 
 from __future__ import annotations
 

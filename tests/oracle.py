@@ -1,4 +1,4 @@
-"""The oracle: whole sequences by the cells' own NumPy steps, and their gradients by
+"""The oracle: outputs of whole sequences by the cells' NumPy steps, and gradients by
 central differences in float64."""
 
 from __future__ import annotations

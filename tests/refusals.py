@@ -1,4 +1,4 @@
-"""How a test says that a call is refused, and that its error names what it has to."""
+"""Assertions that a call is refused by an error that names the argument."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How far results may be from the truth, and why.
+"""The tolerances of all tests, with their reasons.
 
-Errors are relative to the largest element of what is compared, or to 1 if that is
-more: states are sums of terms of the size of 1, which may cancel.
+Errors are relative to the largest element of the compared array, or to 1 if that is
+larger: states are sums of terms of the size of 1, which may cancel.
 """
 
 from __future__ import annotations

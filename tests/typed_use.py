@@ -1,4 +1,4 @@
-"""What type checkers know of results: mypy reads this file, and nothing runs it."""
+"""Types of public results: mypy checks this file, and nothing runs it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""fastcell and PyTorch on real data: ``python bench/applications run DATA ROW...``."""
+"""Comparison with PyTorch on real data: ``python bench/applications run DATA ROW``."""

@@ -1,19 +1,19 @@
 """fastcell and PyTorch on real data: ``python bench/applications run DATA ROW...``.
 
-A row is an example of examples/ on a data set. It is run as it stands by fastcell, and
-once more with the same model trained by PyTorch on the same batches from the same first
-weights (worker.py, twins/). Both are scored by the same code.
+A row is an example of examples/ on a data set. It runs unchanged with fastcell, and
+again with the same model trained by PyTorch on the same batches from the same initial
+weights (worker.py, twins/). The same code scores both.
 
     python bench/applications rows
     python bench/applications run DATA sst trec --seeds 0,1,2     how well
     python bench/applications time DATA sst trec --seconds 20     how fast
     python bench/applications write                               docs/results.md
 
-`run` runs two sides at a time, one thread each, and times nothing. `time` runs fastcell
-and each way of PyTorch in turns, nothing else beside them, with one thread and with
-two, and takes the ratio of the medians of the turns to the fastest way (pair.py).
-Results are kept in docs/results.json, each as soon as it is there, and `write` makes
-docs/results.md of them; with `--missing` a run goes on where it ended.
+`run` runs two sides at a time, one thread each, without timing. `time` runs fastcell
+and each way of PyTorch in turns, alone on the machine, with one thread and with two,
+and computes the ratio of the medians to the fastest way (pair.py). Each result is
+written to docs/results.json at once, and `write` builds docs/results.md from it; with
+`--missing` a run only does rows without a result.
 """
 
 from __future__ import annotations

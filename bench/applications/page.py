@@ -1,4 +1,4 @@
-"""docs/results.md of what ``bench/applications`` has measured."""
+"""The page docs/results.md, built from the results of ``bench/applications``."""
 
 from __future__ import annotations
 

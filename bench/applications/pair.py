@@ -1,10 +1,9 @@
-"""Run an example by fastcell and by PyTorch: in turns, to time both, or one alone.
+"""Run an example with fastcell and PyTorch: in turns, to time both, or one alone.
 
-In turns, only one of the processes works at a time: fastcell's, and one for each way of
-PyTorch (worker.py). A turn is so many steps of training, the same for all, about half a
-second of the fastest way's; so whatever slows the machine down for a while slows all.
-A way that is clearly slower than another, or has nothing of its own to do, is left out
-after a few turns.
+In turns, only one process works at a time: that of fastcell, or one of each way of
+PyTorch (worker.py). A turn is a number of training steps, the same for all, of about
+half a second by the fastest way, so that temporary load of the machine slows all. A way
+that is clearly slower than another, or equal to another, is dropped after a few turns.
 """
 
 from __future__ import annotations

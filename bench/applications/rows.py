@@ -1,4 +1,4 @@
-"""The applications: which example is run on what, what it prints, what is published."""
+"""The applications: each with its example, data, printed scores, published scores."""
 
 from __future__ import annotations
 

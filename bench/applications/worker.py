@@ -2,23 +2,21 @@
 
     worker.py ENGINE RESULT TURNS_IN TURNS_OUT EXAMPLE ARGUMENT...
 
-Runs the example as it stands with its `Trainer` replaced. For the engine "fastcell" the
-replacement only takes the time of each step; for "torch" it trains the twin of the
-model instead (twins/), on the same batches from the same first weights, and puts the
-weights into the model whenever that is scored. Everything else is the example's own:
-data, schedule, choice of the best epoch, decoding, metrics. "torch:padded" and
-"torch:packed" say how sequences of different length are run (twins/ragged.py), where
-"torch" takes the first that the model can do; "torch:compiled" is padded, the loss by
-`torch.compile` as it is by default.
+It runs the unchanged example with its `Trainer` replaced. For the engine "fastcell" the
+replacement only times each step. For "torch" it trains the twin of the model (twins/),
+on the same batches from the same initial weights, and copies the weights to the model
+before each scoring. Everything else is the example's own: data, schedule, choice of the
+best epoch, decoding, metrics. "torch:padded" and "torch:packed" specify the form of
+sequences of different length (twins/ragged.py); "torch" uses the first that the model
+supports; "torch:compiled" is padded, with the loss by `torch.compile` with defaults.
 
-On both sides the integers of a batch are made int64, and for PyTorch all arrays
-tensors, before the clock starts.
+On both sides the integers of a batch are converted to int64, and for PyTorch all arrays
+to tensors, before the clock starts.
 
-The process works only while it has the turn. A line read from the file descriptor
-TURNS_IN gives it the turn for so many steps of training; when they are done, it writes
-a line to TURNS_OUT, with the steps and their seconds, and waits. What is done between
-steps, such as validation, falls into a turn but is not timed. A side that cannot do the
-work in its way writes why, and ends.
+The process works only during its turns. A line read from the file descriptor TURNS_IN
+starts a turn of a number of training steps; then it writes a line to TURNS_OUT, with
+the steps and their seconds, and waits. Work between steps, such as validation, is in a
+turn but not timed. A side that does not support its way writes the reason, and ends.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What compare.py times and how it reports it: modes, bars, roofline, tables."""
+"""The modules of compare.py: modes, shapes, bars, roofline, tables, options."""

@@ -1,4 +1,4 @@
-"""What every shape has to reach, and the summary that says where it does not."""
+"""Bars, the least ratio of each shape, and the summary of rows below them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Hold everybody to an older instruction set than the CPU has.
+"""Limit all engines to an older instruction set than the CPU's.
 
-Libraries read their switches as they are loaded, so the comparison begins again with
-them in its environment.
+Libraries read their switches when they are loaded, so the comparison restarts with
+these in its environment.
 """
 
 from __future__ import annotations

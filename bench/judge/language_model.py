@@ -1,4 +1,4 @@
-"""Whole models: the demo's, and one of two layers of 512."""
+"""Benchmark cases of whole language models: the demo's, and two layers of 512."""
 
 from __future__ import annotations
 

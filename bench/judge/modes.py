@@ -1,6 +1,6 @@
-"""What compare.py can time: for each mode its unit, its verb, its cases and tolerance.
+"""The modes of compare.py, each with its unit, verb, cases and tolerance.
 
-Those that ``fastcell bench`` has too are of `fastcell._judge.modes`.
+Modes that ``fastcell bench`` also has are in `fastcell._judge.modes`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ratios to the best peer as a picture, a panel for each mode and cell."""
+"""Bar charts of the ratios to the best peer, a panel for each mode and cell."""
 
 from __future__ import annotations
 

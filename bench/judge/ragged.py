@@ -1,4 +1,4 @@
-"""Batches of sequences of different length."""
+"""Benchmark cases of batches with sequences of different length."""
 
 from __future__ import annotations
 

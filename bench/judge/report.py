@@ -1,4 +1,4 @@
-"""What was measured, as JSON (everything) and as Markdown (the tables)."""
+"""Reports of the measurements: JSON with everything, Markdown with the tables."""
 
 from __future__ import annotations
 

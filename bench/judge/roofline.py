@@ -1,7 +1,7 @@
-r"""The limit of the machine, measured before anything else, and a case's share of it.
+r"""The roofline: the machine's limit, measured first, and a case's share of it.
 
-With F the rate of multiply-adds, b(n) the bandwidth of reading n bytes again and again,
-both of all threads together, N_t the rows of step t, and G gates, the least time of
+With F the rate of multiply-adds, b(n) the bandwidth of reading n bytes repeatedly, both
+of all threads together, N_t the rows of step t, and G gates, the least time of
 
 .. math::
     \text{inference} &= \max(2 G H I \sum N_t / F, 4 G H I / b) + r \\
@@ -9,11 +9,11 @@ both of all threads together, N_t the rows of step t, and G gates, the least tim
     r &= \sum_t \max(2 G H^2 N_t / F, 4 G H^2 / b)
 
 In inference the input product of all steps is one product that reads its weights once.
-In the recurrent one each step must read the whole of R, 4 G H^2 bytes in float32; that
-bounds it while rows are few, and the multiply-adds do where they are many. Training
-does the recurrent product twice step by step (forward, and for the gradient of h), and
-all other products over all steps at once. Gate functions, and reading x and writing y,
-are left out, so 100 % cannot be had.
+The recurrent product reads all of R in each step, 4 G H^2 bytes in float32: it is bound
+by reading if rows are few, by multiply-adds if they are many. Training computes the
+recurrent product twice step by step (forward, and for the gradient of h), and all other
+products over all steps at once. Gate functions, reading x and writing y are not
+included, so 100 % is not reachable.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What compare.py measures by default: the shapes.
+"""The default shapes of compare.py.
 
 A case itself, with its arrays and its FLOP, is `fastcell._judge.cases.Case`.
 """

@@ -1,8 +1,8 @@
-"""The engines that are compared, each one small adapter file with the same verbs.
+"""The adapters of compare.py: one module for each engine, all with the same verbs.
 
-An adapter is a module with a class ``Engine``, as those of `fastcell._judge.engines`
-are. Those that ``fastcell bench --against`` knows too are there, with its verbs;
-their adapters here add the verbs that compare.py has beside.
+An adapter is a module with a class ``Engine``, as in `fastcell._judge.engines`. The
+engines of ``fastcell bench --against`` are there, with its verbs; their adapters here
+add the further verbs of compare.py.
 
 To add a peer: write ``<name>_adapter.py``, enter it in ``ADAPTERS``.
 """

@@ -1,8 +1,8 @@
-"""The few calls of oneDNN's C library that its recurrent primitives need, by ctypes.
+"""Bindings by ctypes of the calls that oneDNN's recurrent primitives need.
 
-Only descriptors by strides are made, because the numbers of format tags differ between
-versions; the other numbers are those of every oneDNN 3. The library must have the
-OpenMP runtime: builds for SYCL take neither plain memory nor a number of threads.
+Memory descriptors have strides, because the numbers of format tags differ between
+versions; the other numbers are those of all versions 3 of oneDNN. The library must have
+the OpenMP runtime: builds for SYCL accept neither plain memory nor a number of threads.
 """
 
 from __future__ import annotations

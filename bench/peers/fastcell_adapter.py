@@ -1,4 +1,4 @@
-"""What compare.py times of fastcell beside `fastcell._judge.own`."""
+"""fastcell's adapter: the verbs of compare.py in addition to `fastcell._judge.own`."""
 
 from __future__ import annotations
 

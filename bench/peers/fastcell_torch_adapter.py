@@ -1,4 +1,4 @@
-"""fastcell inside PyTorch: the modules of fastcell.torch in the place of torch.nn's."""
+"""The adapter of fastcell inside PyTorch: the modules of fastcell.torch."""
 
 from __future__ import annotations
 

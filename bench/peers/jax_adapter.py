@@ -1,4 +1,4 @@
-"""What compare.py times of JAX beside `fastcell._judge.jax`."""
+"""JAX's adapter: the verbs of compare.py in addition to `fastcell._judge.jax`."""
 
 from __future__ import annotations
 

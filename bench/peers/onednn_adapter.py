@@ -1,7 +1,7 @@
-"""oneDNN itself, driven through its C library: what frameworks could reach with it.
+"""oneDNN's adapter: its C library directly, the limit of frameworks that use it.
 
-Weights are reordered to the layout that the primitive chooses, once for inference; in
-training, where they change, forward and backward weights are reordered in every call.
+Weights are reordered to the layout that the primitive chooses: once for inference, in
+every call for training, where they change.
 """
 
 from __future__ import annotations

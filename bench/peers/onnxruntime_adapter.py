@@ -1,6 +1,6 @@
-"""What compare.py times of ONNX Runtime beside `fastcell._judge.onnxruntime`.
+"""ONNX Runtime's adapter: further verbs than `fastcell._judge.onnxruntime`.
 
-Its dynamic quantisation to int8 knows the LSTM alone.
+Its dynamic quantisation to int8 only supports the LSTM.
 """
 
 from __future__ import annotations

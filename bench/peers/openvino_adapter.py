@@ -1,4 +1,4 @@
-"""OpenVINO, as `fastcell._judge.openvino` runs it."""
+"""OpenVINO's adapter, that of `fastcell._judge.openvino`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Keras on TensorFlow, in a tf.function: keras.layers.LSTM, GRU and SimpleRNN.
+"""The adapter of Keras on TensorFlow: keras.layers.LSTM, GRU, SimpleRNN, tf.function.
 
-Sequences are batch first there; arrays are handed over so, outside the time.
+Sequences are batch first; arrays are transposed outside the timed calls.
 """
 
 from __future__ import annotations

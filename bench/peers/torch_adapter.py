@@ -1,4 +1,4 @@
-"""What compare.py times of PyTorch beside `fastcell._judge.torch`."""
+"""PyTorch's adapter: the verbs of compare.py in addition to `fastcell._judge.torch`."""
 
 from __future__ import annotations
 

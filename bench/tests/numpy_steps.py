@@ -1,8 +1,8 @@
-"""What a layer must return: the NumPy steps of the cell registry, in float64.
+"""Reference results of layers: the NumPy steps of the cell registry, in float64.
 
-Forward outputs do not depend on batch mates or on later steps, so a slice of a few rows
-and steps is compared. A gradient is compared by central differences along itself: the
-derivative in that direction must be its own length.
+Forward outputs do not depend on other rows or on later steps, so a slice of a few rows
+and steps is compared. A gradient is compared with the central difference in its own
+direction: that derivative must equal its length.
 """
 
 from __future__ import annotations

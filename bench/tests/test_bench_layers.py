@@ -1,4 +1,4 @@
-"""Our own history: every cell of the registry over the grid, checked, then timed.
+"""Benchmarks for the history of fastcell: all cells over the grid, checked, then timed.
 
 A new cell is measured here without a new file. Run with ``--benchmark-autosave`` and
 compare with ``--benchmark-compare``; the figures against peers are compare.py's.

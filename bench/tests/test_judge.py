@@ -1,4 +1,4 @@
-"""The judge itself: blocks, comparison before timing, tables, and the adapters."""
+"""The judge: blocks, comparison before timing, tables, and the adapters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every adapter against fastcell, and what a peer must not be able to hide."""
+"""Every adapter against fastcell, and detection of wrong results of a peer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made of the rows: bars, shares of the roofline, JSON, the plot."""
+"""Reports of the rows: bars, shares of the roofline, JSON, the plot."""
 
 from __future__ import annotations
 

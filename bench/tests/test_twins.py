@@ -1,4 +1,4 @@
-"""A twin gives the loss and the gradients of its model."""
+"""Twins: the loss and the gradients of their models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What twins are made of: the same recurrent layers, run over the same sequences."""
+"""Parts shared by all twins: recurrent layers with a model's weights, sequences."""
 
 from __future__ import annotations
 

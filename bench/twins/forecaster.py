@@ -1,4 +1,4 @@
-"""The twin of the model that continues a sequence of frames."""
+"""The twin of `Forecaster`, which continues a sequence of frames."""
 
 from __future__ import annotations
 

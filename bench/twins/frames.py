@@ -1,4 +1,4 @@
-"""Twin of the model from each frame to the next, with each of its heads."""
+"""The twin of `FrameModel`, with each of its heads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Twin of the language model."""
+"""The twin of `LanguageModel`."""
 
 from __future__ import annotations
 

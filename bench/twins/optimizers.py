@@ -1,4 +1,4 @@
-"""PyTorch's optimizers by those of fastcell."""
+"""PyTorch's optimizers with the settings of fastcell's."""
 
 from __future__ import annotations
 

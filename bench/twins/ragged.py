@@ -1,11 +1,11 @@
 """PyTorch's recurrent layers over sequences of different length, packed or padded.
 
-``pack_padded_sequence`` is exact and slow: it takes the layer's general path, a step at
-a time, and not oneDNN's. Padded, a layer runs over all steps, of which those past a
-sequence's end are not read. That is as exact: no step sees what comes after it. The
-last output of each sequence is gathered; a reverse direction reads each sequence turned
-round within its own length, and its outputs are turned back. What padding cannot give
-is the c of an LSTM at the ends, which is no output of the layer.
+``pack_padded_sequence`` is exact and slow: it uses the layer's general path, step by
+step, instead of oneDNN's. With padding, a layer runs over all steps, and outputs past a
+sequence's end are not read. That is exact too, because no step depends on later ones.
+The last output of each sequence is gathered; a reverse direction reads each sequence
+reversed within its own length, and its outputs are reversed again. Padding does not
+give the c of an LSTM at the ends, which is not an output of the layer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Twins of the models from a sequence to a class, to values, to a class a step."""
+"""Twins of `SequenceClassifier`, `SequenceRegressor` and `SequenceTagger`."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""Junk in the place of arguments: what public calls must do with it.
+"""Public calls with junk as arguments: they must refuse it by a proper error.
 
-Every public callable has recipes (`public_calls`): arguments that it takes, and what
-else each of them may be. In place of each argument comes junk of twelve kinds. A call
-must take what the recipe says, and refuse all else by ValueError, TypeError,
+Every public callable has recipes (`public_calls`): valid arguments, and the other kinds
+that each of them may be. Junk of twelve kinds replaces each argument. A call must
+accept the kinds of its recipe, and refuse all others by ValueError, TypeError,
 OverflowError or MemoryError, with a text that names the argument.
 
-Run by hand, random junk in one to three arguments at once, as under a sanitizer:
+A run by hand puts random junk into one to three arguments, for instance with a
+sanitizer:
 
     python tests/calls/junk.py --calls 100000 --seed 0
 """

@@ -1,8 +1,8 @@
-"""What is public, and a recipe for each call of it: arguments that it takes.
+"""The public callables, and recipes of their arguments.
 
-`public_names` walks over the modules; `RECIPES` are made in the modules ``calls_of_*``.
-A public callable without a recipe makes test_junk.py fail, as does an argument that
-stands in none.
+`public_names` walks over the modules; the modules ``calls_of_*`` define `RECIPES`. A
+public callable without a recipe makes test_junk.py fail, and so does an argument that
+occurs in none.
 """
 
 from __future__ import annotations

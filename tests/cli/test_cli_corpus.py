@@ -1,4 +1,4 @@
-"""How the command line reads a text: in little memory, the same windows as a whole."""
+"""Reading of a text by the command line: in little memory, with the same windows."""
 
 import hashlib
 import os

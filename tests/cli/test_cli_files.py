@@ -1,4 +1,4 @@
-"""What the command line writes over, and what it never does."""
+"""Overwriting of files by the command line: which it replaces, which it never does."""
 
 import os
 import re

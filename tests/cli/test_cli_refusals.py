@@ -1,4 +1,4 @@
-"""Junk in every place of the command line: one line, exit code 2, and no traceback."""
+"""Junk as arguments of the command line: one line, exit code 2, no traceback."""
 
 import argparse
 import os

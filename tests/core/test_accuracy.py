@@ -1,7 +1,7 @@
 """exp, sigmoid and tanh, against long double (DESIGN, promise 2).
 
-A C program goes through all float32 values; here are a few million of them, and
-float64, which nothing can go through.
+A C program tests all float32 values; here are a few million of them, and a sample of
+float64.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Quick answers about arrays that need no other check."""
+"""The core's fast checks and fills of arrays."""
 
 from __future__ import annotations
 

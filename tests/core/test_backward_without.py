@@ -1,4 +1,4 @@
-"""backward where a gradient is missing: dy, or a part of dstate, is None for zeros."""
+"""backward with dy, or a part of dstate, None: the same as zeros."""
 
 from __future__ import annotations
 

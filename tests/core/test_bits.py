@@ -1,8 +1,8 @@
 """Promise 1 of DESIGN section 4: a sequence's result is its own, bit for bit, in 200
 random configurations under every instruction set.
 
-The name of a test that fails names its configuration. Teams that are long enough to
-fall apart, and calls from many threads, are in test_threads.py.
+The name of a failing test names its configuration. test_threads.py has calls long
+enough for teams to disband, and calls from many threads.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What belongs to one training call: what is written to between forward and backward,
-and who calls backward at the same time, changes no gradient in silence."""
+"""Isolation of a training call: writes between forward and backward, and concurrent
+calls of backward, change no gradient without an error."""
 
 from __future__ import annotations
 

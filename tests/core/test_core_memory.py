@@ -1,4 +1,4 @@
-"""Memory that the C core makes and takes: packed weights, saved values, streams."""
+"""Memory of the C core: packed weights, saved values, streams; wrong ones refused."""
 
 from __future__ import annotations
 

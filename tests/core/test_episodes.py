@@ -1,6 +1,6 @@
-"""Episodes packed into one sequence, cut by `reset`, against each alone: the same bits.
+"""Episodes in one sequence, separated by `reset`: the same bits as each alone.
 
-A border lies between two steps in time, and both directions are cut there.
+A border is between two steps, and cuts both directions.
 """
 
 from dataclasses import replace

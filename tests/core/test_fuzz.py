@@ -1,4 +1,4 @@
-"""A few of the random calls of fuzz.py; many are made by hand."""
+"""A few of the random calls of fuzz.py, which runs many by hand."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What was made under one instruction set is not read under another.
-
-Its layout in memory follows the set's vectors, so the numbers would be wrong.
-"""
+"""Memory of one instruction set: refused under another, whose layout differs."""
 
 from __future__ import annotations
 

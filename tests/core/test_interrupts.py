@@ -1,4 +1,4 @@
-"""Handlers of signals run during long calls, and what they raise ends the call."""
+"""Signal handlers during long calls: they run, and their exceptions end the call."""
 
 import signal
 import subprocess

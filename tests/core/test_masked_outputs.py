@@ -1,4 +1,4 @@
-"""zero_output_for_mask: y is 0 at masked steps, and its gradient there has no part."""
+"""zero_output_for_mask: y is 0 at masked steps, and its gradient there is ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""memory_budget: less is kept, backward makes it again, and no bit changes."""
+"""memory_budget: less saved memory, recomputation in backward, the same bits."""
 
 from __future__ import annotations
 

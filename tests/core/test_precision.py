@@ -1,5 +1,5 @@
-"""bfloat16 and 8-bit products: errors, training, and what they refuse. That a
-sequence has its own bits in them is in test_bits.py."""
+"""bfloat16 and 8-bit products: errors, training, and refusals. Their bits are in
+test_bits.py."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""Training calls of the quick way: (T, B, I) with nothing but lengths beside, which the
-core checks by itself. Their bits, what they copy, what they refuse; and what a
-`Sequential` and an optimizer know of the parameters from one step to the next.
+"""The fast path of training calls, x (T, B, I) and at most lengths: bits, copies,
+refusals; and what a `Sequential` and an optimizer cache of parameters.
 """
 
 from __future__ import annotations

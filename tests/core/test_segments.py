@@ -1,4 +1,4 @@
-"""memory_budget below the states: the batch is cut in time, and no bit changes."""
+"""memory_budget below the states: segments in time, the same bits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Threads: ours, the caller's, and fork (DESIGN, promises 1 and 5). That no number of
-threads changes a result is in test_bits.py, for what is long or no recurrent layer
-here."""
+"""Threads of the pool and of the caller, and fork (DESIGN, promises 1 and 5). Equal
+bits for any number of threads are in test_bits.py; here for long calls and for layers
+that are not recurrent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a display of training counts: the unit of the task, not tokens of everything."""
+"""The unit that the display of training counts: that of the model's task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of forward and backward, of loss and backward: of every layer and model."""
+"""Training calls of all layers (forward, backward) and models (loss, backward)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Damage to files, at random: bytes, and values of the trees that they hold.
+"""Random damage to files: to bytes, and to values of the trees that they hold.
 
-What comes of it is decided by the generator alone, so a seed names a file.
+The damage depends on the generator only, so a seed identifies a file.
 """
 
 from __future__ import annotations

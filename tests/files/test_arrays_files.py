@@ -1,4 +1,4 @@
-"""Files of arrays: what is written is read, and nothing is half-written."""
+"""Files of arrays: round trips, and atomic writing."""
 
 from __future__ import annotations
 

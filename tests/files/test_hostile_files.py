@@ -1,4 +1,4 @@
-"""Files that are no files of ours: one error that names the file, and no harm."""
+"""Foreign and hostile files: one error that names the file, and no harm."""
 
 from __future__ import annotations
 

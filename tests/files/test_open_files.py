@@ -1,4 +1,4 @@
-"""Models in files that the caller has opened."""
+"""Saving to and loading from files that the caller has opened."""
 
 from __future__ import annotations
 

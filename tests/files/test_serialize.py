@@ -1,4 +1,4 @@
-"""Models in files: what is saved is loaded, and no file makes a model of its own."""
+"""Models in files: round trips, and refusal of files without a known model."""
 
 from __future__ import annotations
 

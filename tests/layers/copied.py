@@ -1,4 +1,4 @@
-"""A module of every public class, its configuration varied, and what it computes."""
+"""Instances of every public class of modules, varied, and calls of them."""
 
 from __future__ import annotations
 

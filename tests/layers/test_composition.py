@@ -1,4 +1,4 @@
-"""Several modules under names: in a Sequential, an optimizer, a module of one's own."""
+"""Several modules under names: in a Sequential, an optimizer, a user's module."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What layers take and what they refuse: the error's type, and that it names the
-argument, what was expected and what came (DESIGN, promise 4)."""
+"""Arguments of layers: what they accept, and errors that name the argument, what was
+expected and what was given (DESIGN, promise 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters: names, edits that are noticed, sharing, and state dicts."""
+"""Parameters: names, detection of writes, sharing, and state dicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequential: layers one after another, their states, sessions and gradients."""
+"""Sequential: chains of layers, their states, sessions and gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions: a layer one step at a time. That steps equal the whole is in
+"""Sessions: a layer one step at a time. The equality with whole sequences is in
 test_bits.py."""
 
 from __future__ import annotations

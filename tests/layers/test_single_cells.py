@@ -1,4 +1,4 @@
-"""Calls of GRUCell, LSTMCell and RNNCell: the quick way has the bits of the layer."""
+"""Calls of GRUCell, LSTMCell and RNNCell: their fast path has the layer's bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State dicts as they come: of other dtypes, with prefixes, with too few names."""
+"""State dicts from elsewhere: other dtypes, prefixes, missing names."""
 
 from __future__ import annotations
 

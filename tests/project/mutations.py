@@ -1,19 +1,19 @@
-"""Break the code on purpose, and see that the tests notice.
+"""Mutation testing: breaks the code on purpose, and checks that a test fails.
 
-Run by hand from the root of the repository, in an environment that can build it:
+It is run by hand from the root of the repository, in an environment that can build it:
 
     python tests/project/mutations.py            all of them, about 15 seconds each
     python tests/project/mutations.py gate dR    those with a word in their description
     python tests/project/mutations.py --part 1/2 every second one; 2/2: the others
     python tests/project/mutations.py --list
 
-Each mutation is made in a copy of the tree in a temporary folder, which is built in
-place; then tests run until the first one fails: those that noticed it the last time
-(mutations_noticed.json), the likeliest, those of the C core if the file is in C, all
-others that are fast. A mutation that no test notices survives, and the exit code is 1.
-A mutation whose text is no longer in its file is reported as stale: write it anew, do
+Each mutation is applied to a copy of the tree in a temporary folder, which is built in
+place. Then tests run until the first one fails, in this order: those that failed the
+last time (mutations_noticed.json), the likeliest, those of the C core if the file is in
+C, all other fast ones. A mutation without a failing test survives, and the exit code is
+1. A mutation whose text is no longer in its file is reported as stale: rewrite it, do
 not delete it. Those of fastcell.torch and fastcell.sklearn need PyTorch and
-scikit-learn; where one is not installed, its mutations are named as not run.
+scikit-learn; if one is not installed, its mutations are reported as not run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Mutations of the layers and what stands around them: functions, CTC, optimizers.
+"""Mutations of the layers that are not recurrent, of functions, CTC and optimizers.
 
 Applied by mutations.py; each is (file, old text, new text, what).
 """

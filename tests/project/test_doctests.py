@@ -1,4 +1,4 @@
-"""The examples of docstrings, README.md and docs/ print what they say."""
+"""Doctests of all docstrings, README.md and docs/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""bench/overhead.py: what it counts, and that it runs."""
+"""bench/overhead.py: its counts, and a run of it."""
 
 from __future__ import annotations
 

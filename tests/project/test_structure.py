@@ -1,4 +1,4 @@
-"""Who may know whom (DESIGN, section 1), checked on the files themselves."""
+"""The map of rooms and permitted imports (DESIGN, section 1), checked on the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loaders for the tests of training: what can only be gone through, in epochs."""
+"""Loaders for the tests of training: iterables of batches without access by index."""
 
 from __future__ import annotations
 

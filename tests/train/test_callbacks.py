@@ -1,4 +1,4 @@
-"""Callbacks of training: when a run ends, what is kept of it, and after resuming."""
+"""Callbacks of training: early stopping, the best model, logs; also after resuming."""
 
 from __future__ import annotations
 

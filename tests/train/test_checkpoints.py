@@ -1,4 +1,4 @@
-"""Checkpoints: when they are saved, what they hold, and which are refused."""
+"""Checkpoints: times of saving, content, and refusals."""
 
 from __future__ import annotations
 

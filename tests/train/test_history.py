@@ -1,4 +1,4 @@
-"""Pictures of the history of a run."""
+"""Plots of the history of a run."""
 
 from __future__ import annotations
 

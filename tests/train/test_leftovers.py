@@ -1,4 +1,4 @@
-"""Temporary files of processes that were killed: gone at the next start, no others."""
+"""Temporary files of killed processes: removed at the next start, and no others."""
 
 import os
 import signal

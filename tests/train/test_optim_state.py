@@ -1,4 +1,4 @@
-"""Optimizers: what they keep and give back, and what they refuse."""
+"""State dicts of optimizers: round trips, and refusals."""
 
 from __future__ import annotations
 

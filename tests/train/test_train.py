@@ -1,4 +1,4 @@
-"""Properties of training: what a step and a record are, and what is refused."""
+"""Properties of training: steps, records, and refusals."""
 
 from __future__ import annotations
 

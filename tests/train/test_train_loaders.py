@@ -1,4 +1,4 @@
-"""Training on loaders: what can be gone through again and again, and not indexed."""
+"""Training on loaders, which can be iterated repeatedly but not indexed."""
 
 from __future__ import annotations
 

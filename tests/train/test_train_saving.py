@@ -1,4 +1,4 @@
-"""A full disk and Ctrl-C while a run is being saved: the last good file stays."""
+"""Failures while a run is saved, a full disk and Ctrl-C: the last good file stays."""
 
 from __future__ import annotations
 

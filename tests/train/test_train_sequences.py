@@ -1,4 +1,4 @@
-"""Training on sequences that stand alone, and that come in another order each epoch."""
+"""Training on independent sequences, in another order in each epoch."""
 
 from __future__ import annotations
 
