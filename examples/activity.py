@@ -10,9 +10,9 @@ class_names; is_test (splits, clips), the official splits.
 
 A clip is brought to 32 frames. A frame is the distances of all pairs of joints, which
 do not change where the body turns, and how the joints have moved since the frame before
-and the one before that. Two bidirectional LSTM layers read them, and the mean of their
-outputs is what the scores are made of. In training each epoch shows each clip anew: cut
-to a part of it, and half of the times in the mirror.
+and the one before that. Two bidirectional LSTM layers read them, and the scores are
+computed from the mean of their outputs. In training each epoch varies each clip: cut to
+a part of it, and mirrored half of the times.
 
 The score is the mean accuracy over the splits, a model each; the model saved is that of
 the last. Published, mean of the three splits: DD-Net, a convolutional network, 77.2 %

@@ -10,7 +10,7 @@ what any image classifier gives before its last layer; the example was made with
 first 1,000 pictures of Flickr8k (Hodosh et al. 2013, doi:10.1613/jair.3994), five
 captions each, and an EfficientNet.
 
-The vector sets the first state of an LSTM, which then says word for word what it sees
+The vector sets the initial state of an LSTM, which then writes the caption word by word
 (Vinyals et al. 2015, arXiv:1411.4555). The weights kept are those of the epoch with the
 lowest loss on the validation pictures. The score is BLEU-1 to BLEU-4 against all
 captions of a picture, by sacrebleu (pip install sacrebleu).

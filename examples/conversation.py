@@ -7,11 +7,11 @@ CamRest676.json, plain or as .gz, and CamRestDB.json, the table of restaurants, 
 https://github.com/WING-NUS/sequicity (data/CamRest676). 676 typed dialogues, split
 3:1:1 in their order.
 
-What stands in the table, or is derived from it, as "moderately", is delexicalised:
-"Prezzo serves Italian food" is learned as "[name] serves [food] food", and whoever runs
-the system fills in the restaurant that the table gives. A bidirectional GRU reads how
-many restaurants have what the user has named so far, the last turns, and what the user
-says now; another GRU with attention writes the reply word by word.
+Values of the table, or derived from it, as "moderately", are delexicalised: "Prezzo
+serves Italian food" is learned as "[name] serves [food] food", and a running system
+fills in a restaurant of the table. A bidirectional GRU reads the number of restaurants
+that match the user's wishes so far, the last turns, and the user's present turn;
+another GRU with attention writes the reply word by word.
 
 Scores of the test replies: perplexity; BLEU, by sacrebleu (pip install sacrebleu); slot
 accuracy, the share of replies that have exactly the slots of the true one, and F1, slot

@@ -6,9 +6,9 @@ FOLDER holds mnist.npz: the handwritten digits of LeCun et al. (1998) as the arr
 x_train (60000, 28, 28), y_train, x_test (10000, 28, 28) and y_test, of uint8, in their
 usual order; for instance made from https://github.com/rasbt/mnist-pngs.
 
-A step is a row of 28 pixels; the state after the last row is what the ten scores are
-made of. The network reads in one direction, so it can be followed while a picture comes
-in: at the end the example shows what the network takes a digit for after each few rows.
+A step is a row of 28 pixels; the ten scores are computed from the state after the last
+row. The network reads in one direction, so it has scores for a part of a picture: at
+the end the example shows its prediction of a digit after each few rows.
 """
 
 from pathlib import Path

@@ -7,11 +7,11 @@ FOLDER holds splice.tsv: the splice junctions of the UCI repository
 (EI, IE or N for neither), a tab, and 60 bases. The border, if there is one, lies in the
 middle: between the bases 29 and 30, counted from 0.
 
-What marks a border stands on both sides of it, close by. So the answer is read there:
-the forward direction of a bidirectional LSTM reads the first 36 bases, to 6 beyond the
-middle; the reverse direction reads the last 36, from the end to 6 before it; and their
-last states are what the three scores are made of. To have both in one sequence, step t
-shows base t of the first 36 and base t of the last 36.
+The bases next to a border mark it, on both sides. So both directions end there: the
+forward direction of a bidirectional LSTM reads the first 36 bases, to 6 beyond the
+middle; the reverse direction reads the last 36, from the end to 6 before it; and the
+three scores are computed from their last states. To have both in one sequence, step t
+holds base t of the first 36 and base t of the last 36.
 
 The accuracy is that of a 10-fold cross-validation, in which equal sequences stay
 together; the model saved is that of the last fold. Published errors, in percent, of N,

@@ -7,14 +7,14 @@ FOLDER holds ETTh1.csv (https://github.com/zhouhaoyi/ETDataset, ETT-small; Zhou 
 temperature, OT. The first twelve months of 30 days are for training, four for
 choosing, four for the test; all is scaled by mean and spread of the first twelve.
 
-An LSTM reads 96 hours, and its last state tells the next 24 at once: of OT alone, or
-with --variables all of all seven together. It reads and tells differences to the last
-hour, so that a level that has never been seen is no trouble. The weights kept are those
-of the epoch that does best on the months for choosing.
+An LSTM reads 96 hours, and its last state gives the next 24 at once: of OT alone, or
+with --variables all of all seven together. It reads and predicts differences to the
+last hour, so that it generalises to new levels. The weights kept are those of the best
+epoch on the months for choosing.
 
 Published (Zhou et al. 2021, 24 hours, MSE and MAE of scaled values): LSTMa 0.114 and
-0.272 for OT, 0.650 and 0.624 for all. To repeat the last hour, or the last day, is
-better than that; so both are printed beside.
+0.272 for OT, 0.650 and 0.624 for all. Repeating the last hour, or the last day, is
+better than that; so both are printed too.
 """
 
 from pathlib import Path

@@ -6,9 +6,9 @@ recurrent network reads the letters one by one and scores the next,
     h_t = tanh(W_hh h_{t-1} + W_xh x_t)
     y_t = W_hy h_t
 
-and the softmax of the scores y_t is its belief about the letter to come. Whatever the
-network knows of the past is in h_t: the letter l is followed by l once and by o once,
-so the right answer depends on more than the letter at hand.
+and the softmax of the scores y_t is its probability of each next letter. h_t holds what
+the network knows of the past: the letter l is followed by l once and by o once, so the
+prediction depends on more than the present letter.
 
 Training lowers the mean cross-entropy of the four right answers. Its gradient with
 respect to the scores is softmax(y_t) - onehot(target_t); backward carries it through

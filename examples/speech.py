@@ -1,4 +1,4 @@
-"""Words in speech, without their places: an LSTM trained with the CTC loss.
+"""Speech: recognise words without their alignment, by an LSTM with the CTC loss.
 
     python examples/speech.py FOLDER
 

@@ -10,10 +10,10 @@ Or it holds a file of pairs, apart by a tab, such as those of https://tatoeba.or
 http://www.manythings.org/anki: those of at most ten words are split at random, all
 translations of one sentence kept together, and each of them is right.
 
-A bidirectional GRU reads the sentence; another GRU writes the translation word by word
-and looks back at what the encoder gave for each word (Luong et al. 2015,
-arXiv:1508.04025). Words seen once in training are learned as the unknown word; where
-the model writes that word, the source word that it looked at most stands in its place.
+A bidirectional GRU reads the sentence; another GRU writes the translation word by word,
+with attention to the encoder's outputs (Luong et al. 2015, arXiv:1508.04025). Words
+seen once in training are learned as the unknown word; if the model writes that word,
+the source word with the largest weight replaces it.
 The weights kept are those of the epoch with the lowest validation loss. The score is
 BLEU of the tokenized text, by sacrebleu (pip install sacrebleu). Published for such a
 model of Multi30k, de-en: 33.5 (model card msarmi9/multi30k); here 35.9, and 53.7 of

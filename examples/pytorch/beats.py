@@ -1,4 +1,4 @@
-"""BeatNet's recurrent network, a whole piece and live, frame by frame: one line.
+"""BeatNet before and after one line: a whole piece, and live, frame by frame.
 
     python examples/pytorch/beats.py --threads 1
 

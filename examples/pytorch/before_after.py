@@ -1,4 +1,4 @@
-"""Shared by the programs of this folder: times taken in turns, and what is printed."""
+"""Timing in turns and printing, shared by the programs of this folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DeepAR of gluonts, a forecaster: forecasts and training steps, one line each.
+"""DeepAR of gluonts before and after one line: forecasts and training steps.
 
     python examples/pytorch/deepar.py --threads 1
 

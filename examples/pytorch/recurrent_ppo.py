@@ -1,4 +1,4 @@
-"""RecurrentPPO of sb3-contrib, rollouts and updates: a line, and a policy of 9 lines.
+"""RecurrentPPO of sb3-contrib before and after one line, and with a policy of 9 lines.
 
     python examples/pytorch/recurrent_ppo.py --threads 1
 
@@ -9,7 +9,7 @@ its default: MlpLstmPolicy, two LSTM layers of 256 units, one environment, rollo
 
 Three learners with the same seed take turns, a rollout and its update each:
 
-    before   as it is
+    before   unchanged
     swapped  fastcell.torch.accelerate(model.policy), no other change
     whole    the same, and a policy that gives the LSTM whole sequences in one call. The
              policy of sb3-contrib calls it for each step, since the state is zero where

@@ -1,4 +1,4 @@
-"""Resemblyzer's speaker encoder, with the weights in its wheel: one line.
+"""Resemblyzer's speaker encoder before and after one line, with its own weights.
 
     python examples/pytorch/speaker_encoder.py --threads 1
 

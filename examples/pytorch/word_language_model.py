@@ -1,4 +1,4 @@
-"""The word language model of PyTorch's own examples: a training step, one line.
+"""The word language model of PyTorch's examples before and after one line: training.
 
     python examples/pytorch/word_language_model.py --threads 1
     python examples/pytorch/word_language_model.py FOLDER
