@@ -80,16 +80,16 @@ def measure_case(
     protocol: Protocol,
     limits: roofline.Roofline | None = None,
 ) -> Row:
-    """Compare, then time one case on all engines that do `mode`.
+    """Compare, then time one case on all engines with `mode`.
 
     Raises
     ------
     Disagreement
         Before anything is timed.
     LookupError
-        If none of the engines does `mode`.
+        If none of the engines has `mode`.
     peers.NotYet
-        If fastcell will do it, but does not yet.
+        If fastcell does not have it yet.
     """
     row = rows.measure_case(mode, MODES[mode], threads, case, engines, protocol)
     limit = None if limits is None else limits.seconds(mode, case)
@@ -113,7 +113,7 @@ def _measure_all(
                     report, mode, threads, engines, arguments, limits, measured
                 )
         finally:
-            # Rows are held to the best that the probes of the whole run have seen.
+            # Rows are compared with the best probe of the whole run.
             if limits is not None:
                 report.limits[threads] = vars(limits)
                 report.notes.append(limits.describe())
@@ -143,7 +143,7 @@ def _measure_mode(
             _note(report, f"mode {mode} left out: {reason}")
             return
         except Exception as error:
-            # One case that fails must not cost the hour that the others took.
+            # A failing case must not discard an hour of other cases.
             report.errors.append(f"{title}: {type(error).__name__}: {error}")
             print(f"{title}: ERROR: {error}", file=sys.stderr, flush=True)
             continue
@@ -158,7 +158,7 @@ def _note(report: Report, note: str) -> None:
 
 
 def _need_processes(engines: list[BaseEngine], arguments: argparse.Namespace) -> bool:
-    """Whether some engine cannot run with all the numbers of threads in one process."""
+    """Return whether an engine needs a process for each number of threads."""
     several = len(arguments.threads) > 1
     return several and any(engine.threads_fixed for engine in engines)
 
@@ -166,7 +166,7 @@ def _need_processes(engines: list[BaseEngine], arguments: argparse.Namespace) ->
 def _measure_in_processes(
     report: Report, argv: Sequence[str], arguments: argparse.Namespace
 ) -> None:
-    """One process for each number of threads, with all engines in it."""
+    """Measure in one process for each number of threads, with all engines in it."""
     with TemporaryDirectory() as folder:
         for threads in arguments.threads:
             saved = Path(folder, f"{threads}.json")
@@ -176,7 +176,7 @@ def _measure_in_processes(
             try:
                 code = process.wait()
             except KeyboardInterrupt:
-                # The terminal has interrupted that process too; it writes what it has.
+                # The terminal interrupts that process too; it writes its rows so far.
                 with contextlib.suppress(KeyboardInterrupt):
                     process.wait(timeout=60)
                 code = 130
@@ -191,7 +191,7 @@ def _measure_in_processes(
 def _limits(
     report: Report, threads: int, before: roofline.Roofline | None
 ) -> roofline.Roofline | None:
-    """Probe the machine, again before each mode: neighbours slow a probe."""
+    """Probe the machine, again before each mode, since other load slows a probe."""
     try:
         limits = roofline.measure(threads).or_better(before)
     except roofline.NoProbe as reason:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-# The files of this folder import each other by name, as `python bench/compare.py` does;
-# not a package, so that `fastcell` is the installed one and not the source tree.
+# The files of this folder import each other by name, as in `python bench/compare.py`.
+# It is not a package, so that `fastcell` is the installed one and not the source tree.
 sys.path.insert(0, str(Path(__file__).parent))
 
 
@@ -25,7 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def threads() -> Iterator[int]:
-    """Set fastcell's threads for one benchmark; the number that was set."""
+    """Set fastcell's threads for one benchmark; yield the number."""
     import fastcell
 
     number = int(os.environ.get("FASTCELL_NUM_THREADS", "1"))

@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def gains(cell: str, shape: str, mode: str, precisions: Any) -> list[str]:
-    """Return how many times as fast as the first the other precisions are."""
+    """Return the ratios of the other precisions to the first, as texts."""
     layers = [Layer(cell, parse_shape(shape), p) for p in precisions]
     exact, *others = interleave([layer.call(mode) for layer in layers], PROTOCOL)
     found = (ratios(other, exact) for other in others)

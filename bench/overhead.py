@@ -44,11 +44,11 @@ from fastcell.models import (
 from fastcell.optim import Adam, AdamW, cosine
 from fastcell.train import Trainer
 
-HERTZ = 997  # a prime, so that no loop keeps its time
+HERTZ = 997  # a prime, so that no loop is in phase with it
 SAMPLE = re.compile(
     r"\s*[0-9a-f]+ (?P<symbol>.*?) \((?P<library>[^()]*(?:\([^()]*\))?)\)\s*$"
 )
-# What Cython and CPython's headers put into the library of the core.
+# Functions of Cython and CPython's headers in the core's library.
 WRAPPER = re.compile(r"_*(pyx|Pyx|Py[A-Z_])|.*__pyx_|\[unknown\]")
 
 
@@ -114,7 +114,7 @@ def digits() -> tuple[Trainer, Any]:
 
 
 def chorales() -> tuple[Trainer, Any]:
-    """A small one: an LSTM of 36 units over some 60 frames of 88 keys, 8 pieces."""
+    """A small model: an LSTM of 36 units over some 60 frames of 88 keys, 8 pieces."""
     random = np.random.default_rng(0)
     lengths = random.integers(30, 100, 229)
     frames = [(random.random((n, 88)) < 0.05).astype(np.float32) for n in lengths]
@@ -144,7 +144,7 @@ def captions() -> tuple[Trainer, Any]:
 
 
 def tiny() -> tuple[Trainer, Any]:
-    """Nearly nothing but overhead: an RNN of 2 units over 3 steps."""
+    """A model of almost only overhead: an RNN of 2 units over 3 steps."""
     random = np.random.default_rng(0)
     data = Sequences(
         random.random((8, 3, 2), np.float32), random.integers(0, 2, 8), 4, seed=0
@@ -170,7 +170,7 @@ def _sentences(
     bounds: tuple[int, int],
     words: int,
 ) -> list[np.ndarray]:
-    """Return sentences of words that are as frequent as Zipf's law says."""
+    """Return sentences of random words with the frequencies of Zipf's law."""
     lengths = random.normal(mean, spread, count).round().astype(int).clip(*bounds)
     ids = np.minimum(random.zipf(1.3, lengths.sum()) + 3, words - 1)
     return np.split(ids, np.cumsum(lengths)[:-1])
@@ -182,7 +182,7 @@ def _marked(words: np.ndarray) -> np.ndarray:
 
 
 def _trainer(model: Any, data: Any, clip_norm: float, optimizer: Any = None) -> Trainer:
-    # A small rate: random targets are not to be learned.
+    # A small rate, since random targets cannot be learned.
     optimizer = optimizer or Adam(model.params, lr=1e-4)
     schedule = cosine(10**6)
     return Trainer(model, optimizer, clip_norm, schedule=schedule, progress=False)
@@ -199,7 +199,7 @@ def profile(name: str, seconds: float) -> tuple[Counter[tuple[str, str]], float]
     samples : Counter
         By (library, function).
     step : float
-        Seconds a step, by the clock on the wall.
+        Seconds of wall time per step.
 
     Raises
     ------
@@ -247,7 +247,7 @@ class _recording:
             stderr=subprocess.PIPE,
             text=True,
         )
-        time.sleep(0.5)  # until it has begun; nothing is sampled while we sleep
+        time.sleep(0.5)  # until perf runs; sleep takes no CPU time, so no samples
         if self.process.poll() is not None:
             raise RuntimeError(f"perf: {self.process.stderr.read().strip()}")
 
@@ -272,7 +272,7 @@ def parse(lines: Iterable[str]) -> Counter[tuple[str, str]]:
 
 
 def is_inside(library: str, symbol: str) -> bool:
-    """Is this function a kernel or a BLAS?
+    """Return whether a function is a kernel or of a BLAS.
 
     Examples
     --------
@@ -297,7 +297,7 @@ def share(
 
 
 def rows(names: Iterable[str], seconds: float, where: int) -> Iterator[str]:
-    """Profile models one after the other, and yield the lines of the table."""
+    """Profile models in turn, and yield the lines of the table."""
     yield (
         f"{'model':<10} {'ms a step':>9} {'outside':>8} {'of it libc':>10} "
         f"{'system':>7}  samples"

@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def train(model: LanguageModel, windows: TextStreams, steps: int) -> float:
-    """Train for so many windows, the learning rate on a cosine; return the seconds."""
+    """Train for `steps` windows with a cosine schedule; return the seconds."""
     optimizer = Adam(model.params, lr=LEARNING_RATE)
     state, start = None, time.perf_counter()
     for step in range(steps):

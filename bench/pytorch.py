@@ -27,7 +27,7 @@ from fastcell._judge.measure import geometric_mean
 from fastcell._judge.rows import Row
 
 ENGINES = (OURS, "fastcell.torch", "torch")
-#: Mode, then which runs are compared: ours, PyTorch's, that of the bare layer.
+#: Mode -> the labels of the compared runs: ours, PyTorch's, the bare layer's.
 TABLES = {
     "forward": [("fastcell.torch", "PyTorch", OURS)],
     "train": [("fastcell.torch", "PyTorch", OURS)],
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _print(rows: Iterable[Row], ours: str, theirs: str, bare: str) -> None:
-    """Print a row a case, and the mean of those that are not the kernels' to win."""
+    """Print a row per case, and the mean without the rows of the kernels."""
     print(
         f"| cell | shape | {ours}, us | {theirs}, us | ratio | bare layer's | bridge |"
     )

@@ -119,7 +119,7 @@ def _call(model: Any, x: torch.Tensor, training: bool) -> Callable[[], torch.Ten
 
 @contextmanager
 def _threads(torchs: int, ours: int, shared: bool) -> Iterator[None]:
-    """Give PyTorch's operators and fastcell's so many threads."""
+    """Set the threads of PyTorch's operators and of fastcell's."""
     torch.set_num_threads(torchs)
     fastcell.set_num_threads(ours)
     if shared:
@@ -132,7 +132,7 @@ def _threads(torchs: int, ours: int, shared: bool) -> Iterator[None]:
         share_threads()
 
 
-#: Who has how many threads: PyTorch's operators, fastcell's, whether they are the same.
+#: Numbers of threads: PyTorch's operators, fastcell's, whether they are the same.
 WAYS = {
     "shared": (2, 2, True),
     "two sets": (2, 2, False),

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-# The folder above holds the rooms; Python itself looks in this one alone.
+# The packages are in the folder above; Python's default is this folder only.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from applications.command import main  # noqa: E402

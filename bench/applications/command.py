@@ -1,4 +1,4 @@
-"""fastcell and PyTorch on real data: ``python bench/applications run DATA ROW...``.
+"""The command line: ``python bench/applications run DATA ROW...``, time, write.
 
 A row is an example of examples/ on a data set. It runs unchanged with fastcell, and
 again with the same model trained by PyTorch on the same batches from the same initial
@@ -45,7 +45,7 @@ _keeping = Lock()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what the command line says; return the exit code."""
+    """Run the command line; return the exit code."""
     arguments = _parse(argv)
     if arguments.command == "rows":
         for row in APPLICATIONS.values():
@@ -89,12 +89,12 @@ def run(
     *,
     missing: bool = False,
 ) -> list[str]:
-    """Train and score by the engines, two at a time, and keep the figures.
+    """Train and score with the engines, two at a time, and save the figures.
 
     Returns
     -------
     list of str
-        What has failed.
+        The failures.
     """
     PICTURES.mkdir(exist_ok=True)
     held = _read() if missing else {}
@@ -124,7 +124,7 @@ def run(
 
 
 def _drawn(row: Application, data: Path, seed: int, engine: str) -> list[str]:
-    """Return the command of a run; the one for the page draws its picture."""
+    """Return the command of a run; that for the page also draws its picture."""
     picture = PICTURES / f"{row.name}{row.picture}"
     draws = row.picture and engine == "fastcell" and seed == 0
     plot = ["--plot", str(picture.resolve())] if draws else []
@@ -154,7 +154,7 @@ def time_row(
     *,
     missing: bool = False,
 ) -> None:
-    """Time all in turns, and keep the ratio and the wall clock of each thread count."""
+    """Time all in turns, and save the ratio and the wall clock of each thread count."""
     for count in threads:
         held = _read().get(row.name, {}).get("timings", {}).get(str(count), {})
         if missing and "way" in held:
@@ -191,7 +191,7 @@ def command(row: Application, data: Path, threads: int, seed: int) -> list[str]:
 
 
 def _without_folders(printed: str) -> str:
-    """Return it without where on this machine the pictures are."""
+    """Return the output without this machine's paths of pictures."""
     return printed.replace(f"{PICTURES.resolve()}/", "")
 
 

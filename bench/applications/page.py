@@ -122,12 +122,12 @@ def _quality(row: Application, kept: dict[str, Any]) -> Sequence[str]:
 
 
 def _both(kept: dict[str, Any]) -> bool:
-    """Return whether it has been run by both engines."""
+    """Return whether both engines have run it."""
     return all(engine in kept for engine in _ENGINES)
 
 
 def _misses(rows: Sequence[tuple[Application, dict[str, Any]]]) -> list[str]:
-    """Return the lines on rows that miss their aim, or PyTorch's figure, or are new."""
+    """Return lines about rows that miss their aim or PyTorch's figure, or are new."""
     lines = []
     for row, kept in rows:
         if not _both(kept):
@@ -156,7 +156,7 @@ def _misses(rows: Sequence[tuple[Application, dict[str, Any]]]) -> list[str]:
 def _listed(
     title: str, rows: Iterable[tuple[Application, dict[str, Any]]], what: str
 ) -> list[str]:
-    """Return a list of what rows say of it; rows that say the same share a line."""
+    """Return a list of a text of each row; rows with the same text share a line."""
     said: dict[str, list[str]] = {}
     for row, _ in rows:
         if getattr(row, what):
@@ -213,7 +213,7 @@ def _speed(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
 
 
 def _ways(ways: dict[str, str]) -> str:
-    """Return the way of each thread count, once where they are the same."""
+    """Return the way of each thread count, once if they are the same."""
     if len(set(ways.values())) == 1:
         return next(iter(ways.values()))
     return "; ".join(f"{count}: {way}" for count, way in ways.items())

@@ -21,29 +21,29 @@ from pathlib import Path
 from typing import IO, Any
 
 ENGINES = ("fastcell", "torch")
-#: Of PyTorch; "compiled" is padded.
+#: The ways of PyTorch; "compiled" is padded.
 WAYS = ("padded", "packed", "compiled")
 _WORKER = Path(__file__).with_name("worker.py")
 _SECONDS_A_TURN = 0.5
-#: A way is left out after so many timed turns if it is so many times as slow as
-#: another.
+#: Number of timed turns after which a way is dropped, if it is this many times as slow
+#: as another.
 _TRIED_TURNS = 5
 _CLEARLY_SLOWER = 1.25
-#: Seconds that a turn of a way of PyTorch may take, compiling included.
+#: Most seconds of a turn of PyTorch, compilation included.
 _LONGEST_TURN = 240
 _ALL_STEPS = 10**12
 
 
 @dataclass
 class Side:
-    """What one engine did."""
+    """The measurements of one engine."""
 
     printed: str = ""
-    #: Of each training: the parameters of its model, and its history.
+    #: For each training: the number of parameters, and the history.
     runs: list[dict[str, Any]] = field(default_factory=list)
     #: Steps and seconds of each turn.
     turns: list[tuple[int, float]] = field(default_factory=list)
-    #: Whether any batch had sequences of different length (PyTorch's sides tell).
+    #: Whether any batch had sequences of different length, by PyTorch's sides.
     ragged: bool = False
 
     @property
@@ -61,12 +61,12 @@ class Side:
 class Timing:
     """fastcell and the fastest way of PyTorch in one run."""
 
-    #: Median and mean over the turns of the seconds a step takes.
+    #: Median and mean over the turns of the seconds of a step.
     median_step: dict[str, float]
     mean_step: dict[str, float]
-    #: Seconds of all steps of the run; None where it was cut short.
+    #: Seconds of all steps of the run; None if it was cut short.
     wall_clock: dict[str, float] | None
-    #: Of the medians.
+    #: The ratio of the medians.
     ratio: float
     turns: int
     #: The fastest way, such as "padded, eager".
@@ -82,7 +82,7 @@ class Failure(Exception):
 
 
 class Cannot(Exception):
-    """A way of PyTorch that cannot do the work."""
+    """A way of PyTorch that does not support the work."""
 
 
 class Process:
@@ -115,12 +115,12 @@ class Process:
         os.close(theirs_out)
 
     def turn(self, steps: int, seconds: float | None = None) -> None:
-        """Let it work so many steps; say in `more` whether it has more to do.
+        """Let it work for `steps` steps; set `more` to whether more are left.
 
         Raises
         ------
         Cannot
-            If this way of PyTorch cannot do the work, or not in so many seconds.
+            If this way of PyTorch does not support the work, or exceeds `seconds`.
         Failure
             If it ends with an error.
         """
@@ -143,7 +143,7 @@ class Process:
         self.more = False
 
     def stop(self) -> None:
-        """End it, if it has not ended."""
+        """End the process, if it still runs."""
         self._process.kill()
         self._process.wait()
         self._in.close()
@@ -151,7 +151,7 @@ class Process:
 
 
 def _threads(command: Sequence[str]) -> dict[str, str]:
-    """Return what tells the BLAS libraries of both sides how many threads to run."""
+    """Return the environment with the number of threads for BLAS libraries."""
     count = command[list(command).index("--threads") + 1]
     return dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), count)
 
@@ -186,12 +186,12 @@ def in_turns(
     folder : Path
         An empty one, for their output.
     seconds : float, optional
-        End all after so many seconds of training by the fastest way of PyTorch.
+        Seconds of training by the fastest way of PyTorch after which all end.
 
     Raises
     ------
     Failure
-        If one ends with an error, or PyTorch can do the work in none of the ways.
+        If one ends with an error, or no way of PyTorch supports the work.
     """
     processes = [Process(name, command, folder) for name, command in commands.items()]
     own, *peers = processes
@@ -234,7 +234,7 @@ def _steps_a_turn(peers: Sequence[Process], before: int) -> int:
 
 
 def _not_worth_it(own: Process, peers: Sequence[Process]) -> list[Process]:
-    """Return the ways that need not be timed any longer; never all of them."""
+    """Return the ways to drop from the timing; never all of them."""
     tried = {}
     for peer in peers:
         pairs = _pairs(own.side, peer.side)
@@ -253,7 +253,7 @@ def _not_worth_it(own: Process, peers: Sequence[Process]) -> list[Process]:
 
 
 def _pairs(own: Side, peer: Side) -> list[tuple[tuple[int, float], tuple[int, float]]]:
-    """Return the timed turns of both: not the first one, which sets up memory."""
+    """Return the timed turns of both, without the first one, which allocates memory."""
     pairs = zip(own.turns, peer.turns, strict=False)
     return [(a, b) for a, b in pairs if a[0] == b[0] and a[0]][1:]
 
@@ -266,7 +266,7 @@ def _pace(turn: tuple[int, float]) -> float:
 def _timing(sides: dict[str, Side], whole: set[str]) -> Timing:
     own_name, *names = sides
     ragged = any(sides[name].ragged for name in names)
-    if not ragged and len(names) > 1:  # packed is what the others are
+    if not ragged and len(names) > 1:  # packed equals the others
         names = [name for name in names if not name.endswith(":packed")]
     pairs = {name: _pairs(sides[own_name], sides[name]) for name in names}
     ratios = {
@@ -293,7 +293,7 @@ def _timing(sides: dict[str, Side], whole: set[str]) -> Timing:
 
 
 def _way(name: str, ragged: bool) -> str:
-    """Return what the page calls a way, such as "padded, eager"."""
+    """Return the page's name of a way, such as "padded, eager"."""
     way = name.partition(":")[2]
     how = "compiled" if way == "compiled" else "eager"
     if not ragged:
@@ -302,12 +302,12 @@ def _way(name: str, ragged: bool) -> str:
 
 
 def metrics(printed: str, patterns: dict[str, str]) -> dict[str, float]:
-    """Return the figures of a run: by name, what the pattern's group matches last.
+    """Return the figures of a run by name, each from the last match of its pattern.
 
     Raises
     ------
     Failure
-        If one is not there.
+        If a pattern has no match.
     """
     found = {}
     for name, pattern in patterns.items():

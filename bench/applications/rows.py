@@ -9,32 +9,32 @@ from dataclasses import dataclass
 class Application:
     """A row of docs/results.md."""
 
-    #: What it is called on the command line.
+    #: Its name on the command line.
     name: str
     application: str
-    #: The data, as the table says it.
+    #: The data, as text of the table.
     data: str
     #: The example in examples/, and its arguments; {data} is the folder of all data.
     example: str
     arguments: tuple[str, ...]
     model: str
-    #: What the table says the figure is, and the line of the example that holds it.
+    #: The figure's name in the table, and the pattern of its line in the output.
     metric: str
     pattern: str
     #: A figure to reach in ten minutes, and whether more is better.
     aim: float
     more: bool
-    #: What papers have, of a model or a size like ours.
+    #: Published figures of a similar model and size.
     published: str
     #: Decimals of the figure.
     digits: int = 1
-    #: The ending of the file that the example draws when it is given `--plot`.
+    #: The suffix of the file that the example draws with `--plot`.
     picture: str = ""
-    #: What was tried where the aim is missed.
+    #: Attempts, if the aim is missed.
     note: str = ""
     #: Published figures that are better than the one above; † from memory of the paper.
     stronger: str = ""
-    #: In what the row's task or score differs from the published one's.
+    #: Differences of the row's task or score from the published one's.
     protocol: str = ""
 
 

@@ -33,12 +33,12 @@ import numpy as np
 
 import fastcell.train
 
-#: The two sides can differ by rounding before the first step, and by nothing else.
+#: Before the first step the two sides may only differ by rounding.
 FIRST_LOSS_TOLERANCE = 1e-4
 
 
 class Turns:
-    """The turn to work, handed over after some steps."""
+    """The turns of this process, each of some steps."""
 
     def __init__(self, read: int, write: int) -> None:
         self._in = os.fdopen(read)
@@ -55,7 +55,7 @@ class Turns:
         self._left = int(line)
 
     def done(self, seconds: float) -> None:
-        """Count a step; hand the turn over after the last one of it."""
+        """Count a step; end the turn after its last one."""
         self._steps += 1
         self._seconds += seconds
         self._left -= 1
@@ -64,12 +64,12 @@ class Turns:
             self.wait()
 
     def report(self) -> None:
-        """Tell what was done in this turn."""
+        """Write the steps and seconds of this turn."""
         self._tell(steps=self._steps, seconds=self._seconds, ragged=self.ragged)
         self._steps, self._seconds = 0, 0.0
 
     def give_up(self, reason: str) -> None:
-        """Tell why this side cannot do the work in its way."""
+        """Write why this side does not support its way."""
         self._tell(cannot=reason)
 
     def _tell(self, **what: Any) -> None:
@@ -77,10 +77,10 @@ class Turns:
 
 
 class TimedTrainer(fastcell.train.Trainer):
-    """A trainer that takes the time of its steps, and its turns."""
+    """A trainer that times its steps and works in turns."""
 
     turns: Turns
-    #: Of all trainers of the process.
+    #: The runs of all trainers of the process.
     runs: ClassVar[list[dict[str, Any]]] = []
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -88,7 +88,7 @@ class TimedTrainer(fastcell.train.Trainer):
         self._untimed = 0.0
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """Train, and keep the history."""
+        """Train, and save the history."""
         history = super().fit(*args, **kwargs)
         parameters = sum(a.size for a in self.model.params.values())
         TimedTrainer.runs.append({"parameters": parameters, "history": list(history)})
@@ -107,7 +107,7 @@ class TimedTrainer(fastcell.train.Trainer):
         return self._trained(batch, state)
 
     def _converted(self, batch: Any) -> Any:
-        """Return a batch whose integers are as the models work with them."""
+        """Return a batch with its integers in the models' dtype."""
         return tuple(map(_wide, batch))
 
     def _trained(self, batch: Any, state: Any) -> tuple[float, Any, int, float]:
@@ -126,7 +126,7 @@ def twin_trainer(way: str = "") -> type[TimedTrainer]:
     Parameters
     ----------
     way : {"", "padded", "packed", "compiled"}
-        How; "" is padded where it can be, else packed.
+        The way; "" is padded if the model supports it, else packed.
     """
     import torch
     from twins import twin_of
@@ -207,7 +207,7 @@ def twin_trainer(way: str = "") -> type[TimedTrainer]:
                 torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
             self._peer.step()
             value = loss.item()
-            # Checks the batch for fastcell's sake: not PyTorch's time.
+            # The check of the batch is fastcell's, so it is not in PyTorch's time.
             started = time.perf_counter()
             num_targets = self.model.count(batch)
             weight = self.model.total_weight(batch)
@@ -219,7 +219,7 @@ def twin_trainer(way: str = "") -> type[TimedTrainer]:
 
 
 def _of_the_way(error: Exception) -> bool:
-    """Return whether this is what a way of PyTorch cannot do: padding, or compiling."""
+    """Return whether the error is a limit of a way of PyTorch: padding, compiling."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"NotPadded", "TorchDynamoException", "InductorError"})
 
@@ -233,7 +233,7 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(threads)
-        # For twins/: not there of itself where PYTHONSAFEPATH is set.
+        # For twins/: PYTHONSAFEPATH removes it from the path.
         sys.path.insert(0, str(Path(__file__).parents[1]))
         trainer = twin_trainer(way)
     else:

@@ -30,18 +30,18 @@ def _share(row: Row) -> float | None:
 
 @dataclass(frozen=True)
 class Bar:
-    """The least that rows of some modes must reach.
+    """The least value that rows of some modes must reach.
 
     Attributes
     ----------
     title : str
-        As the summary prints it.
+        Its name in the summary.
     least : float
         The bar, for each row or, if `mean`, for their geometric mean.
     holds : callable
-        Which rows of those modes it holds for.
+        Whether it applies to a row of those modes.
     value : callable
-        From a row, what is compared with the bar.
+        A function of a row that returns the value to compare with the bar.
     """
 
     title: str
@@ -53,13 +53,13 @@ class Bar:
     percent: bool = False
 
     def values(self, rows: Iterable[Row]) -> list[tuple[float, Row]]:
-        """What the rows it holds for have reached, with the rows."""
+        """Return the values of the rows it applies to, with the rows."""
         held = (row for row in rows if row.mode in self.modes and self.holds(row))
         found = ((self.value(row), row) for row in held)
         return [(value, row) for value, row in found if value is not None]
 
     def text(self, value: float) -> str:
-        """A value as the summary prints it."""
+        """Return a value as text of the summary."""
         return f"{value:.0%}" if self.percent else f"{value:.2f}"
 
 
@@ -68,11 +68,11 @@ def _batch(row: Row) -> bool:
 
 
 def _stream(row: Row) -> bool:
-    # Of one step from Python most is the call; the bars of single steps judge those.
+    # Single steps from Python, mostly the cost of a call, have their own bars.
     return row.sizes["B"] == 1 and row.sizes["T"] > 1
 
 
-#: Name on the command line -> bar. Ratios are to the best peer unless said otherwise.
+#: Name on the command line -> bar. By default, ratios are to the best peer.
 BARS = {
     "forward": Bar("fp32 forward", 1.0, ("forward",)),
     "forward-mean": Bar("fp32 forward", 1.5, ("forward",), mean=True),
@@ -124,9 +124,9 @@ BARS = {
 
 
 def summary(rows: Sequence[Row], changed: Mapping[str, float] = {}) -> str:
-    """A table with a line for each bar that any row is held to, then what misses one.
+    """Return a table of the bars that apply to any row, then the rows below a bar.
 
-    `changed` has other values for some of the bars.
+    `changed` replaces the values of some bars.
     """
     lines = [
         "## Summary",
@@ -164,7 +164,7 @@ def summary(rows: Sequence[Row], changed: Mapping[str, float] = {}) -> str:
 def _misses(
     bar: Bar, least: float, mean: float, found: list[tuple[float, Row]]
 ) -> list[str]:
-    # As printed: 0.996 is no miss of a bar of 1.00.
+    # Compared as printed: 0.996 does not miss a bar of 1.00.
     digits = 2
     if bar.mean:
         below = round(mean, digits) < least

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-#: By instruction set, what each library is told.
+#: The environment variables of each library, by instruction set.
 SWITCHES = {
     "avx2": {
         "FASTCELL_ISA": "avx2",
@@ -21,9 +21,9 @@ SWITCHES = {
         "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
     }
 }
-#: What keeps a compiler from more, where it makes code for the CPU at hand.
+#: Flags that limit a compiler which compiles for this CPU.
 _COMPILER_FLAGS = {"avx2": ["-mno-avx512f"]}
-#: Peers whose own kernels have no such switch: a comparison would be of other sets.
+#: Peers without such a switch: they would use another set.
 FREE = ("onnxruntime",)
 NOTE = (
     "held to {isa} by {switches}; left out, since it has no such switch: ONNX Runtime"
@@ -31,7 +31,7 @@ NOTE = (
 
 
 def begin_held(isa: str, argv: Sequence[str]) -> None:
-    """Begin the program again with the switches, unless that has been done."""
+    """Restart the program with the switches, unless it has them already."""
     if any(os.environ.get(k) != v for k, v in SWITCHES[isa].items()):
         script = os.path.abspath(sys.argv[0])
         os.execve(
@@ -42,11 +42,11 @@ def begin_held(isa: str, argv: Sequence[str]) -> None:
 
 
 def compiler_flags() -> list[str]:
-    """Return those for the probe of the machine's limits."""
+    """Return the compiler flags for the probe of the machine's limits."""
     return _COMPILER_FLAGS.get(os.environ.get("FASTCELL_ISA", ""), [])
 
 
 def note(isa: str) -> str:
-    """Say who is held how."""
+    """Return the note on the switches in use and the engines left out."""
     switches = " ".join(f"{k}={v}" for k, v in SWITCHES[isa].items())
     return NOTE.format(isa=isa, switches=switches)

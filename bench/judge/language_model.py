@@ -12,7 +12,7 @@ from fastcell._judge.cases import Case, normal, uniform
 
 @dataclass(frozen=True)
 class LanguageModelCase:
-    """The demo's character model and how it is trained.
+    """The demo's character model and its training.
 
     Embedding -> LSTM -> Linear -> mean cross entropy -> clipped gradient norm ->
     Adam, on contiguous streams with the state carried from batch to batch.
@@ -49,8 +49,8 @@ class LanguageModelCase:
     def batches(self, count: int = 8) -> list[tuple[np.ndarray, np.ndarray]]:
         """``count`` consecutive (inputs, targets) of shape (T, B), int64.
 
-        Random ids, as unevenly frequent as letters are (Zipf); the time of a step
-        depends on the sizes and on which ids repeat, not on what the text says.
+        The ids are random, with the frequencies of Zipf's law, as of letters; the time
+        of a step depends on the sizes and on repeated ids, not on the text.
         """
         frequency = 1.0 / np.arange(1, self.vocab_size + 1)
         ids = np.random.default_rng(3).choice(
@@ -80,7 +80,7 @@ class LanguageModelCase:
         return Case("lstm", self.T, self.B, width, self.hidden_size)
 
 
-#: What the mode `demo` trains.
+#: The models of the mode `demo`.
 MODELS = (
     LanguageModelCase(),
     LanguageModelCase(hidden_size=512, num_layers=2),

@@ -17,13 +17,13 @@ from judge import language_model, ragged, shapes
 
 @dataclass(frozen=True, kw_only=True)
 class Mode(modes.Mode):
-    """A mode with its cases: from the command line, what is timed."""
+    """A mode with a function from the command line to its cases."""
 
     cases: Callable[[argparse.Namespace], Iterable[Any]]
 
 
 def work(mode: str, case: Any) -> float | None:
-    """What one call does in units of the mode's; None where its time is the figure."""
+    """Return the work of one call in the mode's unit; None if the figure is a time."""
     return float(case.tokens) if mode == "demo" else MODES[mode].work(case)
 
 
@@ -78,8 +78,8 @@ def _shared(name: str, cases: Callable[[argparse.Namespace], Iterable[Any]]) -> 
 
 
 #: In the order of the tables. The demo compares losses after updates by Adam, which
-#: divides small gradients by themselves. A wrong gate order, a lost bias or a step too
-#: few is above 1e-2 in float32. Of bfloat16 and int8 README.md says what was seen.
+#: divides small gradients by themselves. In float32 a wrong gate order, a lost bias or
+#: a missing step gives more than 1e-2. README.md has the errors of bfloat16 and int8.
 MODES = {
     "forward": _shared("forward", _grid),
     "train": _shared("train", _grid),

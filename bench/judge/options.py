@@ -18,7 +18,7 @@ from judge.modes import MODES
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line, with every default filled in."""
+    """Return the parsed command line with all defaults."""
     parser = argparse.ArgumentParser(
         prog="compare.py",
         description="Time fastcell against its peers, interleaved in blocks.",
@@ -93,7 +93,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="write everything measured")
     add("--markdown", type=Path, metavar="FILE", help="write the tables")
     add("--plot", type=Path, metavar="FILE", help="draw the ratios (PNG, SVG, PDF)")
-    # Of a process that compare.py starts for one number of threads:
+    # For processes that compare.py starts for one number of threads:
     add("--rows", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.all and (arguments.quick or arguments.shapes):
@@ -102,7 +102,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def protocol(arguments: argparse.Namespace) -> Protocol:
-    """How long is timed."""
+    """Return the settings of the timing."""
     blocks = arguments.blocks or (3 if arguments.quick else Protocol.blocks)
     return Protocol(blocks, 0.05 if arguments.quick else Protocol.seconds)
 
@@ -130,7 +130,7 @@ def _one_of(names: Iterable[str]) -> Callable[[str], str]:
 
 
 def _cell(text: str) -> str:
-    # Peers know the RNN with tanh by one of its two names.
+    # Peers use one of the two names of the RNN with tanh.
     return "rnn" if text == "rnn_tanh" else _one_of(cells())(text)
 
 

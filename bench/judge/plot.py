@@ -11,14 +11,14 @@ from judge.modes import MODES
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """Draw how many times faster than the best peer every case is.
+    """Draw the ratio of each case to the best peer.
 
     Raises
     ------
     ModuleNotFoundError
         If matplotlib is not installed.
     ValueError
-        If no row has a ratio, or `path` has an ending that matplotlib does not know.
+        If no row has a ratio, or matplotlib does not know the suffix of `path`.
     """
     order = list(MODES)
     rows = sorted(rows, key=lambda row: (order.index(row.mode), row.threads))

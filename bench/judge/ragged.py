@@ -14,7 +14,7 @@ from fastcell._judge.cases import Case
 GRID = ((100, 32, 256), (400, 16, 128))
 QUICK_GRID = ((50, 16, 64),)
 
-#: Of a file of lengths: how many batches are taken, evenly spaced, and of what size.
+#: Number of evenly spaced batches from a file of lengths, their rows, and H.
 FILE_BATCHES, FILE_ROWS, FILE_SIZE = 3, 32, 256
 
 
@@ -26,17 +26,17 @@ class RaggedCase(Case):
 
     @property
     def shape(self) -> str:
-        """As the tables print it, with the share of steps that exist."""
+        """The text in tables, with the share of steps that exist."""
         return f"{super().shape}, {self.fill:.0%} full"
 
     @property
     def fill(self) -> float:
-        """Existing steps over all steps of the padded batch."""
+        """Existing steps as a share of the steps of the padded batch."""
         return sum(self.lengths) / (self.T * self.B)
 
     @property
     def flop(self) -> float:
-        """As of `Case`, of the existing steps only."""
+        """As in `Case`, for existing steps only."""
         return super().flop * self.fill
 
     def mask(self) -> np.ndarray:
@@ -44,7 +44,7 @@ class RaggedCase(Case):
         return np.arange(self.T)[:, None] < np.array(self.lengths)
 
     def rows(self) -> np.ndarray:
-        """How many sequences go on at each step, shape (T,)."""
+        """The number of sequences with each step, shape (T,)."""
         return self.mask().sum(1)
 
     def input(self) -> np.ndarray:
@@ -57,14 +57,14 @@ class RaggedCase(Case):
 
 
 def uniform_case(cell: str, T: int, B: int, H: int) -> RaggedCase:
-    """Lengths drawn uniformly from 1..T, one of them T."""
+    """Return a case with lengths drawn uniformly from 1..T, one of them T."""
     lengths = np.random.default_rng(6).integers(1, T + 1, B)
     lengths[B // 2] = T
     return RaggedCase(cell, T, B, H, H, tuple(map(int, lengths)))
 
 
 def file_cases(cell: str, path: Path) -> Iterator[RaggedCase]:
-    """Batches of neighbours from a file with one length a line.
+    """Yield batches of consecutive lengths from a file with one length a line.
 
     Raises
     ------

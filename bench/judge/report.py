@@ -16,7 +16,7 @@ from fastcell._judge.rows import Row
 from judge import bars
 from judge.modes import MODES
 
-#: The instruction sets that decide which kernels a CPU gets, as /proc/cpuinfo has them.
+#: The instruction sets that determine the kernels, by their names in /proc/cpuinfo.
 _FLAGS = (
     "avx2",
     "fma",
@@ -30,7 +30,7 @@ _FLAGS = (
 
 @dataclass
 class Report:
-    """All rows of one run, where they were measured, and what went wrong."""
+    """The rows of one run, with its machine, notes and errors."""
 
     machine: dict[str, Any]
     versions: dict[str, str]
@@ -50,7 +50,7 @@ class Report:
         self.limits.update({int(n): limit for n, limit in saved["limits"].items()})
 
     def to_json(self) -> str:
-        """Everything, the median of each block included."""
+        """Return everything as JSON, including the median of each block."""
         return json.dumps(
             {
                 "format": 2,
@@ -69,7 +69,7 @@ class Report:
         )
 
     def to_markdown(self) -> str:
-        """Where, how, the summary, and a table for each mode and number of threads."""
+        """Return Markdown: machine, summary, a table per mode and number of threads."""
         summary = bars.summary(self.rows, self.bars)
         parts = [self._preamble(), *([summary] if summary else [])]
         order = list(MODES)
@@ -106,7 +106,7 @@ class Report:
 
 
 def machine() -> dict[str, Any]:
-    """CPU model, cores this process may use, instruction sets, system, load."""
+    """Return CPU model, cores of this process, instruction sets, system, load."""
     model, flags = _cpuinfo()
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
@@ -124,7 +124,7 @@ def machine() -> dict[str, Any]:
 
 
 def _cpuinfo() -> tuple[str, list[str]]:
-    """CPU model and those of `_FLAGS` that it has."""
+    """Return the CPU model and its instruction sets of `_FLAGS`."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -135,7 +135,7 @@ def _cpuinfo() -> tuple[str, list[str]]:
         fields.setdefault(name.strip(), value.strip())
     present = fields.get("flags", fields.get("Features", "")).split()
     model = fields.get("model name", platform.machine())
-    # Virtual machines often hide the model's number; the family says what it is.
+    # Virtual machines often hide the model's name; the family identifies it.
     if "cpu family" in fields and "model" in fields:
         model += f" (family {fields['cpu family']}, model {fields['model']})"
     return model, [flag for flag in _FLAGS if flag in present]

@@ -39,12 +39,12 @@ _ROUNDS = 5
 
 _KIB = 1024
 _LEVELS = ("L1", "L2", "L3")
-#: Where the sizes of caches are not known.
+#: Sizes of caches, if unknown.
 _DEFAULT_SIZES = {"L1": 32 * _KIB, "L2": 512 * _KIB, "L3": 16 * _KIB**2}
 
 
 class NoProbe(Exception):
-    """There is no compiler, or it failed: rows have no share of the roofline."""
+    """There is no compiler, or it failed, so rows have no share of the roofline."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class Roofline:
     levels: dict[str, int]
 
     def read(self, size: float) -> float:
-        """GB/s of reading `size` bytes, shared among the threads, again and again.
+        """Return GB/s of reading `size` bytes repeatedly, divided among the threads.
 
         Between measured sizes it is interpolated over the logarithm of the size. A
-        larger buffer is never faster: where it was measured so, that was noise.
+        larger buffer is never faster: measurements to the contrary are noise.
         """
         sizes = np.array(sorted(self.bandwidth))
         rates = np.array([self.bandwidth[size] for size in sizes])
@@ -72,7 +72,7 @@ class Roofline:
         return float(np.interp(each, np.log(sizes), rates))
 
     def seconds(self, mode: str, case: Any) -> float | None:
-        """The least time of one call by the formulas above; None for other modes."""
+        """Return the least time of one call by the formulas; None for other modes."""
         if mode not in ("forward", "step", "train", "ragged"):
             return None
         inputs, recurrent = case.input_weights, case.recurrent_weights
@@ -91,7 +91,7 @@ class Roofline:
         return float(3 * compute(inputs, total) + 2 * steps + compute(recurrent, total))
 
     def or_better(self, other: Roofline | None) -> Roofline:
-        """The larger of two measurements of the same machine: noise only slows."""
+        """Return the larger of two measurements, since noise only slows."""
         if other is None:
             return self
         rates = {
@@ -101,7 +101,7 @@ class Roofline:
         return replace(self, fma=max(self.fma, other.fma), bandwidth=rates)
 
     def describe(self) -> str:
-        """One line for the report."""
+        """Return a line for the report."""
         reads = ", ".join(
             f"{name} {self.bandwidth[size]:.0f}" for name, size in self.levels.items()
         )
@@ -113,7 +113,7 @@ class Roofline:
 
 
 def measure(threads: int) -> Roofline:
-    """Compile the probe and run it on that many threads at once: a second or two.
+    """Compile the probe and run it on that many threads, for a second or two.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def measure(threads: int) -> Roofline:
 
 
 def cache_sizes() -> dict[str, int]:
-    """Bytes of the caches that the first core sees, by level."""
+    """Return the bytes of the first core's caches, by level."""
     found = dict(_DEFAULT_SIZES)
     for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         try:
@@ -159,7 +159,7 @@ def cache_sizes() -> dict[str, int]:
 
 
 def _named(sizes: list[int], caches: dict[str, int], threads: int) -> dict[str, int]:
-    """A size well inside each cache (of the shared one, a quarter), and the largest."""
+    """Return a size well inside each cache (1/4 of the shared one), and the largest."""
     named = {}
     for level in _LEVELS:
         room = caches[level] // 2
@@ -170,7 +170,7 @@ def _named(sizes: list[int], caches: dict[str, int], threads: int) -> dict[str, 
 
 
 def _best(probe: Callable[[Any], float], buffers: list[np.ndarray]) -> float:
-    """The largest of a few sums over threads that probe at once: noise only slows."""
+    """Return the largest of some sums over parallel threads, since noise only slows."""
     best = 0.0
     for _ in range(_ROUNDS):
         rates = [0.0] * len(buffers)

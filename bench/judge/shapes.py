@@ -8,8 +8,8 @@ from __future__ import annotations
 from fastcell.cli import bench
 from fastcell._judge.cases import Case
 
-#: (T, B, I, H), from single steps over streams and batches to large layers: what
-#: `fastcell bench` runs, so that a user's figures have a row here.
+#: (T, B, I, H), from single steps over streams and batches to large layers: the grid of
+#: `fastcell bench`, so that a user's figures have a row here.
 GRID = tuple(tuple(shape) for shape in bench.GRID)
 
 #: A few seconds instead of minutes: one stream, one batch, one odd width.
@@ -20,5 +20,5 @@ STEP_SIZES = (32, 64, 128, 256)
 
 
 def cases(cells: list[str], shapes: list[tuple[int, int, int, int]]) -> list[Case]:
-    """Every cell at every shape, cell by cell."""
+    """Return every cell at every shape, cell by cell."""
     return [Case(cell, *shape) for cell in cells for shape in shapes]

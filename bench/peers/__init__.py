@@ -38,7 +38,7 @@ ADAPTERS = {
 
 
 class NotYet(Exception):
-    """fastcell has no such thing yet: the mode is left out, and the reason printed."""
+    """fastcell lacks it: the mode is left out, and the reason is printed."""
 
 
 class BaseEngine(engines.BaseEngine):
@@ -47,7 +47,7 @@ class BaseEngine(engines.BaseEngine):
     def ragged(
         self, case: RaggedCase, weights: Arrays, x: np.ndarray, dy: np.ndarray
     ) -> list[Run]:
-        """As `train`, of sequences with ``case.lengths``; `x`, `dy` are 0 past them.
+        """As `train`, for sequences of ``case.lengths``; `x`, `dy` are 0 past them.
 
         Outputs past a sequence's end are read as 0: see `padded` for engines that
         compute them.
@@ -78,9 +78,9 @@ class BaseEngine(engines.BaseEngine):
 
 
 def padded(runs: list[Run], case: RaggedCase, suffix: str = " padded") -> list[Run]:
-    """Runs over all steps of a padded batch, whose outputs past the ends are not read.
+    """Return runs over all steps of a padded batch, with outputs past the ends ignored.
 
-    As dy is 0 there, those steps add nothing to any gradient: the work is wasted, the
+    dy is 0 there, so those steps add nothing to any gradient: the work is wasted, the
     result is right.
     """
 
@@ -95,5 +95,5 @@ def padded(runs: list[Run], case: RaggedCase, suffix: str = " padded") -> list[R
 
 
 def load(name: str, **options: Any) -> BaseEngine:
-    """Import an engine's adapter, and make it as `engines.load` does."""
+    """Import an engine's adapter, and construct it as `engines.load` does."""
     return engines.load(name, ADAPTERS, **options)

@@ -123,13 +123,13 @@ class Library:
         return made
 
     def chosen(self, primitive_descriptor: c_void_p, argument: int) -> c_void_p:
-        """The descriptor that a primitive wants for one of its arguments."""
+        """Return the descriptor that a primitive requires of one of its arguments."""
         query = self._c.dnnl_primitive_desc_query_md
         query.restype = c_void_p
         return c_void_p(query(primitive_descriptor, _QUERY_ARGUMENT, c_int(argument)))
 
     def memory(self, descriptor: c_void_p, array: np.ndarray | None = None) -> Memory:
-        """Memory of `array`, or fresh memory of the descriptor's size."""
+        """Return memory of `array`, or new memory of the descriptor's size."""
         if array is None:
             size = self._c.dnnl_memory_desc_get_size
             size.restype = ctypes.c_size_t
@@ -140,13 +140,13 @@ class Library:
         return Memory(made, descriptor, array)
 
     def reorder(self, source: Memory, target: c_void_p) -> Memory:
-        """A copy of `source` in the layout of `target`, made now."""
+        """Return a copy of `source` in the layout of `target`."""
         result = self.memory(target)
         self.reordering(source, result)()
         return result
 
     def reordering(self, source: Memory, target: Memory) -> Execution:
-        """What copies `source` into the layout of `target`, each time it is called."""
+        """Return a primitive that copies `source` to `target`, in its layout."""
         made = c_void_p()
         self.call(
             "reorder_primitive_desc_create",

@@ -71,7 +71,7 @@ class Engine(own.Engine, BaseEngine):
 
 
 def _converted(layer: Any, method: str, name: str) -> Any:
-    """The layer after ``layer.<method>(name)``, whether in place or as a new one."""
+    """Return the layer after ``layer.<method>(name)``, in place or a new one."""
     if not hasattr(layer, method):
         raise NotYet(f"fastcell {fastcell.__version__}: layers have no {method}()")
     converted = getattr(layer, method)(name)

@@ -87,7 +87,7 @@ class _Problem:
         return run, arrays
 
     def stream(self, x: np.ndarray) -> tuple[Callable[[], None], Arrays]:
-        """One step; two pairs of states take turns as the old and the new."""
+        """One step; two pairs of states alternate as the old and the new."""
         one, arrays, made = self._forward(d.FORWARD_INFERENCE, x, True)
         descriptor, arguments = made
         swapped = dict(arguments)
@@ -105,8 +105,8 @@ class _Problem:
         library, case = self.library, self.case
         forward, arrays, made = self._forward(d.FORWARD_TRAINING, x, True)
         hint, arguments = made
-        # With states, though they are zero: without, 3.2 returns a wrong gradient of
-        # the recurrent weights for the LSTM and the RNN.
+        # With zero states, because without states 3.2 returns a wrong gradient of the
+        # recurrent weights for the LSTM and the RNN.
         descriptors = self._descriptors(True)
         wide = [*descriptors, *descriptors]
         descriptor = library.recurrent(case.cell, d.BACKWARD, wide, hint)

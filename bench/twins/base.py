@@ -17,22 +17,21 @@ RECURRENT = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU, "RNN": torch.nn.RNN}
 class Twin(torch.nn.Module):
     """The network of a fastcell model in PyTorch, as its users would write it.
 
-    A subclass is made from the model. Its parameters have the names of the model's, so
-    that weights go from one to the other by ``state_dict()``; its dropouts stand where
-    those of the model do.
+    A subclass is constructed from the model. Its parameters have the names of the
+    model's, so that ``state_dict()`` copies weights between both; its dropouts are at
+    the same places.
     """
 
     @abstractmethod
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, Any]:
         """Return the mean loss of a batch of the model, and the state after it.
 
-        The batch is of arrays, or already of tensors (`tensors`).
-        The state is to be detached; it is None where batches do not continue one
-        another.
+        The batch holds arrays, or tensors (`tensors`). The state is detached; it is
+        None if batches do not continue one another.
         """
 
     def take(self, model: Module) -> None:
-        """Take the weights of the model."""
+        """Copy the weights from the model."""
         weights = {n: torch.from_numpy(a) for n, a in model.state_dict().items()}
         self.load_state_dict(weights)
 
@@ -42,9 +41,7 @@ class Twin(torch.nn.Module):
 
 
 def tensor(array: Any) -> torch.Tensor:
-    """Return an array as a tensor, integers as PyTorch takes indices; a tensor as it
-    is.
-    """
+    """Return an array as a tensor, integers as int64; a tensor itself."""
     if isinstance(array, torch.Tensor):
         return array
     array = np.ascontiguousarray(array)
@@ -85,12 +82,12 @@ def recurrent(layer: Any) -> torch.nn.RNNBase:
 
 
 def layers_of(twin: torch.nn.Module) -> list[Layers]:
-    """Return those of all recurrent layers of a twin."""
+    """Return the `Layers` of all recurrent layers of a twin."""
     return [m.layers for m in twin.modules() if isinstance(m, torch.nn.RNNBase)]
 
 
 def detached(state: Any) -> Any:
-    """Return a state that gradients do not flow through."""
+    """Return a detached state."""
     if isinstance(state, tuple):
         return tuple(part.detach() for part in state)
     return state.detach()

@@ -11,7 +11,7 @@ from twins.seq2seq import DecoderTwin, TokenTwin, shifted
 
 
 class CaptionerTwin(TokenTwin):
-    """A vector makes the first state, a recurrent layer the words."""
+    """The initial state from a vector, and words by a recurrent layer."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -31,7 +31,7 @@ class CaptionerTwin(TokenTwin):
         return self.token_loss(vectors[counted], wanted), None
 
     def first(self, images: torch.Tensor) -> Any:
-        """Return the first state of the recurrent layer: h, or (h, c)."""
+        """Return the initial state of the recurrent layer: h, or (h, c)."""
         rnn = self.decoder.rnn
         rows = torch.tanh(self.image(images)).view(len(images), -1, rnn.hidden_size)
         state = rows.transpose(0, 1).contiguous()

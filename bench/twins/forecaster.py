@@ -11,7 +11,7 @@ from twins.base import Twin, recurrent, tensors
 
 
 class ForecasterTwin(Twin):
-    """Of `Forecaster`: it reads all frames given, then what it says, one by one."""
+    """The twin of `Forecaster`: reads all given frames, then its outputs one by one."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from twins.base import Twin, detached, recurrent, tensors
 
 
 class FrameTwin(Twin):
-    """Of `FrameModel`: recurrent layers, dropout, a dense layer, a distribution."""
+    """`FrameModel`: recurrent layers, dropout, a dense layer, a distribution."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from twins.base import Twin, detached, recurrent, tensors
 
 
 class LanguageModelTwin(Twin):
-    """Of `LanguageModel`: embedding, recurrent layers, scores, dropout between them."""
+    """`LanguageModel`: embedding, recurrent layers, scores, dropout between them."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -39,11 +39,11 @@ class LanguageModelTwin(Twin):
         loss = functional.cross_entropy(
             scores.flatten(0, 1), targets.flatten(), ignore_index=-100
         )
-        # Sequences of given lengths have come to their ends.
+        # A batch with lengths has whole sequences, so no state is carried.
         return loss, detached(state) if len(batch) == 2 else None
 
     def take(self, model: Module) -> None:
-        """Take the weights of the model: a tied one goes by two names here."""
+        """Copy the weights from the model; a tied one has two names here."""
         weights = {n: torch.from_numpy(a) for n, a in model.state_dict().items()}
         weights.setdefault("decoder.weight", weights["embedding.weight"])
         self.load_state_dict(weights)

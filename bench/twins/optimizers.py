@@ -13,12 +13,12 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "Adagrad": torch.optim.Adagrad,
     "RMSprop": torch.optim.RMSprop,
 }
-#: One pass over all parameters, which PyTorch has for these on the CPU.
+#: Optimizers for which PyTorch has a fused step on the CPU.
 FUSED = {"Adam", "AdamW", "SGD", "Adagrad"}
 
 
 def optimizer_of(optimizer: Any, twin: torch.nn.Module) -> torch.optim.Optimizer:
-    """Return PyTorch's optimizer of the same hyperparameters, fused where it can be.
+    """Return PyTorch's optimizer of the same hyperparameters, fused if available.
 
     Raises
     ------

@@ -17,16 +17,16 @@ import torch
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-#: How a twin runs over sequences of different length.
+#: The ways of a twin for sequences of different length.
 WAYS = ("padded", "packed")
 
 
 class NotPadded(ValueError):
-    """What a twin needs of its layers is had from packed sequences only."""
+    """A twin needs a result of its layers that only packed sequences give."""
 
 
 class Layers:
-    """A layer of ``torch.nn``, and how it is run over sequences of different length.
+    """A layer of ``torch.nn``, run over sequences of different length in some way.
 
     Parameters
     ----------
@@ -61,17 +61,16 @@ class Layers:
         x : tensor, shape (T, B, I)
         lengths : tensor of int64, shape (B,), optional
         state : tensor or pair of tensors, optional
-            The first state, as the layer takes it.
+            The initial state of the layer.
         final : {"", "h", "state"}
-            What is read of the last state: nothing, h, or all of it.
+            The part of the last state in use: none, h, or all of it.
 
         Returns
         -------
         y : tensor, shape (T, B, D H)
-            Past the lengths anything that is finite.
+            Outputs; finite values past the lengths.
         state : tensor, pair of tensors or None
-            As the layer returns it. Padded, without what is not read of it: None for
-            c, or for all.
+            The layer's state. If padded, unused parts are None: c, or all.
 
         Raises
         ------
@@ -123,7 +122,7 @@ class Layers:
 
 @dataclass(frozen=True)
 class Ends:
-    """Where sequences end, and where each step goes when they are turned round.
+    """The indices of the ends of sequences, and of their steps in reverse order.
 
     `last_rows` and `places` count the rows of (T B, H).
     """
@@ -133,7 +132,7 @@ class Ends:
 
     @classmethod
     def of(cls, lengths: torch.Tensor, T: int, both: bool) -> Ends:
-        """Return those of a batch; `both` directions need the turned places."""
+        """Return the indices of a batch; only `both` directions need the reverse."""
         B = len(lengths)
         rows = torch.arange(B)
         places = None
@@ -148,14 +147,14 @@ class Ends:
         return y.flatten(0, 1).index_select(0, self.last_rows)
 
     def turned(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (T, B, I) with each sequence turned round within its length."""
+        """Return (T, B, I) with each sequence reversed within its length."""
         # Rows by index_select: twice as fast, with its gradient, as x[steps, rows] and
         # three times as fast as gather.
         return x.flatten(0, 1).index_select(0, self.places).view_as(x)
 
 
 def _parts(rnn: torch.nn.RNNBase) -> list[torch.nn.RNNBase]:
-    """Return each layer and direction as a layer of its own, of the same parameters."""
+    """Return each layer and direction as a separate layer with the same parameters."""
     suffixes = ("", "_reverse") if rnn.bidirectional else ("",)
     directions, parts = len(suffixes), []
     if rnn.num_layers * directions == 1:

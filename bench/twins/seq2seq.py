@@ -11,7 +11,7 @@ from twins.base import Twin, recurrent, tensors
 
 
 class ReaderTwin(torch.nn.Module):
-    """Of `models.reader.Reader`: embedding, dropout, recurrent layers."""
+    """Of `models.parts.token_encoder.Reader`: embedding, dropout, recurrent layers."""
 
     def __init__(self, reader: Any) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class ReaderTwin(torch.nn.Module):
         self.rnn = recurrent(reader.rnn)
 
     def embedded(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return what the recurrent layers read."""
+        """Return the input of the recurrent layers."""
         return self.dropout(self.embedding(ids))
 
 
@@ -40,7 +40,7 @@ class AttentionTwin(torch.nn.Module):
             )
 
     def keys(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return what the score reads of a memory (B, S, M)."""
+        """Return the keys of a memory (B, S, M) for the score."""
         return rows if self.kind == "dot" else self.memory(rows)
 
     def forward(
@@ -62,7 +62,7 @@ class AttentionTwin(torch.nn.Module):
 
 
 class DecoderTwin(ReaderTwin):
-    """Of `models.attentive_decoder.AttentiveDecoder`."""
+    """Of `models.decoder.attentive_decoder.AttentiveDecoder`."""
 
     def __init__(self, decoder: Any) -> None:
         super().__init__(decoder.reader)
@@ -104,12 +104,12 @@ class DecoderTwin(ReaderTwin):
         return torch.stack(vectors[1:])
 
     def combined(self, context: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-        """Return what the scores are made of."""
+        """Return the vectors that the scores are computed from."""
         return torch.tanh(self.combine(torch.cat((context, h), dim=-1)))
 
 
 class BridgeTwin(torch.nn.Module):
-    """Of `models.bridge.Bridge`."""
+    """Of `models.parts.bridge.Bridge`."""
 
     def __init__(self, bridge: Any, encoder: torch.nn.RNNBase) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class BridgeTwin(torch.nn.Module):
             )
 
     def forward(self, state: Any) -> Any:
-        """Return the decoder's first state."""
+        """Return the decoder's initial state."""
         if not self._modules:
             return state
         if not isinstance(state, tuple):
@@ -141,7 +141,7 @@ class BridgeTwin(torch.nn.Module):
 
 
 class TokenTwin(Twin):
-    """What a model with a decoder ends with: the scores of the next tokens."""
+    """The last part of a model with a decoder: scores of the next tokens."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class TokenTwin(Twin):
 def shifted(
     target: torch.Tensor, lengths: torch.Tensor | None
 ) -> tuple[torch.Tensor, Any, torch.Tensor]:
-    """Return what a decoder reads, which of its steps count, and what they have to say.
+    """Return the inputs of a decoder, the mask of its steps, and their targets.
 
     Past the lengths it reads token 0; without lengths all steps count.
     """

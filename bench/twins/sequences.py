@@ -27,14 +27,14 @@ class SequenceTwin(Twin):
     def encode(
         self, x: torch.Tensor, lengths: torch.Tensor | None, final: str = ""
     ) -> tuple[torch.Tensor, Any]:
-        """Return the outputs of all steps, and what is read of the last state."""
+        """Return the outputs of all steps, and the part of the last state in use."""
         if hasattr(self, "embedding"):
             x = self.dropout(self.embedding(x))
         return self.rnn.layers(x, lengths, final=final)
 
 
 class AttentionPool(torch.nn.Module):
-    """The mean of the steps, weighted by what each of them scores."""
+    """The mean of the steps, weighted by the softmax of their scores."""
 
     def __init__(self, input_size: int, attention_size: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class AttentionPool(torch.nn.Module):
         self.score = torch.nn.Linear(attention_size, 1, bias=False)
 
     def forward(self, y: torch.Tensor, past: torch.Tensor | None) -> torch.Tensor:
-        """Return (B, D) of steps (T, B, D), without those that are past the ends."""
+        """Return (B, D) of steps (T, B, D), without steps past the ends."""
         scores = self.score(torch.tanh(self.hidden(y)))
         if past is not None:
             scores = scores.masked_fill(past, -torch.inf)
@@ -50,7 +50,7 @@ class AttentionPool(torch.nn.Module):
 
 
 class PooledTwin(SequenceTwin):
-    """One vector read out of a sequence."""
+    """A sequence reduced to one vector, and its scores."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -75,7 +75,7 @@ class PooledTwin(SequenceTwin):
         return torch.cat(list(h[-directions:]), dim=-1)
 
     def pooled(self, y: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-        """Return the mean, the maximum, or what attention makes of the steps."""
+        """Return the mean, the maximum, or the attention pooling of the steps."""
         past = None
         if lengths is not None:
             past = (torch.arange(len(y))[:, None] >= lengths)[..., None]

@@ -22,7 +22,7 @@ class SpeechTwin(Twin):
         self.decoder = torch.nn.Linear(decoder.in_features, decoder.out_features)
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, None]:
-        """Return the mean over the rows of the loss by the number of labels."""
+        """Return the mean over rows of the loss per label."""
         x, lengths, labels, label_lengths = tensors(batch)
         h, _ = self.rnn.layers(x, lengths)
         scores = functional.log_softmax(self.decoder(self.dropout(h)), dim=-1)
