@@ -187,7 +187,7 @@ class LanguageModel(Generating, Model):
             _tie(embedding, decoder)
         named = {"embedding": embedding, "rnn": rnn, "decoder": decoder}
         if self.dropout:
-            # Without a dropout layer, the recurrent layer directly follows the #
+            # Without a dropout layer, the recurrent layer directly follows the
             # embedding and takes the gather path.
             named = {
                 "embedding": embedding,

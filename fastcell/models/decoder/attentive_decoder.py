@@ -202,7 +202,7 @@ class AttentiveDecoder(Module):
 
 
 # Input feeding (Luong et al. 2015, section 3.3): each step reads the vector of the step
-# # before, so steps run one by one, each over the whole batch.
+# before, so steps run one by one, each over the whole batch.
 
 
 def _feeding_forward(

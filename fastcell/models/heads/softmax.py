@@ -21,8 +21,8 @@ from fastcell.losses.classes import cross_entropy_in_place
 from fastcell.models.parts.common import IGNORED
 
 # Size of a block: 16 MiB of float32, but at least this many rows. Larger blocks are not
-# # faster. With fewer rows, the passes over the weights and their gradient, one for
-# each # block, take noticeable time (figures in bench/README.md).
+# faster. With fewer rows, the passes over the weights and their gradient, one for each
+# block, take noticeable time (figures in bench/README.md).
 MOST_SCORES = 1 << 22
 LEAST_ROWS = 64
 

@@ -99,7 +99,7 @@ class Encoder(Module):
                 self.input_size, width, dtype=self.dtype, seed=seeds[0]
             )
             if self.dropout:
-                # Without a dropout layer, the recurrent layer directly follows the #
+                # Without a dropout layer, the recurrent layer directly follows the
                 # embedding and takes the gather path.
                 named["embedding_dropout"] = Dropout(self.dropout, seed=seeds[1])
         rnn = kind.layer(
