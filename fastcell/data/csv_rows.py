@@ -163,7 +163,7 @@ class CsvRows(Iterator[Row]):
                 if current in seen and whole:
                     raise ValueError(
                         f"{name}, line {rows.line_num}, {self._id_column!r}: the rows "
-                        f"of {current!r} must stand together; got others between them"
+                        f"of {current!r} must be adjacent; got others between them"
                     )
                 seen.add(current)
             for place in places:

@@ -202,8 +202,8 @@ class Sequences(Epochs[Batch]):
                 sequence = self._fitting(i, sequences[row])
                 if len(sequence) != length:
                     raise ValueError(
-                        f"sequences[{i}] must have the {length} steps that lengths "
-                        f"tells; got {len(sequence)}"
+                        f"sequences[{i}] must have {length} steps, as lengths[{i}]; "
+                        f"got {len(sequence)}"
                     )
                 x[:length, row] = sequence
 

@@ -76,7 +76,8 @@ class TokenFile:
         self._start, self._stop = 0, shape[0]
         if held < shape[0]:
             raise ValueError(
-                f"{self.path}: must hold {shape[0]:,} ids, as it says; got {held:,}"
+                f"{self.path}: must hold {shape[0]:,} ids, as its header says; "
+                f"got {held:,}"
             )
 
     def __len__(self) -> int:

@@ -160,7 +160,7 @@ class CharVocabulary:
         ValueError: text[2] is 'y' (U+0079), which is not among the 4 symbols of the \
 vocabulary
         """
-        if isinstance(text, str) and len(text) > _BLOCK:  # 13 bytes a character
+        if isinstance(text, str) and len(text) > _BLOCK:  # bounds temporaries
             ids = np.empty(len(text), np.int32)
             for start in range(0, len(text), _BLOCK):
                 part = slice(start, start + _BLOCK)

@@ -37,8 +37,8 @@ def read_wav(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     Returns
     -------
     samples : ndarray of float32, shape (N,)
-        From -1 to 1: integers are divided by 2^(bits - 1), after subtracting 128 from
-        those of 8 bits. Channels are averaged. Floats are not scaled.
+        From -1 to 1. Integers of n bytes are divided by 2^(8 n - 1), after subtracting
+        128 from those of one byte. Channels are averaged. Floats are not scaled.
     rate : int
         Samples per second.
 
@@ -86,7 +86,7 @@ def _read(file: BinaryIO) -> tuple[_Format, NDArray[Any]]:
         left = size - file.tell()
         if kind == b"data":
             if form is None:
-                raise ValueError("the format must stand before the samples")
+                raise ValueError("the format must come before the samples")
             if length == _UNKNOWN:  # of RF64, or written to a pipe: all that follows
                 length = left if large is None else large
             if length > left:

@@ -68,7 +68,7 @@ class Adam(Optimizer):
     _rule = "adam"
     _slot_order = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
-    # Whether the decay is added to the gradient, or subtracted from the parameter.
+    # True: the decay is added to the gradient. False: it is applied to the parameter.
     _decay_in_gradient = True
 
     def __init__(

@@ -196,7 +196,7 @@ def _by_name(grads: Mapping[str, Any]) -> Mapping[str, NDArray[np.floating]]:
         len(g) if isinstance(g, Mapping) else 1 for g in grads.values()
     ):
         raise ValueError(
-            "grads must have a name of its own for each gradient; got two of one, "
+            "grads must have a distinct name for each gradient; got one name twice, "
             f"among {shown(list(found))}"
         )
     return found
