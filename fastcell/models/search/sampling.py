@@ -158,8 +158,8 @@ def draw_tokens(probabilities: np.ndarray, random: np.random.Generator) -> np.nd
     (1, True)
     """
     cumulative = np.cumsum(probabilities, axis=-1)
-    # Scaled by the rounded sum, so that u stays below the last value. The sum first
-    # exceeds u at a place where it grows: never at probability 0.
+    # Scaled by the rounded sum, so that u stays below the last value. The cumulative
+    # sum first exceeds u where it grows: never at probability 0.
     u = random.random((len(probabilities), 1)) * cumulative[:, -1:]
     places: np.ndarray = (cumulative <= u).sum(axis=-1)
     tokens: np.ndarray = np.minimum(places, _last_possible(probabilities))
