@@ -1,4 +1,4 @@
-"""Sequences from CSV files."""
+"""Sequences from CSV files: values, missing values, and errors by line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of data that are damaged, cut short, or made to do harm: one line, by name."""
+"""Damaged, truncated and malicious data files: one-line errors that name the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts larger than memory: read in parts, counted in parts, windows from the disk."""
+"""Token files: texts larger than memory, read, counted and streamed in parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Greedy search, drawing, and beam search, against plain searches of one sequence."""
+"""Decoding: greedy, sampling and beam search against plain searches."""
 
 from __future__ import annotations
 
