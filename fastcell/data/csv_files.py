@@ -99,9 +99,10 @@ def read_csv_sequences(
     OSError
         If the file cannot be read.
     TypeError, ValueError
-        If an argument is not as said above, a column is missing, a value is missing or
-        no finite number, a class is unknown, the rows of a sequence are not adjacent,
-        or no sequence is left; the error names the file, the line and the column.
+        If an argument is not as described above, a column is missing, a value is
+        missing or no finite number, a class is unknown, the rows of a sequence are not
+        adjacent, or no sequence is left; the error names the file, the line and the
+        column.
 
     Examples
     --------

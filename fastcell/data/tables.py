@@ -97,9 +97,9 @@ def sequences_from_table(
     ImportError
         If `frame` is a data frame, and `narwhals` is not installed.
     TypeError, ValueError
-        If an argument is not as said above, a column is missing or of another kind, a
-        value is missing or no finite number, a class is unknown, or no sequence is
-        left; the error names the row, from 0, and the column.
+        If an argument is not as described above, a column is missing or of another
+        kind, a value is missing or no finite number, a class is unknown, or no sequence
+        is left; the error names the row, from 0, and the column.
 
     Examples
     --------

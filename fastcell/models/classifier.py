@@ -58,7 +58,7 @@ class SequenceClassifier(SequenceModel):
         Seed of the initial weights and of dropout.
     precision : {"float32", "bf16"}, optional
         Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
-        gradients and optimizer state are always float32.
+        gradients and optimizer state are float32 in both cases.
 
     Attributes
     ----------

@@ -165,7 +165,7 @@ class FeedForward(ScoredModel):
         Parameters
         ----------
         x : array, shape (B, I)
-            Of the model's dtype, finite.
+            The vectors, of the model's dtype, finite.
 
         Returns
         -------

@@ -93,7 +93,7 @@ class LanguageModel(Generating, Model):
         model, and lets `generate` continue text.
     precision : {"float32", "bf16"}, optional
         Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
-        gradients and optimizer state are always float32.
+        gradients and optimizer state are float32 in both cases.
 
     Attributes
     ----------
@@ -252,7 +252,7 @@ class LanguageModel(Generating, Model):
         return self.network.forward(self._tokens("ids", ids), state)
 
     def __call__(self, ids: Any, state: Any = None) -> tuple[np.ndarray, Any]:
-        """Do what `predict` does."""
+        """Return the result of `predict`."""
         return self.predict(ids, state)
 
     # ------------------------------------------------------------------- the model

@@ -91,7 +91,7 @@ class Seq2Seq(DecoderModel):
         Seed of the initial weights, of dropout and of scheduled sampling.
     precision : {"float32", "bf16"}, optional
         Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
-        gradients and optimizer state are always float32.
+        gradients and optimizer state are float32 in both cases.
 
     Raises
     ------

@@ -37,8 +37,8 @@ class SpeechRecognizer(ScoredModel):
     r"""Map frames to a shorter sequence of labels of unknown alignment.
 
     Recurrent layers score the labels and a blank at every step. The loss is
-    connectionist temporal classification: the negative log-probability of the labels,
-    summed over all alignments:
+    connectionist temporal classification: the negative logarithm of the labels'
+    probability, which is a sum over all alignments:
 
     .. math::
         h_t &= \mathrm{cell}(x_t, h_{t-1}) \\
@@ -76,7 +76,7 @@ class SpeechRecognizer(ScoredModel):
         It is saved with the model; `transcribe` returns these names.
     precision : {"float32", "bf16"}, optional
         Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
-        gradients and optimizer state are always float32.
+        gradients and optimizer state are float32 in both cases.
 
     Attributes
     ----------
@@ -302,7 +302,7 @@ class SpeechRecognizer(ScoredModel):
     def __call__(
         self, x: Any, lengths: Any = None, beam_size: int = 1
     ) -> list[list[int]]:
-        """Do what `predict` does."""
+        """Return the result of `predict`."""
         return self.predict(x, lengths, beam_size)
 
     def transcribe(

@@ -128,7 +128,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         for name in {**mine, **its}:
             if name != "seed" and mine.get(name) != its.get(name):
                 raise ValueError(
-                    f"warm_start must find the network that it goes on with: {name} "
+                    f"warm_start must continue a network of equal options: {name} "
                     f"was {shown(mine.get(name))} and is {shown(its.get(name))}"
                 )
         return self.model_

@@ -162,8 +162,8 @@ class BernoulliHead(Head):
             = \sum_g \max(z_g, 0) - z_g y_g + \log(1 + e^{-|z_g|})
 
     (Boulanger-Lewandowski et al. 2012, arXiv:1206.6392, the RNN with sigmoids). A
-    temperature divides the logits. With positive weights :math:`c_g`, the loss has
-    :math:`c_g y_g` in place of :math:`y_g` and is no longer a likelihood.
+    temperature divides the logits. With weights :math:`c_g` of elements that are 1, the
+    loss has :math:`c_g y_g` in place of :math:`y_g` and is no longer a likelihood.
 
     Parameters
     ----------

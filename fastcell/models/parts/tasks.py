@@ -89,7 +89,7 @@ class Classification:
         TypeError
             If they are neither.
         ValueError
-            If the shape is another, or a class or a probability out of range.
+            If the shape is wrong, or a class or probability is out of range.
         """
         if in_range(y, 0, self.outputs - 1) and y.shape == shape:  # most are
             return y
@@ -194,7 +194,7 @@ class Regression:
     output_size : int
         Values K of a target.
     dtype : dtype
-        Of the model.
+        Dtype of the model.
     error : {"mse", "mae", "huber"}, default "mse"
         The loss.
     delta : float, optional

@@ -111,8 +111,8 @@ def beam_search(
         The power, at least 0: 0 prefers short hypotheses, 1 is about the mean
         log-probability.
     patient : bool, default False
-        Whether to go on while a longer hypothesis could still win. No effect without a
-        penalty.
+        Whether to continue while a longer hypothesis could still win. No effect without
+        a penalty.
 
     Returns
     -------

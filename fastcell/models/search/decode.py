@@ -1,4 +1,4 @@
-"""Decoding of a batch: how hypotheses are found, greedily, by sampling or by beam."""
+"""Decoding of a batch of sequences: greedy, by sampling, or by beam search."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ def edit_distance(found: Sequence[Any], wanted: Sequence[Any]) -> int:
 
     Levenshtein 1966, by the recursion of Wagner and Fischer 1974
     (doi:10.1145/321796.321811). The sum over sentences of words, divided by the number
-    of words wanted, is the word error rate.
+    of reference words, is the word error rate.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def edit_distance(found: Sequence[Any], wanted: Sequence[Any]) -> int:
 def count_errors(
     found: Iterable[Sequence[Any]], wanted: Iterable[Sequence[Any]]
 ) -> tuple[int, int]:
-    """Return the number of edits of all pairs, and the number of labels wanted.
+    """Return the number of edits of all pairs, and the number of reference labels.
 
     Examples
     --------
