@@ -262,7 +262,7 @@ class WordVocabulary:
 def iter_words(
     texts: Iterable[str], end_of_line: str | None = None
 ) -> Iterator[list[str]]:
-    r"""Split a text that is given in parts at white space.
+    r"""Split a text, given in parts, at white space.
 
     Parameters
     ----------
