@@ -11,7 +11,7 @@ from twins.base import Twin, recurrent, tensors
 
 
 class ReaderTwin(torch.nn.Module):
-    """Of `models.parts.token_encoder.Reader`: embedding, dropout, recurrent layers."""
+    """`models.parts.token_encoder.TokenEncoder`."""
 
     def __init__(self, reader: Any) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class AttentionTwin(torch.nn.Module):
 
 
 class DecoderTwin(ReaderTwin):
-    """Of `models.decoder.attentive_decoder.AttentiveDecoder`."""
+    """`models.decoder.attentive_decoder.AttentiveDecoder`."""
 
     def __init__(self, decoder: Any) -> None:
         super().__init__(decoder.reader)
@@ -109,7 +109,7 @@ class DecoderTwin(ReaderTwin):
 
 
 class BridgeTwin(torch.nn.Module):
-    """Of `models.parts.bridge.Bridge`."""
+    """`models.parts.bridge.Bridge`."""
 
     def __init__(self, bridge: Any, encoder: torch.nn.RNNBase) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Losses with weights, probabilities, missing targets, and one value for each element.
+"""Losses with weights, probabilities, missing targets and no reduction.
 
 The slow twins apply the formulas with Python's own sums.
 """
