@@ -69,7 +69,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _on_command_line() -> bool:
-    """Is this process the command ``fastcell``, or ``python -m fastcell``?"""
+    """Return whether this process is ``fastcell`` or ``python -m fastcell``."""
     program = sys.argv[0] if getattr(sys, "argv", None) else ""
     # While the package of `-m` is imported, sys.argv[0] is still "-m".
     if program == "-m":

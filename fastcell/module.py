@@ -28,7 +28,7 @@ ONE_FOR_ALL = ("float32", "bf16", "bfloat16")  # of these, constructors and `to`
 
 
 class HasPrecision(Protocol):
-    """What a recurrent layer has in addition to a module."""
+    """The members of a recurrent layer in addition to those of a module."""
 
     @property
     def precision(self) -> str: ...

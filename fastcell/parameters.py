@@ -2,8 +2,8 @@
 
 Layers pack their weights once per version. An optimizer reports its writes
 (`Parameters.changed`); a user who takes an array out and writes into it does not. So an
-array that was handed out is compared with a copy before each use, as long as somebody
-holds a reference to it. Arrays that nobody holds cost no comparison.
+array that was handed out is compared with a copy before each use, as long as a
+reference to it exists. Other arrays cost no comparison.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Parameters(Mapping[str, np.ndarray]):
     def watched(self) -> tuple[_core.Changes, dict[str, Any]]:
         """Return what a stream checks to see whether it must compute the version.
 
-        The first counts the reported changes; the second is empty unless somebody may
+        The first counts the reported changes; the second is empty unless a user may
         hold an array.
         """
         return self._changes, self._copies

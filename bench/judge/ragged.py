@@ -40,7 +40,7 @@ class RaggedCase(Case):
         return super().flop * self.fill
 
     def mask(self) -> np.ndarray:
-        """Where a step exists, shape (T, B)."""
+        """A mask of the existing steps, shape (T, B)."""
         return np.arange(self.T)[:, None] < np.array(self.lengths)
 
     def rows(self) -> np.ndarray:

@@ -28,7 +28,7 @@ class ReaderTwin(torch.nn.Module):
 
 
 class AttentionTwin(torch.nn.Module):
-    """Of `fastcell.Attention`, batch first."""
+    """`fastcell.Attention`, batch first."""
 
     def __init__(self, attention: Any) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ def shifted(
 
 
 class Seq2SeqTwin(TokenTwin):
-    """Of `Seq2Seq`."""
+    """The twin of `Seq2Seq`."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)

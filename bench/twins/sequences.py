@@ -89,7 +89,7 @@ class PooledTwin(SequenceTwin):
 
 
 class ClassifierTwin(PooledTwin):
-    """Of `SequenceClassifier`."""
+    """The twin of `SequenceClassifier`."""
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, None]:
         """Return the mean cross-entropy."""
@@ -98,7 +98,7 @@ class ClassifierTwin(PooledTwin):
 
 
 class RegressorTwin(PooledTwin):
-    """Of `SequenceRegressor`."""
+    """The twin of `SequenceRegressor`."""
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, None]:
         """Return the mean squared error."""
@@ -108,7 +108,7 @@ class RegressorTwin(PooledTwin):
 
 
 class TaggerTwin(SequenceTwin):
-    """Of `SequenceTagger`."""
+    """The twin of `SequenceTagger`."""
 
     def loss(self, batch: Any, state: Any = None) -> tuple[torch.Tensor, None]:
         """Return the mean cross-entropy over the steps that count."""

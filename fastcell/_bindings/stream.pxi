@@ -86,7 +86,7 @@ cdef class Stream:
         """Set the version of the weights, and the objects that show a change.
 
         They may have changed if the count of `changes` is not `version`, or if
-        `handed_out` is not empty: then somebody holds arrays.
+        `handed_out` is not empty: then a user holds arrays.
         """
         self.changes = changes
         self.handed_out = handed_out

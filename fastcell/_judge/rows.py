@@ -54,7 +54,7 @@ class Row:
 
     @property
     def ratio(self) -> tuple[float, float, float] | None:
-        """How many times faster than the best peer, and its quartiles."""
+        """The ratio to the best peer, above 1 if faster, and its quartiles."""
         return self.ratio_to(self.best_peer)
 
     def ratio_to(self, label: str | None) -> tuple[float, float, float] | None:

@@ -17,7 +17,7 @@ _BATCHED = Layout(batch_first=False, unbatched=False)
 
 
 class Layer(Protocol):
-    """What a session needs of a recurrent layer."""
+    """The members of a recurrent layer that a session uses."""
 
     bidirectional: bool
     dtype: np.dtype[Any]
@@ -39,7 +39,7 @@ class Session(_core.Stream, Generic[StateT]):
     the layer's weights at that time: after a change of them, as by an optimizer, the
     next step packs them again, once for all sessions of the layer, and continues from
     its state. For constant weights, use the session of a copy of the layer. While
-    somebody holds an array of ``layer.params``, each step compares it with a copy.
+    a user holds an array of ``layer.params``, each step compares it with a copy.
 
     A step below a million floating-point operations (8 L B H (H + I), whatever the
     cell; one stream through a layer of 250 units and features) keeps the GIL: other

@@ -29,7 +29,7 @@ Record = dict[str, Any]
 
 
 class Running(Protocol):
-    """What these callbacks use of a trainer."""
+    """The members of a trainer that these callbacks use."""
 
     model: Module
     history: History

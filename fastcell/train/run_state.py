@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Trained(Protocol):
-    """What a checkpoint needs of a trainer."""
+    """The members of a trainer that a checkpoint uses."""
 
     model: Model
     optimizer: Optimizer
