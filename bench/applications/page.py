@@ -16,60 +16,60 @@ _NAMES = list(_ENGINES.values())
 _THREADS = ("1", "2")
 
 _INTRODUCTION = """\
-# What the examples reach
+# Results of the examples
 
-Each row is an example of [examples](../examples) on a real data set, run as it stands,
-and the same model trained by PyTorch: the same batches in the same order, from the same
-first weights, with the same optimizer, schedule and clipping; the loss of the first
-batch is compared before anything is trained. Both are scored by the same code. This
-page is written by `python bench/applications write`, of docs/results.json; that
-file's start says how its rows are measured.
+Each row is an unmodified example of [examples](../examples) on a real data set, and the
+same model trained by PyTorch: the same batches in the same order, the same initial
+weights, optimizer, schedule and clipping. The loss of the first batch is compared
+before the training, and the same code scores both. `python bench/applications write`
+makes this page from docs/results.json; [bench/README.md](../bench/README.md) says how
+the rows are measured.
 """
 
 _QUALITY = """\
-## How well
+## Scores
 
-The mean over the seeds of the first weights, of the order of batches and of dropout,
-and in parentheses the smallest and the largest. The last column counts the seeds, by
-fastcell and by PyTorch: three where both take less than three minutes, elsewhere one
-(in music three of fastcell, which is quick). The published figures are of other models,
-and often of more training; their papers are named in each example. Those with a † are
-quoted from memory of the paper, and were not read again.
+The mean over the seeds (of the initial weights, the order of batches and dropout), with
+the smallest and the largest in parentheses. The last column is the number of seeds of
+fastcell and of PyTorch: three if both take less than three minutes, otherwise one (in
+music three of fastcell). The published figures are of other models, and often of more
+training; each example names their papers. Figures with a † are quoted from memory and
+were not checked against the paper.
 """
 
 _STRONGER = """\
 ### Stronger published figures
 
-What is published and better than the figure in the table, of larger models, of more
-data or of other methods.
+Published figures better than the one in the table: from larger models, more data or
+other methods.
 """
 
 _PROTOCOLS = """\
 ### Protocols of our own
 
-Where a row's task, data or score differ from those of the published figure.
+Differences of a row's task, data or score from those of the published figure.
 """
 
 _SPEED = """\
-## How fast
+## Speed
 
-Training on one thread and on two, the same number for both; validation and decoding are
-left out, and so is making integers int64 and arrays tensors. All took turns of about
-half a second, with nothing beside them. PyTorch is timed in each of its ways, and the
-fastest one counts and is named: sequences of different length *padded*, with the last
-outputs gathered and the reverse direction over turned sequences, or *packed*
-(`pack_padded_sequence`); *no padding* where all have one length; *eager*, or *compiled*
-by `torch.compile` with its defaults (it leaves the recurrent layers themselves as they
-are). The milliseconds are medians over the turns, the ratio is theirs; the seconds are
-of a whole run on one thread, and about (~) where it was cut short: then they are the
-mean step times the number of steps.
+Training with one thread and with two on both sides, without validation, decoding, and
+the conversion of integers to int64 and of arrays to tensors. All took turns of about
+half a second, with nothing else running. PyTorch is timed in each of these ways, and
+the fastest one counts and is named: sequences of different length *padded*, with the
+last outputs gathered and the reverse direction over reversed sequences, or *packed*
+(`pack_padded_sequence`); *no padding* if all have one length; *eager*, or *compiled* by
+`torch.compile` with its defaults (which leaves the recurrent layers unchanged). The
+milliseconds are medians over the turns, and the ratio is theirs. The seconds are of a
+whole run on one thread; with ~ they are estimates, the mean step times the number of
+steps.
 """
 
 _OLDER = """\
-Rows marked *packed, older* wait for a quiet machine: they were timed eager only, with
-sequences of different length always packed, which is the slow way of PyTorch (padded it
-is up to 5 times as fast), and with the conversion of integers in the time. Their ratios
-are too high where lengths differ, and no mean of them is given.
+Rows marked *packed, older* are still to be timed anew: they were timed eager only, with
+sequences of different length always packed, the slow way of PyTorch (padded is up to 5
+times as fast), and with the conversion of integers. Their ratios are too high for
+different lengths, and are in no mean.
 """
 
 
@@ -149,7 +149,7 @@ def _misses(rows: Sequence[tuple[Application, dict[str, Any]]]) -> list[str]:
             )
     waiting = [f"{r.application}, {r.data}" for r, k in rows if not _both(k)]
     if waiting:
-        lines.append(f"- Timed below, but not yet run here: {'; '.join(waiting)}.")
+        lines.append(f"- Timed below, without a score so far: {'; '.join(waiting)}.")
     return [*lines, ""] if lines else []
 
 
@@ -302,7 +302,7 @@ def draw_curves(
 
 
 def _printed(rows: Iterable[tuple[Application, dict[str, Any]]]) -> list[str]:
-    lines = ["## What the examples print at their end", ""]
+    lines = ["## Final output of the examples", ""]
     for row, kept in rows:
         if "printed" in kept:
             lines += [f"{row.application}, {row.data}:", "", "```text"]

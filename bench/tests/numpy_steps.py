@@ -1,8 +1,8 @@
 """Reference results of layers: the NumPy steps of the cell registry, in float64.
 
-Forward outputs do not depend on other rows or on later steps, so a slice of a few rows
-and steps is compared. A gradient is compared with the central difference in its own
-direction: that derivative must equal its length.
+Outputs do not depend on other rows or on later steps, so only a few rows and steps are
+compared. A gradient is compared with the central difference along itself, which must
+equal its norm.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.testing import assert_allclose
 
-#: Steps and rows that are compared.
+#: The number of steps and of rows to compare.
 STEPS, ROWS = 4, 2
 
-#: float32 layers against float64 steps; both as a share of the largest value.
+#: Tolerances of float32 layers against float64 steps, relative to the largest value.
 FORWARD_TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-4
 
@@ -26,7 +26,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def outputs(cell: Any, weights: Arrays, x: np.ndarray) -> np.ndarray:
-    """Outputs of `cell.step` over `x` (T, B, I) from a zero state, shape (T, B, H).
+    """Return the outputs (T, B, H) of `cell.step` over `x` (T, B, I) from a zero state.
 
     `cell` is an entry of ``fastcell.cells.REGISTRY``, `weights` a layer's state dict.
     """
@@ -34,7 +34,7 @@ def outputs(cell: Any, weights: Arrays, x: np.ndarray) -> np.ndarray:
         name.removesuffix("_l0"): value.astype(np.float64)
         for name, value in weights.items()
     }
-    rows, width = weights["weight_hh"].shape  # of h; c has a unit for each gate row
+    rows, width = weights["weight_hh"].shape  # width of h; c has H units
     widths = [width, rows // len(cell.gates)][: len(cell.states)]
     state = tuple(np.zeros((x.shape[1], n)) for n in widths)
     y = np.empty((*x.shape[:2], width))

@@ -1,4 +1,4 @@
-"""The comparison on applications: turns, twins in the trainer's place, and the page."""
+"""Tests of bench/applications: turns, training of the twins, and the page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ trainer.fit(data, data, epochs=int(sys.argv[-3]))
 print(f"accuracy: {trainer.assess(data)['accuracy']:.2%}")
 print(f"loss: {trainer.assess(data)['loss']:.9f}")
 """
-#: Batches of different length of which an LSTM's whole last state is read.
+#: Batches of different length; the model reads the LSTM's last h and c.
 FORECASTS = """
 import numpy as np
 from fastcell.models import Forecaster
@@ -72,7 +72,7 @@ def test_turns_train_the_same_model_on_both_sides(commands, folder):
     own, peer = (metrics(sides[e].printed, PATTERNS) for e in ENGINES)
     assert sides["fastcell"].steps == sides["torch"].steps == 40
     assert own["accuracy"] > 90
-    # From the same weights on the same batches, without dropout: the same model.
+    # The same weights and batches, and no dropout: the same model.
     assert own["loss"] == pytest.approx(peer["loss"], rel=1e-3)
     assert own["loss"] != peer["loss"]
     assert timing.turns >= 1
@@ -133,7 +133,7 @@ def test_the_fastest_way_counts_and_is_named():
     assert (timing.wall_clock, timing.turns) == (None, 3)
 
 
-def test_without_padding_packed_is_no_way():
+def test_without_padding_packed_is_not_a_way():
     sides = {"torch:padded": side(3.0, ragged=False), "torch:packed": side(2.0, 5)}
     sides["torch:packed"].ragged = False
     timing = pair._timing({"fastcell": side(1.0)} | sides, set())
@@ -141,7 +141,7 @@ def test_without_padding_packed_is_no_way():
 
 
 def tried(**sides):
-    """Return what in_turns leaves out of these."""
+    """Return the sides that in_turns leaves out."""
 
     class Peer:
         def __init__(self, engine, side):
@@ -263,7 +263,7 @@ def test_the_page_holds_the_figures_and_says_what_is_missed(tmp_path: Path):
     assert (
         "misses its aim, and is worse than PyTorch with its one seed, by 2" in missed[0]
     )
-    assert "not yet run here: sentiment, MR, 10-fold." in missed[1]
+    assert "without a score so far: sentiment, MR, 10-fold." in missed[1]
     assert "| padded, eager | 100.00 | 250.00 | 2.50 |  |  |  | 4.0 | 10.0 |" in page
     assert "| padded, eager | 100.00 | 250.00 | 2.50 |  |  |  | ~4 | ~12 |" in page
     assert "With 1 thread, 3 rows: the geometric mean is 2.50 times" in page
@@ -273,10 +273,10 @@ def test_the_page_holds_the_figures_and_says_what_is_missed(tmp_path: Path):
 
 
 def speed(tmp_path, timings):
-    """Return the page's lines of one row that was timed so."""
+    """Return the page's section on speed for one row with these timings."""
     results = {"sst": {**kept([82.0], [83.0]), "timings": timings}}
     results_page.write(results, tmp_path)
-    return (tmp_path / "results.md").read_text().partition("## How fast")[2]
+    return (tmp_path / "results.md").read_text().partition("## Speed")[2]
 
 
 def test_the_page_has_both_thread_counts_and_the_way_of_each(tmp_path):
@@ -294,11 +294,11 @@ def test_a_timing_of_packed_batches_only_is_marked_and_in_no_mean(tmp_path):
     del old["way"]
     page = speed(tmp_path, {"1": old})
     assert "| packed, older | 100.00 | 250.00 | 2.50 |" in page
-    assert "Rows marked *packed, older* wait" in page
+    assert "Rows marked *packed, older* are" in page
     assert "geometric mean" not in page
 
 
-def test_timing_goes_on_where_it_ended(tmp_path, monkeypatch):
+def test_timing_resumes_where_it_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(applications, "RESULTS", tmp_path / "r.json")
     asked = []
 

@@ -1,7 +1,7 @@
-"""Benchmarks for the history of fastcell: all cells over the grid, checked, then timed.
+"""Benchmarks of all cells over the grid, for the history of fastcell.
 
-A new cell is measured here without a new file. Run with ``--benchmark-autosave`` and
-compare with ``--benchmark-compare``; the figures against peers are compare.py's.
+Results are checked before the timing. Every cell of the registry is included. Run with
+``--benchmark-autosave`` and ``--benchmark-compare``; compare.py compares with peers.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def test_step(benchmark: Any, threads: int, cell: str, size: int) -> None:
 
 
 def _problem(cell: str, shape: tuple) -> tuple[Any, np.ndarray, float]:
-    """A layer, its input, and the FLOP of its products in one forward pass."""
+    """Return a layer, its input, and the FLOP of its products in one forward pass."""
     T, B, I, H = shape  # noqa: E741
     layer = REGISTRY[cell].layer(I, H, seed=0)
     x = np.random.default_rng(1).standard_normal((T, B, I), dtype=np.float32)
@@ -74,10 +74,10 @@ def _problem(cell: str, shape: tuple) -> tuple[Any, np.ndarray, float]:
 
 
 def _describe(benchmark: Any, group: str, threads: int, flop: float) -> None:
-    """Group by the work, and keep with the figures what they were measured with."""
+    """Set the benchmark's group, and record the conditions of the measurement."""
     benchmark.group = group
     benchmark.extra_info.update(
         threads=threads, flop=flop, instruction_set=fastcell._core.cpu_info()["isa"]
     )
-    # NumPy's BLAS was used for the check, and its idle threads spin for a while.
+    # The check has used NumPy's BLAS, whose idle threads spin for a while.
     time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The judge: blocks, comparison before timing, tables, and the adapters."""
+"""Tests of the judge: blocks, comparison before timing, tables, and adapters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = [(1, 1, 1, 1), (5, 2, 7, 9), (4, 3, 17, 16)]
 
 
 class FakeEngine(peers.BaseEngine):
-    """Returns one number, and counts how often it was asked."""
+    """An engine that returns one number and counts its calls."""
 
     def __init__(self, label: str, value: float = 1.0) -> None:
         self.label = label
@@ -55,7 +55,7 @@ def test_blocks_take_turns() -> None:
     order: list[str] = []
 
     def call(name: str) -> None:
-        # Long enough to be timed one by one.
+        # Long enough for timing each call.
         measure.time.sleep(1e-4)
         order.append(name)
 
@@ -212,7 +212,7 @@ def test_a_new_cell_is_measured_and_peers_that_lack_it_are_named(
     monkeypatch.setitem(REGISTRY, "gru_other", entry)
     use_engines(monkeypatch, peers.load("fastcell"), FakeEngine("A"))
     mode = f"--mode={','.join(NEW_CELL_MODES)}"
-    assert "gru_other" in compare.options.parse([mode]).cells  # of a class of its own
+    assert "gru_other" in compare.options.parse([mode]).cells  # not of another class
     arguments = ["--cells=gru_other", "--shapes=3x8x16,1x1x8", "--threads=1"]
     assert compare.main([mode, *arguments]) == 0
     printed = capsys.readouterr().out
@@ -352,7 +352,7 @@ def test_everybody_is_held_to_an_instruction_set(monkeypatch):
     assert environment["FASTCELL_ISA"] == environment["ATEN_CPU_CAPABILITY"] == "avx2"
     for name, value in held.SWITCHES["avx2"].items():
         monkeypatch.setenv(name, value)
-    held.begin_held("avx2", [])  # it is held now
+    held.begin_held("avx2", [])  # does not run again
     assert len(begun) == 1
     assert "-mno-avx512f" in held.compiler_flags()
     assert "ONNX Runtime" in held.note("avx2")

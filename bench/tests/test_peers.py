@@ -1,4 +1,4 @@
-"""Every adapter against fastcell, and detection of wrong results of a peer."""
+"""Tests of every adapter against fastcell, and of wrong results of a peer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LOADED: dict[str, peers.BaseEngine] = {}
 
 
 def engine(name: str) -> peers.BaseEngine:
-    """An engine with one thread, made once; skips where it is not installed."""
+    """Return a cached engine with one thread; skip if it is not installed."""
     if name not in _LOADED:
         try:
             _LOADED[name] = peers.load(name)
@@ -76,7 +76,7 @@ def test_a_peer_agrees_with_fastcell(
 
 
 @pytest.mark.peers
-def test_half_precision_is_told_from_a_wrong_gate(
+def test_half_precision_is_not_mistaken_for_a_wrong_gate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     case = shapes.Case("lstm", 20, 8, 64, 64)
@@ -96,7 +96,7 @@ def test_half_precision_is_told_from_a_wrong_gate(
 
 
 @pytest.mark.peers
-def test_int8_is_told_from_a_wrong_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_is_not_mistaken_for_a_wrong_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     from fastcell._judge import onnxruntime
 

@@ -1,4 +1,4 @@
-"""Reports of the rows: bars, shares of the roofline, JSON, the plot."""
+"""Tests of reports: bars, shares of the roofline, JSON, the plot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastcell._judge.rows import Row
 
 
 def row(mode: str, ours: float, theirs: float, **given: object) -> Row:
-    """A row whose engines took so many seconds in every block."""
+    """Return a row whose engines took this many seconds in every block."""
     sizes = given.pop("sizes", {"T": 100, "B": 32, "I": 256, "H": 256})
     seconds = {"fastcell": ours, "Peer": theirs, **given.pop("more", {})}
     timings = {label: measure.Timing((time,) * 3, 3) for label, time in seconds.items()}

@@ -1,4 +1,4 @@
-"""Twins: the loss and the gradients of their models."""
+"""Tests of the PyTorch twins: losses and gradients equal to the models'."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def values():
 
 
 def windows():
-    """Two windows of the same streams, a target of the second left out."""
+    """Return two windows of the same streams; one target of the second is ignored."""
     tokens = random().integers(0, V, (2 * T + 1, B))
     targets = tokens[1:].copy()
     targets[T + 2, 1] = -100
@@ -71,7 +71,7 @@ def windows():
 
 
 def frames(lengths, size=E):
-    """Return frames, and those that follow them: bits of which each is a number."""
+    """Return frames of bits and the frames that follow them, as float arrays."""
     y = (features() > 0)[..., :size].astype(np.float32)
     return np.concatenate([np.zeros_like(y[:1]), y[:-1]]), lengths, y
 
@@ -95,12 +95,12 @@ def captions(ragged=True):
 def utterances(ragged=True):
     labels = random().integers(1, K + 1, (B, 3))
     if not ragged:
-        labels[:, 1] = labels[:, 0]  # a blank between them
+        labels[:, 1] = labels[:, 0]  # equal labels need a blank between them
         return features(), None, labels, None
     return features(), LENGTHS, labels, np.array([1, 3, 0, 2, 3])
 
 
-#: Of `Seq2Seq`: attention, input feeding, both ways.
+#: Options of `Seq2Seq`: attention, input feeding, and a bidirectional encoder.
 DECODERS = [
     (None, False, True),
     ("additive", False, True),
@@ -111,7 +111,7 @@ DECODERS = [
     ("dot", True, False),
 ]
 
-#: A model without dropout, and a batch of it.
+#: A model without dropout, and a batch for it.
 CASES = {
     **{
         f"classifier, {pooling}": (
@@ -193,7 +193,7 @@ CASES = {
 }
 
 
-#: Cases that read an LSTM's c at the ends of sequences, which is not to be had padded.
+#: Cases that read an LSTM's c at the ends of sequences, which padding does not give.
 PACKED_ONLY = {"forecaster"}
 WAYS = [
     (name, way)
@@ -222,7 +222,7 @@ def test_loss_and_gradients_are_the_same(name, way):
 
 
 @pytest.mark.parametrize("name", PACKED_ONLY)
-def test_what_cannot_be_padded_is_refused(name):
+def test_a_model_that_cannot_be_padded_is_refused(name):
     from twins import twin_of
     from twins.ragged import NotPadded
 
