@@ -1,7 +1,7 @@
-"""What decides instruction sets; all metadata stands in pyproject.toml.
+"""The build of the C core and the Cython modules; metadata are in pyproject.toml.
 
-Each instruction set is a library of its own, so that its flags reach its own files and
-nothing else.  FASTCELL_SANITIZE=address,undefined builds for the sanitizers.
+Each instruction set is a separate static library, so that its flags apply only to its
+files.  FASTCELL_SANITIZE=address,undefined builds with sanitizers.
 """
 
 import os
@@ -15,7 +15,7 @@ FLAGS = [
     *("-fvisibility=hidden", "-fno-math-errno", "-pthread"),
 ]
 SETS: dict[str, list[str]] = {"portable": []}
-NATIVE: dict[str, list[str]] = {}  # kernels of one instruction more than their set
+NATIVE: dict[str, list[str]] = {}  # kernels with one more extension than their set
 if platform.machine() in ("x86_64", "AMD64"):
     SETS["avx2"] = ["-mavx2", "-mfma"]
     SETS["avx512"] = [
@@ -35,13 +35,13 @@ if sanitizers := os.environ.get("FASTCELL_SANITIZE"):
 
 HEADERS = sorted([*glob("src_c/**/*.h", recursive=True), *glob("src_c/cells/*.c")])
 SOURCES = sorted(glob("src_c/**/*.[hc]", recursive=True))
-ROOMS = ("recurrent", "ops", "runtime")  # compiled once, for all sets
+ROOMS = ("recurrent", "ops", "runtime")  # compiled once, not for each set
 DRIVERS = sorted(path for room in ROOMS for path in glob(f"src_c/{room}/*.c"))
 INCLUDED = ["fastcell/_core.pxd", *sorted(glob("fastcell/_bindings/*.pxi"))]
 
 
 def library(name: str, sources: list[str], flags: list[str]) -> tuple[str, dict]:
-    """Return one static library of the C core."""
+    """Return the setuptools entry of one static library of the C core."""
     return name, {
         "sources": sources,
         "include_dirs": ["src_c/include", "src_c"],
@@ -51,7 +51,7 @@ def library(name: str, sources: list[str], flags: list[str]) -> tuple[str, dict]
 
 
 def kernels(isa: str) -> list[str]:
-    """Return the files that are compiled for one instruction set."""
+    """Return the source files of one instruction set."""
     return [f"src_c/isa/{isa}_{kind}.c" for kind in ("f32", "f64", "bf16", "int8")]
 
 
@@ -72,7 +72,7 @@ setup(
             extra_compile_args=["-O2", "-g0", "-pthread"],
             extra_link_args=LINK,
             libraries=["m"],
-            depends=SOURCES + INCLUDED,  # a changed library must be linked again
+            depends=SOURCES + INCLUDED,  # relink after a change of a library
         ),
         Extension("fastcell._blas", ["fastcell/_blas.pyx"]),
     ],

@@ -1,5 +1,5 @@
-/* A small GRU with a batch, and good memory for every call of the core that takes some:
- * the tests of memory spoil one thing at a time. */
+/* A small GRU with a batch, and valid memory for every call of the core; the tests of
+ * memory invalidate one part at a time. */
 #ifndef FIXTURE_H
 #define FIXTURE_H
 
@@ -7,13 +7,13 @@
 
 enum { T = 4, B = 3, I = 5, H = 9, G = 3, O = 7, SEAL = 64 };
 
-/* A stack with a batch, and good memory for every call. */
+/* A stack with a batch, and valid memory for every call. */
 typedef struct fixture {
     fc_stack stack;
     fc_batch batch;
     fc_output output;
     fc_backward_io io;
-    fc_segment segment; /* the first of two, after which the last has been */
+    fc_segment segment; /* the first of two; the second has been done */
     fc_gradients gradients;
     void *packed, *backward, *saved, *scratch, *carry, *stream, *linear[2];
     size_t packed_bytes, backward_bytes, saved_bytes, carry_bytes, stream_bytes,
@@ -22,15 +22,16 @@ typedef struct fixture {
         y[2 * T * B * H], dy[2 * T * B * H], u[B * H], v[B * H];
 } fixture;
 
-/* In place: it points into itself. */
+/* Fills `f` in place, since it points into itself. */
 void fixture_make(fixture *f);
 void fixture_free(fixture *f);
 
-/* Into f->saved; from it, as a part of longer sequences or not. */
+/* Forward into f->saved; backward from it.  `segment`: a part of longer sequences, or
+ * NULL. */
 fc_status forward_of(fixture *f);
 fc_status backward_of(fixture *f, const fc_segment *segment);
 
-/* take(bytes, 0) full of a byte. */
+/* take(bytes, 0), filled with `byte`. */
 void *fill(size_t bytes, int byte);
 
 #endif

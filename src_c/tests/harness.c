@@ -22,7 +22,7 @@ enum { MOST_PRINTED = 30 };
 static atomic_int checks, failures;
 static _Thread_local char case_text[256];
 
-/* A hang is a failure too, and what was printed before a crash is to be seen. */
+/* A hang is a failure; output before a crash must not be lost. */
 enum { MOST_SECONDS = 600 };
 __attribute__((constructor)) static void start(void) {
     alarm(MOST_SECONDS);
@@ -96,8 +96,8 @@ int finish(const char *test) {
 /* splitmix64 (Steele, Lea & Flood, OOPSLA 2014). */
 static _Thread_local uint64_t state;
 
-/* Whether calls share their work must not depend on the machine and what else it does:
- * here threads cost nothing, so that all sharing there is takes place. */
+/* Sharing of work must not depend on the machine and its load: threads cost nothing
+ * here, so calls share all work that can be shared. */
 __attribute__((constructor)) static void let_threads_cost_nothing(void) {
     fc_set_thread_costs(&(fc_thread_costs){0});
 }
@@ -111,7 +111,7 @@ static uint64_t next_random(void) {
     return z ^ (z >> 31);
 }
 
-/* A float32 value, so that both types start from the same. */
+/* A float32 value, so that both types have the same input. */
 double uniform(double low, double high) {
     double unit = (double)(next_random() >> 11) * 0x1p-53;
     return (double)(float)(low + (high - low) * unit);
@@ -121,7 +121,7 @@ bool chance(double probability) { return uniform(0, 1) < probability; }
 
 enum { GUARD = 256, GUARD_BYTE = 0xa5 };
 
-/* Stands right before the head guard. */
+/* Directly before the head guard. */
 typedef struct header {
     void *block;
     size_t size;

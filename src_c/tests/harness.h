@@ -1,5 +1,5 @@
-/* What every C test uses: checks that count and go on, the case they belong to, random
- * values that repeat, and memory whose surroundings are watched. */
+/* Common parts of the C tests: counting checks, the name of the case, reproducible
+ * random values, and guarded memory. */
 #ifndef HARNESS_H
 #define HARNESS_H
 
@@ -12,7 +12,7 @@
 
 #include "fastcell.h"
 
-/* It has no threads in the child of a fork. */
+/* ThreadSanitizer allows no threads in the child of a fork. */
 #if defined(__has_feature) /* clang */
 #define UNDER_THREAD_SANITIZER __has_feature(thread_sanitizer)
 #elif defined(__SANITIZE_THREAD__)
@@ -21,8 +21,8 @@
 #define UNDER_THREAD_SANITIZER 0
 #endif
 
-/* Neither has qemu's user mode (-DUNDER_EMULATOR=1): the first thread of such a child
- * fails an assertion of qemu 7's own. */
+/* Neither does qemu's user mode (-DUNDER_EMULATOR=1): the first thread of such a child
+ * fails an assertion in qemu 7. */
 #ifndef UNDER_EMULATOR
 #define UNDER_EMULATOR 0
 #endif
@@ -30,7 +30,7 @@
 
 /* ---- checks --------------------------------------------------------------------- */
 
-/* A failed check prints its place, its text and the case, and the test goes on. */
+/* A failed check prints its place, its text and the case, and the test continues. */
 #define CHECK(condition) check_that((condition), #condition, __FILE__, __LINE__)
 #define CHECK_STATUS(call, expected)                                                   \
     check_status((call), (expected), #call, __FILE__, __LINE__)
@@ -49,9 +49,9 @@ bool check_close(const double *got, const double *wanted, ptrdiff_t n, double to
 bool check_same_bits(const double *a, const double *b, ptrdiff_t n, const char *text,
                      const char *file, int line);
 
-/* Names the case that the next checks of this thread belong to. */
+/* Sets the case of this thread's next checks. */
 void describe(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* Prints the counts; the test's exit code. */
+/* Prints the counts; returns the test's exit code. */
 int finish(const char *test);
 
 /* ---- random values, the same in every run ------------------------------------------
@@ -65,20 +65,20 @@ bool chance(double probability);
  */
 
 /* `size` bytes of 0xff (NaN in both types), `shift` past a multiple of 64, between
- * guards: release() checks that the guards are as they were, and under
- * AddressSanitizer not even a read of them passes. */
+ * guards: release() checks that the guards are unchanged, and AddressSanitizer also
+ * reports reads of them. */
 void *take(size_t size, size_t shift);
 void release(void *memory);
 
-/* An array of n reals of a type, and back; NULL stays NULL. */
+/* Converts n doubles to an array of a type, and back; NULL stays NULL. */
 void *reals_of(fc_dtype dtype, const double *from, ptrdiff_t n);
 void doubles_of(fc_dtype dtype, const void *from, ptrdiff_t n, double *to);
 double real_at(fc_dtype dtype, const void *array, ptrdiff_t i);
 void set_real(fc_dtype dtype, void *array, ptrdiff_t i, double value);
 static inline size_t real_size(fc_dtype dtype) { return dtype == FC_F64 ? 8 : 4; }
 
-/* sgemm and dgemm by three loops, for plain times transposed, as the core calls them;
- * and how often they were called. */
+/* sgemm and dgemm by three loops, for a b^T only, as the core calls them; and the
+ * number of calls. */
 extern const fc_blas slow_blas;
 int slow_blas_calls(void);
 

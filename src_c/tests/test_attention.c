@@ -1,8 +1,8 @@
-/* Attention against plain loops in double: scores, weights, and the gradients of both,
- * by any number of threads with the same bits. */
+/* Attention against plain loops in double: scores, weights, and the gradients of both;
+ * the same bits with any number of threads. */
 #include "tests/harness.h"
 
-/* Of |error| / (1 + |value|): sums of up to 70 products of numbers about 1. */
+/* Of |error| / (1 + |value|), for sums of up to 70 products of numbers about 1. */
 static const double tolerance[] = {[FC_F32] = 2e-5, [FC_F64] = 1e-13};
 
 typedef struct problem {
@@ -12,7 +12,7 @@ typedef struct problem {
     int64_t *lengths; /* or NULL */
 } problem;
 
-/* In the dtype's own numbers. */
+/* Rounded to the dtype. */
 static double *randoms(fc_dtype dtype, ptrdiff_t count) {
     double *x = zeros(count, 8);
     for (ptrdiff_t i = 0; i < count; i++) {
@@ -34,7 +34,7 @@ static problem make(fc_dtype dtype, ptrdiff_t batch, ptrdiff_t queries, ptrdiff_
         p.lengths = zeros(batch, sizeof *p.lengths);
         for (ptrdiff_t b = 0; b < batch; b++)
             p.lengths[b] = (int64_t)uniform(0, (double)steps + 0.999);
-        for (ptrdiff_t b = 0; b < batch; b++) /* is not read */
+        for (ptrdiff_t b = 0; b < batch; b++) /* must not be read */
             for (ptrdiff_t i = p.lengths[b] * n; i < steps * n; i++)
                 p.memory[b * steps * n + i] = NAN;
         p.a.lengths = p.lengths;
@@ -54,7 +54,7 @@ static ptrdiff_t rows_of(const problem *p, ptrdiff_t b) {
     return p->lengths ? (ptrdiff_t)p->lengths[b] : p->a.steps;
 }
 
-/* Both directions of the score, by its formula. */
+/* Forward and backward of the score, by its formula. */
 static void by_formula(const problem *p, double *scores, double *dquery,
                        double *dmemory, double *dv) {
     const fc_attention *a = &p->a;
@@ -75,7 +75,7 @@ static void by_formula(const problem *p, double *scores, double *dquery,
             }
 }
 
-/* What the core makes of the problem by so many threads; all as doubles. */
+/* The core's results with this many threads, as doubles. */
 static void by_core(const problem *p, int threads, double *scores, double *dquery,
                     double *dmemory, double *dv) {
     const fc_attention *a = &p->a;
@@ -114,7 +114,7 @@ static void test_score(const problem *p) {
         wanted[i] = zeros(sizes[i], 8);
         got[i] = zeros(sizes[i], 8);
         more[i] = zeros(sizes[i], 8);
-        for (ptrdiff_t k = 0; i > 1 && k < sizes[i]; k++) /* these are added to */
+        for (ptrdiff_t k = 0; i > 1 && k < sizes[i]; k++) /* the core adds to these */
             wanted[i][k] = got[i][k] = more[i][k] = (double)(k % 3);
     }
     by_formula(p, wanted[0], wanted[1], wanted[2], wanted[3]);
@@ -175,7 +175,7 @@ static void test_weights(const problem *p) {
     free(more);
 }
 
-/* Large scores do not overflow; one row has all the weight; a NaN is not hidden. */
+/* Large scores do not overflow, one row may have all the weight, and NaN propagates. */
 static void test_special_values(void) {
     float x[3] = {3e38f, -3e38f, 3e38f}, one = -7, lost[2] = {0, NAN};
     describe("%s special values", fc_isa());
@@ -214,7 +214,7 @@ static void test_arguments(void) {
         CHECK_STATUS(fc_additive_backward(&good, &bad, x, y, y, y, y, 1),
                      FC_BAD_ARGUMENT);
     }
-    for (int i = 0; i < 5; i++) { /* each is needed */
+    for (int i = 0; i < 5; i++) { /* each is required */
         void *p[5] = {x, y, y, y, y};
         p[i] = NULL;
         CHECK_STATUS(

@@ -1,5 +1,5 @@
-/* What threads cost here: measured once, within bounds; and what is decided by it,
- * which changes who computes and no value, nor any size. */
+/* Costs of threads: they are measured once, within bounds.  They decide which threads
+ * compute, and change no value and no size. */
 #include <pthread.h>
 #include <stdio.h>
 #include <time.h>
@@ -38,7 +38,7 @@ static void set_costs(double turn, double hand_over, double wake) {
     CHECK_OK(fc_set_thread_costs(&costs));
 }
 
-/* A little more or less than what handing a share over may cost, and a barrier. */
+/* Slightly below and above the limits for handing a share over and for a barrier. */
 static double below(double flop) { return flop / 1.2 * 0.999; }
 static double above(double flop) { return flop / 1.2 * 1.001; }
 static double turn_below(double flop) { return flop / 0.9 * 0.999; }
@@ -53,7 +53,7 @@ static void test_a_team_is_made_where_its_barriers_pay(void) {
     set_costs(turn_above(STEP_FLOP / 2), 0, 0);
     d = described(2, 1);
     CHECK(d.members == 1 && d.loop_threads == 1 && d.sharing == FC_SHARED_SHORT);
-    /* A thread twice as fast has half as long for a barrier. */
+    /* A thread of twice the speed allows a barrier of half the time. */
     fc_thread_costs fast = {turn_above(STEP_FLOP / 2) / 2, 0, 0, 2};
     CHECK_OK(fc_set_thread_costs(&fast));
     CHECK(described(2, 1).members == 1);
@@ -67,7 +67,7 @@ static void test_rows_are_shared_whatever_a_barrier_costs(void) {
     set_costs(above(1e9), 0, 0);
     fc_description d = described(2, 8);
     CHECK(d.row_parts == 2 && d.members == 1 && d.sharing == FC_SHARED_ROWS);
-    d = described(2, 4); /* which would have been a team's */
+    d = described(2, 4); /* a team if barriers are cheap, see below */
     CHECK(d.row_parts == 2 && d.members == 1 && d.sharing == FC_SHARED_ROWS);
     set_costs(0, 0, 0);
     d = described(2, 4);
@@ -89,7 +89,7 @@ static void test_threads_that_cost_too_much_are_left_out(void) {
     CHECK(described(1, 1).sharing == FC_SHARED_ONE_THREAD);
 }
 
-/* Sizes are asked for at one time and used at another. */
+/* Costs may change between a size query and the call. */
 static void test_sizes_do_not_depend_on_costs(void) {
     describe("costs: sizes");
     for (int rows = 1; rows < 10; rows++) {
@@ -135,7 +135,7 @@ static void test_costs_are_checked(void) {
         }
 }
 
-/* On cores that have other work the usual costs come, within the same bounds. */
+/* On busy cores the result is the typical costs, within the same bounds. */
 static void test_costs_are_measured(void) {
     fc_thread_costs first, second;
     describe("costs: measured");
@@ -146,10 +146,10 @@ static void test_costs_are_measured(void) {
     CHECK(first.hand_over_ns > 0 && first.hand_over_ns <= 200 * 1000);
     CHECK(first.wake_ns > 0 && first.wake_ns <= 200 * 1000);
     CHECK(first.flop_per_ns > 0 && first.flop_per_ns <= 256);
-    CHECK(first.flop_per_ns == second.flop_per_ns); /* needs no other thread */
+    CHECK(first.flop_per_ns == second.flop_per_ns); /* measured without other threads */
 }
 
-/* An OpenMP runtime that has no second thread. */
+/* An OpenMP runtime without a second thread. */
 static void alone(void (*fn)(void *), void *data, unsigned threads, unsigned flags) {
     (void)threads;
     (void)flags;
@@ -167,19 +167,19 @@ static void test_costs_of_other_threads_are_forgotten(void) {
         CHECK_OK(fc_set_thread_costs(NULL));
         known = fc_get_thread_costs(&costs);
     }
-    if (!known) /* then there is nothing to forget */
+    if (!known) /* nothing to forget */
         printf("costs of threads could not be measured: the cores are busy\n");
     fc_use_openmp(&(fc_openmp){alone, one, one, zero});
     CHECK(fc_get_thread_costs(&costs) == 0); /* a barrier takes two threads */
     CHECK(costs.turn_ns == 300);
     fc_use_openmp(NULL);
-    set_costs(1, 2, 3); /* what is given stays */
+    set_costs(1, 2, 3); /* costs that are set remain */
     fc_use_openmp(&(fc_openmp){alone, one, one, zero});
     CHECK(fc_get_thread_costs(&costs) == 1 && costs.turn_ns == 1);
     fc_use_openmp(NULL);
 }
 
-/* So much work is worth a thread anywhere: nobody waits for a measurement. */
+/* Work that is worth a thread on any machine needs no measurement. */
 static void test_plenty_of_work_asks_for_no_measurement(void) {
     describe("costs: plenty");
     CHECK_OK(fc_set_thread_costs(NULL));
@@ -187,17 +187,17 @@ static void test_plenty_of_work_asks_for_no_measurement(void) {
     CHECK(fc_least_of_a_part(1e9, false) == 0);
     CHECK(fc_least_of_a_member(1e4, 1) > 0);
     CHECK(fc_least_of_a_part(1e5, true) > 0);
-    set_costs(1e9, 1e9, 1e9); /* what is given counts for all work */
+    set_costs(1e9, 1e9, 1e9); /* costs that are set apply to all work */
     CHECK(fc_least_of_a_member(1e8, 2) > 1e8);
     CHECK(fc_least_of_a_part(1e9, false) >= 1e9);
 }
 
-/* ---- barriers: nobody reads what another has not written yet --------------------- */
+/* ---- barriers: no thread reads a value before it is written ---------------------- */
 
 enum { MOST_MEMBERS = 3, TURNS = 2000 };
 typedef struct member {
     fc_barrier *barrier;
-    int *made; /* [2][MOST_MEMBERS], by turns */
+    int *made; /* [2][MOST_MEMBERS], alternating */
     int part, members, wrong;
 } member;
 

@@ -1,9 +1,9 @@
-/* Connectionist temporal classification: against all paths, one by one, where they are
- * few; against sums of logarithms where they are many. */
+/* Connectionist temporal classification against the sum over all paths, if they are
+ * few, or against the recursion on logarithms. */
 #include "tests/harness.h"
 
-/* |error| <= t (1 + |value|): float32 logits differ by nothing, gradients by one
- * rounding of 6e-8; in double a few hundred roundings of 1.1e-16. */
+/* |error| <= t (1 + |value|).  float32: exact logits, gradients with one rounding of
+ * 6e-8; double: a few hundred roundings of 1.1e-16. */
 static const double tolerance[] = {[FC_F32] = 1e-7, [FC_F64] = 1e-12};
 
 enum { MOST_STEPS = 400, MOST_LABELS = 60 };
@@ -54,8 +54,8 @@ static void problem_free(problem *p) {
     free(p->label_lengths);
 }
 
-/* Logarithms are long double: where they are large, a double has no digits left for
- * what is added to them. */
+/* Logarithms are long double: large ones in double would lose the digits of their
+ * addends. */
 static long double *log_softmax(const problem *p, ptrdiff_t row) {
     const fc_ctc *c = &p->c;
     long double *y = zeros(c->steps * c->n, sizeof *y);
@@ -87,7 +87,7 @@ static void finish_row(const problem *p, ptrdiff_t row, long double total,
         }
 }
 
-/* What is left of a path: runs made one, then blanks taken out. */
+/* The label of a path: repeats merged, then blanks removed. */
 static bool path_gives(const problem *p, const int64_t *path, ptrdiff_t row) {
     const int64_t *label = p->labels + row * p->c.most_labels;
     ptrdiff_t found = 0;
@@ -200,7 +200,7 @@ static void by_core(const problem *p, fc_dtype dtype, int threads, double *loss,
     CHECK_OK(fc_ctc_loss(&c, losses, dx, scratch, threads));
     doubles_of(FC_F64, losses, c.rows, loss);
     doubles_of(dtype, dx, count, dlogits);
-    CHECK_OK(fc_ctc_loss(&c, losses, NULL, scratch, threads)); /* the loss alone */
+    CHECK_OK(fc_ctc_loss(&c, losses, NULL, scratch, threads)); /* without gradients */
     CHECK_SAME_BITS(losses, loss, c.rows);
     release(x);
     release(dx);
@@ -208,7 +208,7 @@ static void by_core(const problem *p, fc_dtype dtype, int threads, double *loss,
     release(scratch);
 }
 
-/* Close, and infinite or NaN where it should be. */
+/* Close; infinite or NaN exactly if the reference is. */
 static void check_values(const double *got, const double *wanted, ptrdiff_t n,
                          double t) {
     for (ptrdiff_t i = 0; i < n; i++)
@@ -243,7 +243,7 @@ static void test_values(const char *name, oracle *wanted_of, problem *p) {
         free(all[i]);
 }
 
-/* A label as long as its steps allow, and one longer. */
+/* The longest label for the steps, and one longer. */
 static void test_longest(void) {
     problem p = problem_new(5, 3, 3, 5, 1);
     const int64_t labels[3][5] = {{1, 2, 1, 2, 1}, {2, 2, 2, 0, 0}, {2, 2, 1, 1, 0}};
@@ -291,7 +291,7 @@ static void test_tiny_probabilities(void) {
     problem_free(&p);
 }
 
-/* NaN and infinity show in their own row, minus infinity excludes a class. */
+/* NaN and infinity stay in their own row; minus infinity excludes a class. */
 static void test_not_finite(void) {
     const double bad[] = {NAN, INFINITY};
     for (int i = 0; i < 2; i++) {
@@ -319,7 +319,7 @@ static void test_not_finite(void) {
         p.logits[4 * t + other] = -INFINITY;
     test_values("logarithms", by_logarithms, &p);
     p.logits[4 * 3 + p.c.blank] = p.logits[4 * 3 + p.labels[0]] = -INFINITY;
-    p.logits[4 * 3 + p.labels[1]] = -INFINITY; /* no class is left */
+    p.logits[4 * 3 + p.labels[1]] = -INFINITY; /* no class remains */
     double loss, dlogits[24];
     describe("all excluded");
     by_core(&p, FC_F64, 1, &loss, dlogits);
@@ -377,7 +377,7 @@ static void test_bad_arguments(void) {
     large.most_labels = PTRDIFF_MAX / 65536;
     large.steps = 1 << 20;
     CHECK_STATUS(fc_ctc_scratch_size(&large, 1, &bytes), FC_TOO_LARGE);
-    CHECK(loss[0] == 7 && dlogits[0] == 7); /* nothing was done */
+    CHECK(loss[0] == 7 && dlogits[0] == 7); /* unchanged */
     fc_ctc all = p.c;
     all.lengths = NULL;
     double same[2], dsame[24];

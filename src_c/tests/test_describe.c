@@ -1,4 +1,4 @@
-/* What fc_describe tells is what the core does. */
+/* fc_describe: its numbers are those of the actual calls. */
 #include "recurrent/sequence.h"
 #include "recurrent/sharing.h"
 #include "recurrent/stack.h"
@@ -73,7 +73,7 @@ static void check_sizes(const fc_stack *stack, const fc_batch *batch, int traini
     CHECK(d->saved_bytes == (training ? bytes : 0));
 }
 
-/* 2 G H (I + P) for each row and step, and 2 P H where the state is projected. */
+/* 2 G H (I + P) for each row and step, and 2 P H with a projection. */
 static void check_work(const fc_stack *stack, const fc_batch *batch, int training,
                        const fc_description *d) {
     double H = (double)stack->hidden_size, G = fc_cell_gates(stack->cell);
@@ -120,8 +120,8 @@ static void test_cases(const char *isa) {
                 }
 }
 
-/* Scratch, whose size does not depend on lengths and mask, has room for the threads and
- * the parts of any number of active pairs. */
+/* The size of scratch does not depend on lengths and mask; it suffices for the threads
+ * and parts of any number of active pairs. */
 static void test_room(void) {
     for (int cell = 0; fc_cell_name(cell); cell++)
         for (int i = 0; i < CASES; i++)
@@ -148,7 +148,7 @@ static void test_room(void) {
                 }
 }
 
-/* Gates that are made again cost a forward, and room is saved. */
+/* Recomputing gates costs a forward pass and saves memory. */
 static void test_recompute(void) {
     fc_stack stack = stack_of(6, fc_cell_index("lstm"), FC_F32);
     fc_batch batch = batch_of(6), again = batch;
@@ -161,7 +161,7 @@ static void test_recompute(void) {
     CHECK(recomputed.saved_bytes < d.saved_bytes);
 }
 
-/* Only steps that exist count. */
+/* Only existing steps count. */
 static void test_lengths(void) {
     static const int64_t lengths[] = {3, 0};
     fc_stack stack = stack_of(3, fc_cell_index("gru"), FC_F32);

@@ -1,8 +1,8 @@
-/* Dropout: the generator by its published answers, the same choice on every machine, by
- * any number of threads and for any part of an array. */
+/* Dropout: the generator against its published values; the same mask on every machine,
+ * with any number of threads, for any part of an array. */
 #include "tests/harness.h"
 
-/* Threefry2x32-20 as the paper has it, a counter at a time. */
+/* Threefry2x32-20 as in the paper, for one counter. */
 static void threefry(const uint32_t counter[2], const uint32_t key[2], uint32_t x[2]) {
     static const int rotation[8] = {13, 15, 26, 6, 17, 29, 16, 24};
     const uint32_t k[3] = {key[0], key[1], 0x1BD11BDA ^ key[0] ^ key[1]};
@@ -20,7 +20,7 @@ static void threefry(const uint32_t counter[2], const uint32_t key[2], uint32_t 
     }
 }
 
-/* The answers that come with the paper's code. */
+/* The known answers of the paper's code. */
 static void test_reference(void) {
     static const uint32_t answers[][6] = {
         {0, 0, 0, 0, 0x6b200159, 0x99ba4efe},
@@ -34,7 +34,7 @@ static void test_reference(void) {
     }
 }
 
-/* The word that number i of an array stands for. */
+/* The random word of element i of an array. */
 static uint32_t word_of(uint64_t key, ptrdiff_t i) {
     uint32_t counter[2] = {(uint32_t)(i / 128 * 64 + i % 64)}, x[2];
     uint32_t keys[2] = {(uint32_t)key, (uint32_t)(key >> 32)};
@@ -58,7 +58,7 @@ static void test_numbers(fc_dtype dtype, ptrdiff_t n, double p, uint64_t key) {
         doubles_of(dtype, y, n, got);
         CHECK_CLOSE(got, wanted, n, 0);
     }
-    CHECK_OK(fc_dropout(dtype, n, p, key, NULL, y, 2)); /* the factors alone */
+    CHECK_OK(fc_dropout(dtype, n, p, key, NULL, y, 2)); /* only the factors */
     doubles_of(dtype, y, n, got);
     for (ptrdiff_t i = 0; i < n; i++)
         got[i] = dtype == FC_F32 ? (float)(got[i] * x[i]) : got[i] * x[i];
@@ -73,7 +73,7 @@ static void test_numbers(fc_dtype dtype, ptrdiff_t n, double p, uint64_t key) {
     free(got);
 }
 
-/* Neighbours, lags and keys are independent, as far as four standard errors tell. */
+/* Neighbours, lags and keys are independent within four standard errors. */
 static void test_independence(void) {
     enum { N = 1 << 16 };
     float *y = zeros(N, 4), *other = zeros(N, 4);

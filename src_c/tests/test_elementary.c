@@ -1,4 +1,4 @@
-/* exp, sigmoid and tanh: special values, tails, and what is written. */
+/* exp, sigmoid and tanh: accuracy, special values, tails, and bounds of writes. */
 #include <float.h>
 
 #include "tests/harness.h"
@@ -51,14 +51,14 @@ static void test_specials(fc_dtype dtype) {
         expect(f, dtype, NAN, NAN);
         expect(f, dtype, -NAN, NAN);
     }
-    /* Results that are subnormal: not flushed to zero. */
+    /* Subnormal results are not flushed to zero. */
     double low = dtype == FC_F64 ? -740 : -100;
     describe("%s subnormal results", fc_isa());
     CHECK(value_at(EXP, dtype, low) > 0);
     CHECK(value_at(SIGMOID, dtype, low) > 0);
 }
 
-/* Against libm's long double, at random values; ulp.c takes all float32 ones. */
+/* Against libm's long double, at random values; ulp.c tests all float32 values. */
 static void test_accuracy(fc_dtype dtype) {
     enum { N = 20000 };
     int digits = dtype == FC_F64 ? 53 : 24, lowest = dtype == FC_F64 ? -1074 : -149;
@@ -93,7 +93,7 @@ static void test_accuracy(fc_dtype dtype) {
     free(y);
 }
 
-/* A value's result does not depend on the length of the array or its place in it. */
+/* A result does not depend on the length of the array or its position in it. */
 static void test_tails(fc_dtype dtype) {
     enum { LONGEST = 40, WHOLE = 64 };
     double x[WHOLE], wanted[WHOLE], got[WHOLE];
@@ -114,7 +114,7 @@ static void test_tails(fc_dtype dtype) {
                 doubles_of(dtype, y, n, got);
                 CHECK_SAME_BITS(got, wanted + skip, n);
                 release(part);
-                release(y); /* nothing written past n */
+                release(y); /* no write past n */
             }
         }
         release(from);

@@ -1,4 +1,4 @@
-/* Products of narrow operands, by every table of kernels: the bits of plain loops. */
+/* Products of narrow operands, by every table of kernels: equal bits to plain loops. */
 #include <math.h>
 
 #include "runtime/dispatch.h"
@@ -23,7 +23,7 @@ static float bf16(float x) {
     return x;
 }
 
-/* Pairs of k, the second of each first; every product is exact. */
+/* Sums over pairs of k, the second of each pair first; every product is exact. */
 static float sum_bf16(const product_case *c, ptrdiff_t row, ptrdiff_t column) {
     float sum = c->bias ? start[column] : 0;
     for (ptrdiff_t k = 0; k < c->k; k += 2)
@@ -117,7 +117,7 @@ static void test_product(const fc_kernels *k, const product_case *c) {
     }
 }
 
-/* A number of a row, and what is left of it in bf16. */
+/* A number, and its value rounded to bf16. */
 static const struct {
     uint32_t number, rounded;
 } rounding[] = {
@@ -126,7 +126,7 @@ static const struct {
     {0xbf817fff, 0xbf810000}, {0x7f7f7fff, 0x7f7f0000},
     {0x7f7fffff, 0x7f800000}, {0xff7f8000, 0xff800000}, /* to infinity */
     {0x7f800000, 0x7f800000}, {0xff800000, 0xff800000},
-    {0x7f800001, 0x7fc00000}, {0x7fffffff, 0x7fff0000}, /* NaN: here all have the same bits */
+    {0x7f800001, 0x7fc00000}, {0x7fffffff, 0x7fff0000}, /* NaN: same bits on all sets */
     {0xffffffff, 0xffff0000}, {0x00000001, 0x00000000}, /* subnormal */
     {0x807fffff, 0x00000000}, {0x00800000, 0x00800000},
     {0x80ffffff, 0x81000000}, {0x80000000, 0x00000000},
@@ -139,7 +139,7 @@ static float of_bits(uint32_t bits) {
     return x;
 }
 
-/* Each number in each place of a row that is zero elsewhere, times one. */
+/* Each number at each position of a row of zeros, times one. */
 static void test_rounding(const fc_kernels *k) {
     product_case c = {.rows = NUMBERS, .k = 19, .columns = 9, .width = k->panel};
     for (ptrdiff_t at = 0; at < c.k; at++) {
@@ -160,7 +160,7 @@ static void test_rounding(const fc_kernels *k) {
     }
 }
 
-/* The largest sums, and rows that are not finite or so small that they count as zero. */
+/* The largest sums, and rows that are not finite or small enough to count as zero. */
 static void test_integers(const fc_kernels *k) {
     enum { BAD = 3, TINY = 5 };
     product_case c = {.rows = 8, .k = 67, .columns = 40, .width = k->panel};
@@ -204,7 +204,7 @@ enum { PAIRS = 261, UNITS = 23, DEPTH = 45 };
 
 static float d[PAIRS][UNITS], x[PAIRS][DEPTH], gradient[UNITS][DEPTH];
 
-/* Blocks of pairs from the last, each summed from zero, of two the second first. */
+/* Blocks of pairs, the last first, each summed from zero, the second of two first. */
 static float sum_gradient(ptrdiff_t block, ptrdiff_t unit, ptrdiff_t column) {
     float all = 3;
     for (ptrdiff_t at = fc_last_block(PAIRS, block); at >= 0; at -= block) {
@@ -348,9 +348,9 @@ int main(void) {
         for (int cell = 0; fc_cell_name(cell); cell++)
             test_stacks(fc_cell_name(cell));
 #if defined(__x86_64__)
-        if (!strcmp(isa, "avx2")) /* where the CPU has AVX-VNNI, without it */
+        if (!strcmp(isa, "avx2")) /* without AVX-VNNI, if the CPU has it */
             test_table(&fc_kernels_avx2_int8, "int8 without its instruction");
-        if (!strcmp(isa, "avx512")) { /* where the CPU has instructions, without them */
+        if (!strcmp(isa, "avx512")) { /* without its instructions, if it has them */
             test_table(&fc_kernels_avx512_bf16, "bf16 without its instruction");
             test_table(&fc_kernels_avx512_int8, "int8 without its instruction");
         }

@@ -1,5 +1,5 @@
-/* Calls whose work is shared among the threads of an OpenMP runtime: here one of this
- * file, which starts its threads for each region and may give fewer than are wanted. */
+/* Calls on the threads of an OpenMP runtime.  The runtime of this file starts its
+ * threads for each region, and may start fewer than requested. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -51,7 +51,7 @@ static int max_threads(void) { return 2; }
 
 static const fc_openmp runtime = {parallel, max_threads, num_threads, thread_num};
 
-/* Rows that are shared, and one row, whose units a team shares with barriers. */
+/* A shared batch of rows, and one row, whose units a team shares with barriers. */
 static const spec specs[] = {
     {.cell = "lstm", .in = 29, .hidden = 33, .layers = 2, .directions = 2, .steps = 40,
      .rows = 8},
@@ -86,7 +86,7 @@ static void test_the_bits_are_the_same(void) {
     }
 }
 
-/* Who runs what: each part once; a team whole, or one member alone. */
+/* Each part runs once; a team runs with all its members or with one. */
 typedef struct record {
     atomic_int times[MOST], parts;
 } record;
@@ -103,7 +103,7 @@ static void test_each_part_is_run_once(void) {
         record parts = {0}, team = {0};
         int before = regions;
         describe("OpenMP: %d threads", given);
-        usleep(25 * 1000); /* what was lost before may have banned sharing */
+        usleep(25 * 1000); /* earlier lost time may have banned sharing */
         fc_run_parts(note, &parts, 5);
         CHECK(regions == before + 1);
         for (int part = 0; part < MOST; part++)
@@ -129,7 +129,7 @@ static void fork_here(void *context, int part, int parts) {
         *(pid_t *)context = fork();
 }
 
-/* A child goes back to threads of its own; also one that is made within a region. */
+/* A child process uses the library's threads, also one forked within a region. */
 static void test_fork(void) {
     fc_use_openmp(&runtime);
     usleep(25 * 1000);
@@ -137,7 +137,7 @@ static void test_fork(void) {
     pid_t child = fork(), inner = -1;
     if (child == 0) {
         record parts = {0};
-        alarm(60); /* a hang */
+        alarm(60); /* ends a hang */
         fc_run_parts(note, &parts, 3);
         _exit(regions != before || parts.times[2] != 1);
     }

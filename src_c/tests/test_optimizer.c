@@ -13,7 +13,7 @@ static double *random_values(ptrdiff_t n) {
 
 typedef enum method { SGD, RMSPROP, ADAGRAD, ADAM } method;
 
-/* What is not said is 0. */
+/* Other settings are 0. */
 typedef struct setting {
     const char *name;
     method method;
@@ -21,8 +21,7 @@ typedef struct setting {
     bool nesterov, centered, decoupled, amsgrad;
 } setting;
 
-/* eps is large for a test: near zero, g / |g| would show nothing but its own rounding.
- */
+/* eps is large: near zero, g / |g| would only measure its rounding. */
 static const double lr = 0.01, alpha = 0.9, beta1 = 0.9, eps = 0.1;
 
 static bool keeps(const setting *s, int slot) {
@@ -39,8 +38,7 @@ static bool keeps(const setting *s, int slot) {
     return false;
 }
 
-/* One number, by the papers that src_c/kernels/optimizer.h names and as torch.optim has them.
- */
+/* One element, by the papers named in src_c/kernels/optimizer.h, as in torch.optim. */
 static void reference(const setting *s, int step, double *p, double g, double *kept) {
     if (!s->decoupled)
         g += s->decay * *p;
@@ -95,7 +93,7 @@ static fc_status run(const setting *s, int step, fc_dtype dtype, ptrdiff_t count
     return FC_BAD_ARGUMENT;
 }
 
-/* Some steps of one array: p is kept[KEPT]. */
+/* Several steps of one array; p is kept[KEPT]. */
 static void test_rule(fc_dtype dtype, ptrdiff_t n, const setting *s) {
     double *wanted[KEPT + 1], *got = zeros(n, 8);
     void *mine[KEPT + 1];
@@ -128,7 +126,7 @@ static void test_rule(fc_dtype dtype, ptrdiff_t n, const setting *s) {
     free(got);
 }
 
-/* All at once, by parts that begin and end anywhere, is what each alone is. */
+/* Several arrays at once, in parts with any bounds, equal each array alone. */
 static void test_together(fc_dtype dtype, const setting *s, int threads) {
     static const ptrdiff_t sizes[] = {0, 1, 70001, 16, 17, 0, 65536, 5, 40003, 0};
     enum { COUNT = sizeof sizes / sizeof *sizes };
@@ -173,7 +171,7 @@ static void test_together(fc_dtype dtype, const setting *s, int threads) {
 
 /* ---- not a number --------------------------------------------------------------- */
 
-/* It stays in its own element. */
+/* NaN stays in its own element. */
 static void test_nan(const setting *s) {
     float p[3] = {1, 1, 1}, kept[KEPT][3] = {{0}};
     const float bad[3] = {1, NAN, 1}, good[3] = {1, 1, 1};
@@ -190,7 +188,7 @@ static void test_nan(const setting *s) {
         CHECK(!keeps(s, i) || (isfinite(kept[i][0]) && isnan(kept[i][1])));
 }
 
-/* Nor does an infinite parameter come into a gradient without decay. */
+/* Without decay, an infinite parameter does not affect its gradient. */
 static void test_infinite_parameter(const setting *s) {
     float p[2] = {INFINITY, 1}, kept[KEPT][2] = {{0}};
     const float g[2] = {1, 1};
@@ -202,7 +200,7 @@ static void test_infinite_parameter(const setting *s) {
     CHECK(isinf(p[0]) && isfinite(p[1]));
 }
 
-/* The largest v falls for no smaller one. */
+/* The largest v never decreases. */
 static void test_largest(const setting *s) {
     float p[2] = {1, 1}, m[2] = {0}, v[2] = {0}, v_max[2] = {0, 9};
     const float g[2] = {1, 1};
@@ -212,7 +210,7 @@ static void test_largest(const setting *s) {
     CHECK(v_max[0] == 0.5f && v_max[1] == 9);
 }
 
-/* A constant gradient has no variance, but for rounding. */
+/* A constant gradient has no variance, apart from rounding. */
 static void test_variance_below_zero(const setting *s) {
     float p[LONGEST] = {0}, g[LONGEST], v[LONGEST] = {0}, m[LONGEST] = {0};
     fc_parameter a = {LONGEST, p, g, {v, m, NULL}};
@@ -249,7 +247,7 @@ static void test_clipping(fc_dtype dtype, ptrdiff_t n, int which, int threads) {
             x[i] = dtype == FC_F64 ? x[i] * 0.3 : (double)((float)x[i] * 0.3f);
     CHECK_OK((which == CLIP ? fc_clip : fc_scale)(dtype, 0.3, 1, &a, threads));
     doubles_of(dtype, cx, n, got);
-    for (ptrdiff_t i = 0; i < n; i++) /* the payload of a NaN is not promised */
+    for (ptrdiff_t i = 0; i < n; i++) /* the payload of a NaN is unspecified */
         if (isnan(x[i]) && isnan(got[i]))
             x[i] = got[i] = 0;
     CHECK_SAME_BITS(got, x, n);
@@ -258,7 +256,8 @@ static void test_clipping(fc_dtype dtype, ptrdiff_t n, int which, int threads) {
     free(got);
 }
 
-/* In double for both types: exact up to its own rounding; the same by any threads. */
+/* Computed in double for both types: exact up to its rounding; the same bits with any
+ * number of threads. */
 static void test_sum_of_squares(fc_dtype dtype, ptrdiff_t n) {
     double *x = random_values(n), sum = -1;
     long double exact = 0;
@@ -316,7 +315,7 @@ static const setting settings[] = {
     {"adam", .method = ADAM, .beta2 = 0.999},
     {"adam, decay", .method = ADAM, .beta2 = 0.999, .decay = 0.1},
     {"adamw", .method = ADAM, .beta2 = 0.999, .decay = 0.1, .decoupled = true},
-    /* so low that v falls below its largest */
+    /* low enough for v to fall below its maximum */
     {"amsgrad", .method = ADAM, .beta2 = 0.5, .amsgrad = true},
     {"amsgrad, decay", .method = ADAM, .beta2 = 0.5, .decay = 0.1, .amsgrad = true},
     {"amsgradw", .method = ADAM, .beta2 = 0.5, .decay = 0.1, .decoupled = true,
@@ -341,7 +340,7 @@ int main(void) {
             }
             describe("%s f%d large", isa, d ? 64 : 32);
             for (int i = 0; i < SETTINGS; i++)
-                test_rule(dtype, 100003, &settings[i]); /* by three threads */
+                test_rule(dtype, 100003, &settings[i]); /* with three threads */
             test_sum_of_squares(dtype, 10007);
             test_sum_of_squares(dtype, 300007);
             test_clipping(dtype, 100003, SCALE, 3);

@@ -50,13 +50,13 @@ static void test_many_callers(void) {
         pthread_join(callers[i], NULL);
 }
 
-/* Many more threads than cores, and more than the pool has. */
+/* More threads than cores, and more than the pool has. */
 static void test_many_threads(void) {
     for (int threads = 1; threads <= 300; threads += 50)
         compute_and_compare(threads);
 }
 
-/* One row: its units are shared by a team with a barrier a step. */
+/* One row, whose units a team shares with a barrier for each step. */
 static const spec of_one_row = {.cell = "lstm",
                                 .in = 29,
                                 .hidden = 128,
@@ -73,7 +73,7 @@ static void *spin_until_stopped(void *argument) {
     return argument;
 }
 
-/* While all cores have other work, teams disband in the middle of a sequence. */
+/* On busy cores, teams disband in the middle of a sequence. */
 static void test_teams_on_busy_cores(void) {
     enum { SPINNERS = 4, TEAM_CALLS = 100 };
     pthread_t spinners[SPINNERS];
@@ -98,7 +98,7 @@ static void test_teams_on_busy_cores(void) {
     problem_free(&one_row);
 }
 
-/* A thread that shares its core learns so from the system, and shares no brief work. */
+/* A thread that the system reports as preempted does not share brief work. */
 static void test_brief_work_on_crowded_cores(void) {
 #ifdef __linux__
     enum { MOST_SPINNERS = 64 };
@@ -107,7 +107,7 @@ static void test_brief_work_on_crowded_cores(void) {
     int started = 0, parts = 2;
     describe("brief work on crowded cores");
     if (wanted_spinners > MOST_SPINNERS)
-        return; /* would not fill so many cores */
+        return; /* too few spinners for the cores */
     while (started < wanted_spinners)
         CHECK(!pthread_create(&spinners[started++], NULL, spin_until_stopped, NULL));
     time_t end = time(NULL) + 10;
@@ -124,7 +124,7 @@ static void test_brief_work_on_crowded_cores(void) {
 
 typedef struct slow_team {
     fc_barrier barrier;
-    int goes_on[2]; /* members that fc_barrier_last told each to go on with, at last */
+    int goes_on[2]; /* the last result of fc_barrier_last, for each member */
 } slow_team;
 
 /* Part 1 comes late to every barrier. */
@@ -144,7 +144,7 @@ static void count_if_alone(void *context, int part, int parts) {
         atomic_fetch_add((atomic_int *)context, 1);
 }
 
-/* Part 0 goes on alone, and the next call makes no team; later ones do again. */
+/* Part 0 continues alone; the next call makes no team, and later calls do again. */
 static void test_a_late_member_disbands_the_team(void) {
     slow_team team = {.goes_on = {-1, -1}};
     atomic_int alone = 0;
@@ -154,7 +154,7 @@ static void test_a_late_member_disbands_the_team(void) {
     CHECK(team.goes_on[0] == 1 && team.goes_on[1] == 0);
     fc_run_team(count_if_alone, &alone, 2);
     CHECK(atomic_load(&alone) == 1);
-    usleep(2000 * 1000); /* more than ten times what was waited */
+    usleep(2000 * 1000); /* more than ten times the waiting time */
     fc_run_team(count_if_alone, &alone, 2);
     CHECK(atomic_load(&alone) == 1);
 }
@@ -175,7 +175,7 @@ static bool child_computes(void) {
     return same;
 }
 
-/* The child of a fork starts a pool of its own.  A hang would end by the alarm. */
+/* The child of a fork starts its own pool.  The alarm ends a hang. */
 static void check_fork(void) {
     pid_t child = fork();
     if (child == 0) {
@@ -198,7 +198,7 @@ static void test_fork(void) {
     atomic_store(&stop, true);
     for (int i = 0; i < 2; i++)
         pthread_join(callers[i], NULL);
-    check_fork(); /* with the pool at rest */
+    check_fork(); /* with an idle pool */
     compute_and_compare(2);
 }
 #endif

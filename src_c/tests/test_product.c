@@ -1,5 +1,5 @@
-/* Products and weight gradients of reals, by every table of kernels: the bits of plain
- * loops, whatever the tiles, and whether weights are fetched ahead or not. */
+/* Products and weight gradients of reals, by every table of kernels: equal bits to
+ * plain loops for all tiles, with and without prefetched weights. */
 #include <math.h>
 
 #include "runtime/dispatch.h"
@@ -109,7 +109,7 @@ static void test_products(fc_dtype dtype) {
     static const ptrdiff_t ks[] = {1, 2, 7, 66, 67};
     static const ptrdiff_t some[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 13,
                                      14, 31, 33, 63, 64, 65, 66, 70, 130};
-    /* In vectors, and columns that are missing from the last. */
+    /* Whole vectors, and a last one with missing columns. */
     static const ptrdiff_t widths[][2] = {{1, 1}, {2, 0}, {3, 2}, {5, 0},
                                           {7, 1}, {12, 0}, {13, 1}, {28, 0}};
     const fc_kernels *k = fc_kernels_of(dtype);
@@ -147,7 +147,7 @@ enum { PAIRS = 261, UNITS = 23, DEPTH = 45 };
 
 static double d[PAIRS][UNITS], x[PAIRS][DEPTH], gradient[UNITS][DEPTH];
 
-/* Blocks of pairs from the last, each summed from zero and then added. */
+/* Blocks of pairs from the last to the first, each summed from zero and then added. */
 static void sum_gradient(fc_dtype dtype, const fc_kernels *k) {
     for (ptrdiff_t u = 0; u < UNITS; u++)
         for (ptrdiff_t i = 0; i < DEPTH; i++) {
@@ -163,7 +163,7 @@ static void sum_gradient(fc_dtype dtype, const fc_kernels *k) {
         }
 }
 
-/* Rows of d that are `d_row` apart, the last of exactly its units. */
+/* Rows of d at a distance of `d_row`; the last ends with its units. */
 static void check_gradient(const fc_kernels *k, fc_dtype dtype, ptrdiff_t d_row) {
     const unsigned char order[1] = {0};
     size_t real = k->real_size;
@@ -209,7 +209,7 @@ static void check_gradient(const fc_kernels *k, fc_dtype dtype, ptrdiff_t d_row)
 static void test_gradients(fc_dtype dtype) {
     const fc_kernels *k = fc_kernels_of(dtype);
     ptrdiff_t page = 4096 / (ptrdiff_t)k->real_size;
-    /* Read in place, or copied: rows that share sets of the cache, rows pages apart. */
+    /* Read in place or copied: rows in the same sets of the cache, rows pages apart. */
     const ptrdiff_t apart[] = {UNITS + k->lanes, page / 4, page, page + k->lanes};
     sum_gradient(dtype, k);
     for (size_t i = 0; i < sizeof apart / sizeof *apart; i++)

@@ -1,5 +1,5 @@
-/* Saved values belong to one backward and hold all that it needs of the call but x; and
- * memory goes on alike wherever its bytes are moved. */
+/* Saved values serve one backward and hold all of the call that it needs except x.
+ * Packed weights, saved values, carries and streams can be moved in memory. */
 #include <pthread.h>
 
 #include "tests/fixture.h"
@@ -25,7 +25,7 @@ static void test_saved_of_another_batch(void) {
     REFUSED(index = index);
 #undef REFUSED
     unsigned char *saved = f.saved;
-    for (int i = SEAL; i < SEAL + 5 * 8; i++) { /* the sizes behind the seal */
+    for (int i = SEAL; i < SEAL + 5 * 8; i++) { /* the sizes after the seal */
         describe("byte %d of saved", i);
         saved[i] ^= 1;
         CHECK_STATUS(backward_of(&f, NULL), FC_BAD_MEMORY);
@@ -82,7 +82,7 @@ static void test_used_up(void) {
 }
 
 typedef struct racer {
-    fixture own; /* but for `saved` */
+    fixture own; /* except `saved` */
     pthread_barrier_t *start;
     fc_status status;
 } racer;
@@ -94,7 +94,7 @@ static void *race(void *argument) {
     return NULL;
 }
 
-/* Of several callers at once, one gets the gradients, and right ones. */
+/* Of several concurrent callers, exactly one gets gradients, and correct ones. */
 static void test_race(void) {
     enum { RACERS = 3, ROUNDS = 20 };
     static racer racers[RACERS];
@@ -143,8 +143,8 @@ static void test_race(void) {
     fixture_free(&f);
 }
 
-/* Lengths, mask, reset and index belong to the call of forward: what the caller writes
- * to them afterwards changes no bit, nor does it change the scratch. */
+/* Lengths, mask, reset and index are read by forward only: later writes of the caller
+ * change neither results nor scratch. */
 static void test_overwritten(bool indexed, bool recompute) {
     int64_t lengths[B] = {T, 1, 3};
     uint8_t mask[T * B], reset[T * B];
@@ -206,7 +206,7 @@ static fc_status step(fixture *f, void *stream) {
 /* ---- moved memory ------------------------------------------------------------------
  */
 
-/* Another place for the bytes; the first one is gone. */
+/* Moves the bytes to another address; the first memory is freed. */
 static void move(void **memory, size_t bytes) {
     void *to = take(bytes, 0);
     CHECK(to != *memory);
@@ -233,7 +233,7 @@ static void test_moved(void) {
     CHECK_OK(backward_of(&moved, &moved.segment));
     CHECK(!memcmp(f.g, moved.g, sizeof f.g));
     CHECK(!memcmp(f.dx, moved.dx, sizeof f.dx));
-    /* At every multiple of 64 within 48 of them, after two more steps. */
+    /* At 48 addresses, all multiples of 64. */
     char *block = take(f.stream_bytes + COPIES * 64, 0);
     CHECK_OK(step(&f, f.stream));
     for (int i = 0; i < COPIES; i++) {
@@ -247,7 +247,7 @@ static void test_moved(void) {
     fixture_free(&moved);
 }
 
-/* A stream that begins in any memory by fc_stream_set, and one of zeros. */
+/* A stream that fc_stream_set starts in uninitialised memory, and one of zero bytes. */
 static void test_fresh_streams(void) {
     fixture f;
     fixture_make(&f);
@@ -277,7 +277,7 @@ static void test_fresh_streams(void) {
 
 typedef struct strides {
     ptrdiff_t steps, rows;
-    ptrdiff_t step, more_step, row, more_row; /* in rows of n reals, and reals more */
+    ptrdiff_t step, more_step, row, more_row; /* in rows of n reals, plus reals */
     bool good;
 } strides;
 
@@ -315,7 +315,7 @@ static void check_strides(const strides *s) {
     fixture_free(&f);
 }
 
-/* Rows of y, of dy and of dx have to be apart. */
+/* Rows of y, dy and dx must not overlap. */
 static void test_strides(void) {
     static const strides cases[] = {
         {T, B, B, 0, 1, 0, true},
@@ -378,7 +378,7 @@ static void test_segments_in_order(void) {
 #undef REFUSED
     CHECK_OK(backward_of(&f, &f.segment));
     CHECK_OK(forward_of(&f));
-    CHECK_STATUS(backward_of(&f, &f.segment), FC_BAD_ARGUMENT); /* once more */
+    CHECK_STATUS(backward_of(&f, &f.segment), FC_BAD_ARGUMENT); /* a second time */
     const int32_t index[T * B] = {0};
     f.batch.index = index;
     f.batch.x_rows = 2;

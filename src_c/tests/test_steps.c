@@ -5,7 +5,7 @@ typedef struct problem {
     fc_dtype dtype;
     ptrdiff_t steps, rows, n;
     int64_t *lengths; /* or NULL */
-    double *h;        /* in the dtype's own numbers */
+    double *h;        /* rounded to the dtype */
     void *ch;
 } problem;
 
@@ -20,7 +20,7 @@ static problem make(fc_dtype dtype, ptrdiff_t steps, ptrdiff_t rows, ptrdiff_t n
         p.lengths = zeros(rows, sizeof *p.lengths);
         for (ptrdiff_t row = 0; row < rows; row++)
             p.lengths[row] = (int64_t)uniform(0, (double)steps + 0.999);
-        for (ptrdiff_t t = 0; t < steps; t++) /* what is past the lengths is not read */
+        for (ptrdiff_t t = 0; t < steps; t++) /* past lengths: must not be read */
             for (ptrdiff_t row = 0; row < rows; row++)
                 for (ptrdiff_t i = 0; t >= p.lengths[row] && i < n; i++)
                     p.h[(t * rows + row) * n + i] = NAN;
@@ -43,7 +43,7 @@ static ptrdiff_t steps_of(const problem *p, ptrdiff_t row) {
     return p->lengths ? (ptrdiff_t)p->lengths[row] : p->steps;
 }
 
-/* The values are quarters: sums of them are exact. */
+/* The values are quarters, so that sums are exact. */
 static void test_forward(problem *p) {
     ptrdiff_t size = p->rows * p->n;
     double *sum = zeros(size, 8), *most = zeros(size, 8), *got = zeros(size, 8);
@@ -86,7 +86,7 @@ static void test_backward(problem *p) {
     }
     void *cdy = reals_of(p->dtype, dy, size);
     void *dh = take((size_t)total * real_size(p->dtype), 0);
-    for (int one = 0; one < 2; one++) { /* in one step, or in all */
+    for (int one = 0; one < 2; one++) { /* in one step or in all */
         for (ptrdiff_t t = 0; t < p->steps; t++)
             for (ptrdiff_t k = 0; k < size; k++) {
                 bool there = one ? where[k] == t && steps_of(p, k / p->n) > 0
@@ -106,7 +106,7 @@ static void test_backward(problem *p) {
     free(where);
 }
 
-/* A NaN stays in its own number; the first of equal ones is taken; -inf counts. */
+/* A NaN stays in its own feature; the first of equal values wins; -inf is a value. */
 static void test_special_values(void) {
     const float h[3][4] = {
         {1, NAN, -INFINITY, 0}, {NAN, 2, -INFINITY, 5}, {7, 3, -INFINITY, 5}};

@@ -84,8 +84,8 @@ static void test_against_forward(const problem *p, fc_dtype dtype, const outcome
     streaming_free(&s);
 }
 
-/* A copy of a stream's bytes goes on alike wherever it stands, with the original and
- * without it, and the two do not disturb each other. */
+/* A copy of a stream's bytes gives the same results at any address, with and without
+ * the original; the two are independent. */
 static void test_copies(const problem *p, fc_dtype dtype, outcome *got) {
     enum { COPIES = 4 };
     static const size_t places[COPIES] = {0, 64, 448, 4032}; /* in a page */
@@ -115,7 +115,7 @@ static void test_copies(const problem *p, fc_dtype dtype, outcome *got) {
     streaming_free(&s);
 }
 
-/* Streams that step when they like, in any order, have the bits of whole sequences. */
+/* Streams that step independently, in any order, have the bits of whole sequences. */
 static void test_arrivals(const problem *p, fc_dtype dtype, const outcome *whole,
                           outcome *got) {
     ptrdiff_t rows = p->spec.rows, steps = p->spec.steps;
@@ -150,7 +150,7 @@ static void test_arrivals(const problem *p, fc_dtype dtype, const outcome *whole
     streaming_free(&s);
 }
 
-/* The states of some streams, there and back; the others stay. */
+/* Gets and sets the states of some streams; the others do not change. */
 static void test_some_states(const problem *p, fc_dtype dtype) {
     enum { SOME = 2 };
     const int64_t which[SOME] = {5, 1}, twice[SOME] = {1, 1}, out[SOME] = {0, 7};
@@ -189,8 +189,8 @@ static void test_some_states(const problem *p, fc_dtype dtype) {
     streaming_free(&before);
 }
 
-/* Few rows share the units of each step, where there are enough of them and the calls
- * follow one another closely. */
+/* With few rows, threads share the units of each step if there are enough units and
+ * calls follow closely. */
 static void test_teams(const char *cell) {
     enum { STEPS = 40 };
     spec from = {.cell = cell,

@@ -1,5 +1,5 @@
-/* The library is loaded, used with several threads, and unloaded: `test_unload
- * LIBRARY`.  None of its threads may be left when its code is gone. */
+/* `test_unload LIBRARY` loads the library, uses it with several threads, and unloads
+ * it.  None of its threads may remain. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>
@@ -14,7 +14,7 @@ enum { ROUNDS = 50, IN = 64, OUT = 64, ROWS = 512, THREADS = 2 };
 
 static const char *library;
 
-/* What is used of it; nothing is linked. */
+/* The functions in use, by dlsym; the library is not linked. */
 typedef struct functions {
     __typeof__(fc_linear_pack_size) *pack_size;
     __typeof__(fc_linear_pack) *pack;
@@ -28,7 +28,7 @@ static void *load(functions *f) {
         printf("%s\n", dlerror());
         exit(1);
     }
-    /* POSIX, in place of a cast that ISO C does not know. */
+    /* As in POSIX, instead of a cast that ISO C lacks. */
     *(void **)&f->pack_size = dlsym(handle, "fc_linear_pack_size");
     *(void **)&f->pack = dlsym(handle, "fc_linear_pack");
     *(void **)&f->forward = dlsym(handle, "fc_linear_forward");
@@ -54,7 +54,7 @@ static void call(const functions *f) {
 static int threads_of_process(void) {
     int threads = 0;
     char line[256];
-    if (UNDER_THREAD_SANITIZER) /* has one of its own */
+    if (UNDER_THREAD_SANITIZER) /* the sanitizer has a thread */
         return 0;
     FILE *status = fopen("/proc/self/status", "r");
     while (status && fgets(line, sizeof line, status))
@@ -62,10 +62,10 @@ static int threads_of_process(void) {
             break;
     if (status)
         fclose(status);
-    return threads; /* 0: not known here */
+    return threads; /* 0: unknown on this system */
 }
 
-/* The system counts a thread for a moment after it has been joined. */
+/* The system still counts a thread shortly after its join. */
 static bool threads_fall_to(int before) {
     for (int i = 0; i < 1000 && threads_of_process() != before; i++)
         usleep(1000);
@@ -75,7 +75,7 @@ static bool threads_fall_to(int before) {
 static void unload(void *handle, int before) {
     CHECK(!dlclose(handle));
     CHECK(threads_fall_to(before));
-    /* Where a C library keeps what is closed (musl), it is still there. */
+    /* Some C libraries never unload (musl). */
     void *kept = dlopen(library, RTLD_NOW | RTLD_NOLOAD);
     if (kept)
         dlclose(kept);
@@ -90,14 +90,14 @@ static void load_call_unload(bool shut_down) {
     if (shut_down) {
         f.shutdown();
         CHECK(threads_fall_to(before));
-        call(&f); /* starts them again */
+        call(&f); /* restarts the threads */
         f.shutdown();
-        f.shutdown(); /* nothing to do */
+        f.shutdown(); /* no threads to end */
     }
     unload(handle, before);
 }
 
-/* A hang would end by the alarm. */
+/* The alarm ends a hang. */
 static void check_child(pid_t child) {
     int status = -1;
     CHECK(child > 0 && waitpid(child, &status, 0) == child);
@@ -113,7 +113,7 @@ static void test_rounds(void) {
 
 #if THREADS_IN_CHILDREN
 
-/* The child has none of the threads that its parent had when it forked. */
+/* The child has none of the threads of its parent. */
 static void test_a_forked_child(bool child_calls, bool child_exits) {
     functions f;
     int before = threads_of_process();
@@ -126,7 +126,7 @@ static void test_a_forked_child(bool child_calls, bool child_exits) {
         if (child_calls)
             call(&f);
         f.shutdown();
-        if (child_exits) /* with the library loaded, and its threads */
+        if (child_exits) /* while the library and its threads are loaded */
             call(&f);
         else
             unload(handle, before ? 1 : 0);
@@ -140,8 +140,8 @@ static void test_a_forked_child(bool child_calls, bool child_exits) {
     unload(handle, before);
 }
 
-/* A child that the handlers of fork know nothing of has copied the count of threads,
- * and waits for none. */
+/* A child made without the handlers of fork has a copy of the count of threads, and
+ * must not wait for them. */
 static void test_a_child_without_handlers(void) {
 #ifdef SYS_clone
     functions f;
@@ -160,7 +160,7 @@ static void test_a_child_without_handlers(void) {
 }
 #endif
 
-/* The handlers of fork are gone with the library. */
+/* Unloading removes the handlers of fork. */
 static void test_fork_after_unloading(void) {
     describe("fork after unloading");
     load_call_unload(false);

@@ -1,5 +1,5 @@
-/* fc_set_stop: long calls end when they are told to, in all their threads, and leave
- * nothing behind that the next call would notice. */
+/* fc_set_stop: long calls end on request, in all their threads, without effects on the
+ * next call. */
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -10,7 +10,7 @@
 #include "runtime/watch.h"
 #include "tests/problem.h"
 
-/* After the answer: generous, for machines that do much else. */
+/* After the answer; generous, for busy machines. */
 #define MOST_SECONDS 0.5
 
 /* `test_watch 20`: a twentieth of the steps, for emulators. */
@@ -18,11 +18,11 @@ static int divisor = 1;
 
 static double seconds(void) { return (double)fc_now_ns() * 1e-9; }
 
-/* ---- what is asked --------------------------------------------------------------- */
+/* ---- the function of fc_set_stop ------------------------------------------------- */
 
 typedef struct question {
-    double yes_from; /* the time from which the answer is yes */
-    double said_yes; /* when it was given; 0: never */
+    double yes_from; /* from this time on the answer is yes */
+    double said_yes; /* the time of that answer; 0: none */
     int asked;
 } question;
 
@@ -45,9 +45,9 @@ static void check_answered(const question *q, fc_status status) {
     CHECK(q->said_yes == 0 || ended - q->said_yes < MOST_SECONDS);
 }
 
-/* Stopped at the first question, the call leaves out most of what it does in `full`
- * seconds: in one of some trials, since the machine may do something else meanwhile.  A
- * machine so fast that nobody is asked (every 20 ms) has nothing to leave out. */
+/* Stopped at the first question, the call skips most of its work of `full` seconds, in
+ * one of several trials, since the machine may be busy.  A call that ends before the
+ * first question (20 ms) is exempt. */
 #define LATE 0.3
 #define ASKED_SECONDS 0.04
 static int stopped_calls;
@@ -64,7 +64,7 @@ static fc_status last_status;
             fc_set_stop(NULL, NULL);                                                   \
             if (q_.said_yes > 0)                                                       \
                 best = fmin(best, seconds() - q_.said_yes);                            \
-            else /* by a busy machine, `full` was too long */                          \
+            else /* `full` was too long, on a busy machine */                          \
                 whole = fmin(whole, seconds() - begin);                                \
             check_answered(&q_, last_status);                                          \
             stopped_calls += q_.said_yes > 0;                                          \
@@ -72,13 +72,13 @@ static fc_status last_status;
         CHECK(best <= LATE * whole || whole <= ASKED_SECONDS);                         \
     } while (0)
 
-/* The seconds that a call takes. */
+/* The seconds of a call. */
 #define SECONDS_OF(call) (begin_ = seconds(), CHECK_OK(call), seconds() - begin_)
 static double begin_;
 
 /* ---- stacks ---------------------------------------------------------------------- */
 
-/* One problem in float32, with all that its calls need. */
+/* One problem in float32, with all arguments of its calls. */
 typedef struct network {
     problem p;
     fc_stack stack;
@@ -165,7 +165,7 @@ static fc_status backward(network *n) {
                        n->scratch);
 }
 
-/* y, dx and a weight gradient, one behind the other. */
+/* y, dx and a weight gradient, concatenated. */
 static char *results(network *n) {
     CHECK_OK(forward(n, true));
     CHECK_OK(backward(n));
@@ -236,15 +236,15 @@ static void test_stacks(void) {
         }
 }
 
-/* ---- the function asked does more than answer ------------------------------------ */
+/* ---- a function that calls the library, and forks -------------------------------- */
 
 static network inner;
 
 static int call_again(void *context) {
     ++*(int *)context;
-    fc_set_stop(NULL, NULL); /* of this thread's next calls, and not of the one asking */
+    fc_set_stop(NULL, NULL); /* for this thread's next calls, not for the present one */
     CHECK_OK(forward(&inner, false));
-    fc_shutdown(); /* is left alone: this thread's call has the workers */
+    fc_shutdown(); /* no effect: this thread's call uses the workers */
     return 0;
 }
 
@@ -262,7 +262,7 @@ static int fork_once(void *context) {
 static void test_functions_that_do_more(void) {
     network n;
     spec s = cases[0].spec;
-    s.steps = 4 * s.steps / divisor; /* asked, by however fast a machine */
+    s.steps = 4 * s.steps / divisor; /* long enough for a question on a fast machine */
     s.no_states = true;
     network_make(&n, &s, 2, false);
     network_make(&inner, &s, 2, false);
@@ -282,7 +282,7 @@ static void test_functions_that_do_more(void) {
     fc_status status = forward(&n, true);
     fc_set_stop(NULL, NULL);
     if (child == 0) {
-        /* On busy cores the call had no other threads, and is done. */
+        /* On busy cores the call had no other threads, and has finished. */
         bool right = status == FC_INTERRUPTED
                          ? forward(&n, true) == FC_OK
                          : status == FC_OK;
@@ -301,7 +301,7 @@ static void test_functions_that_do_more(void) {
     network_free(&inner);
 }
 
-/* ---- who asks -------------------------------------------------------------------- */
+/* ---- the thread that asks -------------------------------------------------------- */
 
 typedef struct late_part {
     fc_watch watch;
@@ -315,13 +315,13 @@ static void come_late(void *context, int part, int parts) {
         usleep(1000);
 }
 
-/* The caller has done its part, and sleeps until the others have theirs. */
+/* The caller has finished its part, and sleeps until the others have finished. */
 static void test_a_waiting_caller_asks(void) {
     question q = ask_from_now(0);
     late_part late = {.until = seconds() + 5};
     describe("stop: a waiting caller");
     fc_shutdown();
-    usleep(100 * 1000); /* earlier tests may have left a ban on sharing */
+    usleep(100 * 1000); /* earlier tests may have banned sharing */
     fc_set_stop(answer, &q);
     fc_watch_begin(&late.watch);
     fc_run_parts(come_late, &late, 2);
@@ -331,8 +331,8 @@ static void test_a_waiting_caller_asks(void) {
     fc_set_stop(NULL, NULL);
 }
 
-/* Two members of a team, without the pool, so that there are two on busy cores as well.
- * Of each three barriers one is a point where part 0 can go on alone. */
+/* Two members of a team without the pool, which would have one on busy cores.  At one
+ * of each three barriers part 0 can continue alone. */
 typedef struct member {
     fc_barrier *barrier;
     int part, goes_on, turns;
@@ -352,7 +352,7 @@ static void *run_member(void *argument) {
     return NULL;
 }
 
-/* It is told at one such point, and all part at the next, if not before. */
+/* Part 0 gets the request at one such barrier; the team parts by the next one. */
 static void test_a_team_parts_at_one_barrier(void) {
     fc_barrier barrier = {0};
     member members[2] = {{.barrier = &barrier, .part = 0},

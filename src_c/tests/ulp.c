@@ -1,15 +1,15 @@
 /* exp, sigmoid and tanh over all 2^32 float32 values, for every instruction set of this
  * CPU: the largest error in ulp, and where.  Fails above 3 ulp.
  *
- *     ulp [threads [stride]]     all cores and all values unless told
+ *     ulp [threads [stride]]     by default all cores and all values
  *
- * With a stride, a power of two up to 2048, one value of every `stride` consecutive bit
- * patterns, at a changing place among them: where all would take too long.
+ * With a stride, a power of two up to 2048, only one value of every `stride`
+ * consecutive bit patterns is tested, at a varying position.
  *
- * The reference is libm's double, whose error below 1 ulp of a double is 2^-29 ulp of
- * a float: nothing against the errors measured here.  An error is counted in units of
- * the last place of the exact result's binade, 2^-149 where that is subnormal.
- * Infinity counts as 2^128, where the next float would be.
+ * The reference is libm's double, whose error below 1 ulp of a double is 2^-29 ulp of a
+ * float: negligible.  An error is counted in units of the last place of the exact
+ * result's binade, 2^-149 where that is subnormal.  Infinity counts as 2^128, where
+ * the next float would be.
  *
  * Values are taken in blocks of consecutive bit patterns, so that a block has one sign
  * and one exponent.  Most exponents need no libm: the results of tiny arguments follow
@@ -37,7 +37,7 @@ static const char *const names[] = {"exp", "sigmoid", "tanh"};
 typedef struct worst {
     double ulp;
     float x;
-    long wrong; /* NaN where there should be a number, and the other way round */
+    long wrong; /* NaN instead of a number, or a number instead of NaN */
 } worst;
 
 /* The exact result to more than twice a float's precision.  `exponent`: 2^exponent <=
@@ -55,7 +55,7 @@ static double exact(int function, int exponent, double x) {
     return exponent >= 5 ? copysign(1, x) : tanh(x);
 }
 
-/* By bits, since frexp and ldexp would take most of the time. */
+/* Computed from the bits: frexp and ldexp would take most of the time. */
 static double ulp_error(float y, double wanted) {
     static const double infinity = 0x1p128;
     uint64_t bits, inverse_bits;
@@ -102,7 +102,7 @@ static bool expected_bits(int function, int exponent, bool negative, uint32_t *b
 
 static uint32_t stride = 1;
 
-/* `index` counts the values that are taken. */
+/* `index` is that of the tested value. */
 static uint32_t value_bits(uint32_t index) {
     return index * stride + (index * 2654435761u >> 16 & (stride - 1));
 }
