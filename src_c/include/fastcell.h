@@ -163,6 +163,39 @@ typedef struct fc_gradients {
     void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr; /* NULL: not wanted; a bias with its w */
 } fc_gradients;
 
+/* What the core knows of a cell.  G is its number of gates. */
+enum { FC_MOST_GATES = 4, FC_MOST_STATES = 2, FC_MOST_PARAMETERS = 5 };
+
+typedef enum fc_axis {
+    FC_AXIS_NONE,   /* there is none */
+    FC_AXIS_GATES,  /* G H */
+    FC_AXIS_INPUT,  /* I in the first layer, D P in those above */
+    FC_AXIS_OUTPUT, /* P */
+    FC_AXIS_HIDDEN, /* H */
+} fc_axis;
+
+/* A parameter that each layer and direction of a cell has. */
+typedef struct fc_cell_parameter {
+    const char *name;      /* as in torch.nn without the layer's suffix: "weight_ih" */
+    fc_axis rows, columns; /* of a vector: rows, and no columns */
+    int bias_of;   /* the parameter whose product this bias is added to; else -1 */
+    size_t member; /* bytes to its pointer in fc_weights, and in fc_gradients */
+} fc_cell_parameter;
+
+typedef struct fc_cell_description {
+    const char *name;
+    int gates, states;
+    const char *gate_names[FC_MOST_GATES];   /* in the order of the weight rows */
+    const char *state_names[FC_MOST_STATES]; /* "h" first */
+    int slots;    /* numbers that training keeps for each unit of a row and step */
+    int projects; /* 1: proj_size is 1 or more; 0: it is 0 */
+    int parameters;
+    fc_cell_parameter parameter[FC_MOST_PARAMETERS];
+} fc_cell_description;
+
+/* FC_BAD_ARGUMENT if there is no such cell.  The names live as long as the library. */
+FC_API fc_status fc_describe_cell(int cell, fc_cell_description *description);
+
 typedef enum fc_pack_kind { FC_PACK_FORWARD, FC_PACK_BACKWARD } fc_pack_kind;
 
 FC_API fc_status fc_pack_size(const fc_stack *stack, fc_pack_kind kind, size_t *bytes);
