@@ -17,6 +17,7 @@ from cpython.buffer cimport (
 from cpython.dict cimport PyDict_Size
 from cpython.exc cimport PyErr_Clear, PyErr_Occurred
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.string cimport memcmp, memcpy, memset
@@ -219,13 +220,13 @@ def select_isa(str name):
 
 
 def cells():
-    """Return {name: (gates, states)} of the cells in the C registry."""
-    found = {}
-    cdef int i = 0
-    while fc_cell_name(i) is not NULL:
-        found[fc_cell_name(i).decode()] = (fc_cell_gates(i), fc_cell_states(i))
-        i += 1
-    return found
+    """Return the names of the cells in the C registry."""
+    names = []
+    cdef const char *name = fc_cell_name(0)
+    while name is not NULL:
+        names.append(name.decode())
+        name = fc_cell_name(<int> len(names))
+    return names
 
 
 def cpu_info():

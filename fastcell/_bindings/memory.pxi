@@ -9,9 +9,11 @@ cdef class Views:
 
     cdef Py_buffer view[MOST_VIEWS]
     cdef int count
+    cdef const char *name  # in errors, of the array that is taken next
 
     def __cinit__(self):
         self.count = 0
+        self.name = b"array"
 
     def __dealloc__(self):
         for i in range(self.count):
@@ -27,7 +29,8 @@ cdef class Views:
         self.count += 1
         if view.itemsize != itemsize:
             raise ValueError(
-                f"array must have items of {itemsize} bytes; got {view.itemsize}"
+                f"{self.name.decode()} must have items of {itemsize} bytes; "
+                f"got {view.itemsize}"
             )
         return view
 
@@ -42,11 +45,14 @@ cdef class Views:
             return NULL
         view = self.get(array, writable, itemsize)
         if view.len != items * itemsize:
-            raise ValueError(f"array must have {items} items; got {view.len // itemsize}")
+            raise ValueError(
+                f"{self.name.decode()} must have {items} items; "
+                f"got {view.len // itemsize}"
+            )
         expected = itemsize
         for i in range(view.ndim - 1, -1, -1):
             if view.shape[i] > 1 and view.strides[i] != expected:
-                raise ValueError("array must be C-contiguous")
+                raise ValueError(f"{self.name.decode()} must be C-contiguous")
             expected *= view.shape[i]
         return view.buf
 
@@ -65,7 +71,10 @@ cdef class Views:
             or view.strides[0] % itemsize
             or view.strides[1] % itemsize
         ):
-            raise ValueError("array must be (T, B, n) with rows of consecutive items")
+            raise ValueError(
+                f"{self.name.decode()} must be ({steps}, {rows}, {width}) with rows of "
+                f"consecutive items"
+            )
         return view
 
 

@@ -1,4 +1,4 @@
-"""The cells: one file each, with its gates, its formula in NumPy and its layer.
+"""The cells: one file each, with its formula in NumPy and its layer.
 
 `REGISTRY` is what tests, benches and tools iterate over; a new cell adds its lines.
 """

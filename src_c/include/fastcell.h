@@ -379,47 +379,70 @@ FC_API fc_status fc_stream_copy(const fc_stack *stack, ptrdiff_t rows, const voi
 FC_API fc_status fc_stream_step(const fc_stack *stack, const void *packed,
                                 ptrdiff_t rows, const void *x, void *y, void *stream);
 
-/* The same for some of the streams: `which` (count,) numbers below `rows`, each at most
- * once, else FC_BAD_INDEX, or NULL for all; h, c, x and y have `count` rows.  The
- * others stay as they are.  All that arrive together share one product, and have the
- * bits of each alone. */
+/* Some of the streams: `which` (count) numbers below `rows`, each at most once, else
+ * FC_BAD_INDEX; or NULL for all of them, and `count` is `rows`. */
+typedef struct fc_selection {
+    const int64_t *which;
+    ptrdiff_t count;
+} fc_selection;
+
+/* The same for some of the streams; h, c, x and y have `count` rows.  The others stay
+ * as they are.  All that arrive together share one product, and have the bits of each
+ * alone. */
 FC_API fc_status fc_stream_set_some(const fc_stack *stack, ptrdiff_t rows, void *stream,
-                                    const int64_t *which, ptrdiff_t count,
-                                    const void *h, const void *c);
+                                    const fc_selection *some, const void *h,
+                                    const void *c);
 FC_API fc_status fc_stream_get_some(const fc_stack *stack, ptrdiff_t rows, void *stream,
-                                    const int64_t *which, ptrdiff_t count, void *h,
-                                    void *c);
+                                    const fc_selection *some, void *h, void *c);
 FC_API fc_status fc_stream_step_some(const fc_stack *stack, const void *packed,
-                                     ptrdiff_t rows, const int64_t *which,
-                                     ptrdiff_t count, const void *x, void *y,
-                                     void *stream, int threads);
+                                     ptrdiff_t rows, const fc_selection *some,
+                                     const void *x, void *y, void *stream, int threads);
 
 /* ---- dense layers and the loss -------------------------------------------------- */
 
-/* y = x W^T + b, W (O, I), rows of x and y contiguous. */
-FC_API fc_status fc_linear_pack_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                                     fc_pack_kind kind, size_t *bytes);
-FC_API fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                                fc_pack_kind kind, const void *w, const void *b,
-                                void *packed);
-FC_API fc_status fc_linear_forward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                                   const void *packed, ptrdiff_t rows, const void *x,
-                                   void *y, int threads);
-/* dx = dy W (dx may be NULL);  dw += dy^T x;  db += column sums of dy (or NULL). */
-FC_API fc_status fc_linear_scratch_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                                        ptrdiff_t rows, int threads, size_t *bytes);
-FC_API fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                                    const void *packed_backward, ptrdiff_t rows,
-                                    const void *x, const void *dy, void *dx, void *dw,
-                                    void *db, const fc_blas *blas, void *scratch,
-                                    int threads);
+/* A dense layer, y = x W^T + b, with W (O, I). */
+typedef struct fc_linear {
+    fc_dtype dtype; /* FC_F32 or FC_F64 */
+    ptrdiff_t in, out;
+} fc_linear;
 
-/* Softmax cross-entropy per row of logits (rows, n): loss[row], and its gradient times
- * `scale`.  Rows whose target is ignore_index: loss and gradient 0. */
-FC_API fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
-                                  const void *logits, const int64_t *targets,
-                                  int64_t ignore_index, double smoothing, double scale,
-                                  double *loss, void *dlogits, int threads);
+/* b (O) or NULL for zero. */
+FC_API fc_status fc_linear_pack_size(const fc_linear *layer, fc_pack_kind kind,
+                                     size_t *bytes);
+FC_API fc_status fc_linear_pack(const fc_linear *layer, fc_pack_kind kind,
+                                const void *w, const void *b, void *packed);
+/* x (rows, I) -> y (rows, O), both contiguous. */
+FC_API fc_status fc_linear_forward(const fc_linear *layer, const void *packed,
+                                   ptrdiff_t rows, const void *x, void *y, int threads);
+
+/* dx = dy W;  dw += dy^T x;  db += column sums of dy.  Each of the three may be NULL,
+ * and db is added to only with dw. */
+typedef struct fc_linear_backward_io {
+    const void *x, *dy; /* (rows, I), (rows, O) */
+    void *dx, *dw, *db; /* (rows, I), (O, I), (O) */
+    const fc_blas *blas;
+} fc_linear_backward_io;
+
+FC_API fc_status fc_linear_scratch_size(const fc_linear *layer, ptrdiff_t rows,
+                                        int threads, size_t *bytes);
+FC_API fc_status fc_linear_backward(const fc_linear *layer, const void *packed_backward,
+                                    ptrdiff_t rows, const fc_linear_backward_io *io,
+                                    void *scratch, int threads);
+
+/* Rows of logits and the class that each of them is meant to be. */
+typedef struct fc_softmax_loss {
+    fc_dtype dtype; /* FC_F32 or FC_F64, of the logits */
+    ptrdiff_t rows, n;
+    const void *logits;     /* (rows, n), before the softmax */
+    const int64_t *targets; /* (rows) */
+    int64_t ignore_index;   /* rows with this target: loss and gradient 0 */
+    double smoothing;       /* the share of all classes alike in what is wanted */
+    double scale;           /* the gradient is times this */
+} fc_softmax_loss;
+
+/* Softmax cross-entropy of each row, loss (rows), and its gradient dlogits (rows, n). */
+FC_API fc_status fc_cross_entropy(const fc_softmax_loss *problem, double *loss,
+                                  void *dlogits, int threads);
 
 /* Connectionist temporal classification (Graves et al., ICML 2006): rows of labels
  * without their alignment to the steps.  Labels are classes other than the blank. */
