@@ -219,16 +219,6 @@ def select_isa(str name):
     isa_now = fc_isa()
 
 
-def cells():
-    """Return the names of the cells in the C registry."""
-    names = []
-    cdef const char *name = fc_cell_name(0)
-    while name is not NULL:
-        names.append(name.decode())
-        name = fc_cell_name(<int> len(names))
-    return names
-
-
 def cpu_info():
     """Return the CPU's name, the instruction sets, the one in use, and the compiler."""
     return {
@@ -268,6 +258,7 @@ def cpu_name():
 
 # One extension, so that there is one dispatch table and one thread pool.
 include "_bindings/memory.pxi"
+include "_bindings/cells.pxi"
 include "_bindings/recurrent.pxi"
 include "_bindings/stream.pxi"
 include "_bindings/dense.pxi"

@@ -78,6 +78,35 @@ cdef class Views:
         return view
 
 
+cdef enum shape:  # of an argument, and the type of its items
+    INPUTS  # (T, B, I) reals, rows anywhere
+    OUTPUTS  # (T, B, D P) reals, rows anywhere
+    TABLE  # (x_rows, I) reals; this and all others contiguous
+    H_STATES  # (L D, B, P) reals
+    C_STATES  # (L D, B, H) reals
+    DROPOUT  # (L-1, T, B, D P) reals
+    IDS  # (T, B) int32
+    FLAGS  # (T, B) bytes
+    LENGTHS  # (B,) int64
+    PACKED_FORWARD  # bytes
+    PACKED_BACKWARD  # bytes
+
+
+cdef enum access:
+    READ
+    WRITTEN
+
+
+cdef struct argument:
+    const char *name  # in errors
+    PyObject *array  # None: the core gets NULL
+    access access
+    shape shape
+    void **to  # where the core looks for the array,
+    Py_ssize_t *step  # and for the strides of one whose rows may be anywhere
+    Py_ssize_t *row
+
+
 cdef raise_other_isa(str what, const char *made):
     raise RuntimeError(
         f"{what} was made under the instruction set {made.decode()}, and "

@@ -276,6 +276,98 @@ static void test_bad_index(void) {
     }
 }
 
+static void test_dense_arguments(void) {
+    size_t bytes;
+    float x[16] = {0}, y[16];
+    _Alignas(64) char memory[4096];
+    const ptrdiff_t too_large = PTRDIFF_MAX / 2;
+    const fc_linear layer = {FC_F32, 2, 2}, wide = {FC_F64, 2, 2};
+    const fc_linear_backward_io io = {x, x, y, y, y, NULL};
+    describe("arguments of dense");
+    CHECK_STATUS(fc_linear_pack_size(NULL, FC_PACK_FORWARD, &bytes), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack(NULL, FC_PACK_FORWARD, x, NULL, memory),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(NULL, memory, 1, x, y, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_scratch_size(NULL, 1, 1, &bytes), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_backward(NULL, memory, 1, &io, memory, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(
+        fc_linear_pack_size(&(fc_linear){FC_F32, -1, 2}, FC_PACK_FORWARD, &bytes),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(
+        fc_linear_pack_size(&(fc_linear){FC_F32, 2, 0}, FC_PACK_FORWARD, &bytes),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(
+        fc_linear_pack_size(&(fc_linear){(fc_dtype)9, 2, 2}, FC_PACK_FORWARD, &bytes),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack_size(&layer, FC_PACK_FORWARD, NULL), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack_size(&(fc_linear){FC_F64, too_large, 2},
+                                     FC_PACK_FORWARD, &bytes),
+                 FC_TOO_LARGE);
+    CHECK_STATUS(fc_linear_pack_size(
+                     &(fc_linear){FC_F64, (ptrdiff_t)1 << 32, (ptrdiff_t)1 << 32},
+                     FC_PACK_BACKWARD, &bytes),
+                 FC_TOO_LARGE);
+    CHECK_STATUS(fc_linear_scratch_size(&wide, too_large, 1, &bytes), FC_TOO_LARGE);
+    CHECK_STATUS(fc_linear_scratch_size(&(fc_linear){FC_F64, (ptrdiff_t)1 << 52, 2}, 0,
+                                        1, &bytes),
+                 FC_TOO_LARGE);
+    CHECK_STATUS(fc_linear_scratch_size(&wide, 3, 0, &bytes), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_scratch_size(&wide, 3, 1, NULL), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack(&layer, FC_PACK_FORWARD, NULL, NULL, memory),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack(&layer, FC_PACK_FORWARD, x, NULL, NULL),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(&layer, NULL, 1, x, y, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(&layer, memory, 1, NULL, y, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(&layer, memory, 1, x, NULL, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(&layer, memory, -1, x, y, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(&layer, memory, 1, x, y, 0), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(&layer, memory, too_large, x, y, 1), FC_TOO_LARGE);
+    CHECK_STATUS(fc_linear_backward(&layer, NULL, 1, &io, memory, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_backward(&layer, memory, 1,
+                                    &(fc_linear_backward_io){x, NULL, y, y, y, NULL},
+                                    memory, 1),
+                 FC_BAD_ARGUMENT);
+    CHECK_OK(fc_linear_pack(&layer, FC_PACK_BACKWARD, x, NULL, memory));
+    CHECK_STATUS(fc_linear_backward(&layer, memory, 1, NULL, memory, 1),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_backward(&layer, memory, 1, &io, NULL, 1), FC_BAD_ARGUMENT);
+}
+
+static void test_loss_arguments(void) {
+    float x[4] = {0}, dx[4];
+    double loss[2];
+    int64_t targets[2] = {0, 1};
+    const fc_softmax_loss good = {FC_F32, 2, 2, x, targets, -100, 0, 1};
+    describe("arguments of the loss");
+    CHECK_STATUS(fc_cross_entropy(NULL, loss, dx, 1), FC_BAD_ARGUMENT);
+    CHECK_OK(fc_cross_entropy(&good, loss, dx, 1));
+    CHECK_STATUS(
+        fc_cross_entropy(&(fc_softmax_loss){FC_F32, 2, 2, NULL, targets, -100, 0, 1},
+                         loss, dx, 1),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_cross_entropy(&(fc_softmax_loss){FC_F32, 2, 2, x, NULL, -100, 0, 1},
+                                  loss, dx, 1),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_cross_entropy(&good, NULL, dx, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_cross_entropy(&good, loss, NULL, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(
+        fc_cross_entropy(&(fc_softmax_loss){FC_F32, 2, 0, x, targets, -100, 0, 1}, loss,
+                         dx, 1),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(
+        fc_cross_entropy(&(fc_softmax_loss){FC_F32, -1, 2, x, targets, -100, 0, 1},
+                         loss, dx, 1),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_cross_entropy(&(fc_softmax_loss){FC_F32, PTRDIFF_MAX / 2, 4, x,
+                                                     targets, -100, 0, 1},
+                                  loss, dx, 1),
+                 FC_TOO_LARGE);
+    CHECK_STATUS(fc_cross_entropy(&good, loss, dx, 0), FC_BAD_ARGUMENT);
+    targets[1] = 2;
+    CHECK_STATUS(fc_cross_entropy(&good, loss, dx, 1), FC_BAD_INDEX);
+}
+
 int main(void) {
     static const ptrdiff_t sizes[] = {1, 5, 16, 33, 67};
     for (int i = 0; i < 5; i++)
@@ -294,5 +386,7 @@ int main(void) {
     test_loss(0, 5, 0, 1);
     test_loss_not_finite();
     test_bad_index();
+    test_dense_arguments();
+    test_loss_arguments();
     return finish("dense");
 }
