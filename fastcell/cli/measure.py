@@ -67,7 +67,7 @@ def parse_shape(text: str) -> Shape:
 class Layer:
     """What is asked for, before any memory is taken.
 
-    `cell` is a name of `_cli_cells.cells`.
+    `cell` is a name of `fastcell._judge.cells.cells`.
     """
 
     cell: str
