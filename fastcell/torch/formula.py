@@ -1,7 +1,8 @@
 """The cells by PyTorch's own operators: slow, and differentiable as often as wanted.
 
-Used where gradients of gradients are asked for. The formulas are those of torch.nn's
-documentation; masks, resets and lengths are those of `fastcell.LSTM.forward`.
+Used where gradients of gradients are asked for. The formulas, and the order of gates
+and weights, are those of torch.nn's documentation; masks, resets and lengths are those
+of `fastcell.LSTM.forward`.
 """
 
 from __future__ import annotations
