@@ -5,8 +5,8 @@ A case itself, with its arrays and its FLOP, is `fastcell._judge.cases.Case`.
 
 from __future__ import annotations
 
-from fastcell.cli import bench
 from fastcell._judge.cases import Case
+from fastcell.cli import bench
 
 #: (T, B, I, H), from single steps over streams and batches to large layers: what
 #: `fastcell bench` runs, so that a user's figures have a row here.

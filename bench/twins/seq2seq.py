@@ -11,7 +11,7 @@ from twins.base import Twin, recurrent, tensors
 
 
 class ReaderTwin(torch.nn.Module):
-    """Of `models.reader.Reader`: embedding, dropout, recurrent layers."""
+    """Of `models.parts.token_encoder.TokenEncoder`."""
 
     def __init__(self, reader: Any) -> None:
         super().__init__()

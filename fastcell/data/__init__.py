@@ -1,4 +1,4 @@
-"""Data for the models: ragged sequences, text, tables and sound, in batches."""
+"""Data sets and vocabularies: batches of sequences, text, tables and sound."""
 
 from fastcell.data.arrays import read_npz
 from fastcell.data.audio import (

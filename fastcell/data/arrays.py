@@ -1,4 +1,4 @@
-"""Arrays from NumPy's files of several, .npz."""
+"""Reader of arrays in .npz files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def read_npz(path: str | os.PathLike[str], *names: str) -> list[NDArray[Any]]:
-    """Read some arrays of a .npz file, as `numpy.savez` writes it.
+    """Read arrays of a .npz file, as written by `numpy.savez`.
 
-    No Python object is unpickled.
+    Python objects are never unpickled.
 
     Parameters
     ----------
     path : path
     *names : str
-        Which arrays.
+        Names of the arrays.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def read_npz(path: str | os.PathLike[str], *names: str) -> list[NDArray[Any]]:
     OSError
         If the file cannot be read.
     ValueError
-        If it is no such file, is damaged or cut short, or has no such array; the error
+        If it is not a .npz file, is damaged or truncated, or lacks an array; the error
         is one line that names the file.
 
     Examples
@@ -62,7 +62,7 @@ def read_npz(path: str | os.PathLike[str], *names: str) -> list[NDArray[Any]]:
             if error.errno is not None:
                 raise
             raise ValueError(f"{name}: must be a .npz file; {error}") from None
-        except Exception as error:  # whatever a damaged file makes of zip and headers
+        except Exception as error:  # damaged files may raise anything
             raise ValueError(
                 f"{name}: must be a whole .npz file; {one_line(error)}"
             ) from None

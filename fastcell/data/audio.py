@@ -1,4 +1,4 @@
-"""Sound as sequences of frames: log-mel energies, MFCC, stacked frames."""
+"""Features of sound: log-mel energies, MFCC, stacked frames."""
 
 from __future__ import annotations
 
@@ -10,37 +10,36 @@ import numpy as np
 from fastcell._checks.arrays import as_array
 from fastcell._checks.numbers import integer, real
 
-# Below this energy the logarithm says nothing: about that of a 16-bit rounding.
+# Lower bound of energies before the logarithm: about that of 16-bit rounding.
 _FLOOR = 1e-10
 
 
 def frames(
     samples: Any, rate: int, frame: float = 0.025, hop: float = 0.010
 ) -> np.ndarray:
-    """Cut sound into frames that overlap.
+    """Split sound into overlapping frames.
 
-    Frame i holds the samples from ``i * H`` on, ``N`` of them, with ``N = round(frame *
-    rate)`` and ``H = round(hop * rate)``; only whole frames are made, ``1 + (len - N)
-    // H`` of them.
+    Frame i holds ``N`` samples from ``i * H`` on, with ``N = round(frame * rate)`` and
+    ``H = round(hop * rate)``. There are ``1 + (len - N) // H`` frames, all complete.
 
     Parameters
     ----------
     samples : array of floats, shape (len,)
         The sound.
     rate : int
-        Samples a second.
+        Samples per second.
     frame, hop : float
-        Length of a frame, and from one start to the next, in seconds.
+        Length of a frame, and distance between starts of frames, in seconds.
 
     Returns
     -------
     ndarray, shape (T, N)
-        A view, not to be written to.
+        A view that must not be written to.
 
     Raises
     ------
     TypeError
-        If `samples` are no floats.
+        If `samples` are not floats.
     ValueError
         If they are not one-dimensional, shorter than a frame, NaN or infinite, or a
         length is less than one sample.
@@ -82,10 +81,10 @@ def mel(frequency: Any) -> Any:
 def mel_filters(
     num_mels: int, size: int, rate: int, low: float = 20.0, high: float | None = None
 ) -> np.ndarray:
-    r"""Return triangular filters that stand evenly on the mel scale.
+    r"""Return triangular filters, evenly spaced on the mel scale.
 
-    With :math:`m_0 < \dots < m_{M+1}` evenly from mel(low) to mel(high), and the bins
-    at :math:`f_k = k \, rate / size`,
+    With :math:`m_0 < \dots < m_{M+1}` evenly spaced from mel(low) to mel(high), and
+    bins at :math:`f_k = k \, rate / size`,
 
     .. math::
         w_{jk} = \max\left(0, \min\left(
@@ -99,10 +98,10 @@ def mel_filters(
     size : int
         Length of the Fourier transform.
     rate : int
-        Samples a second.
+        Samples per second.
     low, high : float
-        Where the first filter begins and the last ends, in hertz; `high` is half the
-        rate if not given.
+        Start of the first filter and end of the last, in hertz; by default `high` is
+        half the rate.
 
     Returns
     -------
@@ -150,7 +149,7 @@ def log_mel(
     low: float = 20.0,
     high: float | None = None,
 ) -> np.ndarray:
-    r"""Return the logarithms of the energies in bands of the mel scale.
+    r"""Return logarithms of the energies in mel bands.
 
     With the frames :math:`x_t` of N samples, Hann's window :math:`h_n = \frac12 -
     \frac12 \cos(2 \pi n / N)`, the Fourier transform of the next power of two K, and
@@ -165,13 +164,13 @@ def log_mel(
     samples : array of floats, shape (len,)
         The sound, from -1 to 1.
     rate : int
-        Samples a second.
+        Samples per second.
     num_mels : int
         Number of bands M.
     frame, hop : float
-        As in `frames`.
+        As for `frames`.
     low, high : float
-        As in `mel_filters`.
+        As for `mel_filters`.
 
     Returns
     -------
@@ -180,7 +179,7 @@ def log_mel(
     Raises
     ------
     TypeError, ValueError
-        As `frames` and `mel_filters`.
+        As for `frames` and `mel_filters`.
 
     Examples
     --------
@@ -189,7 +188,7 @@ def log_mel(
     >>> energies.shape, int(energies[0].argmax())
     ((98, 40), 18)
     """
-    # Stubs of it are a package of its own, which need not be there.
+    # Stubs of scipy are a separate package, which may not be installed.
     from scipy import fft  # type: ignore[import-untyped, unused-ignore]
 
     cut = frames(samples, rate, frame, hop)
@@ -226,9 +225,9 @@ def mfcc(
     Parameters
     ----------
     samples, rate, num_mels, frame, hop, low, high
-        As in `log_mel`.
+        As for `log_mel`.
     num_coefficients : int
-        How many of the M are kept, from i = 0 on.
+        Number of coefficients, from i = 0; at most M.
 
     Returns
     -------
@@ -237,14 +236,14 @@ def mfcc(
     Raises
     ------
     TypeError, ValueError
-        As `log_mel`; or if there are less bands than coefficients.
+        As for `log_mel`; or if there are fewer bands than coefficients.
 
     Examples
     --------
     >>> mfcc(np.zeros(8000), 8000).shape
     (98, 13)
     """
-    # Stubs of it are a package of its own, which need not be there.
+    # Stubs of scipy are a separate package, which may not be installed.
     from scipy import fft  # type: ignore[import-untyped, unused-ignore]
 
     num_coefficients = integer("num_coefficients", num_coefficients, minimum=1)
@@ -255,8 +254,8 @@ def mfcc(
             f"num_coefficients must be num_mels, {bands}, at most; "
             f"got {num_coefficients}"
         )
-    # Where all bands are alike, as in silence, the cosines must sum to 0 and not to
-    # what rounding leaves of the level: so the level goes by itself.
+    # The level is handled separately: if all bands are equal, as in silence, the other
+    # coefficients are then exactly 0, without rounding errors of the level.
     level = energies[:, :1].astype(np.float64)
     cosines: np.ndarray = fft.dct(energies - level, type=2, axis=1, norm="ortho")
     cosines[:, :1] += math.sqrt(bands) * level
@@ -264,17 +263,17 @@ def mfcc(
 
 
 def stack_frames(features: Any, count: int) -> np.ndarray:
-    """Make one frame of each `count` frames that follow one another.
+    """Join each group of `count` successive frames into one.
 
-    The sequence becomes shorter and each of its steps wider: less steps for the
-    recurrent layers. Up to ``count - 1`` frames that are left at the end are dropped.
+    The sequence is shorter and each step wider, so recurrent layers take fewer steps.
+    Up to ``count - 1`` frames at the end are dropped.
 
     Parameters
     ----------
     features : array, shape (T, F)
         The frames.
     count : int
-        How many are stacked.
+        Number of frames to stack.
 
     Returns
     -------

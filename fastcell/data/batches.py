@@ -1,4 +1,4 @@
-"""What data sets have in common: batches by their number, and epochs of them."""
+"""Base classes of data sets: batches by index, and epochs of batches."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Batch = TypeVar("Batch")
 
 
 class Batches(Sequence[Batch]):
-    """Batches that are made when they are asked for.
+    """A sequence of batches, each made when it is indexed.
 
-    A subclass gives ``len()`` and `_batch_at`, and may say what its items are called.
+    A subclass implements ``len()`` and `_batch_at`, and may set the name of its items.
     """
 
     _items = "batches"
@@ -41,10 +41,10 @@ class Batches(Sequence[Batch]):
 
     @abstractmethod
     def _batch_at(self, place: int) -> Batch:
-        """Return a batch by its place, which is from 0 to ``len() - 1``."""
+        """Return a batch by its index, from 0 to ``len() - 1``."""
 
     def _place(self, index: Any) -> int:
-        """Return where an item is, of an index that may be negative."""
+        """Check an index, which may be negative, and return it from 0."""
         place = integer("index", index)
         if not -len(self) <= place < len(self):
             raise IndexError(
@@ -55,10 +55,10 @@ class Batches(Sequence[Batch]):
 
 
 class Epochs(Sequence[Batch]):
-    """Data whose batches come in another order each epoch.
+    """A data set whose order of batches depends on the epoch.
 
-    It is itself the sequence of the batches of epoch 0. A subclass gives ``len()``, and
-    `_make_epoch`, which depends on nothing but the data's seed and the number.
+    The object itself is the sequence of the batches of epoch 0. A subclass implements
+    ``len()`` and `_make_epoch`, which depends only on the seed and the epoch.
     """
 
     shuffle = True
@@ -75,11 +75,11 @@ class Epochs(Sequence[Batch]):
         return self.epoch(0)[index]
 
     def __iter__(self) -> Iterator[Batch]:
-        """Go through the batches of epoch 0."""
+        """Iterate over the batches of epoch 0."""
         return iter(self.epoch(0))
 
     def epoch(self, n: int) -> Batches[Batch]:
-        """Return the batches of epoch n, from 0, as a sequence: as many in each.
+        """Return the batches of epoch n, from 0; all epochs have the same number.
 
         Parameters
         ----------
@@ -87,10 +87,10 @@ class Epochs(Sequence[Batch]):
         """
         n = integer("n", n, minimum=0) if self.shuffle else 0
         last = self._last
-        if last is None or last[0] != n:  # a trainer asks once a step
+        if last is None or last[0] != n:  # a trainer calls this at each step
             last = self._last = n, self._make_epoch(n)
         return last[1]
 
     @abstractmethod
     def _make_epoch(self, n: int) -> Batches[Batch]:
-        """Return the batches of epoch n; of epoch 0 always, if nothing is shuffled."""
+        """Return the batches of epoch n; always those of epoch 0 if not shuffled."""

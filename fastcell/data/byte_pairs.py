@@ -1,4 +1,4 @@
-"""Byte pair encoding, by the `tokenizers` package."""
+"""Byte pair vocabulary, on the `tokenizers` package."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ if TYPE_CHECKING:
 
 
 class BytePairVocabulary:
-    r"""Pieces of words, learned from a text: frequent words are one, rare ones several.
+    r"""A vocabulary of subwords, learned from text by byte pair encoding.
 
-    It begins with the 256 bytes, and joins the most frequent pair of neighbours within
-    a word until there are enough (Sennrich, Haddow and Birch 2016, arXiv:1508.07909; on
-    bytes, Radford et al. 2019). Every text can be encoded, and comes back as it was.
-
-    Needs the package `tokenizers`, which `pip install tokenizers` installs.
+    Learning starts from the 256 bytes, and merges the most frequent pair of neighbours
+    within a word until `vocab_size` is reached (Sennrich, Haddow and Birch 2016,
+    arXiv:1508.07909; on bytes, Radford et al. 2019). Any text can be encoded and is
+    decoded without loss. Needs the package `tokenizers` (`pip install tokenizers`).
 
     Parameters
     ----------
     texts : iterable of str
-        What to learn from.
+        The text to learn from.
     vocab_size : int
-        The number of ids: specials, bytes and joined pairs. There are fewer if no pair
-        is left that comes `min_count` times.
+        The number of ids: specials, bytes and merged pairs. There are fewer if no pair
+        is left that occurs `min_count` times.
     min_count : int, default 2
-        Join no pair that comes less often.
+        Least number of occurrences of a pair to merge.
     specials : sequence of str, default ("<pad>",)
-        Tokens with the first ids, which no text becomes. Id 0 stands past the ends of
-        the sequences in a batch.
+        Tokens with the first ids; no text is encoded to them. Id 0 is the padding of
+        sequences in a batch.
 
     Attributes
     ----------
@@ -48,7 +47,7 @@ class BytePairVocabulary:
     ImportError
         If `tokenizers` is not installed.
     TypeError, ValueError
-        If an argument is not as said above.
+        If an argument is not as described above.
 
     Examples
     --------
@@ -90,7 +89,7 @@ class BytePairVocabulary:
         self._take(model, specials)
 
     def _take(self, model: Any, specials: tuple[str, ...]) -> None:
-        # A text that spells a special token is text all the same.
+        # Text that spells a special token is encoded as plain text.
         model.encode_special_tokens = True
         self._model = model
         self.specials = specials
@@ -104,9 +103,9 @@ class BytePairVocabulary:
         Raises
         ------
         TypeError
-            If it is no string.
+            If it is not a string.
         ValueError
-            If it is none of the specials.
+            If it is not a special token.
         """
         if string_of("special", special) not in self.specials:
             raise ValueError(
@@ -128,21 +127,21 @@ class BytePairVocabulary:
         return np.array(self._model.encode(text).ids, np.int32)
 
     def decode(self, ids: ArrayLike, *, specials: bool = True) -> str:
-        """Return the text that ids stand for.
+        """Return the text of ids.
 
         Parameters
         ----------
         ids : array of integers
             One-dimensional.
         specials : bool, default True
-            Whether to spell the special tokens out, or leave them out.
+            Whether to write special tokens, or leave them out.
 
         Raises
         ------
         TypeError
             If `ids` are not integers.
         ValueError
-            If they have not one dimension, or one is out of range.
+            If they are not one-dimensional, or one is out of range.
         """
         flag("specials", specials)
         chosen = row_of_ids(ids, len(self))
@@ -152,20 +151,20 @@ class BytePairVocabulary:
         return text
 
     def to_json(self) -> str:
-        """Return all of the vocabulary as a JSON object."""
+        """Return the vocabulary as a JSON object."""
         tree = json.loads(self._model.to_str())
         return json.dumps({"specials": self.specials, "tokenizer": tree})
 
     @classmethod
     def from_json(cls, text: str) -> BytePairVocabulary:
-        """Return the vocabulary that `to_json` has written.
+        """Return the vocabulary that `to_json` wrote.
 
         Raises
         ------
         ImportError
             If `tokenizers` is not installed.
         ValueError
-            If `text` is none.
+            If `text` is not such a vocabulary.
         """
         tokenizers = tokenizers_package()
         string_of("text", text, "the JSON of a vocabulary")
@@ -184,7 +183,7 @@ class BytePairVocabulary:
         return vocabulary
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The package's own pickle forgets that a text may spell a special token.
+        # The package's own pickle loses `encode_special_tokens`.
         return type(self).from_json, (self.to_json(),)
 
     def __len__(self) -> int:
@@ -204,12 +203,12 @@ class BytePairVocabulary:
 
 
 def check_text(name: str, text: Any) -> None:
-    """Refuse what is no string, or not valid Unicode.
+    """Check that a text is a string of valid Unicode.
 
     Raises
     ------
     TypeError, ValueError
-        If it is so.
+        If it is not.
     """
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a string; got {type(text).__name__}")
@@ -227,14 +226,14 @@ def tokenizer_from(name: str, text: str) -> Any:
     ImportError
         If `tokenizers` is not installed.
     ValueError
-        If there is none; the error begins with `name`.
+        If the text is not a tokenizer; the error begins with `name`.
     """
     tokenizers = tokenizers_package("TokenizerVocabulary")
     try:
         return tokenizers.Tokenizer.from_str(text)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # the package raises Exception, and panics
+    except BaseException as error:  # the package raises Exception or panics
         raise ValueError(f"{name} is not valid: {error!r}") from None
 
 

@@ -1,6 +1,6 @@
-"""The columns of a table, one by one, and where they lack a value.
+"""Columns of data frames and mappings, with masks of missing values.
 
-Data frames are read through the package `narwhals`, which is imported when one comes.
+Data frames are read by the package `narwhals`, which is imported when first needed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from fastcell.data.files import one_line
 
 Column = tuple[NDArray[Any], NDArray[np.bool_]]
 
-# Of which a data frame has one, or the class of it.
+# Attributes that mark a data frame, of which it or its class has one.
 _OF_FRAMES = ("columns", "__arrow_c_stream__", "__arrow_c_array__")
 
 
 class Columns(Protocol):
-    """A table.
+    """Interface of a table.
 
     Attributes
     ----------
@@ -34,10 +34,10 @@ class Columns(Protocol):
     count: int
 
     def values(self, name: str, sortable: bool = False) -> Column:
-        """Return the values of a column, and which of them are missing.
+        """Return the values of a column, and a mask of missing ones.
 
-        Numbers are of their own dtype, all else is an array of objects, dates as well
-        unless they are to be `sortable`. The value where one is missing is undefined.
+        Numbers have their own dtype; all else is an array of objects, also dates unless
+        `sortable`. Missing values are undefined.
         """
 
 
@@ -49,7 +49,7 @@ def columns_of(frame: Any) -> Columns:
     ImportError
         If `frame` is a data frame, and `narwhals` is not installed.
     TypeError, ValueError
-        If it is neither of the two.
+        If it is neither.
     """
     if isinstance(frame, Mapping):
         return _Arrays(frame)
@@ -62,7 +62,7 @@ def columns_of(frame: Any) -> Columns:
 
 
 class _Arrays:
-    """A table of arrays or lists by name."""
+    """A table from a mapping of names to arrays or lists."""
 
     def __init__(self, frame: Mapping[str, Any]) -> None:
         self._frame = frame
@@ -78,7 +78,7 @@ class _Arrays:
             )
         kind = array.dtype.kind
         if kind == "O":
-            # NaN, and what pandas has in its place, is not equal to itself.
+            # NaN and NaT are not equal to themselves.
             gone = np.array([_is_missing(value) for value in array], np.bool_)
         elif kind == "f":
             gone = np.isnan(array)
@@ -97,8 +97,8 @@ class _Arrays:
         try:
             array = np.asarray(column)
             if array.dtype.kind in "SU" and not isinstance(column, np.ndarray):
-                array = _objects(list(column))  # numbers among text stay numbers
-        except Exception as error:  # whatever the columns of a stranger raise
+                array = _objects(list(column))  # numbers among text remain numbers
+        except Exception as error:  # columns of any class may raise anything
             raise TypeError(
                 f"frame[{name!r}] must be an array; {one_line(error)}"
             ) from None
@@ -110,7 +110,7 @@ class _Arrays:
 
 
 class _Frame:
-    """A data frame, as narwhals reads it."""
+    """A table from a data frame, by narwhals."""
 
     def __init__(self, frame: Any) -> None:
         try:
@@ -123,7 +123,7 @@ class _Frame:
         self._narwhals = narwhals
         try:
             self._frame = narwhals.from_native(_whole(frame), eager_only=True)
-        except Exception as error:  # its own kinds among them
+        except Exception as error:  # including narwhals' own classes
             raise TypeError(
                 "frame must be a data frame that narwhals knows, with columns of "
                 f"different names; got {shown(frame)}{_way_out(frame)} "
@@ -149,7 +149,7 @@ class _Frame:
 
 
 def _way_out(frame: Any) -> str:
-    """Return how a series, or a frame that is still to be made, becomes a frame."""
+    """Return a hint how to make a frame of a series or a lazy frame."""
     for method in ("to_frame", "collect"):
         if hasattr(type(frame), method):
             return f": say frame.{method}()"
@@ -157,7 +157,7 @@ def _way_out(frame: Any) -> str:
 
 
 def _whole(frame: Any) -> Any:
-    """Return a frame as narwhals can read it: what only Arrow knows as its table."""
+    """Return a frame that narwhals can read; record batches become Arrow tables."""
     if type(frame).__name__ in ("RecordBatch", "RecordBatchReader", "DuckDBPyRelation"):
         import pyarrow
 
@@ -166,7 +166,7 @@ def _whole(frame: Any) -> Any:
 
 
 def _objects(values: list[Any]) -> NDArray[Any]:
-    return np.fromiter(values, object, len(values))  # of lists as well
+    return np.fromiter(values, object, len(values))  # lists are objects as well
 
 
 def _is_missing(value: Any) -> bool:
@@ -174,5 +174,5 @@ def _is_missing(value: Any) -> bool:
         return True
     try:
         return bool(value != value)
-    except Exception:  # pandas' NA is neither equal nor not
+    except Exception:  # comparing pandas' NA has no truth value
         return type(value).__name__ == "NAType"

@@ -1,4 +1,4 @@
-"""Sequences from tables of text: one row a step, read by Python's csv module."""
+"""Sequences from CSV files, one row for each step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 
-# What stands for a value that is not there: the list of pandas.read_csv.
+# Texts of missing values: the list of pandas.read_csv.
 MISSING_VALUES = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"),
     *("1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
@@ -24,7 +24,7 @@ MISSING_VALUES = (
 
 
 class _Columns(NamedTuple):
-    ids: list[str]  # what the id column says
+    ids: list[str]  # from the id column
     sequences: list[NDArray[np.floating]]  # (T_i, I) features
     targets: list[Any] | None  # classes (int), values (float), or arrays (T_i,) of them
     classes: tuple[str, ...] | None  # the name of each class
@@ -32,9 +32,9 @@ class _Columns(NamedTuple):
 
 @final
 class CsvSequences(_Columns):
-    """What `read_csv_sequences` returns; an item for each sequence of the file."""
+    """Result of `read_csv_sequences`, with one item for each sequence of the file."""
 
-    skipped: int = 0  # sequences left out, as a value of them is missing
+    skipped: int = 0  # number of sequences left out for a missing value
 
 
 def read_csv_sequences(
@@ -51,57 +51,57 @@ def read_csv_sequences(
     dtype: DTypeLike = np.float32,
     delimiter: str = ",",
 ) -> CsvSequences:
-    r"""Read sequences from a CSV file, of which each row is one step.
+    r"""Read sequences from a CSV file in which each row is one step.
 
-    The first row names the columns. The rows of a sequence have the same id and stand
-    together, in the order of time. The file is read row by row: what is kept is the
-    numbers. For a file that is larger than the memory, see `iter_csv_sequences`.
+    The first row names the columns. The rows of a sequence have the same id and are
+    adjacent, ordered by time. The file is read row by row, and only numbers are kept in
+    memory. For files larger than memory, see `iter_csv_sequences`.
 
     Parameters
     ----------
     path : path
         UTF-8, with or without a byte order mark.
     id_column : str
-        Tells which sequence a row belongs to.
+        The column that identifies the sequence of a row.
     feature_columns : str or sequence of str
         The features, finite numbers.
     target_column : str, optional
-        What the sequence is to be mapped to.
+        The target of the sequence.
     target : {"class", "value"}
-        Whether targets are names of classes, or numbers.
+        Whether targets are names of classes or numbers.
     per_step : bool, default False
-        Whether each step has a target of its own. If not, all rows of a sequence say
+        Whether each step has its own target. If not, all rows of a sequence must have
         the same.
     classes : sequence of str, optional
-        The names of the classes in the order of their numbers, such as those of the
-        file that a model was trained on. If not given, they are those that come, in the
-        order of numbers if all are whole numbers, in that of the alphabet otherwise.
+        The names of the classes in the order of their numbers, such as those of a
+        model's training file. By default those that occur, sorted by number if all are
+        whole numbers, else alphabetically.
     missing : {"error", "skip"}
-        What is done where a value is missing: an id, a feature or a target. It is an
-        error, or the whole sequence is left out and counted. Rows without an id that
-        follow one another are such a sequence, too.
+        Treatment of a missing id, feature or target: an error, or the whole sequence is
+        left out and counted. Adjacent rows without an id form one such sequence.
     missing_values : sequence of str
-        What stands for a missing value, blanks around it aside: as in pandas the empty
-        text, NA, N/A, NaN, None, NULL and their like. What `classes` names is none.
+        Texts of missing values, ignoring blanks around them. By default as in pandas:
+        the empty text, NA, N/A, NaN, None, NULL and similar. Names in `classes` are
+        never missing values.
     dtype : dtype, default float32
-        float32 or float64, of the features.
+        Dtype of the features, float32 or float64.
     delimiter : str, default ","
-        What stands between two columns.
+        The separator of columns.
 
     Returns
     -------
     CsvSequences
-        A tuple ``(ids, sequences, targets, classes)``; its attribute `skipped` is how
-        many sequences were left out.
+        A tuple ``(ids, sequences, targets, classes)``; its attribute `skipped` is the
+        number of sequences left out.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     TypeError, ValueError
-        If an argument is not as said above, a column is missing, a value is missing or
-        no finite number, a class is unknown, the rows of a sequence do not stand
-        together, or no sequence is left; the error names the file, the line and the
+        If an argument is not as described above, a column is missing, a value is
+        missing or no finite number, a class is unknown, the rows of a sequence are not
+        adjacent, or no sequence is left; the error names the file, the line and the
         column.
 
     Examples
@@ -119,7 +119,7 @@ def read_csv_sequences(
     array([[0., 1.],
            [0., 2.]], dtype=float32)
 
-    A label that is missing is no class of its own:
+    A missing label is not a class:
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "walks.csv")
@@ -151,7 +151,7 @@ def read_csv_sequences(
     if given is not None and len(set(given)) < len(given):
         raise ValueError(f"classes must differ; got {given!r}")
     ids, sequences = [], []
-    found: list[Any] = []  # targets: arrays, or the texts of classes not known yet
+    found: list[Any] = []  # targets: arrays, or texts until the classes are known
     for name, x, said in rows:
         ids.append(name)
         sequences.append(x)
@@ -202,21 +202,21 @@ def iter_csv_sequences(
     dtype: DTypeLike = np.float32,
     delimiter: str = ",",
 ) -> CsvRows:
-    r"""Go through the sequences of a CSV file, one in memory at a time.
+    r"""Iterate over the sequences of a CSV file, with one in memory at a time.
 
     Parameters and errors are those of `read_csv_sequences`.
 
     Returns
     -------
     CsvRows
-        An iterator. Its attribute `skipped` is how many sequences were left out so far.
+        An iterator. Its attribute `skipped` is the number of sequences left out so far.
 
     Yields
     ------
     id : str
     x : (T, I) array
     targets : list of str
-        What the target column says at each step; empty without one.
+        Texts of the target column at each step; empty without one.
 
     Examples
     --------
@@ -242,7 +242,7 @@ def iter_csv_sequences(
 
 
 def in_order(names: set[str]) -> tuple[str, ...]:
-    """Return names of classes as they are numbered: whole numbers by their value."""
+    """Return names of classes in the order of their numbers: whole numbers by value."""
     try:
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     except ValueError:

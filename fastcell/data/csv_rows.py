@@ -1,4 +1,4 @@
-"""The rows of a table of text, gathered to sequences, or refused by line and column."""
+"""Iterator over the sequences of a CSV file, with errors by line and column."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ Row = tuple[str, "NDArray[np.floating]", list[str]]
 
 
 class CsvRows(Iterator[Row]):
-    """Goes through the sequences of a table, one in memory at a time.
+    """Iterates over the sequences of a CSV file, with one in memory at a time.
 
     Parameters are those of `fastcell.data.read_csv_sequences`.
 
     Parameters
     ----------
     present : iterable of str
-        Targets that are not missing, whatever they look like.
+        Targets that are never taken as missing.
 
     Attributes
     ----------
     name : str
-        Of the file.
+        Name of the file.
     skipped : int
-        How many sequences were left out so far.
+        Number of sequences left out so far.
     lines : array of int
-        In which lines of the file the rows of the last sequence end.
+        Line numbers of the ends of the last sequence's rows.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class CsvRows(Iterator[Row]):
         return next(self._groups)
 
     def check_same(self, said: list[str]) -> None:
-        """Refuse targets of the rows of the last sequence that are not all the same."""
+        """Raise if the rows of the last sequence differ in their targets."""
         for k, text in enumerate(said):
             if text != said[0]:
                 self._refuse_target(
@@ -90,14 +90,14 @@ class CsvRows(Iterator[Row]):
                 )
 
     def number(self, row: int, text: str) -> float:
-        """Return the finite number that the target of a row stands for."""
+        """Return the target of a row as a finite number."""
         number = _number(text)
         if not math.isfinite(number):
             self._refuse_target(row, f"must be a finite number; got {text!r}")
         return number
 
     def number_of(self, row: int, text: str, numbers: dict[str, int]) -> int:
-        """Return the number of the class that the target of a row names."""
+        """Return the number of the class in the target of a row."""
         if text not in numbers:
             known = ", ".join(map(repr, numbers))
             self._refuse_target(row, f"must be one of {known}; got {text!r}")
@@ -109,7 +109,7 @@ class CsvRows(Iterator[Row]):
         )
 
     def _read(self) -> Iterator[Row]:
-        """Yield what the rows of each id say."""
+        """Yield the id, features and targets of each sequence."""
         with (
             reading(self._path) as raw,
             io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file,
@@ -141,7 +141,7 @@ class CsvRows(Iterator[Row]):
         most = float(np.finfo(self._dtype).max)
         seen: set[str] = set()
         current: str | None = None
-        whole = True  # is no value of this sequence missing?
+        whole = True  # whether no value of this sequence is missing
         numbers, lines = array("d"), array("q")
         texts: list[str] = []
         for row in rows:
@@ -163,7 +163,7 @@ class CsvRows(Iterator[Row]):
                 if current in seen and whole:
                     raise ValueError(
                         f"{name}, line {rows.line_num}, {self._id_column!r}: the rows "
-                        f"of {current!r} must stand together; got others between them"
+                        f"of {current!r} must be adjacent; got others between them"
                     )
                 seen.add(current)
             for place in places:
@@ -192,7 +192,7 @@ class CsvRows(Iterator[Row]):
         self.skipped += not whole
 
     def _is_missing(self, rows: Any, header: list[str], place: int, text: str) -> bool:
-        """Tell whether a text stands for nothing, which may be an error."""
+        """Return whether a text is a missing value; raise if these are errors."""
         if text not in self._missing and text.strip() not in self._missing:
             return False
         if self._skip:
@@ -211,9 +211,9 @@ class CsvRows(Iterator[Row]):
 
 
 def _number(text: str) -> float:
-    """Return the number that a text stands for, NaN if it is none."""
+    """Return a text as a number, NaN if it is none."""
     try:
-        return math.nan if "_" in text else float(text)  # 1_000 is Python alone
+        return math.nan if "_" in text else float(text)  # 1_000 is Python only
     except ValueError:
         return math.nan
 

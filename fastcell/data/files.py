@@ -1,4 +1,4 @@
-"""Files of data: opened to be read, with errors of one line that name them."""
+"""Opening of data files, with one-line errors that name the file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fastcell._checks.names import path_of
 
 @contextmanager
 def reading(path: Any, argument: str = "path") -> Iterator[BinaryIO]:
-    """Give a file to be read, which is a regular one: a pipe could wait forever.
+    """Open a regular file for reading; others are refused, as a pipe may block.
 
     Raises
     ------
     TypeError
-        If `path` is no path.
+        If `path` is not a path.
     OSError
-        If the file cannot be read; it names the file. So do those from inside.
+        If the file cannot be read, also within the context; the error names the file.
     ValueError
         If the path holds a NUL.
     """
@@ -32,7 +32,7 @@ def reading(path: Any, argument: str = "path") -> Iterator[BinaryIO]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says, for a line that names the file it is of.
+    """Return the message of an error as one line.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Pairs of sequences of different lengths as padded batches: of a translation, say."""
+"""Pairs of sequences, such as translations, in padded batches."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from fastcell.data.sequences import Epoch, Sequences
 
 
 class SequencePairs(Epochs[Any]):
-    """Sources and their targets in batches for `fastcell.models.Seq2Seq`.
+    """Sources and targets in batches for `fastcell.models.Seq2Seq`.
 
     A batch is ``(source, source_lengths, target, target_lengths)``: integer ids (S, B)
-    and (T, B), 0 past the ends, and lengths (B,). Pairs with sources of like length
-    come into the same batch, and are shuffled in each epoch, as by `Sequences`.
+    and (T, B), 0 past the ends, and lengths (B,). A batch holds pairs with sources of
+    similar length. Each epoch is shuffled, as in `Sequences`.
 
     Parameters
     ----------
     sources, targets : sequences of (S_i,) and (T_i,) arrays of integers
-        As many of both; none is empty.
+        Equally many of both; none is empty.
     batch_size : int, default 32
     shuffle : bool, default True
     seed : int, default 0
@@ -32,7 +32,7 @@ class SequencePairs(Epochs[Any]):
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If there is no pair, one has no counterpart or an empty sequence, or an argument
+        If there is no pair, their numbers differ, a sequence is empty, or an argument
         is out of range.
 
     Examples
@@ -91,14 +91,14 @@ class PairsEpoch(Batches[Any]):
         return source, source_lengths, target, target_lengths
 
     def indices(self, index: int) -> np.ndarray:
-        """Return which pairs a batch holds: their places among all."""
+        """Return the indices of the pairs of a batch."""
         return self._sources.indices(index)
 
 
 def _ids(
     name: str, sequences: Any, batch_size: int, options: dict[str, Any]
 ) -> Sequences:
-    """Return the batches of sequences that have to be ids."""
+    """Return the batches of sequences, checked to be ids."""
     try:
         found = Sequences(sequences, None, batch_size, **options)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Means and spreads of features, in float64 whatever the features are."""
+"""Standardization: means and standard deviations of features, in float64."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from fastcell._checks.arrays import all_finite, as_array
 def mean_and_spread(features: Any) -> tuple[np.ndarray, np.ndarray]:
     r"""Return the mean of each feature and its standard deviation.
 
-    With the frames :math:`x_t` of one feature,
+    With the frames :math:`x_t` of a feature,
 
     .. math::
         \mu = x_1 + \frac1T \sum_t (x_t - x_1), \qquad
         \sigma = \sqrt{\frac1T \sum_t (x_t - \mu)^2}
 
-    in float64: the first frame is taken away before anything is summed, so a large
-    mean costs no digit of a small spread (Chan, Golub and LeVeque 1983,
-    doi:10.1080/00031305.1983.10483115). A spread that is no larger than one unit in the
-    last place of the feature's largest value is what rounding makes of a constant; it
-    is 0.
+    in float64. The first frame is subtracted before summing, so a large mean costs no
+    digits of a small spread (Chan, Golub and LeVeque 1983,
+    doi:10.1080/00031305.1983.10483115). A spread of at most one unit in the last place
+    of the feature's largest value is rounding of a constant, and set to 0.
 
     Parameters
     ----------
     features : array of floats or integers, shape (..., F)
-        Frames, all axes but the last taken together. The last place is that of this
-        dtype.
+        Frames, over all axes except the last. The unit in the last place is that of
+        this dtype.
 
     Returns
     -------
@@ -38,9 +37,9 @@ def mean_and_spread(features: Any) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     TypeError
-        If `features` are no real numbers.
+        If `features` are not real numbers.
     ValueError
-        If they have less than two axes, hold no frame, NaN or infinity.
+        If they have fewer than two axes, no frame, NaN or infinity.
 
     Examples
     --------
@@ -49,7 +48,7 @@ def mean_and_spread(features: Any) -> tuple[np.ndarray, np.ndarray]:
     >>> mean, spread
     (array([2. , 0.1]), array([1., 0.]))
 
-    What was learned of training frames is applied to all:
+    Moments of the training frames, applied to any frames:
 
     >>> frames = np.array([[1.0, 0.1], [5.0, 0.1]])
     >>> (frames - mean) / np.where(spread > 0, spread, 1)
@@ -61,26 +60,26 @@ def mean_and_spread(features: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def normalize(features: Any) -> np.ndarray:
-    """Take away the mean of each feature over the frames, and divide by the spread.
+    """Subtract the mean of each feature over the frames, and divide by the spread.
 
-    What loudness and microphone add to the logarithms of a recording goes with it. Mean
-    and spread are those of `mean_and_spread`, in float64.
+    For log energies this removes effects of loudness and microphone. Mean and spread
+    are those of `mean_and_spread`, in float64.
 
     Parameters
     ----------
     features : array of floats, shape (T, F)
-        The frames of one recording. A feature that does not change becomes 0, also
-        where it changes by one unit in the last place.
+        The frames of one recording. A constant feature, up to one unit in the last
+        place, becomes 0.
 
     Returns
     -------
     ndarray, shape and dtype of `features`
-        Of integers float64.
+        float64 for integers.
 
     Raises
     ------
     TypeError, ValueError
-        As `mean_and_spread`; or if `features` have more than two axes.
+        As for `mean_and_spread`; or if `features` have more than two axes.
 
     Examples
     --------
@@ -109,13 +108,13 @@ def _real(features: Any) -> np.ndarray:
 
 
 def _moments(features: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return what is common to all: in units of 2 to the power of the first.
+    """Return scaled moments of features, in units of 2 to the power `exponent`.
 
     Returns
     -------
     exponent : (F,) array of int
-        The largest value of a feature is from a half to 1 in these units, so no square
-        overflows, and a unit in the last place is always the same.
+        The largest value of a feature is from a half to 1 in these units, so squares do
+        not overflow, and a unit in the last place is constant.
     mean, spread : (F,) arrays of float64
     centred : (T, F) array of float64
         The features without their mean.

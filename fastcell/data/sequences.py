@@ -1,4 +1,4 @@
-"""Sequences of different lengths as padded batches, neighbours in length together."""
+"""Ragged sequences in padded batches of similar lengths."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fastcell.losses.parts import weights_of
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-Batch = tuple[Any, ...]  # x, lengths and y, and weights if there are any
+Batch = tuple[Any, ...]  # x, lengths, y, and optionally weights
 
-# Sequences are sorted by length within so many batches at most, and within a part of
-# the epoch at most: else the same ones would meet in the same batch in each epoch.
+# Sequences are sorted by length within at most this many batches, and this part of the
+# epoch. Otherwise batches would hold the same sequences in each epoch.
 _BUCKET_BATCHES = 50
 _BUCKET_PARTS = 4
 _LARGEST_ID = np.iinfo(np.int32).max
@@ -30,42 +30,42 @@ class Sequences(Epochs[Batch]):
 
     With weights the batches are ``(x, lengths, y, weights)``.
 
-    A batch is made when it is asked for; nothing but the lengths and the targets that
-    are single numbers is kept. `sequences` may be any object with a length and integer
+    A batch is made when it is indexed; only the lengths and targets that are single
+    numbers are kept in memory. `sequences` may be any object with a length and integer
     indices: a list of arrays, an array, `numpy.memmap`, or a reader of files.
 
-    It is a sequence of the batches of epoch 0. Those of epoch n are ``epoch(n)``, which
-    `fastcell.train.Trainer` asks for: the same number of batches, in an order that
-    depends on `seed` and n and on nothing else.
+    The object is the sequence of the batches of epoch 0. ``epoch(n)``, used by
+    `fastcell.train.Trainer`, has the same number of batches, in an order that depends
+    only on `seed` and n.
 
     Parameters
     ----------
     sequences : indexable
         Item i is an array of features (T_i, I), or of integer ids (T_i,); T_i is at
-        least 1. All are of one kind, and have one width I.
+        least 1. All are of the same kind, with the same width I.
     targets : indexable, optional
-        Item i is what sequence i is to be mapped to: a class (integer), a value (real),
-        a vector of values (K,), an integer tag for each step (T_i,), or values for
-        each step, a frame (T_i, K).
+        Item i is the target of sequence i: a class (integer), a value (real), a vector
+        of values (K,), an integer tag for each step (T_i,), or values for each step, a
+        frame (T_i, K).
     batch_size : int, default 32
-        Number of sequences B of a batch; the last one made has those that are left.
+        Number of sequences B of a batch; the last batch may have fewer.
     shuffle : bool, default True
-        Take the sequences, and the batches, in another order in each epoch.
+        Shuffle sequences and batches in each epoch.
     seed : int, default 0
-        Of the shuffling.
+        Seed of the shuffling.
     bucket : bool, default True
-        Put sequences of like length into the same batch: sort them within buckets of
-        up to 50 batches. With `shuffle` an epoch has four buckets at least.
+        Batch sequences of similar length: sort them within buckets of up to 50 batches.
+        With `shuffle` an epoch has at least four buckets.
     dtype : dtype, optional
-        float32 or float64, of features and real targets; float32, the default of
-        models, if not given. Ids become int32, classes and tags int64.
+        Dtype of features and real targets, float32 (by default, as in models) or
+        float64. Ids become int32, classes and tags int64.
     check_finite : bool, default True
-        Refuse features and targets that are NaN or infinite.
+        Raise if features or targets are NaN or infinite.
     lengths : (N,) array of integers, optional
-        The lengths T_i, for sequences that are slow to read: they are then not read and
-        checked beforehand, but when a batch is made.
+        The lengths T_i, for sequences that are slow to read: they are then read and
+        checked only when a batch is made.
     weights : (N,) array of real numbers, optional
-        What each sequence counts for in the loss of a model, at least 0.
+        The weight of each sequence in the loss of a model, at least 0.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Sequences(Epochs[Batch]):
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If there is no sequence, one has no steps, another width or a feature that is
+        If there is no sequence, a sequence has no steps or another width, a feature is
         not finite, an id is negative, or targets or lengths do not fit the sequences.
 
     Examples
@@ -93,7 +93,7 @@ class Sequences(Epochs[Batch]):
     >>> x, lengths, y = data[0]
     >>> x.shape, lengths, y
     ((2, 2, 2), array([1, 2]), array([0, 0]))
-    >>> data.epoch(0).indices(0)  # their places among the sequences
+    >>> data.epoch(0).indices(0)  # indices of the sequences
     array([0, 3])
     """
 
@@ -169,7 +169,7 @@ class Sequences(Epochs[Batch]):
     def _batch(self, indices: NDArray[np.int64]) -> Batch:
         lengths = self.lengths[indices]
         steps = int(lengths.max())
-        if self.input_size is None:  # in 64 bits, as what is too large must not wrap
+        if self.input_size is None:  # in 64 bits, so that large ids do not wrap
             x = np.zeros((steps, len(indices)), np.int64)
         else:
             x = np.zeros((steps, len(indices), self.input_size), self.dtype)
@@ -194,7 +194,7 @@ class Sequences(Epochs[Batch]):
         sequences: list[Any],
         lengths: NDArray[np.int64],
     ) -> None:
-        """Copy sequences of any kind that can be cast, one by one, and check them."""
+        """Copy sequences, cast if necessary, one by one, and check them."""
         with np.errstate(over="ignore"):  # becomes infinite, which is refused next
             for row, (i, length) in enumerate(
                 zip(places, lengths.tolist(), strict=True)
@@ -202,13 +202,13 @@ class Sequences(Epochs[Batch]):
                 sequence = self._fitting(i, sequences[row])
                 if len(sequence) != length:
                     raise ValueError(
-                        f"sequences[{i}] must have the {length} steps that lengths "
-                        f"tells; got {len(sequence)}"
+                        f"sequences[{i}] must have {length} steps, as lengths[{i}]; "
+                        f"got {len(sequence)}"
                     )
                 x[:length, row] = sequence
 
     def _sequence(self, i: int) -> NDArray[Any]:
-        """Return a sequence as it is, of the right kind and width."""
+        """Return a sequence without a copy, checked for kind and width."""
         return self._fitting(i, self._sequences[i])
 
     def _fitting(self, i: int, array: Any) -> NDArray[Any]:
@@ -218,7 +218,7 @@ class Sequences(Epochs[Batch]):
             and array.shape[1:] == self._kind[1]
             and len(array)
         ):
-            return array  # as the first, which most are
+            return array  # the common case: as the first
         shaped = _shaped(i, array)
         if self.input_size is None:
             if shaped.ndim != 1:
@@ -241,7 +241,7 @@ class Sequences(Epochs[Batch]):
         return not self.check_finite or all_finite(x)
 
     def _check_values(self, i: int, sequence: NDArray[Any]) -> NDArray[Any]:
-        """Refuse ids that are out of range, and features that are not finite."""
+        """Raise if ids are out of range or features are not finite."""
         if self.input_size is None:
             if not self._has_good_values(sequence):
                 wrong = sequence.min() if sequence.min() < 0 else sequence.max()
@@ -270,9 +270,10 @@ class Epoch(Batches[Batch]):
         Classes (B,), values (B,), vectors (B, K), tags (T, B) with -100 past the ends,
         or frames (T, B, K) with zeros there; None without targets.
     weights : (B,) array of float64
-        Where there are any.
+        Only if the data has weights.
 
-    A sequence that is not as `Sequences` says is a ValueError when it is come to.
+    A sequence that is not as `Sequences` requires raises ValueError when its batch is
+    made.
 
     Examples
     --------
@@ -296,7 +297,7 @@ class Epoch(Batches[Batch]):
         return self._data._batch(self._rows(place))
 
     def indices(self, index: int) -> NDArray[np.int64]:
-        """Return which sequences a batch holds: their places among all."""
+        """Return the indices of the sequences of a batch."""
         return self._rows(self._place(index)).copy()
 
     def _rows(self, place: int) -> NDArray[np.int64]:
@@ -312,7 +313,7 @@ def _count(sequences: Any) -> int:
 
 
 def _shaped(i: int, sequence: Any) -> NDArray[Any]:
-    """Return a sequence as an array of one of the two kinds."""
+    """Return a sequence as an array of features or ids."""
     array = sequence
     if not isinstance(array, np.ndarray):
         array = as_array(f"sequences[{i}]", array)

@@ -1,4 +1,4 @@
-"""Windows of contiguous streams, for truncated backpropagation through time."""
+"""Text as parallel streams in windows, for truncated backpropagation through time."""
 
 from __future__ import annotations
 
@@ -17,28 +17,25 @@ if TYPE_CHECKING:
 
 Window = tuple["NDArray[np.int32]", "NDArray[np.int32]"]
 
-_BLOCK = 1 << 18  # tokens read from the disk at a time: a megabyte
+_BLOCK = 1 << 18  # tokens read from disk at a time: a megabyte
 
 
 class TextStreams(Batches[Window]):
-    """A text as `batch_size` streams side by side, cut into windows of `seq_len` steps.
+    """A text as `batch_size` parallel streams, in windows of `seq_len` steps.
 
-    Row b of a window goes on where row b of the window before ended, so the state of a
-    recurrent layer can be carried from each window to the next (truncated
-    backpropagation through time). Stream b begins at token ``b * num_steps``.
+    Row b of a window continues row b of the window before, so the state of a recurrent
+    layer can be carried from each window to the next (truncated backpropagation through
+    time). Stream b begins at token ``b * num_steps``.
 
-    It is a sequence of windows: pairs of (T, B) arrays of int32, read-only, the inputs
-    and, as targets, the inputs of one step later. ``for inputs, targets in streams`` is
-    one epoch; ``streams[position:]`` is what remains of it after `position` windows,
-    which is all that has to be saved to resume in the middle. Windows are views: they
-    cost nothing.
+    The object is a sequence of windows: pairs of read-only (T, B) arrays of int32, the
+    inputs and, as targets, the inputs of the next step. ``for inputs, targets in
+    streams`` is one epoch; ``streams[position:]`` is the rest of it after `position`
+    windows, so the position is all that a resumed run needs. Windows are views.
 
-    Read-only arrays of one or two bytes an id stay as they are, so that a text takes a
-    byte of each character and no more; windows of them are made when they are taken.
-
-    Tokens on the disk stay there: of a `fastcell.data.TokenFile`, or an array that
-    `numpy.memmap` or ``numpy.load(path, mmap_mode="r")`` made, about a megabyte is in
-    memory at a time, and the windows are those of the array.
+    Read-only arrays of one or two bytes per id are not converted, so a text takes one
+    byte per character; their windows are made when indexed. Tokens on disk are not
+    loaded: of a `fastcell.data.TokenFile`, `numpy.memmap` or ``numpy.load(path,
+    mmap_mode="r")``, about a megabyte is in memory at a time, with the same windows.
 
     Parameters
     ----------
@@ -47,23 +44,23 @@ class TextStreams(Batches[Window]):
     batch_size : int
         Number of streams B.
     seq_len : int
-        Number of steps T of a window; the last one has those that are left.
+        Number of steps T of a window; the last window may have fewer.
 
     Attributes
     ----------
     batch_size, seq_len : int
         As given.
     num_steps : int
-        Length of each stream, ``(N - 1) // batch_size``. The up to ``batch_size - 1``
-        tokens that are left at the end are not used.
+        Length of each stream, ``(N - 1) // batch_size``. Up to ``batch_size - 1``
+        tokens at the end are not used.
 
     Raises
     ------
     TypeError
-        If `tokens` are not integers, or a size is none.
+        If `tokens` are not integers, or a size is not.
     ValueError
         If `tokens` are not one-dimensional, too few, negative or beyond int32, or a
-        size is less than 1. What is on the disk is checked when it is read.
+        size is less than 1. Tokens on disk are checked when read.
 
     Examples
     --------
@@ -109,17 +106,17 @@ class TextStreams(Batches[Window]):
             raise TypeError(f"tokens must be integers; got {tokens.dtype}")
         self.num_steps = (len(tokens) - 1) // self.batch_size
         self._starts = np.arange(self.batch_size) * self.num_steps
-        # All windows are in one block, or a block holds the next few of them.
+        # One block holds all windows, or the next few of them.
         self._on_disk: Any = tokens if on_disk else None
         self._windows = len(self)
-        self._block: tuple[int, NDArray[Any]]  # of one kind of integers
+        self._block: tuple[int, NDArray[Any]]  # of the current windows
         if isinstance(tokens, TokenFile) or on_disk:
             self._windows = max(1, _BLOCK // (self.batch_size * self.seq_len))
             self._block = (-1, np.empty((0, self.batch_size), np.int32))
             return
-        # Row t holds token t of each stream. The row after the last is the first token
-        # of the next stream, or of the rest, so that the targets are the inputs one row
-        # further down, and both are views.
+        # Row t holds token t of each stream. One more row holds the first token of the
+        # next stream, or of the rest, so targets are inputs shifted by one row, and
+        # both are views.
         if not tokens.flags.writeable and tokens.itemsize < 4:
             streams = sliding_window_view(tokens, self.num_steps + 1)[:: self.num_steps]
             self._block = (0, streams[: self.batch_size].T)
@@ -146,7 +143,7 @@ class TextStreams(Batches[Window]):
         return rows[start:end], rows[start + 1 : end + 1]
 
     def _rows(self, block: int) -> NDArray[Any]:
-        """Return the tokens of a block of windows, and one more of each stream."""
+        """Return the tokens of a block of windows, and one more for each stream."""
         number, rows = self._block
         if number != block:
             steps = self._windows * self.seq_len

@@ -1,4 +1,4 @@
-"""Sequences from tables in memory: data frames of any library, or columns by name."""
+"""Sequences from tables in memory: data frames, or mappings of columns."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 class _Columns(NamedTuple):
-    ids: list[Any]  # what the id column says; [None] without one
+    ids: list[Any]  # from the id column; [None] without one
     sequences: list[NDArray[np.floating]]  # (T_i, I) features
     targets: list[Any] | None  # classes (int), values (float), or arrays (T_i,) of them
-    classes: tuple[Any, ...] | None  # what the target column says of each class
+    classes: tuple[Any, ...] | None  # each class as in the target column
 
 
 @final
 class TableSequences(_Columns):
-    """What `sequences_from_table` returns; an item for each sequence of the table."""
+    """Result of `sequences_from_table`, one item for each sequence of the table."""
 
-    skipped: int = 0  # sequences left out, as a value of them is missing
+    skipped: int = 0  # number of sequences left out for a missing value
 
 
 def sequences_from_table(
@@ -46,60 +46,60 @@ def sequences_from_table(
     missing: Literal["error", "skip"] = "error",
     dtype: DTypeLike = np.float32,
 ) -> TableSequences:
-    """Return the sequences of a table in memory, of which each row is one step.
+    """Return the sequences of a table in memory in which each row is one step.
 
-    A long table has a column that tells which sequence a row belongs to; without one,
-    the whole table is one sequence, such as a series that
-    `fastcell.data.Windows` cuts for a `fastcell.models.Forecaster`.
+    `id_column` identifies the sequence of each row. Without it, the whole table is one
+    sequence, such as a series for `fastcell.data.Windows` and a
+    `fastcell.models.Forecaster`.
 
-    Data frames need the package `narwhals`, which ``pip install narwhals`` installs and
-    which knows pandas, polars, Arrow (pyarrow) and their like.
+    Data frames need the package `narwhals` (``pip install narwhals``), which supports
+    pandas, polars, Arrow (pyarrow) and others.
 
     Parameters
     ----------
     frame : data frame, or mapping of str to array
-        A DataFrame of pandas or polars, an Arrow table, or the columns (N,) by their
-        names. An index of pandas is no column: ``frame.reset_index()`` makes it one.
+        A DataFrame of pandas or polars, an Arrow table, or columns (N,) by name. An
+        index of pandas is not a column; ``frame.reset_index()`` makes it one.
     id_column : str or None
-        Tells which sequence a row belongs to: numbers, text, dates. Rows of one
-        sequence need not stand together. None: all rows are one sequence.
+        The column that identifies the sequence of a row: numbers, text or dates. Rows
+        of a sequence need not be adjacent. None: all rows are one sequence.
     feature_columns : str or sequence of str
         The features, finite numbers.
     target_column : str, optional
-        What the sequence is to be mapped to.
+        The target of the sequence.
     time_column : str, optional
-        What the rows of each sequence are sorted by. Without it, and where it says the
-        same, they stay in the order of the table.
+        The column that sorts the rows of each sequence. Without it, and for equal
+        values, rows keep the order of the table.
     target : {"class", "value"}
-        Whether targets are classes (text, or whole numbers), or numbers.
+        Whether targets are classes (text or whole numbers) or numbers.
     per_step : bool, default False
-        Whether each step has a target of its own. If not, all rows of a sequence say
+        Whether each step has its own target. If not, all rows of a sequence must have
         the same.
     classes : sequence, optional
-        The classes in the order of their numbers, such as those of the table that a
-        model was trained on. If not given, they are those that come, in the order of
-        numbers if all are whole numbers, in that of the alphabet otherwise.
+        The classes in the order of their numbers, such as those of a model's training
+        table. By default those that occur, sorted by number if all are whole numbers,
+        else alphabetically.
     missing : {"error", "skip"}
-        What is done where a value of these columns is missing (null, NaN). It is an
-        error, or the whole sequence is left out and counted. Rows without an id that
-        follow one another are such a sequence, too.
+        Treatment of a missing value (null, NaN) in these columns: an error, or the
+        whole sequence is left out and counted. Adjacent rows without an id form one
+        such sequence.
     dtype : dtype, default float32
-        float32 or float64, of the features.
+        Dtype of the features, float32 or float64.
 
     Returns
     -------
     TableSequences
-        A tuple ``(ids, sequences, targets, classes)``, the sequences in the order in
-        which their ids first come; its attribute `skipped` is how many were left out.
+        A tuple ``(ids, sequences, targets, classes)``, sequences in the order of the
+        first occurrence of their ids; its attribute `skipped` is the number left out.
 
     Raises
     ------
     ImportError
         If `frame` is a data frame, and `narwhals` is not installed.
     TypeError, ValueError
-        If an argument is not as said above, a column is missing or of another kind, a
-        value is missing or no finite number, a class is unknown, or no sequence is
-        left; the error names the row, from 0, and the column.
+        If an argument is not as described above, a column is missing or of another
+        kind, a value is missing or no finite number, a class is unknown, or no sequence
+        is left; the error names the row, from 0, and the column.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def sequences_from_table(
         said = table.numbers("target_column", target_column, np.dtype(np.float64))
     elif target_column is not None:
         said = table.values("target_column", target_column)
-    # The last key sorts first; rows that are equal in all stay in their order.
+    # The last key is the primary one; rows of equal keys keep their order.
     keys = [codes] if time_column is None else [table.ranks(time_column), codes]
     whole = np.ones(len(ids), np.bool_)
     whole[codes[table.lacking & (codes >= 0)]] = False
@@ -184,14 +184,14 @@ def sequences_from_table(
 
 
 class _Table:
-    """The columns of a table, and which of its rows lack a value.
+    """The columns of a table, and a mask of rows with missing values.
 
     Attributes
     ----------
     lacking : (N,) array of bool
-        Rows in which a value of the columns asked for so far is missing.
+        Rows with a missing value in the columns read so far.
     nameless : int
-        Sequences without an id.
+        Number of sequences without an id.
     """
 
     def __init__(self, frame: Any, skip: bool) -> None:
@@ -243,7 +243,7 @@ class _Table:
         return self._asked(argument, column)[0]
 
     def ranks(self, column: str) -> NDArray[Any]:
-        """Return what sorts the rows by a column."""
+        """Return the sort keys of the rows by a column."""
         values, gone = self._asked("time_column", column, sortable=True)
         if values.dtype.kind in "biufmM":
             return values
@@ -279,12 +279,12 @@ class _Table:
 
 
 def _factorized(values: NDArray[Any]) -> tuple[NDArray[np.int64], list[Any]]:
-    """Return the number of each value, and the values in the order that they come.
+    """Return the number of each value, and the values in order of occurrence.
 
     Raises
     ------
     TypeError
-        If a value cannot be looked up.
+        If a value is not hashable.
     """
     if values.dtype.kind in "biuf":
         there, first, codes = np.unique(values, return_index=True, return_inverse=True)
@@ -301,7 +301,7 @@ def _numbered(
     rows: NDArray[np.int64],
     known: tuple[Any, ...] | None,
 ) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
-    """Return the numbers of what the target column says, and the classes."""
+    """Return the class numbers of the target column, and the classes."""
     try:
         codes, values = _factorized(said)
         names = [_class(value) for value in values]
@@ -335,7 +335,7 @@ def _is_class(value: Any) -> bool:
 
 
 def _class(value: Any) -> Any:
-    """Return a class as text or an integer: numbers may have become floats.
+    """Return a class as text or an integer, also from an integral float.
 
     Raises
     ------
@@ -368,7 +368,7 @@ def _one_each(
     rows: NDArray[np.int64],
     names: tuple[Any, ...] | None,
 ) -> list[Any]:
-    """Return the one target of each sequence, which all of its rows say."""
+    """Return the target of each sequence, the same in all of its rows."""
     start = 0
     for part in targets:
         other = part != part[0]
@@ -392,7 +392,7 @@ def _refuse(row: int, column: str, what: str) -> NoReturn:
 
 
 def _known(classes: Any) -> tuple[Any, ...]:
-    """Return classes that the caller names: text or integers, all different."""
+    """Return the caller's classes, checked: text or integers, all distinct."""
     try:
         known = tuple(map(_class, list_of("classes", classes, "a list of classes")))
         if not known or len(set(known)) < len(known):

@@ -1,4 +1,4 @@
-"""What sequences are to be mapped to: a class or values, of them or of each step."""
+"""Targets of sequences: classes or values, for whole sequences or each step."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from fastcell._checks.arrays import as_array
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# The target that losses leave out, which fills tags past the ends.
+# The target that losses ignore, used as padding of tags.
 IGNORED = -100
 
 
 class Targets:
-    """The targets of ragged sequences, and those of a batch of them.
+    """The targets of ragged sequences, from which batches are made.
 
-    Their kind is that of the first one: an integer is a class, a real number a value, a
-    vector of real numbers several values, a vector of integers the tags of the
-    sequence's steps, and a matrix the values of each step, its frames.
+    The kind of the first target is that of all: an integer is a class, a real number a
+    value, a vector of real numbers several values, a vector of integers tags of the
+    sequence's steps, and a matrix values of each step (frames).
 
     Parameters
     ----------
     targets : sequence
-        One target for each sequence. Numbers are copied, vectors are taken when a batch
+        One target for each sequence. Numbers are copied; vectors are read when a batch
         is made.
     lengths : (N,) array of int64
         Number of steps of each sequence.
     dtype : dtype
-        Of the values and frames; classes and tags are int64.
+        Dtype of values and frames; classes and tags are int64.
     check_finite : bool
-        Refuse values that are NaN or infinite.
+        Raise if values are NaN or infinite.
 
     Attributes
     ----------
     kind : {"class", "value", "vector", "tags", "frames"}
-        What they are.
+        The kind of all targets.
 
     Raises
     ------
     TypeError, ValueError
-        If they are none of these, differ in kind, are not as many as the sequences, or
-        are not finite.
+        If targets are of another kind, differ in kind or in number from the sequences,
+        or are not finite.
 
     Examples
     --------
@@ -117,7 +117,7 @@ class Targets:
         return padded
 
     def _numbers(self) -> NDArray[Any]:
-        """Return targets of one number each as an array of its own."""
+        """Return targets that are single numbers as a new array."""
         numbers = [as_array(f"targets[{i}]", t) for i, t in enumerate(self._targets)]
         for i, number in enumerate(numbers):
             if number.ndim:
@@ -139,10 +139,10 @@ class Targets:
         return array
 
     def _one(self, i: int) -> NDArray[Any]:
-        """Return a target that is no number, checked."""
+        """Return a target that is a vector or matrix, checked."""
         target = as_array(f"targets[{i}]", self._targets[i])
         if self.kind == "tags":
-            # No tags at all would be an array of floats.
+            # An empty list of tags becomes an array of floats.
             if target.ndim == 1 and len(target) != self._lengths[i]:
                 raise ValueError(
                     f"targets[{i}] must have a tag for each of the {self._lengths[i]} "
@@ -175,7 +175,7 @@ class Targets:
 def _kind(
     target: NDArray[Any], i: int = 0
 ) -> Literal["class", "value", "vector", "tags", "frames"]:
-    """Return what a target is by its number of dimensions and its dtype."""
+    """Return the kind of a target by its number of dimensions and its dtype."""
     if target.ndim <= 1 and target.dtype.kind in "iub":
         return "tags" if target.ndim else "class"
     if target.ndim <= 1 and target.dtype.kind == "f":

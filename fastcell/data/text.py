@@ -1,4 +1,4 @@
-"""Text from files, and its division into parts for training and validation."""
+"""Text files: reading, and splitting into training and validation parts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
     r"""Read a text file as UTF-8.
 
     A byte order mark at the start is dropped, and all line ends become ``"\n"``, as
-    `open` does it in text mode. A name that ends in .gz, .bz2 or .xz is that of a
-    compressed file. For a file that is larger than the memory, see `iter_text`.
+    with `open` in text mode. Files named .gz, .bz2 or .xz are decompressed. For files
+    larger than memory, see `iter_text`.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         If the file cannot be read; a `FileNotFoundError`, `PermissionError`,
         `IsADirectoryError`, ... that names it.
     ValueError
-        If it is empty, not UTF-8, or not compressed as its name says.
+        If it is empty, not UTF-8, or not compressed as its name implies.
 
     Examples
     --------
@@ -61,23 +61,23 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def iter_text(path: str | os.PathLike[str], block_size: int = 1 << 20) -> Iterator[str]:
-    r"""Read a text file as `read_text` does, a part at a time.
+    r"""Read a text file as `read_text`, part by part.
 
     Parameters
     ----------
     path : path
     block_size : int, default 2**20
-        Bytes of a part, about; a character is never cut, nor a line end.
+        Approximate bytes of a part; characters and line ends are never cut.
 
     Yields
     ------
     text : str
-        At least one character. All of them, one after the other, are the text.
+        At least one character. The parts in order are the text.
 
     Raises
     ------
     OSError, ValueError
-        As from `read_text`, where the reading comes to it.
+        As from `read_text`, when reading reaches the error.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def iter_text(path: str | os.PathLike[str], block_size: int = 1 << 20) -> Iterat
 
 @contextmanager
 def _content(file: BinaryIO, name: str) -> Iterator[Any]:
-    """Give what a file holds, uncompressed."""
+    """Return the content of a file, decompressed."""
     if not name.endswith((".gz", ".bz2", ".xz")):
         yield file
         return
@@ -155,7 +155,7 @@ def demo_text() -> str:
     Returns
     -------
     text : str
-        Of 65 different characters.
+        Text of 65 distinct characters.
 
     Examples
     --------
@@ -169,7 +169,7 @@ def demo_text() -> str:
 
 
 def split_text(text: _Text, fractions: Sequence[float] = (0.9, 0.1)) -> list[_Text]:
-    """Cut a text into consecutive parts, such as one to train on and one to validate.
+    """Split a text into consecutive parts, such as for training and validation.
 
     Parameters
     ----------
@@ -181,8 +181,8 @@ def split_text(text: _Text, fractions: Sequence[float] = (0.9, 0.1)) -> list[_Te
     Returns
     -------
     parts : list
-        As many as there are fractions, in the order of the text, which they cover.
-        Arrays are views.
+        One part for each fraction, in the order of the text, covering all of it. Arrays
+        are views.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def split_text(text: _Text, fractions: Sequence[float] = (0.9, 0.1)) -> list[_Te
     """
     if not isinstance(text, str):
         kind = getattr(getattr(text, "dtype", None), "kind", None)
-        if kind not in ("i", "u"):  # a TokenFile is no array, but has a dtype
+        if kind not in ("i", "u"):  # a TokenFile is not an array, but has a dtype
             raise TypeError(
                 f"text must be a string or an array of ids; got {shown(text)}"
             )
@@ -212,7 +212,7 @@ def split_text(text: _Text, fractions: Sequence[float] = (0.9, 0.1)) -> list[_Te
         raise ValueError(
             f"fractions must have the sum 1; got {math.fsum(shares)} of {fractions!r}"
         )
-    # A sum such as 0.7 + 0.1 may be rounded to just below the cut that is meant.
+    # A sum such as 0.7 + 0.1 may be rounded to just below the intended cut.
     sums = [math.fsum(shares[:i]) for i in range(len(shares))]
     cuts = [math.floor(total * len(text) + 1e-6) for total in sums]
     cuts.append(len(text))

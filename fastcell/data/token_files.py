@@ -1,4 +1,4 @@
-"""Texts as ids in a file, for those that are larger than the memory."""
+"""Files of token ids, for texts larger than memory."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from fastcell.data.words import WordVocabulary, iter_words
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-_HEADER_SIZE = 128  # of the files written here: the length is filled in at the end
+_HEADER_SIZE = 128  # of files written here; the length is written last
 
 
 class TokenFile:
-    """Ids in a file, of which no more is read than is asked for.
+    """A file of token ids, read only where needed.
 
-    The file is NumPy's ``.npy`` with one dimension of integers, such as `encode_file`
-    and `write_tokens` make it. ``tokens[start:stop]`` is a part of it, not read
-    either, so `fastcell.data.split_text` takes it; ``np.asarray(tokens)`` reads all.
+    The file is a one-dimensional ``.npy`` of integers, as from `encode_file` and
+    `write_tokens`. ``tokens[start:stop]`` is a part of the file, without reading it, so
+    `fastcell.data.split_text` takes it; ``np.asarray(tokens)`` reads all.
     `fastcell.data.TextStreams` makes the same windows of it as of an array.
 
-    The file is not mapped into memory: one that is cut short while it is in use is an
-    error, and not the end of the program.
+    The file is not memory-mapped: truncating it while in use raises an error instead of
+    killing the process.
 
     Parameters
     ----------
@@ -44,14 +44,14 @@ class TokenFile:
     path : str
         As given.
     dtype : dtype
-        Of the ids in the file.
+        Dtype of the ids in the file.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is no such file, or shorter than it says.
+        If it is not such a file, or shorter than its header specifies.
 
     Examples
     --------
@@ -76,21 +76,22 @@ class TokenFile:
         self._start, self._stop = 0, shape[0]
         if held < shape[0]:
             raise ValueError(
-                f"{self.path}: must hold {shape[0]:,} ids, as it says; got {held:,}"
+                f"{self.path}: must hold {shape[0]:,} ids, as its header says; "
+                f"got {held:,}"
             )
 
     def __len__(self) -> int:
         return self._stop - self._start
 
     def __getitem__(self, part: slice) -> TokenFile:
-        """Return a part without gaps.
+        """Return a contiguous part.
 
         Raises
         ------
         TypeError
-            If `part` is no slice.
+            If `part` is not a slice.
         ValueError
-            If it has gaps.
+            If its step is not 1.
         """
         if not isinstance(part, slice):
             raise TypeError(f"part must be a slice; got {part!r}")
@@ -110,26 +111,26 @@ class TokenFile:
         return ids if dtype is None else ids.astype(dtype, copy=False)
 
     def columns(self, starts: Iterable[int], count: int) -> NDArray[np.integer]:
-        """Read a stretch of ids from each of some places on.
+        """Read `count` ids from each start on.
 
         Parameters
         ----------
         starts : iterable of int
-            The places.
+            Indices of the first ids.
         count : int
-            Ids of each stretch.
+            Number of ids of each range.
 
         Returns
         -------
         ndarray, shape (count, number of starts)
-            Of the dtype of the file.
+            The ids, in the dtype of the file.
 
         Raises
         ------
         OSError
             If the file cannot be read.
         ValueError
-            If a stretch is not within the file.
+            If a range is not within the file.
         """
         starts = iterable_of("starts", starts, "integers")
         starts = [integer("starts", start, minimum=0) for start in starts]
@@ -160,18 +161,18 @@ def encode_file(
     vocabulary: CharVocabulary | WordVocabulary,
     end_of_line: str | None = None,
 ) -> TokenFile:
-    r"""Write the ids of a text file to another file, a part of it at a time.
+    r"""Encode a text file to a file of ids, part by part.
 
     Parameters
     ----------
     text : path
-        The text, as `fastcell.data.iter_text` reads it.
+        The text file, as for `fastcell.data.iter_text`.
     path : path
-        Where to write the ids; the file appears whole or not at all.
+        Where to write the ids; it is written completely or not at all.
     vocabulary : CharVocabulary or WordVocabulary
-        Of the characters, or of the words that stand between white space.
+        Vocabulary of characters, or of words separated by white space.
     end_of_line : str, optional
-        The word that each ``"\n"`` becomes.
+        The word that replaces each ``"\n"``.
 
     Returns
     -------
@@ -182,12 +183,12 @@ def encode_file(
     OSError
         If a file cannot be read or written.
     TypeError, ValueError
-        If an argument is not as said, both paths are of one file, or the vocabulary
-        does not have it all.
+        If an argument is not as described, both paths are the same file, or the
+        vocabulary lacks a token.
 
     Examples
     --------
-    A vocabulary counted and a text encoded, with a megabyte of it in memory:
+    Build a vocabulary and encode a text, with about a megabyte in memory:
 
     >>> import os, tempfile
     >>> import numpy as np
@@ -221,16 +222,16 @@ def encode_file(
 def write_tokens(
     path: str | os.PathLike[str], parts: Iterable[Any], vocab_size: int
 ) -> TokenFile:
-    """Write ids to a file, in as few bytes for each as `vocab_size` allows.
+    """Write ids to a file, in the smallest dtype that `vocab_size` allows.
 
     Parameters
     ----------
     path : path
-        Where to; the file appears whole or not at all.
+        Where to; it is written completely or not at all.
     parts : iterable of arrays of integers, shape (N,)
-        The ids, one part after the other: only one is in memory at a time.
+        The ids, part by part; only one part is in memory at a time.
     vocab_size : int
-        They are below it.
+        All ids are below it.
 
     Returns
     -------
@@ -241,9 +242,9 @@ def write_tokens(
     OSError
         If the file cannot be written.
     TypeError
-        If a part holds no integers.
+        If a part is not integers.
     ValueError
-        If a part has not one dimension, or an id is out of range.
+        If a part is not one-dimensional, or an id is out of range.
     """
     vocab_size = integer("vocab_size", vocab_size, minimum=1)
     kinds = ((1 << 8, "|u1"), (1 << 16, "<u2"), (1 << 31, "<i4"), (1 << 63, "<i8"))
@@ -268,7 +269,7 @@ def write_tokens(
 def stretches(
     tokens: TokenFile | NDArray[Any], starts: Iterable[int], count: int
 ) -> NDArray[np.int32]:
-    """Return `count` ids from each place on, (count, places), of what is on the disk.
+    """Return `count` ids from each start on, (count, starts), of tokens on disk.
 
     Raises
     ------
@@ -299,7 +300,7 @@ def _read_header(file: Any, name: str) -> tuple[tuple[int, ...], np.dtype]:
         shape, _, dtype = readers[form.read_magic(file)](file)
     except OSError:
         raise
-    except Exception as error:  # NumPy parses the header as Python: whatever comes
+    except Exception as error:  # the header is parsed as Python: any class
         raise ValueError(f"{name}: must be a .npy file; {one_line(error)}") from None
     if len(shape) != 1 or dtype.kind not in "iu":
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Text to ids and back by a tokenizer of Hugging Face."""
+"""Vocabulary of a Hugging Face tokenizer: text to ids and back."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 
 class TokenizerVocabulary:
-    r"""The tokens of a tokenizer of Hugging Face, by the ids that it gives them.
+    r"""The vocabulary of a Hugging Face tokenizer, with the tokenizer's ids.
 
-    It encodes and decodes as the tokenizer does, never cuts a text short and never pads
-    it, and is a copy: what is added to the tokenizer later is not in it. Special tokens
-    that a text spells, such as ``<s>``, are special, as the tokenizer has it; to text
-    that comes from strangers, see ``tokenizer.encode_special_tokens``.
+    It encodes and decodes as the tokenizer, without truncation or padding. It is a
+    copy: later changes of the tokenizer have no effect. Special tokens spelled in a
+    text, such as ``<s>``, are encoded as special, as by the tokenizer; for untrusted
+    text, see ``tokenizer.encode_special_tokens``.
 
-    Needs the package `tokenizers`, which `pip install tokenizers` installs, unless the
-    tokenizer is a slow one of `transformers`.
+    Needs the package `tokenizers` (`pip install tokenizers`), unless the tokenizer is a
+    slow one of `transformers`.
 
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer, or a tokenizer of transformers
         Such as ``tokenizers.Tokenizer.from_file("tokenizer.json")`` or
-        ``transformers.AutoTokenizer.from_pretrained(...)``. One of transformers that is
-        written in Python ("slow") is taken as it is, and can be neither copied nor
-        saved with a model.
+        ``transformers.AutoTokenizer.from_pretrained(...)``. A tokenizer of transformers
+        written in Python ("slow") is used directly, and can be neither copied nor saved
+        with a model.
     add_special_tokens : bool, default False
-        Whether `encode` puts the special tokens around a text that the tokenizer was
-        made with, such as those of its beginning and its end.
+        Whether `encode` adds the tokenizer's special tokens, such as those of the
+        beginning and the end.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class TokenizerVocabulary:
     ImportError
         If `tokenizers` is needed and not installed.
     TypeError
-        If `tokenizer` is none.
+        If `tokenizer` is not a tokenizer.
     ValueError
         If it has no token.
 
@@ -67,7 +67,7 @@ class TokenizerVocabulary:
 
     def __init__(self, tokenizer: Any, *, add_special_tokens: bool = False) -> None:
         self.add_special_tokens = flag("add_special_tokens", add_special_tokens)
-        # What is fast in transformers is a Tokenizer inside.
+        # A fast tokenizer of transformers wraps a tokenizers.Tokenizer.
         inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
         if isinstance(tokenizer, type) or not _can(tokenizer, "encode", "decode"):
             raise TypeError(
@@ -89,7 +89,7 @@ class TokenizerVocabulary:
         ids: dict[str, int] = self._tokenizer.ids()
         if not ids:
             raise ValueError("tokenizer must have at least one token; got none")
-        # Ids may have gaps, where tokens were taken out.
+        # Ids may have gaps where tokens were removed.
         self._ids = ids
         self._size = max(ids.values()) + 1
         self.specials: tuple[str, ...] = tuple(
@@ -102,9 +102,9 @@ class TokenizerVocabulary:
         Raises
         ------
         TypeError
-            If it is no string.
+            If it is not a string.
         ValueError
-            If it is none of the tokens.
+            If it is not in the vocabulary.
         """
         if string_of("token", token) not in self._ids:
             raise ValueError(
@@ -114,7 +114,7 @@ class TokenizerVocabulary:
         return self._ids[token]
 
     def encode(self, text: str) -> NDArray[np.int32]:
-        """Return the ids (N,) of a text, as the tokenizer gives them.
+        """Return the ids (N,) of a text, as from the tokenizer.
 
         Raises
         ------
@@ -126,25 +126,25 @@ class TokenizerVocabulary:
         check_text("text", text)
         try:
             return np.array(self._tokenizer.encode(text), np.int32)
-        except Exception as error:  # tokenizers raises nothing more special
+        except Exception as error:  # tokenizers raises plain Exception
             raise ValueError(f"text: the tokenizer refuses it: {error}") from None
 
     def decode(self, ids: ArrayLike, *, specials: bool = True) -> str:
-        """Return the text that ids stand for.
+        """Return the text of ids.
 
         Parameters
         ----------
         ids : array of integers
             One-dimensional.
         specials : bool, default True
-            Whether to spell the special tokens out, or leave them out.
+            Whether to write special tokens, or leave them out.
 
         Raises
         ------
         TypeError
             If `ids` are not integers.
         ValueError
-            If they have not one dimension, or one is out of range.
+            If they are not one-dimensional, or one is out of range.
         """
         flag("specials", specials)
         chosen = row_of_ids(ids, len(self))
@@ -154,7 +154,7 @@ class TokenizerVocabulary:
         return text
 
     def to_json(self) -> str:
-        """Return all of the vocabulary as a JSON object.
+        """Return the vocabulary as a JSON object.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class TokenizerVocabulary:
         ImportError
             If `tokenizers` is not installed.
         ValueError
-            If `text` is none.
+            If `text` is not such a vocabulary.
         """
         tokenizers_package("TokenizerVocabulary")
         try:
@@ -196,7 +196,7 @@ class TokenizerVocabulary:
         return type(self).from_json, (self.to_json(),)
 
     def __len__(self) -> int:
-        """Return the number of ids, from 0 to the largest: models' `vocab_size`."""
+        """Return the largest id plus 1, the `vocab_size` of models."""
         return self._size
 
     def __contains__(self, token: object) -> bool:
@@ -215,7 +215,7 @@ class TokenizerVocabulary:
 
 
 class _Fast:
-    """A `tokenizers.Tokenizer` of our own."""
+    """A private copy of a `tokenizers.Tokenizer`."""
 
     def __init__(self, tokenizer: Any, add_special_tokens: bool) -> None:
         tokenizer.no_truncation()
@@ -243,7 +243,7 @@ class _Fast:
 
 
 class _Slow:
-    """A tokenizer of transformers that is written in Python."""
+    """A tokenizer of transformers written in Python."""
 
     spells = False
 
@@ -266,7 +266,7 @@ class _Slow:
         return ids
 
     def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
-        """Return the text of ids, with its spaces as they are."""
+        """Return the text of ids, without cleaning up spaces."""
         text: str = self._of.decode(
             ids,
             skip_special_tokens=skip_special_tokens,
@@ -275,7 +275,7 @@ class _Slow:
         return text
 
     def to_str(self) -> str:
-        """Refuse to be written."""
+        """Raise, as such a tokenizer cannot be written."""
         raise ValueError(
             f"a tokenizer written in Python, as this {type(self._of).__name__}, cannot "
             "be written to a file: take the fast one of transformers"

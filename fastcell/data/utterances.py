@@ -1,4 +1,4 @@
-"""Recordings and their labels, as batches for connectionist temporal classification."""
+"""Recordings and their labels in batches for CTC training."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from fastcell._checks.names import has_methods, items_of
 from fastcell._checks.numbers import integer, real
 from fastcell.data.batches import Batches, Epochs
 
-# Recordings of so many batches are sorted by their length together.
+# Number of batches whose recordings are sorted by length together.
 _POOL = 8
 
 
 class Utterances(Epochs[Any]):
-    """Batches of recordings of like length, for `fastcell.models.SpeechRecognizer`.
+    """Batches of recordings of similar length, for `fastcell.models.SpeechRecognizer`.
 
     A batch is ``(x, lengths, labels, label_lengths)``: x (T, B, F), zero past the
-    lengths (B,); labels (B, L), zero past the label lengths (B,). By index the batches
-    are those of all recordings in the order of their length. `epoch` gives those of
-    one epoch of training: drawn anew, each of recordings of like length.
+    lengths (B,); labels (B, L), zero past the label lengths (B,). By index, batches
+    hold all recordings in the order of length. `epoch` returns the shuffled batches of
+    a training epoch, each of recordings of similar length.
 
     Parameters
     ----------
     features : sequence of arrays of floats, shape (T_i, F)
         The frames of each recording, all of one dtype and width.
     labels : sequence of sequences of int
-        The labels of each, from 1.
+        The labels of each recording, from 1.
     batch_size : int
-        Recordings of a batch; the last one has those that are left.
+        Recordings of a batch; the last batch may have fewer.
     noise : float, default 0.0
-        Standard deviation of the Gaussian noise that is added to the frames of an
-        epoch, drawn anew for each: few recordings are then not learned by heart. By
-        index the batches have none.
+        Standard deviation of Gaussian noise added to the frames of an epoch, new in
+        each epoch; it reduces overfitting on few recordings. By index, batches have no
+        noise.
     seed : int, default 0
-        Of the epochs: epoch n is that of ``(seed, n)``.
+        Seed of the epochs: epoch n is drawn from ``(seed, n)``.
 
     Raises
     ------
     TypeError
-        If features are no floats or of several dtypes, or labels no integers.
+        If features are not floats of one dtype, or labels are not integers.
     ValueError
-        If there is no recording, one is empty or of another width, holds NaN or
-        infinity, a label is less than 1, or not all have labels.
+        If there is no recording, a recording is empty, of another width, not finite or
+        without labels, or a label is less than 1.
 
     Examples
     --------
@@ -130,7 +130,7 @@ class Utterances(Epochs[Any]):
         return iter(self._batches(self._by_length, None))
 
     def _make_epoch(self, n: int) -> _Batches:
-        """Return the batches of epoch n, as many as there are in all, drawn anew."""
+        """Return the shuffled batches of epoch n."""
         random = np.random.default_rng((self.seed, n))
         order = random.permutation(len(self.features))
         size = _POOL * self.batch_size
@@ -150,14 +150,14 @@ class Utterances(Epochs[Any]):
         rows: Sequence[int] | np.ndarray,
         random: np.random.Generator | None = None,
     ) -> tuple[np.ndarray, ...]:
-        """Return the batch of these recordings; with noise of `random`, if given.
+        """Return the batch of these recordings; with noise from `random`, if given.
 
         Raises
         ------
         TypeError
-            If `rows` are no integers, or `random` is no generator.
+            If `rows` are not integers, or `random` is not a generator.
         ValueError
-            If `rows` are none, or one is not there.
+            If `rows` is empty, or an index is out of range.
         """
         rows = check_ids("rows", rows, len(self.features))
         if rows.ndim != 1 or len(rows) == 0:
@@ -181,7 +181,7 @@ class Utterances(Epochs[Any]):
 
 
 class _Batches(Batches[Any]):
-    """Batches that are made when they are taken."""
+    """A sequence of batches, each made when it is indexed."""
 
     def __init__(
         self, data: Utterances, rows: list[np.ndarray], epoch: int | None
@@ -197,6 +197,6 @@ class _Batches(Batches[Any]):
         rows = self.rows[place]
         if self.epoch is None or not self.data.noise:
             return self.data.batch(rows)
-        # Recordings of an epoch are different, so the first one tells the batch.
+        # Each recording occurs once in an epoch, so the first one identifies the batch.
         seed = self.data.seed, self.epoch, int(rows[0])
         return self.data.batch(rows, np.random.default_rng(seed))

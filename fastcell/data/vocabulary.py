@@ -1,4 +1,4 @@
-"""Characters to ids and back."""
+"""Character vocabulary: text to ids and back."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-_BLOCK = 1 << 16  # characters that are handled at a time, within the caches
+_BLOCK = 1 << 16  # characters per block, which fits the caches
 
 
 class CharVocabulary:
-    """The characters that a model knows; a character's id is its place among them.
+    """A vocabulary of characters; the id of a character is its index.
 
     Parameters
     ----------
     symbols : iterable of str
-        Strings of one character (Unicode code point) each, all different.
+        Strings of one character (Unicode code point) each, all distinct.
 
     Raises
     ------
     TypeError
         If a symbol is not a string.
     ValueError
-        If there is none, one has not one character, or one comes twice.
+        If there is no symbol, one is not a single character, or one occurs twice.
 
     Examples
     --------
@@ -66,8 +66,8 @@ class CharVocabulary:
                 )
             places[symbol] = place
         self._code_points = np.array([ord(s) for s in self._symbols], np.uint32)
-        # The id of each code point, -1 for those that are not in the vocabulary. The
-        # last entry stands for all that lie beyond.
+        # The id of each code point, -1 for those not in the vocabulary. The last entry
+        # is that of all larger code points.
         self._ids = np.full(int(self._code_points.max()) + 2, -1, np.int32)
         self._ids[self._code_points] = np.arange(len(self), dtype=np.int32)
 
@@ -78,7 +78,7 @@ class CharVocabulary:
         Raises
         ------
         TypeError
-            If `text` is no string.
+            If `text` is not a string.
         ValueError
             If it is empty.
 
@@ -96,19 +96,19 @@ class CharVocabulary:
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> CharVocabulary:
-        """Return what `from_text` does for a text that comes in parts.
+        """Return the vocabulary of a text that is given in parts, as `from_text`.
 
         Parameters
         ----------
         texts : iterable of str
-            Such as `fastcell.data.iter_text` reads them from a large file.
+            The parts, such as from `fastcell.data.iter_text`.
 
         Raises
         ------
         TypeError
-            If a part is no string.
+            If a part is not a string.
         ValueError
-            If all of them are empty.
+            If all parts are empty.
 
         Examples
         --------
@@ -138,7 +138,7 @@ class CharVocabulary:
         Parameters
         ----------
         text : str
-            Any length, also none.
+            Any length, including 0.
 
         Returns
         -------
@@ -149,7 +149,7 @@ class CharVocabulary:
         TypeError
             If `text` is not a string.
         ValueError
-            If a character is not in the vocabulary; the first such one is named.
+            If a character is not in the vocabulary; the error names the first one.
 
         Examples
         --------
@@ -160,7 +160,7 @@ class CharVocabulary:
         ValueError: text[2] is 'y' (U+0079), which is not among the 4 symbols of the \
 vocabulary
         """
-        if isinstance(text, str) and len(text) > _BLOCK:  # or 13 bytes of a character
+        if isinstance(text, str) and len(text) > _BLOCK:  # bounds temporaries
             ids = np.empty(len(text), np.int32)
             for start in range(0, len(text), _BLOCK):
                 part = slice(start, start + _BLOCK)
@@ -169,7 +169,7 @@ vocabulary
         return self._encode(text)
 
     def _encode(self, text: str, place: int = 0) -> NDArray[np.int32]:
-        """Return the ids of a part of a text, from this place on."""
+        """Return the ids of a part of a text that starts at `place`."""
         code_points = _code_points(text)
         ids = self._ids[np.minimum(code_points, len(self._ids) - 1)]
         unknown = ids < 0
@@ -182,7 +182,7 @@ vocabulary
         return ids
 
     def decode(self, ids: ArrayLike) -> str:
-        """Return the text that the ids stand for.
+        """Return the text of ids.
 
         Parameters
         ----------
@@ -236,7 +236,7 @@ vocabulary
         Raises
         ------
         ValueError
-            If `text` is not a JSON list of different characters.
+            If `text` is not a JSON list of distinct characters.
 
         Examples
         --------
@@ -258,7 +258,7 @@ vocabulary
             )
         try:
             return cls(symbols)
-        except TypeError as error:  # a value in a file, not an argument of a program
+        except TypeError as error:  # a value in a file, not an argument
             raise ValueError(str(error)) from None
 
     def __len__(self) -> int:
@@ -284,5 +284,5 @@ vocabulary
 def _code_points(text: str) -> NDArray[np.uint32]:
     if not isinstance(text, str):
         raise TypeError(f"text must be a string; got {type(text).__name__}")
-    # Lone surrogates come from file names and broken decoders: symbols like any other.
+    # Lone surrogates, from file names and broken decoders, are symbols like others.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")

@@ -1,4 +1,4 @@
-"""Wav files: RIFF, RIFX and RF64, of PCM or floats."""
+"""Reader of wav files: RIFF, RIFX and RF64, with PCM or float samples."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_UNKNOWN = 0xFFFFFFFF  # a size that is filled in never, or elsewhere
+_UNKNOWN = 0xFFFFFFFF  # a size that is unknown, or stored elsewhere
 
 
 class _Format(NamedTuple):
     tag: int
     channels: int
     rate: int
-    block: int  # bytes of a sample of all channels
+    block: int  # bytes of a sample in all channels
     bits: int
 
 
@@ -37,19 +37,18 @@ def read_wav(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     Returns
     -------
     samples : ndarray of float32, shape (N,)
-        From -1 to 1: integers are divided by the largest of their size, 8 bits by 128
-        after 128 is taken away, 16 by 32768, 24 by 2^23, 32 by 2^31. Channels are
-        averaged. Floats stay as they are.
+        From -1 to 1. Integers of n bytes are divided by 2^(8 n - 1), after subtracting
+        128 from those of one byte. Channels are averaged. Floats are not scaled.
     rate : int
-        Samples a second.
+        Samples per second.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is no wav file, of another format, cut short, or holds no sample or, of
-        floats, one that is not finite.
+        If it is not a wav file, of another format, truncated, without samples, or has a
+        sample that is not finite.
     """
     name = path_of("path", path)
     with reading(path) as file:
@@ -69,7 +68,7 @@ def read_wav(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
 
 
 def _read(file: BinaryIO) -> tuple[_Format, NDArray[Any]]:
-    """Return the format, and the samples as they are, channel by channel."""
+    """Return the format, and the raw samples with interleaved channels."""
     size = os.fstat(file.fileno()).st_size
     start = file.read(12)
     order = {b"RIFF": "<", b"RF64": "<", b"RIFX": ">"}.get(start[:4])
@@ -87,7 +86,7 @@ def _read(file: BinaryIO) -> tuple[_Format, NDArray[Any]]:
         left = size - file.tell()
         if kind == b"data":
             if form is None:
-                raise ValueError("the format must stand before the samples")
+                raise ValueError("the format must come before the samples")
             if length == _UNKNOWN:  # of RF64, or written to a pipe: all that follows
                 length = left if large is None else large
             if length > left:
@@ -108,11 +107,11 @@ def _read(file: BinaryIO) -> tuple[_Format, NDArray[Any]]:
             file.seek(length - 16, os.SEEK_CUR)
         else:
             file.seek(length, os.SEEK_CUR)
-        file.seek(length % 2, os.SEEK_CUR)  # parts begin at even places
+        file.seek(length % 2, os.SEEK_CUR)  # chunks begin at even offsets
 
 
 def _format(content: bytes, order: str) -> _Format:
-    """Return the format, of which everything has been checked."""
+    """Return the format, with all fields checked."""
     if len(content) < 16:
         raise ValueError(f"the format must have 16 bytes; got {len(content)}")
     tag, channels, rate, _, block, bits = struct.unpack_from(f"{order}HHIIHH", content)

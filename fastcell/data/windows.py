@@ -1,4 +1,4 @@
-"""Windows of recordings: some frames that are given, and those that follow."""
+"""Windows of recordings for forecasting: given frames, and the frames that follow."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ Batch = tuple["NDArray[Any]", None, "NDArray[Any]"]
 class Windows(Epochs["Batch"]):
     """All windows of recordings, in batches ``(x, None, y)``, time first.
 
-    A window is `given` frames, x, and the `ahead` frames after them, y: what a
-    `fastcell.models.Forecaster` reads, and is to say. The None stands for the lengths,
-    which are all the same. Windows of one recording may overlap; none goes from one to
-    another. A batch is made when it is asked for, so overlaps take no memory.
+    A window is `given` frames x, and the `ahead` frames y after them: the input and the
+    target of a `fastcell.models.Forecaster`. None is in place of lengths, which are all
+    equal. Windows of a recording may overlap; no window spans two recordings. A batch
+    is made when it is indexed, so overlaps take no memory.
 
-    It is a sequence of the batches of epoch 0. Those of epoch n are ``epoch(n)``, which
-    `fastcell.train.Trainer` asks for.
+    The object is the sequence of the batches of epoch 0. ``epoch(n)``, used by
+    `fastcell.train.Trainer`, is that of epoch n.
 
     Parameters
     ----------
     recordings : sequence of arrays
-        Each (L, I), real numbers; or an array (N, L, I) of recordings of one length. A
-        recording that is shorter than a window is left out.
+        Real numbers (L, I) each; or an array (N, L, I) of recordings of equal length.
+        Recordings shorter than a window are left out.
     given, ahead : int
         Frames T and K, at least 1 each.
     batch_size : int, default 32
-        Windows B of a batch; the last one made has those that are left.
+        Windows B of a batch; the last batch may have fewer.
     stride : int, default 1
-        Frames from the beginning of a window to that of the next.
+        Frames from the start of a window to that of the next.
     shuffle : bool, default True
-        Take the windows in another order in each epoch.
+        Shuffle the windows in each epoch.
     seed : int, default 0
-        Of the shuffling.
+        Seed of the shuffling.
     dtype : dtype, optional
-        float32 or float64; float32, the default of models, if not given.
+        float32 (by default, as in models) or float64.
 
     Attributes
     ----------
@@ -58,8 +58,8 @@ class Windows(Epochs["Batch"]):
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If no recording is long enough, one has another number of values or one that is
-        not finite, or a number is out of its range.
+        If no recording is long enough, recordings differ in width, a value is not
+        finite, or an argument is out of its range.
 
     Examples
     --------
@@ -114,7 +114,7 @@ class Windows(Epochs["Batch"]):
         self._frames = np.concatenate(checked)
 
     @property
-    def count(self) -> int:  # type: ignore[override]  # of sequences it is a method
+    def count(self) -> int:  # type: ignore[override]  # a method in Sequence
         return len(self._starts)
 
     def __len__(self) -> int:
@@ -146,7 +146,7 @@ class WindowEpoch(Batches["Batch"]):
         The frames given.
     lengths : None
     y : (K, B, I) array
-        Those that follow.
+        The frames that follow.
     """
 
     def __init__(self, data: Windows, starts: NDArray[np.int64]) -> None:
@@ -162,7 +162,7 @@ class WindowEpoch(Batches["Batch"]):
 
 
 def _checked(recordings: Any, dtype: np.dtype) -> list[NDArray[Any]]:
-    """Return recordings as arrays (L, I) of this dtype, finite."""
+    """Return recordings as finite arrays (L, I) of this dtype."""
     items_of("recordings", recordings, "a list of arrays")
     if len(recordings) == 0:
         raise ValueError("recordings must hold at least one; got none")

@@ -1,4 +1,4 @@
-"""Words to ids and back."""
+"""Word vocabulary: words to ids and back."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 
 class WordVocabulary:
-    """The words that a model knows; a word's id is its place among them.
+    """A vocabulary of words; the id of a word is its index.
 
-    First come the special words, then those of the tokens, the most frequent first, and
-    of equally frequent ones in the order of the alphabet.
+    Special words come first, then the others by decreasing frequency, and
+    alphabetically for equal frequency.
 
     Parameters
     ----------
     tokens : iterable of str, or of iterables of str
-        The words of a text, or of its sentences, to be counted.
+        The words of a text, or of its sentences.
     min_count : int, default 1
-        Leave out words that come less often.
+        Leave out words that occur less often.
     max_size : int, optional
-        Keep no more than so many words, the special ones among them.
+        Most words to keep, including special ones.
     specials : sequence of str, default ("<pad>", "<unk>")
-        Words that are always there, with the first ids. Id 0 stands past the ends of
-        the sequences in a batch.
+        Words that are always in the vocabulary, with the first ids. Id 0 is the padding
+        of sequences in a batch.
     unknown : str or None, default "<unk>"
-        The special word that stands for all others. None: others are errors.
+        The special word for words not in the vocabulary; with None they are errors.
 
     Attributes
     ----------
     words : tuple of str
         All words, in the order of their ids.
     specials : tuple of str
-        The first of them.
+        The special words, which come first.
     unknown : str or None
         As given.
 
@@ -51,8 +51,8 @@ class WordVocabulary:
     TypeError
         If a token is not a string, or another argument is of the wrong type.
     ValueError
-        If a special word comes twice, `unknown` is none of them, `max_size` has no room
-        for them, or there is no word, or none is left.
+        If a special word occurs twice, `unknown` is not a special word, `max_size` is
+        too small for them, or no word is left.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class WordVocabulary:
         self._set(words[:max_size], len(specials), unknown)
 
     def _set(self, words: tuple[str, ...], num_specials: int, unknown: Any) -> None:
-        """Take words as they stand."""
+        """Set the words, in the order of their ids."""
         if not words:
             raise ValueError("tokens must hold at least one word that is kept")
         self._ids = {word: place for place, word in enumerate(words)}
@@ -108,14 +108,14 @@ class WordVocabulary:
         self.unknown = unknown
 
     def index(self, word: str) -> int:
-        """Return the id of a word; that of `unknown` if it is not there.
+        """Return the id of a word, or that of `unknown` if the vocabulary lacks it.
 
         Raises
         ------
         TypeError
-            If it is no string.
+            If it is not a string.
         ValueError
-            If it is not there, and `unknown` is None.
+            If the vocabulary lacks it, and `unknown` is None.
         """
         return int(self.encode([string_of("word", word)])[0])
 
@@ -125,7 +125,7 @@ class WordVocabulary:
         Parameters
         ----------
         words : iterable of str, or str
-            Any number, also none. A text is split at its white space.
+            Any number, including 0. A text is split at white space.
 
         Returns
         -------
@@ -136,8 +136,8 @@ class WordVocabulary:
         TypeError
             If a word is not a string.
         ValueError
-            If a word is not in the vocabulary, and `unknown` is None; the first such
-            one is named.
+            If a word is not in the vocabulary, and `unknown` is None; the error names
+            the first one.
 
         Examples
         --------
@@ -160,7 +160,7 @@ class WordVocabulary:
         return np.array(ids, np.int32)
 
     def decode(self, ids: ArrayLike, *, specials: bool = True) -> list[str]:
-        """Return the words that ids stand for.
+        """Return the words of ids.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class WordVocabulary:
         TypeError
             If `ids` are not integers.
         ValueError
-            If they have not one dimension, or one is out of range.
+            If they are not one-dimensional, or one is out of range.
         """
         flag("specials", specials)
         first = 0 if specials else len(self.specials)
@@ -186,7 +186,7 @@ class WordVocabulary:
         return [self.words[i] for i in chosen if i >= first]
 
     def to_json(self) -> str:
-        """Return all of the vocabulary as a JSON object.
+        """Return the vocabulary as a JSON object.
 
         Examples
         --------
@@ -205,12 +205,12 @@ class WordVocabulary:
 
     @classmethod
     def from_json(cls, text: str) -> WordVocabulary:
-        """Return the vocabulary that `to_json` has written.
+        """Return the vocabulary that `to_json` wrote.
 
         Raises
         ------
         ValueError
-            If `text` is none.
+            If `text` is not such a vocabulary.
         """
         try:
             tree = json.loads(string_of("text", text, "the JSON of a vocabulary"))
@@ -262,24 +262,24 @@ class WordVocabulary:
 def iter_words(
     texts: Iterable[str], end_of_line: str | None = None
 ) -> Iterator[list[str]]:
-    r"""Split a text that comes in parts at its white space.
+    r"""Split a text, given in parts, at white space.
 
     Parameters
     ----------
     texts : iterable of str
-        The text, cut anywhere, such as `fastcell.data.iter_text` reads it.
+        The text, cut anywhere, such as from `fastcell.data.iter_text`.
     end_of_line : str, optional
-        The word that each ``"\n"`` becomes.
+        The word that replaces each ``"\n"``.
 
     Yields
     ------
     words : list of str
-        All of them, one list after the other, are the words of the text.
+        The lists in order are the words of the text.
 
     Raises
     ------
     TypeError
-        If a part is no string.
+        If a part is not a string.
 
     Examples
     --------
@@ -290,7 +290,7 @@ def iter_words(
     iterable_of("texts", texts, "an iterable of strings")
     if end_of_line is not None:
         string_of("end_of_line", end_of_line, "a word or None")
-    begun = ""  # the word that the parts so far end in
+    begun = ""  # the unfinished word at the end of the parts so far
     for place, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"texts[{place}] must be a string; got {text!r}")

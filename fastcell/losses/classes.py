@@ -1,4 +1,4 @@
-"""Losses of classes: cross-entropy over scores, and of yes or no."""
+"""Losses for classification: softmax and binary cross-entropy."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def cross_entropy(
     r"""Cross-entropy of targets under the softmax of the logits.
 
     With the logits :math:`z` of one row, its target :math:`y`, the number of classes
-    :math:`V`, the label smoothing :math:`\epsilon`, the weight :math:`w_k` of each
-    class and :math:`s` of the row (1 where none are given), each row adds
+    :math:`V`, the label smoothing :math:`\epsilon`, the weights :math:`w_k` of classes
+    and :math:`s` of the row (1 by default), each row adds
 
     .. math::
 
@@ -75,14 +75,15 @@ def cross_entropy(
         loss &= -\frac{s}{n} \sum_k w_k q_k \log p_k \\
         dlogits_k &= \frac{s}{n} \Big( p_k \sum_j w_j q_j - w_k q_k \Big)
 
-    where n is the sum of :math:`s \, w_y` over the rows that count, without weights
-    their number; and 1 with ``reduction="sum"`` and ``"none"``. If targets are
-    probabilities :math:`t_k`, these take the place of :math:`[k = y]`, and n is the sum
-    of s: as in PyTorch, the weights of classes are not in the mean of probabilities.
+    where n is the sum of :math:`s \, w_y` over the rows that count (without weights,
+    their number), or 1 with ``reduction="sum"`` and ``"none"``. Targets that are
+    probabilities :math:`t_k` take the place of :math:`[k = y]`, and n is the sum of s:
+    as in PyTorch,
+    class weights are not part of this mean.
 
-    Rows whose target is `ignore_index` or whose `sample_weight` is 0 add nothing, are
-    not counted and get a zero gradient, whatever their logits are. If no row counts,
-    the loss is 0.0 and the gradient zero (PyTorch returns NaN there).
+    Rows whose target is `ignore_index` or whose `sample_weight` is 0 are left out: they
+    add nothing and have a zero gradient for any logits. If no row counts, the loss is
+    0.0 and the gradient zero (PyTorch returns NaN).
 
     Parameters
     ----------
@@ -92,21 +93,21 @@ def cross_entropy(
         The classes, 0 to V - 1, or `ignore_index`; or the probability of each class, 0
         to 1.
     weight : (V,) array of real numbers, optional
-        Of each class, at least 0.
+        Weight of each class, at least 0.
     sample_weight : array of real numbers, optional
-        Of each row, at least 0: (...), or a shape that broadcasts to it.
+        Weight of each row, at least 0: (...), or a shape that broadcasts to it.
     ignore_index : int
-        The target of rows that do not count, such as padding.
+        The target of rows to leave out, such as padding.
     label_smoothing : float
         The share, 0 to 1, of each target's probability that is spread evenly over all
         classes (Szegedy et al. 2016, arXiv:1512.00567).
     reduction : {"mean", "sum", "none"}
-        Whether to divide by n above; with "none" the loss is that of each row.
+        Whether to divide by n above; "none" returns the loss of each row.
 
     Returns
     -------
     loss : float, or (...) array of float64 with ``reduction="none"``
-        In nats; over ``math.log(2)`` it is in bits.
+        In nats; divide by ``math.log(2)`` for bits.
     dlogits : (..., V) array
         The gradient of `loss`, or of its sum, of the dtype of `logits`.
 
@@ -183,10 +184,10 @@ def _of_classes(
     smoothing: float,
     reduction: str,
 ) -> tuple[NDArray[np.float64], NDArray[Any], float]:
-    """Return the losses of rows with one class each, -1 for none, and the gradient.
+    """Return the losses of rows of class numbers (-1: none), the gradient, a factor.
 
-    `there` is the number of those that have one. The third is what the sum of the
-    losses is still to be multiplied by.
+    `there` is the number of rows with a class. The sum of the losses must still be
+    multiplied by the factor.
     """
     if per_class is None and share is None:
         scale = 1.0 / divisor(reduction, float(there))
@@ -216,7 +217,7 @@ def _from_kernel(
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Return the losses of rows, and the gradient of their sum times `scale`.
 
-    `some` says whether there is a row that counts.
+    `some` is whether any row counts.
     """
     if not some:  # there may be no class at all
         return np.zeros(len(x)), np.zeros_like(x)
@@ -238,9 +239,9 @@ def _of_amounts(
     ----------
     x : (N, V) contiguous array of float32 or float64
     amounts : callable
-        From a slice of rows to their a, (..., V) float64.
+        Function of a slice of rows that returns their a, (..., V) float64.
     factors : (N,) array of float64
-        f of each row, which is left out where it is 0.
+        f of each row; rows of 0 are left out.
     """
     losses, gradient = np.zeros(len(x)), np.zeros_like(x)
     if x.size == 0:
@@ -253,7 +254,7 @@ def _of_amounts(
             z = x[block] - x[block].max(axis=1, keepdims=True)
             e = np.exp(z)
             e_sum = e.sum(axis=1, keepdims=True, dtype=np.float64)
-            # An excluded class, log p = -infinity, costs nothing where none is wanted.
+            # An excluded class, log p = -infinity, adds nothing if its target is 0.
             terms = np.where(a == 0, 0.0, a * (z - np.log(e_sum)))
             slopes = a.sum(axis=1, keepdims=True) * (e / e_sum) - a
             losses[block] = np.where(f == 0, 0.0, -f * terms.sum(axis=1))
@@ -265,7 +266,7 @@ def _of_amounts(
 def _smoothed(
     classes: NDArray[np.int64], per_class: NDArray[np.float64], smoothing: float
 ) -> Callable[[slice], NDArray[np.float64]]:
-    """Return the amounts of rows with one class each, smoothed and weighted."""
+    """Return the amounts of rows with class numbers, smoothed and weighted."""
 
     def amounts(block: slice) -> NDArray[np.float64]:
         of = classes[block]
@@ -293,10 +294,10 @@ def _mixed(
 def cross_entropy_in_place(
     logits: NDArray[np.floating], classes: NDArray[np.integer], scale: float
 ) -> NDArray[np.float64]:
-    """Put the gradient of the cross-entropy in the place of the scores.
+    """Overwrite the scores with the gradient of the cross-entropy.
 
-    What `cross_entropy` is made of, for models with so many classes that their scores
-    are worked on in parts; nothing is checked.
+    The kernel of `cross_entropy`, for models with so many classes that scores are
+    computed in blocks. Arguments are not checked.
 
     Parameters
     ----------
@@ -309,7 +310,7 @@ def cross_entropy_in_place(
     Returns
     -------
     losses : (N,) array of float64
-        Of each row, without `scale`.
+        The loss of each row, without `scale`.
     """
     losses = np.empty(len(logits))
     labels: NDArray[np.int64] = classes.astype(np.int64, copy=False)
@@ -349,7 +350,7 @@ def binary_cross_entropy(
     r"""Cross-entropy of independent binary targets under the sigmoid of the logits.
 
     With a logit :math:`z`, its target :math:`t`, the weights :math:`w` of the element
-    and :math:`c` of its being 1 (1 where none are given), and the number of elements
+    and :math:`c` of positive targets (1 by default), and the number of elements
     :math:`n` (1 with ``reduction="sum"`` and ``"none"``), each element adds
 
     .. math::
@@ -357,12 +358,11 @@ def binary_cross_entropy(
         loss &= -\frac{w}{n} (c \, t \log \sigma(z) + (1 - t) \log \sigma(-z)) \\
         dlogits &= \frac{w}{n} ((1 - t) \, \sigma(z) - c \, t \, \sigma(-z))
 
-    computed with :math:`-\log \sigma(z) = \max(-z, 0) + \log(1 + e^{-|z|})`, which
-    does not overflow, and does not cancel where the prediction is right. As of
+    computed with :math:`-\log \sigma(z) = \max(-z, 0) + \log(1 + e^{-|z|})`, which does
+    not overflow, and has no cancellation for correct predictions. As in
     ``torch.nn.functional.binary_cross_entropy_with_logits``, n is the number of
-    elements and not the sum of their weights. An element whose weight is 0 adds nothing
-    and has a zero gradient, whatever its logit is. Of no element at all the loss is
-    0.0.
+    elements, not the sum of their weights. An element of weight 0 adds nothing and has
+    a zero gradient for any logit. The loss of empty input is 0.0.
 
     Parameters
     ----------
@@ -371,13 +371,13 @@ def binary_cross_entropy(
     targets : array of the shape of `logits`
         Probabilities from 0 to 1: of the dtype of `logits`, bool or integer.
     weight : array of real numbers, optional
-        Of each element, at least 0; it may broadcast to the shape of `logits`.
+        Weight of each element, at least 0; broadcasts to the shape of `logits`.
     pos_weight : array of real numbers, optional
-        Of targets that are 1, at least 0; it may broadcast as well, such as one weight
-        for each element of the last axis. Above 1 it favours finding them all.
+        Weight of targets that are 1, at least 0; broadcasts as well, such as one weight
+        for each element of the last axis. Above 1 it favours recall.
     reduction : {"mean", "sum", "none"}
-        Whether to divide by the number of elements; with "none" the loss is that of
-        each element.
+        Whether to divide by the number of elements; "none" returns the loss of each
+        element.
 
     Returns
     -------
@@ -463,7 +463,7 @@ def binary_cross_entropy(
 
 
 def _check_distributions(targets: NDArray[Any], logits: NDArray[Any]) -> None:
-    """Raise unless targets are the probabilities of the classes of each row."""
+    """Raise unless targets have the shape and dtype of class probabilities."""
     if targets.dtype != logits.dtype or targets.shape != logits.shape:
         raise TypeError(
             f"targets must be integers, or probabilities of the shape {logits.shape} "
@@ -485,7 +485,7 @@ def _check_probabilities(targets: NDArray[Any]) -> None:
 def _checked_classes(
     targets: NDArray[Any], num_classes: int, ignore_index: int
 ) -> tuple[NDArray[np.int64], int]:
-    """Return the classes (N,), -1 where a target does not count, and how many do."""
+    """Return the classes (N,), -1 for ignored targets, and the number of others."""
     ignored_is_a_class = 0 <= ignore_index < num_classes
     if in_range(targets, 0, num_classes - 1) and not ignored_is_a_class:
         return targets.reshape(-1), targets.size

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: `fastcell.losses.ctc`."""
+"""Connectionist temporal classification (CTC) loss."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def ctc(
     reduction: Literal["mean", "sum", "none"] = "mean",
     zero_infinity: bool = False,
 ) -> Total | Each:
-    r"""Connectionist temporal classification: labels without their alignment.
+    r"""Connectionist temporal classification: a loss of labels of unknown alignment.
 
-    A path :math:`\pi` names one class or the blank at each of a row's :math:`T_b`
-    steps. :math:`\mathcal{B}(\pi)` is what is left of it when runs of one class are
-    made one and then the blanks are taken out. With the logits :math:`z` and the labels
-    :math:`l` of a row, and :math:`y_t = \mathrm{softmax}(z_t)`,
+    A path :math:`\pi` is one class or the blank at each of a row's :math:`T_b` steps.
+    :math:`\mathcal{B}(\pi)` merges repeated classes, then removes blanks. With the
+    logits :math:`z` and the labels :math:`l` of a row, and :math:`y_t =
+    \mathrm{softmax}(z_t)`,
 
     .. math::
 
@@ -67,33 +67,32 @@ def ctc(
 
     (Graves, Fernández, Gomez and Schmidhuber, ICML 2006, doi:10.1145/1143844.1143891),
     with the weight :math:`w_b = 1` for ``reduction="sum"`` and ``"none"``, and
-    :math:`1 / (B \max(L_b, 1))` for ``"mean"``: the mean over the rows of the loss per
-    label, as ``torch.nn.functional.ctc_loss`` has it.
+    :math:`1 / (B \max(L_b, 1))` for ``"mean"``: the mean over rows of the
+    loss per label, as in ``torch.nn.functional.ctc_loss``.
 
-    The logits are those before the softmax; PyTorch takes the logarithms of its
-    probabilities. Sums over the paths are made in double, whatever the dtype, and do
-    not underflow.
+    Logits are scores before the softmax, where PyTorch takes log-probabilities. Sums
+    over paths are computed in float64 for any dtype and do not underflow.
 
     Parameters
     ----------
     logits : (T, B, V) array of float32 or float64
-        Unnormalised scores of the classes, the blank among them. Minus infinity
-        excludes a class.
+        Unnormalised scores of the classes, including the blank. Minus infinity excludes
+        a class.
     labels : (B, L) array of integers
-        The labels of each row: classes other than the blank. What stands past the
-        length of a row does not matter.
+        The labels of each row: classes other than the blank. Values past the length of
+        a row have no effect.
     lengths : (B,) array of integers, optional
-        Steps of each row, 0 to T; all of them if not given.
+        Steps of each row, 0 to T; all T by default.
     label_lengths : (B,) array of integers, optional
-        Labels of each row, 0 to L; all of them if not given.
+        Labels of each row, 0 to L; all L by default.
     blank : int, default 0
         The class of the blank.
     reduction : {"mean", "sum", "none"}
-        As above; with "none" the loss is that of each row.
+        As above; "none" returns the loss of each row.
     zero_infinity : bool, default False
-        What becomes of rows whose labels no path of their length gives (as many labels
-        as steps at most, with a blank between equal ones): the loss is infinite and the
-        row's gradient NaN, or, if True, both are 0. As in PyTorch.
+        Treatment of rows with too few steps for their labels (one step for each label,
+        and one for a blank between equal ones), as in PyTorch: if True, loss and
+        gradient are 0; else the loss is infinite and the row's gradient NaN.
 
     Returns
     -------
@@ -140,9 +139,9 @@ def run_ctc(
     gradient: bool,
     checked: bool = False,
 ) -> tuple[Any, Any]:
-    """Do what `ctc` does; without `gradient`, None stands for dlogits.
+    """Compute `ctc`; without `gradient`, dlogits is None.
 
-    `checked` are labels and lengths that the functions below have returned.
+    `checked` holds labels and lengths as returned by the functions below.
     """
     logits = as_array("logits", logits)
     if logits.dtype not in (np.float32, np.float64):
@@ -190,7 +189,7 @@ def run_ctc(
 
 
 def checked_lengths(name: str, value: Any, rows: int, most: int) -> NDArray[np.int64]:
-    """Return lengths of rows, 0 to `most`, as an array of int64; None is all of them.
+    """Return lengths of rows, 0 to `most`, as an array of int64; None means `most`.
 
     Raises
     ------
@@ -201,7 +200,7 @@ def checked_lengths(name: str, value: Any, rows: int, most: int) -> NDArray[np.i
     """
     if value is None:
         return np.full(rows, most, np.int64)
-    if in_range(value, 0, most) and value.shape == (rows,):  # most are
+    if in_range(value, 0, most) and value.shape == (rows,):  # the common case
         return value
     lengths = as_array(name, value)
     if lengths.dtype.kind not in "iu":
@@ -224,7 +223,8 @@ def checked_labels(
     TypeError
         If they are not integers.
     ValueError
-        If the shapes do not fit, or a label that counts is no class or the blank.
+        If the shapes do not fit, or a label within the lengths is no class or the
+        blank.
     """
     labels = as_array("labels", labels)
     if labels.size == 0 and labels.dtype.kind == "f":  # np.zeros((B, 0)), [[], []]

@@ -1,4 +1,4 @@
-"""Checks and weights that the losses share."""
+"""Checks and weights shared by all losses."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from fastcell._checks.names import one_of
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-# What losses return: of all elements together, and of each.
+# Results of losses: of all elements together, and of each.
 Total = tuple[float, "NDArray[np.floating]"]
 Each = tuple["NDArray[np.float64]", "NDArray[np.floating]"]
 
-# Elements that are worked on at a time: 64 KiB of float32, so that the passes over
-# them find them in the cache.
+# Elements of a block: 64 KiB of float32, which stay in the cache for all passes.
 BLOCK = 16384
 
 _FLOAT32 = np.dtype(np.float32)
@@ -25,12 +24,12 @@ _REDUCTIONS = ("mean", "sum", "none")
 
 
 def check_reduction(reduction: Any) -> None:
-    """Refuse a reduction that is none.
+    """Check the name of a reduction.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If there is no such reduction.
     """
     if type(reduction) is not str or reduction not in _REDUCTIONS:
         one_of("reduction", reduction, _REDUCTIONS)
@@ -60,22 +59,22 @@ def first(condition: NDArray[np.bool_]) -> tuple[int, ...]:
 def weights_of(
     name: str, value: Any, shape: tuple[int, ...], *, exact: bool = False
 ) -> NDArray[np.float64] | None:
-    """Return weights of elements, of this shape, or None if there are none.
+    """Check weights of elements and return them as float64, or None if `value` is None.
 
     Parameters
     ----------
     name : str
-        What errors call them.
+        The argument's name in errors.
     value : array of real numbers, or None
         Finite and at least 0.
     shape : tuple of int
     exact : bool
-        Whether they have to be of this shape; else they may broadcast to it.
+        Whether the shape must be `shape`; else it may broadcast to it.
 
     Raises
     ------
     TypeError
-        If they are no real numbers.
+        If they are not real numbers.
     ValueError
         If the shape does not fit, or one is negative or not finite.
     """
@@ -104,5 +103,5 @@ def weights_of(
 
 
 def divisor(reduction: str, total: float) -> float:
-    """Return what weights are divided by: their sum for a mean, never 0."""
+    """Return the divisor of weights: their sum for a mean, else 1; never 0."""
     return total if reduction == "mean" and total > 0 else 1.0

@@ -1,4 +1,4 @@
-"""Losses of values: squared, absolute and Huber's errors, element by element."""
+"""Losses for regression: squared, absolute and Huber's errors of elements."""
 
 from __future__ import annotations
 
@@ -61,8 +61,7 @@ def mse(
         loss = w (y - t)^2 / n, \qquad dpredictions = 2 w (y - t) / n
 
     An element whose weight is 0, or with `ignore_nan` whose target is NaN, adds nothing
-    and has a zero gradient, whatever its prediction is. Of no element at all the loss
-    is 0.0.
+    and has a zero gradient for any prediction. The loss of empty input is 0.0.
 
     Parameters
     ----------
@@ -70,12 +69,12 @@ def mse(
         Any shape.
     targets : array of the shape and dtype of `predictions`
     weight : array of real numbers, optional
-        Of each element, at least 0; it may broadcast to the shape of `predictions`.
+        Weight of each element, at least 0; broadcasts to the shape of `predictions`.
     ignore_nan : bool, default False
-        Leave out the elements whose target is NaN, such as gaps of a measurement.
+        Leave out elements whose target is NaN, such as gaps of a measurement.
     reduction : {"mean", "sum", "none"}
-        Whether to divide by the sum of the weights; with "none" the loss is that of
-        each element.
+        Whether to divide by the sum of weights; "none" returns the loss of each
+        element.
 
     Returns
     -------
@@ -134,7 +133,7 @@ def mae(
     r"""Mean absolute error.
 
     With a prediction :math:`y`, its target :math:`t`, its weight :math:`w` and the sum
-    of the weights :math:`n`, as of `mse`, each element adds
+    of weights :math:`n`, as for `mse`, each element adds
 
     .. math::
 
@@ -184,10 +183,10 @@ def huber(
     ignore_nan: bool = False,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Total | Each:
-    r"""Huber's error: squared where it is small, absolute where it is large.
+    r"""Huber's error: squared for small differences, absolute for large ones.
 
     With the difference :math:`d = y - t` of a prediction and its target, its weight
-    :math:`w` and the sum of the weights :math:`n`, as of `mse`, each element adds
+    :math:`w` and the sum of weights :math:`n`, as for `mse`, each element adds
 
     .. math::
 
@@ -196,9 +195,9 @@ def huber(
             \delta \, (|d| - \delta / 2) & |d| > \delta \end{cases} \\
         dpredictions &= w \, \mathrm{clip}(d, -\delta, \delta) / n
 
-    (Huber 1964, doi:10.1214/aoms/1177703732), as ``torch.nn.functional.huber_loss``,
-    whose weighted mean alone is another: it divides by the number of elements.
-    Parameters, results and errors are those of `mse`, and:
+    (Huber 1964, doi:10.1214/aoms/1177703732). ``torch.nn.functional.huber_loss``
+    differs only in the weighted mean: it divides by the number of elements. Parameters,
+    results and errors are those of `mse`, and:
 
     Parameters
     ----------
@@ -217,7 +216,7 @@ def huber(
     def rule(d: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[Any]]:
         size = np.abs(d).astype(np.float64)
         near = np.minimum(size, delta)
-        # near^2 / 2 is all of it within delta; beyond, the line goes on from there.
+        # Within delta the loss is near^2 / 2; beyond it continues as a line.
         return near * (size - near / 2), np.clip(d, -delta, delta)
 
     return _of_differences(predictions, targets, weight, ignore_nan, reduction, rule)
@@ -239,9 +238,9 @@ def _of_differences(
     reduction: str,
     rule: Callable[[NDArray[Any]], tuple[NDArray[np.float64], NDArray[Any]]],
 ) -> Total | Each:
-    """Return a loss that is made of differences, block by block, and its gradient.
+    """Return a loss of differences, computed block by block, and its gradient.
 
-    `rule` takes differences to their losses and to the slopes of those.
+    `rule` maps differences to their losses and derivatives.
     """
     predictions = float_array("predictions", predictions)
     wanted = as_array("targets", targets)

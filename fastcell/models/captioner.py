@@ -1,4 +1,4 @@
-"""From one vector to a sequence: what an image shows, in words."""
+"""Captioner: from one vector, such as image features, to a sequence of words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastcell._checks.arrays import as_array
 from fastcell._checks.numbers import real, size
 from fastcell.layers import Linear
 from fastcell.models.decoder.attentive_decoder import AttentiveDecoder
-from fastcell.models.decoder.decoder_model import TokenWriter
+from fastcell.models.decoder.decoder_model import DecoderModel
 from fastcell.models.decoder.teacher_forcing import check_marks, teacher_forced
 from fastcell.models.decoder.token_output import TokenOutput
 from fastcell.models.parts.common import (
@@ -25,17 +25,17 @@ from fastcell.models.parts.common import (
     set_precision,
     take_saved,
 )
-from fastcell.models.parts.token_encoder import Reader
+from fastcell.models.parts.token_encoder import TokenEncoder
 from fastcell.module import Module, check_dtype
 from fastcell.named_classes import in_files
 
 
 @in_files
-class Captioner(TokenWriter):
+class Captioner(DecoderModel):
     r"""Describe an image, given as a vector: one to many.
 
-    The vector :math:`v` sets the first state of a recurrent layer, which then says
-    word for word what it knows of it:
+    The vector :math:`v` sets the initial state of a recurrent layer, which then
+    predicts word by word:
 
     .. math::
         h_0 &= \tanh(W_v v + b_v) \\
@@ -43,19 +43,19 @@ class Captioner(TokenWriter):
         P(y_t = w \mid y_1 \dots y_{t-1}, v) &= \mathrm{softmax}(W h_t + b)_w
 
     (Vinyals et al. 2015, arXiv:1411.4555; Karpathy and Fei-Fei 2015, arXiv:1412.2306;
-    they let the image enter as a first input). An LSTM's c_0 is made as h_0 is.
+    there the image is the first input). An LSTM's c_0 is computed like h_0.
 
-    A batch is ``(captions, lengths, images)``, as `fastcell.data.Sequences` makes it of
-    captions whose targets are the images: integers (T, B), each caption from `bos` to
-    `eos`; the steps (B,) of each, or None where all are full; and features
-    (B, image_size) of the model's dtype.
+    A batch is ``(captions, lengths, images)``, as from `fastcell.data.Sequences` with
+    images as the targets of captions: integers (T, B), each caption from `bos` to
+    `eos`; the lengths (B,), or None if all are T; and features (B, image_size) of the
+    model's dtype.
 
     Parameters
     ----------
     image_size : int
         Features of an image, such as the last layer of a convolutional network.
     vocab_size : int
-        Number of different words.
+        Number of distinct words.
     embedding_dim : int
         Features of an embedded word.
     hidden_size : int
@@ -74,8 +74,8 @@ class Captioner(TokenWriter):
     seed : int, optional
         Seed of the initial weights and of dropout.
     precision : {"float32", "bf16"}, optional
-        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
-        and what an optimizer keeps are float32 in either case.
+        Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
+        gradients and optimizer state are float32 in both cases.
 
     Raises
     ------
@@ -125,7 +125,7 @@ class Captioner(TokenWriter):
         self.dtype = check_dtype(dtype)
         self.seed = check_seed(seed)
         seeds = part_seeds(self.seed, 3)
-        reader = Reader(
+        reader = TokenEncoder(
             self.vocab_size,
             self.embedding_dim,
             self.hidden_size,
@@ -154,7 +154,7 @@ class Captioner(TokenWriter):
     # ------------------------------------------------------------------ the module
 
     def children(self) -> dict[str, Module]:
-        """Return the parts by the names that their parameters go under."""
+        """Return the parts by name."""
         return {"image": self._image, "decoder": self._decoder, "output": self._output}
 
     def config(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Captioner(TokenWriter):
     # -------------------------------------------------------------------- training
 
     def loss(self, batch: Any, state: Any = None) -> tuple[float, SavedOnce]:
-        """Return the mean cross-entropy of the captions' words, and saved values.
+        """Return the mean cross-entropy of words, and values for `backward`.
 
         Parameters
         ----------
@@ -190,10 +190,10 @@ class Captioner(TokenWriter):
         Raises
         ------
         TypeError
-            If the batch is no such tuple, or a dtype is wrong.
+            If the batch is not such a tuple, or a dtype is wrong.
         ValueError
             If a word is unknown, a feature is NaN or infinite, a caption does not begin
-            and end with its marks, or a shape is wrong.
+            with `bos` and end with `eos`, or a shape is wrong.
         """
         check_no_state(state)
         images, inputs, labels, lengths = self._checked(batch)
@@ -228,7 +228,7 @@ class Captioner(TokenWriter):
     def assess(
         self, batch: Any, state: Any = None
     ) -> tuple[float, None, dict[str, tuple[float, int]]]:
-        """Return the loss, None, and how many words were the most likely ones."""
+        """Return the loss, None, and the accuracy of the most likely words."""
         check_no_state(state)
         images, inputs, labels, lengths = self._checked(batch)
         vectors, _ = self._decoder(inputs, self._first(images), lengths=lengths)
@@ -265,7 +265,7 @@ class Captioner(TokenWriter):
             If a feature is not finite, or an argument is wrong.
         """
         images = self._features(images)
-        return self._answers(
+        return self._hypotheses(
             (self._first(images),),
             len(images),
             beam_size=beam_size,
@@ -281,7 +281,7 @@ class Captioner(TokenWriter):
         return self._split(np.tanh(self._image(images)))
 
     def _split(self, rows: np.ndarray) -> Any:
-        """Return the first state from (B, widths of all states and layers)."""
+        """Return the initial state from (B, widths of all states and layers)."""
         layers = np.split(rows, np.cumsum(self._widths)[:-1], axis=-1)
         L = self.num_layers
         parts = [np.stack(layers[i : i + L]) for i in range(0, len(layers), L)]

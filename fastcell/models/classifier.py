@@ -1,4 +1,4 @@
-"""A classifier of sequences: many inputs, one class."""
+"""Sequence classifier: one class for each sequence (many to one)."""
 
 from __future__ import annotations
 
@@ -13,55 +13,52 @@ from fastcell.named_classes import in_files
 
 @in_files
 class SequenceClassifier(SequenceModel):
-    r"""Tell the class of a sequence.
+    r"""Classify sequences: many to one.
 
-    The picture of many inputs and one output: with the outputs :math:`h_t` of recurrent
-    layers over the sequence,
+    With the outputs :math:`h_t` of recurrent layers over the sequence,
 
     .. math::
         r &= \mathrm{pool}(h_0 \dots h_{n-1}) \\
         P(y = k \mid x) &= \mathrm{softmax}(W \, \mathrm{dropout}(r) + b)_k
 
-    trained by its cross-entropy (Graves 2012, doi:10.1007/978-3-642-24797-2, chapter
-    2; pooling over time: `fastcell.layers.Pooling`). Targets y (B,) are the classes'
-    numbers, of which -100 is left out, or (B, num_classes) the probability of each
-    class.
+    trained by its cross-entropy (Graves 2012, doi:10.1007/978-3-642-24797-2, chapter 2;
+    pooling over time: `fastcell.layers.Pooling`). Targets y (B,) are class numbers, of
+    which -100 is ignored, or (B, num_classes) the probability of each class.
 
     Parameters
     ----------
     input_size : int
-        Features I of a step; with `embedding_dim` the number of different ids.
+        Features I of a step; with `embedding_dim` the number of distinct ids.
     hidden_size : int
         Units of each recurrent layer and direction.
     num_classes : int
         At least 2.
     num_layers : int, default 1
-        Recurrent layers, one upon the other.
+        Stacked recurrent layers.
     cell : str, default "lstm"
         The cell of the recurrent layers: "lstm", "gru", "rnn" (with tanh), or another
         name of `fastcell.cells.REGISTRY`.
     bidirectional : bool, default False
         Whether each layer reads in both directions.
     pooling : {"last", "mean", "max", "attention"}, default "last"
-        How the steps become one vector.
+        How the outputs of all steps are reduced to one vector.
     dropout : float, default 0.0
         Probability of dropping a value after the embedding, between the recurrent
         layers and before the scores, in training; in [0, 1).
     embedding_dim : int, optional
-        Features of an embedded id. If given, sequences are of ids.
+        Features of an embedded id. If given, inputs are integer ids.
     classes : iterable of str or of int, optional
-        The label of each class. They are saved with the model, and are what `predict`
-        returns.
+        The label of each class, saved with the model and returned by `predict`.
     class_weight : array of real numbers (num_classes,), optional
-        The weight of each class in the loss, as of `fastcell.losses.cross_entropy`:
-        more than 1 for classes that are rare and must not be missed.
+        The weight of each class in the loss, as for `fastcell.losses.cross_entropy`:
+        above 1 for rare classes that must not be missed.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
         Seed of the initial weights and of dropout.
     precision : {"float32", "bf16"}, optional
-        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
-        and what an optimizer keeps are float32 in either case.
+        Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
+        gradients and optimizer state are float32 in both cases.
 
     Attributes
     ----------
@@ -150,14 +147,14 @@ class SequenceClassifier(SequenceModel):
         Returns
         -------
         ndarray, shape (B,)
-            Labels, if the model has them; else the numbers of the classes.
+            Labels, if the model has them; else class numbers.
 
         Raises
         ------
         TypeError
             If a dtype is wrong.
         ValueError
-            If a shape is, or a value is not finite or out of range.
+            If a shape is wrong, or a value is not finite or out of range.
         """
         return self.task.answers(self(x, lengths))
 

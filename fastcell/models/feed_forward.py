@@ -1,4 +1,4 @@
-"""A feed-forward network: one input, one output."""
+"""Feed-forward network: a multilayer perceptron (one to one)."""
 
 from __future__ import annotations
 
@@ -30,35 +30,33 @@ TASKS = ("classification", "regression")
 
 @in_files
 class FeedForward(ScoredModel):
-    r"""Tell the class, or the values, of a vector.
+    r"""Predict the class, or the values, of a vector: one to one.
 
-    The picture of one input and one output, a multilayer perceptron: with
-    :math:`h_0 = x`,
+    A multilayer perceptron: with :math:`h_0 = x`,
 
     .. math::
         h_k = \mathrm{dropout}(f(W_k h_{k-1} + b_k)), \quad y = W h_n + b
 
     trained by the cross-entropy of softmax(y) or by the mean squared error (Rumelhart,
-    Hinton and Williams 1986, doi:10.1038/323533a0). Hidden weights begin uniform in
-    +-1/sqrt(inputs), as `Linear`.
+    Hinton and Williams 1986, doi:10.1038/323533a0). Initial weights are uniform in
+    +-1/sqrt(inputs), as in `Linear`.
 
     Parameters
     ----------
     input_size : int
         Features I.
     hidden_sizes : iterable of int
-        Units of each hidden layer; none at all gives a linear model.
+        Units of each hidden layer; an empty list gives a linear model.
     output_size : int
         Classes, at least 2, or values K.
     activation : {"tanh", "relu"}, default "tanh"
         The function f.
     task : {"classification", "regression"}, default "classification"
-        What y stands for.
+        What y means.
     dropout : float, default 0.0
         Probability of dropping a hidden value, in training; in [0, 1).
     classes : iterable of str or of int, optional
-        The label of each class. They are saved with the model, and are what `predict`
-        returns.
+        The label of each class, saved with the model and returned by `predict`.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -76,7 +74,7 @@ class FeedForward(ScoredModel):
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If an argument is out of its range, or does not go with the others.
+        If an argument is out of its range, or incompatible with another.
 
     Examples
     --------
@@ -144,7 +142,7 @@ class FeedForward(ScoredModel):
     # ------------------------------------------------------------------ the module
 
     def children(self) -> dict[str, Module]:
-        """Return the layers by the names that their parameters go under."""
+        """Return the layers by name."""
         return dict(self._parts)
 
     def config(self) -> dict[str, Any]:
@@ -162,12 +160,12 @@ class FeedForward(ScoredModel):
         }
 
     def __call__(self, x: Any) -> np.ndarray:
-        """Return y, as inference.
+        """Return y, for inference.
 
         Parameters
         ----------
         x : array, shape (B, I)
-            Of the model's dtype, finite.
+            The vectors, of the model's dtype, finite.
 
         Returns
         -------
@@ -178,7 +176,7 @@ class FeedForward(ScoredModel):
         TypeError
             If the dtype is wrong.
         ValueError
-            If the shape is, or a value is not finite.
+            If the shape is wrong, or a value is not finite.
         """
         scores: np.ndarray = self.network(self._checked_x(x))
         return scores
@@ -191,9 +189,9 @@ class FeedForward(ScoredModel):
         Parameters
         ----------
         batch : tuple (x, y)
-            x as in a call; it is kept and not copied, and must not be written to before
-            `backward`. y: classes (B,), of which -100 is left out, or the probability
-            of each, (B, output_size); or values (B, K) or, for one value, (B,).
+            x as in a call; it is kept and not copied: it must not be written to before
+            `backward`. y: classes (B,), of which -100 is ignored, or the probability of
+            each, (B, output_size); or values (B, K) or, for one value, (B,).
         state
             Must be None: batches do not continue one another.
 
@@ -202,12 +200,12 @@ class FeedForward(ScoredModel):
         loss : float
             Mean over the targets that count.
         saved
-            What `backward` needs, used up by it; ``saved.state`` is None.
+            Values for `backward`, which consumes them; ``saved.state`` is None.
 
         Raises
         ------
         TypeError, ValueError
-            If a part of the batch is not as said.
+            If a part of the batch is not as described.
         """
         check_no_state(state)
         x, targets = self._checked(batch)
@@ -221,7 +219,7 @@ class FeedForward(ScoredModel):
         Raises
         ------
         ValueError
-            If `saved` has been used up before.
+            If `saved` was used before.
         """
         dy, network = take_saved(saved)
         grads: dict[str, np.ndarray] = self.network.backward(dy, network)[1]
@@ -230,7 +228,7 @@ class FeedForward(ScoredModel):
     def assess(
         self, batch: Any, state: Any = None
     ) -> tuple[float, None, dict[str, tuple[float, int]]]:
-        """Return what `evaluate` does, and the task's own scores of the batch."""
+        """Return what `evaluate` returns, and the task's scores of the batch."""
         check_no_state(state)
         x, targets = self._checked(batch)
         y = self.network(x)
@@ -244,7 +242,7 @@ class FeedForward(ScoredModel):
         Returns
         -------
         ndarray, shape (B,), or (B, K) of K values
-            Classes are labels, if the model has them; else numbers.
+            Classes are labels, if the model has them; else class numbers.
         """
         return self.task.answers(self(x))
 

@@ -1,4 +1,4 @@
-"""A forecaster of sequences of values: it reads some frames, and goes on by itself."""
+"""Forecaster: reads frames of a sequence, then predicts the frames that follow."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 class Forecaster(ScoredModel):
     r"""Continue a sequence of frames, such as the poses of a dancer.
 
-    Recurrent layers read the frames :math:`x_1 \dots x_T`. Then they read what they say
-    themselves, for as long as is asked:
+    Recurrent layers read the frames :math:`x_1 \dots x_T`, then their own predictions,
+    up to the horizon:
 
     .. math::
         h_t &= \mathrm{cell}(x_t, h_{t-1}), \quad
@@ -45,15 +45,15 @@ class Forecaster(ScoredModel):
         h_t &= \mathrm{cell}(\hat x_t, h_{t-1}), \quad
         \hat x_{t+1} = \hat x_t + W \, \mathrm{dropout}(h_t) + b & t > T
 
-    (Martinez et al. 2017, arXiv:1705.02445: the residual decoder, and the same weights
-    for reading and going on). Training does what inference does, each frame made of the
-    one that the model has made before, and gradients flow through all of it: their
-    sampling-based loss. Scored are the frames :math:`\hat x_{T+1} \dots \hat x_{T+K}`.
+    (Martinez et al. 2017, arXiv:1705.02445: the residual decoder, with the same weights
+    for reading and predicting). Training predicts as inference does, each frame from
+    the predicted one before, and gradients flow through all steps (their sampling-based
+    loss). The loss is over the frames :math:`\hat x_{T+1} \dots \hat x_{T+K}`.
 
-    A batch is ``(x, lengths, y)``, as `fastcell.data.Windows` makes it: x (T, B, I);
-    the frames (B,) given of each sequence, at least 1, or None where all are T; and the
-    frames y (K, B, I) that follow. It may have a fourth part, weights, at least 0: of
-    each sequence, (B,), or of each frame that follows, (K, B).
+    A batch is ``(x, lengths, y)``, as from `fastcell.data.Windows`: x (T, B, I); the
+    lengths (B,), at least 1, or None if all are T; and the frames y (K, B, I) that
+    follow. An optional fourth part is weights, at least 0: of each sequence, (B,), or
+    of each frame that follows, (K, B).
 
     Parameters
     ----------
@@ -62,13 +62,13 @@ class Forecaster(ScoredModel):
     hidden_size : int
         Units of each recurrent layer.
     num_layers : int, default 1
-        Recurrent layers, one upon the other.
+        Stacked recurrent layers.
     cell : str, default "lstm"
         The cell of the recurrent layers: "lstm", "gru", "rnn" (with tanh), or another
         name of `fastcell.cells.REGISTRY`.
     residual : bool, default True
-        Whether the difference to the frame before is predicted, as above; else the
-        frame itself.
+        Whether to predict the difference to the frame before, as above, or the frame
+        itself.
     dropout : float, default 0.0
         Probability of dropping a value between the recurrent layers and before W, in
         training; in [0, 1).
@@ -78,15 +78,15 @@ class Forecaster(ScoredModel):
         Where Huber's error changes from squared to absolute; 1 if not given. For
         "huber" only.
     ignore_nan : bool, default False
-        Leave out the values of y that are NaN, such as gaps of a measurement, which are
-        refused otherwise. x has to be without.
+        Leave out values of y that are NaN, such as gaps of a measurement; by default
+        they are errors. x must not have any.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
         Seed of the initial weights and of dropout.
     precision : {"float32", "bf16"}, optional
-        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
-        and what an optimizer keeps are float32 in either case.
+        Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
+        gradients and optimizer state are float32 in both cases.
 
     Raises
     ------
@@ -158,7 +158,7 @@ class Forecaster(ScoredModel):
     # ------------------------------------------------------------------ the module
 
     def children(self) -> dict[str, Module]:
-        """Return the layers by the names that their parameters go under."""
+        """Return the layers by name."""
         return self.feedback.children()
 
     def config(self) -> dict[str, Any]:
@@ -180,14 +180,14 @@ class Forecaster(ScoredModel):
     # -------------------------------------------------------------------- training
 
     def loss(self, batch: Any, state: Any = None) -> tuple[float, SavedOnce]:
-        """Return the mean error of the values of the frames to come, for training.
+        """Return the mean error of the values of the predicted frames, for training.
 
         Parameters
         ----------
         batch : tuple
-            ``(x, lengths, y)``, or with weights, see the class; x of the model's dtype,
-            all finite. It is kept and not copied: it must not be written to before
-            `backward`.
+            ``(x, lengths, y)``, or with weights, see the class. All values are finite,
+            and x has the model's dtype. x is kept and not copied: it must not be
+            written to before `backward`.
         state
             Must be None: batches do not continue one another.
 
@@ -195,12 +195,12 @@ class Forecaster(ScoredModel):
         -------
         loss : float
         saved
-            What `backward` needs, used up by it; ``saved.state`` is None.
+            Values for `backward`, which consumes them; ``saved.state`` is None.
 
         Raises
         ------
         TypeError, ValueError
-            If a part of the batch is not as said.
+            If a part of the batch is not as described.
         """
         check_no_state(state)
         x, lengths, y, weights = self._checked(batch)
@@ -218,7 +218,7 @@ class Forecaster(ScoredModel):
         Raises
         ------
         ValueError
-            If `saved` has been used up before.
+            If `saved` was used before.
         """
         dframes, made, encoded = take_saved(saved)
         dstate, rnn, grads = self.feedback.backward(dframes, made)
@@ -257,35 +257,34 @@ class Forecaster(ScoredModel):
         Parameters
         ----------
         x : array, shape (T, B, I)
-            The frames given, of the model's dtype, finite.
+            The frames to continue, of the model's dtype, finite.
         horizon : int
-            How many frames K to make, at least 1; it may be more than was learned.
+            Number of frames K to predict, at least 1; it may exceed that of training.
         lengths : array of int, shape (B,), optional
-            Frames given of each sequence, 1 to T; all T if not given.
+            Frames of each sequence, 1 to T; all T by default.
 
         Returns
         -------
         ndarray, shape (K, B, I)
-            A sequence's forecast does not depend, to the bit, on the others of the
-            batch.
+            The forecast of a sequence has the same bits in any batch.
 
         Raises
         ------
         TypeError
-            If a dtype is wrong, or `horizon` no integer.
+            If a dtype is wrong, or `horizon` is not an integer.
         ValueError
-            If a shape is, or a value is not finite or out of range.
+            If a shape is wrong, or a value is not finite or out of range.
         """
         horizon = size("horizon", horizon)
         return self._continued(*self._given(x, lengths), horizon)
 
     def session(self, batch_size: int = 1) -> ForecastSession:
-        """Return a `ForecastSession`: frame by frame.
+        """Return a `ForecastSession`, which reads frame by frame.
 
         Parameters
         ----------
         batch_size : int, default 1
-            Streams that are stepped together.
+            Number of streams.
         """
         return ForecastSession(
             self.encoder,
@@ -335,7 +334,7 @@ class Forecaster(ScoredModel):
 
 
 def _last(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-    """Return the last frame given of each sequence, (B, I)."""
+    """Return the last frame of each sequence, (B, I)."""
     if lengths is None:
         return np.ascontiguousarray(x[-1])
     last: np.ndarray = x[lengths - 1, np.arange(x.shape[1])]

@@ -1,4 +1,4 @@
-"""A recurrent model of sequences of real vectors: from each frame to the next one."""
+"""Frame model: predicts or generates sequences of vectors, frame by frame."""
 
 from __future__ import annotations
 
@@ -22,23 +22,22 @@ from fastcell.named_classes import in_files
 class FrameModel(SequenceModel):
     r"""Predict each frame of a sequence from those before it.
 
-    The picture of many inputs and many outputs, in step, with frames of G numbers in
-    place of tokens (Graves 2013, arXiv:1308.0850):
+    Many to many, in step: as a language model, with frames of G numbers in place of
+    tokens (Graves 2013, arXiv:1308.0850):
 
     .. math::
         h_t &= \mathrm{cell}(x_t, h_{t-1}) \\
         p(y_t \mid x_1 \dots x_t) &= \mathrm{head}(W \, \mathrm{dropout}(h_t) + b)
 
-    Mostly :math:`y_t = x_{t+1}`, and :math:`x_1` is a frame of zeros. The loss is the
-    mean of :math:`-\log p(y_t)` in nats over all frames, summed over the elements of
-    each; so the mean times the number of frames is that of whole sequences. The head
-    says what p is:
+    Usually :math:`y_t = x_{t+1}`, and :math:`x_1` is a frame of zeros. The loss is the
+    mean of :math:`-\log p(y_t)` over all frames, in nats, summed over the elements of a
+    frame. The head defines p:
 
-    - "bernoulli": elements are 0 or 1, each with a sigmoid of its own: see
+    - "bernoulli": elements are 0 or 1, each with its own sigmoid: see
       `fastcell.models.heads.base.BernoulliHead`.
-    - "mixture": elements are real, of a mixture of Gaussians: see
+    - "mixture": elements are real, from a mixture of Gaussians: see
       `fastcell.models.heads.mixture.MixtureHead`.
-    - "values": no p; the loss is the mean error of the elements.
+    - "values": no distribution; the loss is the mean error of the elements.
 
     Parameters
     ----------
@@ -47,47 +46,47 @@ class FrameModel(SequenceModel):
     hidden_size : int
         Units of each recurrent layer.
     num_layers : int, default 1
-        Recurrent layers, one upon the other.
+        Stacked recurrent layers.
     cell : str, default "lstm"
         "lstm", "gru", "rnn" (with tanh), or another name of `fastcell.cells.REGISTRY`.
     head : {"bernoulli", "mixture", "values"}
-        What a frame is.
+        The distribution of a frame.
     dropout : float, default 0.0
         Probability of dropping a value between the recurrent layers and before the
         head, in training; in [0, 1).
     mixtures : int, optional
-        Components of the mixture, 20 if not given; for that head only.
+        Components of the mixture, 20 if not given; for "mixture" only.
     correlated : bool, optional
-        Whether each component has a correlation; by default if G is 2, and possible
-        only then. For the mixture only.
+        Whether each component has a correlation: possible, and the default, if G is 2.
+        For "mixture" only.
     min_scale : float, default 0.0
-        What is added to all standard deviations of the mixture. Without it, a density
-        grows beyond all bounds at values that come again and again to the bit.
+        Added to all standard deviations of the mixture. Without it, the density grows
+        without bound at values that repeat exactly in the data.
     residual : bool, default False
-        Predict what is added to the last frame; not for "bernoulli".
+        Predict the difference to the last frame; not for "bernoulli".
     loss : {"mse", "mae", "huber"}, optional
-        The squared, absolute or Huber's error of an element, for "values" only; the
-        squared one if not given.
+        The squared, absolute or Huber's error of an element, for "values" only; "mse"
+        if not given.
     delta : float, optional
         Where Huber's error changes from squared to absolute; 1 if not given. For
         "huber" only.
     pos_weight : array of real numbers, optional
-        Of elements that are 1, in the loss of "bernoulli": one for all, or (G,), at
-        least 0. Above 1 it favours finding them all where they are rare; the
-        likelihood, and the score "nll", are without.
+        Weights of elements that are 1, in the loss of "bernoulli": one for all, or
+        (G,), at least 0. Above 1 it favours recall of rare ones. The likelihood and the
+        score "nll" are unweighted.
     ignore_nan : bool, default False
-        Leave out the elements of frames to be predicted that are NaN, such as gaps of a
-        measurement, which are refused otherwise. x has to be without.
+        Leave out elements of target frames that are NaN, such as gaps of a measurement;
+        by default they are errors. x must not have any.
     input_size : int, optional
-        Features I of a step, G if not given. If there are more, the frame comes first
-        and the others say more about the step; such a model does not `generate`.
+        Features I of a step, G if not given. If I exceeds G, the frame comes first and
+        the others are additional inputs; such a model cannot `generate`.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial weights and of dropout.
+        Seed of the initial weights and of dropout.
     precision : {"float32", "bf16"}, optional
-        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
-        and what an optimizer keeps are float32 in either case.
+        Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
+        gradients and optimizer state are float32 in both cases.
 
     Attributes
     ----------
@@ -196,7 +195,7 @@ class FrameModel(SequenceModel):
         x : array, shape (T, B, I)
             The sequences, of the model's dtype, finite.
         lengths : array of int, shape (B,), optional
-            Steps of each sequence, 0 to T; all T if not given.
+            Steps of each sequence, 0 to T; all T by default.
 
         Returns
         -------
@@ -208,7 +207,7 @@ class FrameModel(SequenceModel):
         TypeError
             If a dtype is wrong.
         ValueError
-            If a shape is, or a value is not finite or out of range.
+            If a shape is wrong, or a value is not finite or out of range.
         """
         x, lengths = self.encoder.checked(x, lengths)
         means = self._base(
@@ -225,57 +224,57 @@ class FrameModel(SequenceModel):
         ----------
         batch : tuple (x, lengths, y) or (x, lengths, y, weights)
             x and lengths as in `predict`; y (T, B, G) are the frames that follow the
-            steps. What stands past the lengths does not count. x is kept and not
-            copied: it must not be written to before `backward`. weights, at least 0:
-            of each sequence, (B,), or of each frame, (T, B); or None.
+            steps. Values past the lengths have no effect. x is kept and not copied: it
+            must not be written to before `backward`. weights, at least 0: of each
+            sequence, (B,), or of each frame, (T, B); or None.
         state
             The recurrent state to start from; None is zeros.
 
         Returns
         -------
         loss : float
-            Mean over the frames that count, by their weights if they have any.
+            Mean over the frames that count, weighted if they have weights.
         saved
-            What `backward` needs, used up by it. ``saved.state`` is the state after the
-            last step, for the next batch of the same streams, or None if the batch has
-            lengths: then its sequences have come to their ends.
+            Values for `backward`, which consumes them. ``saved.state`` is the state
+            after the last step, for the next batch of the same streams; None if the
+            batch has lengths.
 
         Raises
         ------
         TypeError
             If a dtype is wrong.
         ValueError
-            If a shape is, or a value is not finite, or is neither 0 nor 1 where the
-            head is "bernoulli".
+            If a shape is wrong, or a value is not finite, or neither 0 nor 1 with the
+            head "bernoulli".
         """
         return super().loss(batch, state)
 
     def assess(
         self, batch: Any, state: Any = None
     ) -> tuple[float, Any, dict[str, tuple[float, int]]]:
-        """Return loss and state as `evaluate` does, and ``"nll"``: nats of all frames.
+        """Return loss and state as `evaluate`, and ``"nll"``: nats of all frames.
 
-        A model of values has ``"mae"``, the absolute errors, instead. Parameters and
-        errors are those of `loss`.
+        With the head "values", the score is ``"mae"``, the absolute errors. Parameters
+        and errors are those of `loss`.
         """
         outputs, targets, weights, after, _ = self._assessed(batch, state)
         loss, scores = self.task.assess(outputs, targets, weights)
         return loss, after, scores
 
     def log_likelihood(self, batch: Any, state: Any = None) -> np.ndarray:
-        """Return the log-likelihood of each sequence, of all its frames, in nats.
+        """Return the log-likelihood of each sequence, in nats, summed over its frames.
 
-        Parameters and errors are those of `loss`; weights have no part in it.
+        Parameters and errors are those of `loss`; weights have no effect.
 
         Returns
         -------
         ndarray of float64, shape (B,)
-            Of real frames the logarithm of a density, which may be positive.
+            For real frames the logarithm of a density, which may be positive.
 
         Raises
         ------
         ValueError
-            If the head is "values", which has none.
+            If the head is "values", which has no likelihood.
         """
         outputs, targets, _, _, (T, B, lengths) = self._assessed(batch, state)
         nll = self.task.nll(outputs, targets)
@@ -288,12 +287,12 @@ class FrameModel(SequenceModel):
         return self.task.count(*self._checked(batch)[2:])
 
     def session(self, batch_size: int = 1) -> FrameSession:  # type: ignore[override]
-        """Return a `FrameSession`: a step at a time.
+        """Return a `FrameSession`, which reads one step at a time.
 
         Parameters
         ----------
         batch_size : int, default 1
-            Streams that are stepped together.
+            Number of streams.
         """
         return FrameSession(self, batch_size)
 
@@ -306,23 +305,23 @@ class FrameModel(SequenceModel):
         *,
         count: int | None = None,
     ) -> np.ndarray:
-        """Draw sequences, each frame fed back as the next step.
+        """Draw sequences; each frame drawn is the next input.
 
         Parameters
         ----------
         first_frames : array, shape (F, G) or (F, B, G), or None
-            Frames to begin with, at least one; None is one frame of zeros. B sequences
-            are continued side by side.
+            Initial frames, at least one; None is one frame of zeros. B sequences are
+            continued in parallel.
         length : int
             Frames to draw.
         temperature : float, default 1.0
-            Below 1 what is likely grows likelier; 0 takes the likeliest: of each
-            element, or the mean of the weightiest component. A model of values draws
-            nothing, and goes on by its predictions.
+            Below 1, likely frames become likelier; 0 takes the likeliest: of each
+            element, or the mean of the largest component. With the head "values"
+            nothing is drawn: predictions are fed back.
         seed : int, optional
-            Of the draws.
+            Seed of the draws.
         count : int, optional
-            Draw so many sequences from the same beginning, which is None or (F, G).
+            Number of sequences to draw from the same first frames, None or (F, G).
 
         Returns
         -------
@@ -335,7 +334,7 @@ class FrameModel(SequenceModel):
             If an argument is of the wrong type.
         ValueError
             If one is out of its range, a shape is wrong, a first frame is not finite,
-            or steps have other features than the frame.
+            or I is not G.
         """
         length = size("length", length, minimum=0)
         temperature = real("temperature", temperature, minimum=0)
@@ -354,7 +353,7 @@ class FrameModel(SequenceModel):
     # ------------------------------------------------------------------------ inside
 
     def _assessed(self, batch: Any, state: Any) -> tuple[Any, ...]:
-        """Return outputs, targets, weights, the state after, and the batch's shape."""
+        """Return outputs, targets, weights, the final state, and the batch's shape."""
         x, lengths, targets, weights = self._checked(batch)
         h, after = self.encoder(x, state, lengths=lengths)
         outputs = self.decoder(self._readout(h, lengths))
@@ -375,11 +374,11 @@ class FrameModel(SequenceModel):
         return None if weights is None else EachStep.selected(weights, lengths)
 
     def _base(self, frames: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return frames (N, G) upon those of the steps (N, I), if residual."""
+        """Return frames (N, G), added to those of the steps (N, I) if residual."""
         return frames + x[:, : self.frame_size] if self.residual else frames
 
     def _steps(self, a: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Return the steps that there are of (T, B, ...), one below the other."""
+        """Return the steps within the lengths of (T, B, ...), as rows."""
         steps: np.ndarray = self._readout(a, lengths)
         return steps
 

@@ -1,4 +1,4 @@
-"""A recurrent language model: from each token of a sequence to the next one."""
+"""Language model: predicts each token of a sequence from those before it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from fastcell.named_classes import in_files
 class LanguageModel(Generating, Model):
     r"""Predict each token of a sequence from those before it.
 
-    The picture of many inputs and many outputs, in step: with tokens :math:`x_t`,
+    Many to many, in step: with tokens :math:`x_t`,
 
     .. math::
         e_t &= \mathrm{dropout}(E_{x_t}) \\
@@ -52,22 +52,22 @@ class LanguageModel(Generating, Model):
         P(x_{t+1} = v \mid x_1 \dots x_t) &= \mathrm{softmax}(y_t)_v
 
     (Mikolov et al. 2010; Graves 2013, arXiv:1308.0850; dropout on the connections that
-    are not recurrent, Zaremba et al. 2014, arXiv:1409.2329). The layers stand in a
-    `fastcell.Sequential`, so the input product of the first recurrent layer is a
-    gathered row whenever no dropout stands between it and the embedding. In training
-    and evaluation the scores are made a block at a time, so a large vocabulary takes no
-    more memory than its weights (`fastcell.models.heads.softmax`).
+    are not recurrent, Zaremba et al. 2014, arXiv:1409.2329). The layers form a
+    `fastcell.Sequential`: without dropout after the embedding, the input product of the
+    first recurrent layer is a gathered row. Training and evaluation compute the scores
+    in blocks, so a large vocabulary takes no more memory than its weights
+    (`fastcell.models.heads.softmax`).
 
     Parameters
     ----------
     vocab_size : int
-        Number of different tokens.
+        Number of distinct tokens.
     embedding_dim : int
-        Number of features of an embedded token.
+        Features of an embedded token.
     hidden_size : int
         Units of each recurrent layer.
     num_layers : int, default 1
-        Recurrent layers, one upon the other.
+        Stacked recurrent layers.
     cell : str, default "lstm"
         The cell of the recurrent layers: "lstm", "gru", "rnn" (with tanh), or another
         name of `fastcell.cells.REGISTRY`.
@@ -75,29 +75,30 @@ class LanguageModel(Generating, Model):
         Probability of dropping a value after the embedding, between the recurrent
         layers and before the scores, in training; in [0, 1).
     tie_weights : bool, default False
-        Use the embedding as the weight of the scores (Press and Wolf 2017,
-        arXiv:1608.05859); needs an `embedding_dim` of the recurrent layer's output.
+        Use the embedding as the weight of the output layer (Press and Wolf 2017,
+        arXiv:1608.05859); `embedding_dim` must be the output size of the recurrent
+        layer.
     sampled_softmax : int, optional
-        Train on an estimate of the loss from so many drawn tokens
+        Train on an estimate of the loss from this number of drawn tokens
         (`fastcell.models.heads.sampled_softmax`): for large vocabularies whose ids are
-        the ranks of the tokens by frequency. `evaluate` gives the true loss.
+        ranks by frequency. `evaluate` returns the true loss.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
         Seed of the initial weights and of dropout.
     vocabulary : vocabulary or iterable of str, optional
-        The character of each token, all different; or a vocabulary of `fastcell.data`:
+        The character of each token, all distinct; or a vocabulary of `fastcell.data`:
         `CharVocabulary`, `WordVocabulary`, `BytePairVocabulary`, or
-        `TokenizerVocabulary`, which is any tokenizer of Hugging Face. It is saved with
-        the model, and lets `generate` continue text.
+        `TokenizerVocabulary` for any tokenizer of Hugging Face. It is saved with the
+        model, and lets `generate` continue text.
     precision : {"float32", "bf16"}, optional
-        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
-        and what an optimizer keeps are float32 in either case.
+        Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
+        gradients and optimizer state are float32 in both cases.
 
     Attributes
     ----------
     vocabulary : vocabulary or None
-        What the tokens stand for.
+        The symbols of the tokens.
     network : Sequential
         The layers.
 
@@ -186,8 +187,8 @@ class LanguageModel(Generating, Model):
             _tie(embedding, decoder)
         named = {"embedding": embedding, "rnn": rnn, "decoder": decoder}
         if self.dropout:
-            # No dropout, no layer: the recurrent layer then stands on the embedding
-            # and takes the gather path.
+            # Without a dropout layer, the recurrent layer directly follows the
+            # embedding and takes the gather path.
             named = {
                 "embedding": embedding,
                 "embedding_dropout": Dropout(self.dropout, seed=seeds[3]),
@@ -208,7 +209,7 @@ class LanguageModel(Generating, Model):
     # ------------------------------------------------------------------ the module
 
     def children(self) -> dict[str, Any]:
-        """Return the layers by the names that their parameters go under."""
+        """Return the layers by name."""
         sampler = {} if self._sampler is None else {"sampler": self._sampler}
         return {**self._children, **sampler}
 
@@ -246,12 +247,12 @@ class LanguageModel(Generating, Model):
         state
             The recurrent state after the last step.
         saved
-            What the gradient needs.
+            Values for the gradient.
         """
         return self.network.forward(self._tokens("ids", ids), state)
 
     def __call__(self, ids: Any, state: Any = None) -> tuple[np.ndarray, Any]:
-        """Do what `predict` does."""
+        """Return the result of `predict`."""
         return self.predict(ids, state)
 
     # ------------------------------------------------------------------- the model
@@ -259,15 +260,15 @@ class LanguageModel(Generating, Model):
     def loss(self, batch: Any, state: Any = None) -> tuple[float, SavedOnce]:
         """Return the mean cross-entropy of the next tokens, in nats.
 
-        With `sampled_softmax` it is an estimate.
+        With `sampled_softmax` the loss is an estimate.
 
         Parameters
         ----------
         batch : tuple of two arrays of integers, shape (T, B)
-            Inputs and targets. A target of -100 is left out. Or three, with lengths
-            between the two, as `fastcell.data.Sequences` makes them of ids with tags:
-            sequences that each begin at a state of zeros. Their targets past the
-            lengths are -100. Or a mapping of "inputs", "targets" and "lengths" to them.
+            Inputs and targets; a target of -100 is ignored. Or three arrays, with
+            lengths between the two, as from `fastcell.data.Sequences` of ids with tags:
+            each sequence then starts from zeros, and targets past the lengths are -100.
+            Or a mapping with "inputs", "targets" and "lengths".
         state
             The recurrent state to start from; None is zeros.
 
@@ -276,9 +277,9 @@ class LanguageModel(Generating, Model):
         loss : float
             Mean over the targets that count.
         saved
-            What `backward` needs, used up by it; `saved.state` is the state after the
-            last step, to be handed to the next batch of the same streams; None where
-            the batch has lengths.
+            Values for `backward`, which consumes them. `saved.state` is the state after
+            the last step, for the next batch of the same streams; None if the batch has
+            lengths.
 
         Raises
         ------
@@ -299,13 +300,13 @@ class LanguageModel(Generating, Model):
     def backward(self, saved: SavedOnce) -> dict[str, np.ndarray]:
         """Return the gradient of the loss, keyed like `state_dict()`.
 
-        No gradient enters from beyond the last step of the batch, and none leaves it
-        into the state it began with.
+        Backpropagation is truncated: no gradient enters after the last step, and none
+        flows into the initial state.
 
         Raises
         ------
         ValueError
-            If `saved` has been used up before.
+            If `saved` was used before.
         """
         dh, decoder, body = take_saved(saved)
         _, _, named = self._body.backward(dh, body)
@@ -325,7 +326,7 @@ class LanguageModel(Generating, Model):
         return loss, _carried(batch, state)
 
     def predict(self, ids: Any, state: Any = None) -> tuple[np.ndarray, Any]:
-        """Return the scores of each next token, as inference.
+        """Return the scores of each next token, for inference.
 
         Parameters
         ----------
@@ -354,11 +355,11 @@ class LanguageModel(Generating, Model):
 
     @property
     def unit(self) -> str:  # type: ignore[override]
-        """What the targets are: "characters" with a vocabulary of them, or "tokens"."""
+        """The unit of targets: "characters" with a vocabulary of those, or "tokens"."""
         return "characters" if isinstance(self.vocabulary, CharVocabulary) else "tokens"
 
     def count(self, batch: Any) -> int:
-        """Return the number of targets that are not left out.
+        """Return the number of targets that are not ignored.
 
         Examples
         --------
@@ -375,10 +376,10 @@ class LanguageModel(Generating, Model):
         return {"bpc": number("loss", loss) / math.log(2)}
 
     def session(self, batch_size: int = 1) -> SequentialSession:
-        """Return a session that takes tokens one step at a time.
+        """Return a session that reads one token at a time.
 
-        ``session.step(ids)`` takes one token of each row, shape (B,), and returns the
-        scores of the next, shape (B, vocab_size).
+        ``session.step(ids)`` takes one token for each row, shape (B,), and returns the
+        scores of the next token, shape (B, vocab_size).
         """
         batch_size = size("batch_size", batch_size, minimum=0)
         return self.network.session(batch_size=batch_size)
@@ -414,7 +415,7 @@ class LanguageModel(Generating, Model):
 
 
 def _parts(batch: Any) -> tuple[Any, ...]:
-    """Return a batch as a tuple, of a mapping by the names of its parts."""
+    """Return a batch, a tuple or a mapping, as a tuple of its parts."""
     if isinstance(batch, Mapping):
         with_lengths = "lengths" in batch
         return check_batch(
@@ -429,15 +430,16 @@ def _parts(batch: Any) -> tuple[Any, ...]:
 
 
 def _carried(batch: Any, state: Any) -> Any:
-    """Return the state for the next batch: none where sequences have their ends."""
+    """Return the state for the next batch; None if the batch has lengths."""
     return None if len(batch) == 3 else state
 
 
 def _tie(embedding: Embedding, decoder: Linear) -> None:
-    """Let both layers hold one weight.
+    """Tie the weights of both layers.
 
-    It starts from the decoder's: the unit variance of an embedding would make scores
-    of the size of the hidden layer's square root, and a first loss far above log V.
+    The initial weight is the decoder's. An embedding of unit variance would make the
+    first scores as large as the square root of the hidden size, and the first loss far
+    above log V.
     """
     embedding.params["weight"] = decoder.params["weight"]
     decoder._parameters.share("weight", embedding._parameters)

@@ -1,4 +1,4 @@
-"""A regressor of sequences: many inputs, one vector of values."""
+"""Sequence regressor: one vector of values for each sequence (many to one)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from fastcell.named_classes import in_files
 
 @in_files
 class SequenceRegressor(SequenceModel):
-    r"""Tell a number, or several, of a sequence.
+    r"""Predict one or several values of a sequence: many to one.
 
-    The picture of many inputs and one output, as `SequenceClassifier`, with values in
-    place of scores:
+    As `SequenceClassifier`, with values in place of scores:
 
     .. math::
         y = W \, \mathrm{dropout}(\mathrm{pool}(h_0 \dots h_{n-1})) + b
@@ -27,29 +26,29 @@ class SequenceRegressor(SequenceModel):
     Parameters
     ----------
     input_size : int
-        Features I of a step; with `embedding_dim` the number of different ids.
+        Features I of a step; with `embedding_dim` the number of distinct ids.
     hidden_size : int
         Units of each recurrent layer and direction.
     output_size : int, default 1
         Values K of a sequence.
     num_layers, cell, bidirectional, pooling, dropout
-        As of `SequenceClassifier`.
+        As for `SequenceClassifier`.
     embedding_dim : int, optional
-        Features of an embedded id. If given, sequences are of ids.
+        Features of an embedded id. If given, inputs are integer ids.
     loss : {"mse", "mae", "huber"}, default "mse"
         The mean squared, absolute or Huber's error of a value.
     delta : float, optional
         Where Huber's error changes from squared to absolute; 1 if not given. For
         "huber" only.
     ignore_nan : bool, default False
-        Leave out the values of a target that are NaN, which are refused otherwise.
+        Leave out values of a target that are NaN; by default they are errors.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
         Seed of the initial weights and of dropout.
     precision : {"float32", "bf16"}, optional
-        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
-        and what an optimizer keeps are float32 in either case.
+        Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
+        gradients and optimizer state are float32 in both cases.
 
     Raises
     ------

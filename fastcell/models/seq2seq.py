@@ -1,4 +1,4 @@
-"""An encoder and a decoder with attention: from one sequence to another."""
+"""Sequence-to-sequence model: an encoder, and a decoder with attention."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastcell._checks.names import list_of, one_of
 from fastcell._checks.numbers import flag, real, size
 from fastcell.layers.attention import KINDS
 from fastcell.models.decoder.attentive_decoder import AttentiveDecoder
-from fastcell.models.decoder.decoder_model import TokenWriter
+from fastcell.models.decoder.decoder_model import DecoderModel
 from fastcell.models.decoder.scheduled_sampling import sampled_inputs
 from fastcell.models.decoder.teacher_forcing import (
     check_marks,
@@ -32,17 +32,17 @@ from fastcell.models.parts.common import (
     set_precision,
     take_saved,
 )
-from fastcell.models.parts.token_encoder import Reader
+from fastcell.models.parts.token_encoder import TokenEncoder
 from fastcell.module import Module, check_dtype
 from fastcell.named_classes import in_files
 
 
 @in_files
-class Seq2Seq(TokenWriter):
+class Seq2Seq(DecoderModel):
     r"""Read a sequence of tokens and write another: many to many, not in step.
 
-    An encoder reads the source; its final states start a decoder, which writes the
-    target token by token and looks the encoder's outputs up by attention:
+    An encoder reads the source. Its final states initialize a decoder, which writes the
+    target token by token, with attention over the encoder's outputs:
 
     .. math::
         m_1 \dots m_S &= \mathrm{encoder}(x_1 \dots x_S) \\
@@ -54,18 +54,18 @@ class Seq2Seq(TokenWriter):
     (Sutskever et al. 2014, arXiv:1409.3215; Bahdanau et al. 2015, arXiv:1409.0473; the
     order of recurrence and attention is that of Luong et al. 2015, arXiv:1508.04025).
     Training reads the true target (teacher forcing), so encoder, decoder and attention
-    are each one call for all steps, except with input feeding.
+    each take one call for all steps, except with input feeding.
 
     A batch is ``(source, source_lengths, target, target_lengths)``: integers (S, B) and
-    (T, B), each target from `bos` to `eos`, and the steps (B,) of each sequence or None
-    where all are full. What stands past the lengths has no effect.
+    (T, B), each target from `bos` to `eos`, and the lengths (B,), or None if all are
+    full. Tokens past the lengths have no effect.
 
     Parameters
     ----------
     source_vocab, target_vocab : int
-        Numbers of different tokens.
+        Numbers of distinct tokens.
     embedding_dim : int
-        Features of an embedded token, of the source as of the target.
+        Features of an embedded token, of both source and target.
     hidden_size : int
         Units of each recurrent layer.
     num_layers : int, default 1
@@ -74,12 +74,12 @@ class Seq2Seq(TokenWriter):
         The cell of the recurrent layers: "lstm", "gru", "rnn" (with tanh), or another
         name of `fastcell.cells.REGISTRY`.
     bidirectional : bool, default True
-        Whether the encoder reads both ways.
+        Whether the encoder runs in both directions.
     attention : {"additive", "dot", "general"} or None, default "additive"
-        The score, see `fastcell.Attention`. None: the decoder knows of the source what
-        its first state holds. "dot" needs an encoder of one direction.
+        The score, see `fastcell.Attention`. With None the decoder sees the source only
+        through its initial state. "dot" needs an encoder of one direction.
     input_feeding : bool, default False
-        Let the decoder read a_{t-1} beside each token; its steps then go one by one.
+        Let the decoder read a_{t-1} with each token; its steps then run one by one.
     dropout : float, default 0.0
         Probability of dropping a value after the embeddings, between recurrent layers
         and before the scores, in training; in [0, 1).
@@ -90,8 +90,8 @@ class Seq2Seq(TokenWriter):
     seed : int, optional
         Seed of the initial weights, of dropout and of scheduled sampling.
     precision : {"float32", "bf16"}, optional
-        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
-        and what an optimizer keeps are float32 in either case.
+        Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
+        gradients and optimizer state are float32 in both cases.
 
     Raises
     ------
@@ -162,7 +162,7 @@ class Seq2Seq(TokenWriter):
         seeds = part_seeds(self.seed, 6)
         cell = cell_named(self.cell)
         sizes = (self.embedding_dim, self.hidden_size, self.num_layers)
-        self._encoder = Reader(
+        self._encoder = TokenEncoder(
             self.source_vocab,
             *sizes,
             cell,
@@ -172,7 +172,7 @@ class Seq2Seq(TokenWriter):
             seed=seeds[0],
         )
         rnn = self._encoder.rnn
-        reader = Reader(
+        reader = TokenEncoder(
             self.target_vocab,
             *sizes,
             cell,
@@ -201,7 +201,7 @@ class Seq2Seq(TokenWriter):
     # ------------------------------------------------------------------ the module
 
     def children(self) -> dict[str, Module]:
-        """Return the parts by the names that their parameters go under."""
+        """Return the parts by name."""
         return {
             "encoder": self._encoder,
             "bridge": self._bridge,
@@ -234,7 +234,7 @@ class Seq2Seq(TokenWriter):
     def loss(
         self, batch: Any, state: Any = None, *, sampling: float = 0.0
     ) -> tuple[float, SavedOnce]:
-        """Return the mean cross-entropy of the target's tokens, and saved values.
+        """Return the mean cross-entropy of target tokens, and values for `backward`.
 
         Parameters
         ----------
@@ -243,9 +243,9 @@ class Seq2Seq(TokenWriter):
         state : None
             Sequences do not continue one another.
         sampling : float, default 0.0
-            Probability of reading, in place of a true token, one that the model draws
-            itself (scheduled sampling, Bengio et al. 2015, arXiv:1506.03099). The
-            draws come from a pass before, step by step, without dropout.
+            Probability of replacing a true input token by one that the model draws
+            (scheduled sampling, Bengio et al. 2015, arXiv:1506.03099). The draws are
+            made first, step by step, without dropout.
 
         Returns
         -------
@@ -256,10 +256,10 @@ class Seq2Seq(TokenWriter):
         Raises
         ------
         TypeError
-            If the batch is no such tuple, or of no integers.
+            If the batch is not such a tuple, or not of integers.
         ValueError
-            If a token is unknown, a source is empty, a target does not begin and end
-            with its marks, or a shape or an argument is wrong.
+            If a token is unknown, a source is empty, a target does not begin with `bos`
+            and end with `eos`, or a shape or an argument is wrong.
         """
         sampling = real("sampling", sampling, minimum=0, maximum=1)
         check_no_state(state)
@@ -303,7 +303,7 @@ class Seq2Seq(TokenWriter):
     def assess(
         self, batch: Any, state: Any = None
     ) -> tuple[float, None, dict[str, tuple[float, int]]]:
-        """Return the loss, None, and how many tokens were the most likely ones."""
+        """Return the loss, None, and the accuracy of the most likely tokens."""
         check_no_state(state)
         source, source_lengths, inputs, labels, lengths = self._checked(batch)
         vectors, _ = self._decoder(
@@ -375,36 +375,37 @@ class Seq2Seq(TokenWriter):
         lengths : array of int, shape (B,), optional
             Tokens of each source.
         beam_size : int, default 1
-            Beginnings that are kept (`fastcell.models.search.beam_search`); 1 takes the
-            most likely token of each step.
+            Hypotheses kept (`fastcell.models.search.beam_search`); 1 takes the most
+            likely token of each step.
         max_length : int, default 100
-            Most tokens of an answer, the end counted.
+            Most tokens of a hypothesis, the end included.
         length_penalty : float, default 0.0
             Power of the length penalty of beam search (Wu et al. 2016,
             arXiv:1609.08144); 0.6 to 1 is usual.
         temperature : float, default 0.0
-            Above 0 tokens are drawn, from the scores divided by it; with a beam of 1.
+            Above 0, tokens are drawn from the scores divided by it; needs a `beam_size`
+            of 1.
         seed : int, optional
-            Of the draws.
+            Seed of the draws.
         return_attention : bool, default False
-            Whether to return the weights as well.
+            Whether to return the attention's weights as well.
 
         Returns
         -------
         tokens : list of list of int
-            Of each source, without `bos` and `eos`.
+            Target tokens of each source, without `bos` and `eos`.
         weights : list of ndarray, shape (tokens + 1, source tokens)
-            Only with `return_attention`: what each token, and the end, looked at.
+            Only with `return_attention`: the weights for each token, and the end.
 
         Raises
         ------
         TypeError, ValueError
-            As for `loss`; or if there is no attention to return.
+            As for `loss`; or if the model has no attention to return.
         """
         ids, counts = padded_ids("source", source, lengths, self.source_vocab, 1)
         if flag("return_attention", return_attention) and self.attention is None:
             raise ValueError("return_attention must be False without attention")
-        answers = self._answers(
+        answers = self._hypotheses(
             self._encode(ids, counts),
             ids.shape[1],
             beam_size=beam_size,
@@ -418,14 +419,14 @@ class Seq2Seq(TokenWriter):
         return answers
 
     def attend(self, source: Any, lengths: Any, answers: Any) -> list[np.ndarray]:
-        """Return the attention's weights as given targets are written.
+        """Return the attention's weights for given targets.
 
         Parameters
         ----------
         source, lengths
             As for `predict`.
         answers : list of sequences of int
-            Of each source, without `bos` and `eos`.
+            Target tokens of each source, without `bos` and `eos`.
 
         Returns
         -------
@@ -437,7 +438,7 @@ class Seq2Seq(TokenWriter):
         rows = [
             [self.bos, *_tokens(f"answers[{b}]", answer)]
             for b, answer in enumerate(
-                list_of("answers", answers, "a list of answers, each of tokens")
+                list_of("answers", answers, "a list of token lists")
             )
         ]
         if len(rows) != ids.shape[1]:
@@ -458,7 +459,7 @@ class Seq2Seq(TokenWriter):
     # ----------------------------------------------------------------------- parts
 
     def _encode(self, source: np.ndarray, lengths: Any) -> tuple[Any, np.ndarray, Any]:
-        """Return what the decoder starts from, as inference: state, memory, lengths."""
+        """Return the decoder's initial state, memory and lengths, for inference."""
         memory, final = self._encoder(source, lengths=lengths)
         return self._bridge(final), memory, lengths
 
@@ -485,7 +486,7 @@ class Seq2Seq(TokenWriter):
 
 
 def _tokens(name: str, answer: Any) -> list[int]:
-    """Return an answer as a list of integers."""
+    """Return a list of tokens, checked to be integers."""
     tokens = as_array(name, answer)
     if tokens.ndim != 1 or (tokens.dtype.kind not in "iu" and tokens.size):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""A recurrent recognizer: from frames of sound to labels, without an alignment."""
+"""Speech recognizer: from frames of sound to labels, by CTC."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _FORM = "(x, lengths, labels, label_lengths)"
 
 @in_files
 class SpeechRecognizer(ScoredModel):
-    r"""Label sequences that are shorter than their input, at places not known.
+    r"""Map frames to a shorter sequence of labels of unknown alignment.
 
-    Recurrent layers score the labels and a blank at every step; the loss is that of
-    connectionist temporal classification, the probability of the labels whatever their
-    alignment:
+    Recurrent layers score the labels and a blank at every step. The loss is
+    connectionist temporal classification: the negative logarithm of the labels'
+    probability, which is a sum over all alignments:
 
     .. math::
         h_t &= \mathrm{cell}(x_t, h_{t-1}) \\
         y_t &= W \, \mathrm{dropout}(h_t) + b \\
         loss &= - \frac{1}{B} \sum_b \frac{1}{\max(L_b, 1)} \log P(l_b \mid y_b)
 
-    (Graves et al., ICML 2006, doi:10.1145/1143844.1143891; with layers in both
-    directions Graves, Mohamed and Hinton 2013, arXiv:1303.5778). Class 0 is the blank,
-    the labels are 1 to `num_labels`.
+    (Graves et al., ICML 2006, doi:10.1145/1143844.1143891; bidirectional layers:
+    Graves, Mohamed and Hinton 2013, arXiv:1303.5778). Class 0 is the blank, labels are
+    1 to `num_labels`.
 
     Parameters
     ----------
@@ -56,10 +56,9 @@ class SpeechRecognizer(ScoredModel):
     hidden_size : int
         Units of each recurrent layer and direction.
     num_labels : int, optional
-        Number of different labels, without the blank; may be left out with a
-        vocabulary.
+        Number of distinct labels, without the blank; optional with a vocabulary.
     num_layers : int, default 1
-        Recurrent layers, one upon the other.
+        Stacked recurrent layers.
     cell : str, default "lstm"
         The cell of the recurrent layers: "lstm", "gru", "rnn" (with tanh), or another
         name of `fastcell.cells.REGISTRY`.
@@ -67,18 +66,17 @@ class SpeechRecognizer(ScoredModel):
         Probability of dropping a value between the recurrent layers and before the
         scores, in training; in [0, 1).
     bidirectional : bool, default False
-        Whether the layers also read the frames from the end. Without, `session` labels
-        sound while it comes in.
+        Whether each layer runs in both directions; if so, the model has no `session`.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
         Seed of the initial weights and of dropout.
     vocabulary : iterable of str, optional
-        The name of each label, all different, that of label 1 first: letters, phones or
-        words. It is saved with the model; `transcribe` writes with it.
+        The name of each label, all distinct, label 1 first: letters, phones or words.
+        It is saved with the model; `transcribe` returns these names.
     precision : {"float32", "bf16"}, optional
-        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
-        and what an optimizer keeps are float32 in either case.
+        Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
+        gradients and optimizer state are float32 in both cases.
 
     Attributes
     ----------
@@ -168,7 +166,7 @@ class SpeechRecognizer(ScoredModel):
     # ------------------------------------------------------------------ the module
 
     def children(self) -> dict[str, Any]:
-        """Return the layers by the names that their parameters go under."""
+        """Return the layers by name."""
         return dict(self._children)
 
     def config(self) -> dict[str, Any]:
@@ -202,7 +200,7 @@ class SpeechRecognizer(ScoredModel):
         loss : float
             The mean.
         saved
-            What `backward` needs, used up by it; `saved.state` is None.
+            Values for `backward`, which consumes them; `saved.state` is None.
 
         Raises
         ------
@@ -210,8 +208,8 @@ class SpeechRecognizer(ScoredModel):
             If the batch is not such a tuple, or a dtype is wrong.
         ValueError
             If a shape is wrong, there is no row, a feature is NaN or infinite, a length
-            or a label is out of range, or a row has more labels than its steps can
-            give; the error names the row.
+            or a label is out of range, or a row has too few steps for its labels; the
+            error names the row.
         """
         x, lengths, labels, label_lengths = self._checked(batch, state)
         logits, _, saved = self.network.forward(x, lengths=lengths)
@@ -226,7 +224,7 @@ class SpeechRecognizer(ScoredModel):
         Raises
         ------
         ValueError
-            If `saved` has been used up before.
+            If `saved` was used before.
         """
         dlogits, network = take_saved(saved)
         grads: dict[str, np.ndarray] = self.network.backward(dlogits, network)[2]
@@ -235,10 +233,10 @@ class SpeechRecognizer(ScoredModel):
     def assess(
         self, batch: Any, state: Any = None
     ) -> tuple[float, None, dict[str, tuple[float, int]]]:
-        """Return what `evaluate` does, and the label error rate of the best paths.
+        """Return what `evaluate` returns, and the label error rate of the best paths.
 
-        It is the number of edits from the labels of the best path to those wanted, over
-        the number of labels wanted; above 1 if too many are found.
+        The rate is the number of edits from the labels of the best path to the true
+        ones, divided by the number of true labels. It may exceed 1.
         """
         x, lengths, labels, label_lengths = self._checked(batch, state)
         logits = self._infer(x, lengths)
@@ -250,19 +248,19 @@ class SpeechRecognizer(ScoredModel):
         return loss, None, {"label_error_rate": (float(edits), count)}
 
     def scores(self, x: Any, lengths: Any = None) -> np.ndarray:
-        """Return the scores of the blank and the labels at each step, before softmax.
+        """Return the scores, before the softmax, of blank and labels at each step.
 
         Parameters
         ----------
         x : array, shape (T, B, input_size)
             The frames, of the model's dtype.
         lengths : array of int, shape (B,), optional
-            Steps of each row; all of them if not given.
+            Steps of each row; all T by default.
 
         Returns
         -------
         ndarray, shape (T, B, num_labels + 1)
-            Those past the lengths mean nothing.
+            Undefined past the lengths.
         """
         return self._infer(*self._checked_input(x, lengths))
 
@@ -276,10 +274,10 @@ class SpeechRecognizer(ScoredModel):
         x : array, shape (T, B, input_size)
             The frames, of the model's dtype.
         lengths : array of int, shape (B,), optional
-            Steps of each row; all of them if not given.
+            Steps of each row; all T by default.
         beam_size : int, default 1
-            With 1 the labels are those of the best path, else the best ones of a prefix
-            beam search of that size (`fastcell.models.search.ctc_decoding`).
+            With 1 the labels of the best path, else those of a prefix beam search of
+            this size (`fastcell.models.search.ctc_decoding`).
 
         Returns
         -------
@@ -304,13 +302,13 @@ class SpeechRecognizer(ScoredModel):
     def __call__(
         self, x: Any, lengths: Any = None, beam_size: int = 1
     ) -> list[list[int]]:
-        """Do what `predict` does."""
+        """Return the result of `predict`."""
         return self.predict(x, lengths, beam_size)
 
     def transcribe(
         self, x: Any, lengths: Any = None, beam_size: int = 1
     ) -> list[list[str]]:
-        """Return what `predict` does, by the names of the vocabulary.
+        """Return what `predict` returns, as names of the vocabulary.
 
         Raises
         ------
@@ -323,9 +321,9 @@ class SpeechRecognizer(ScoredModel):
         return [[self.vocabulary[label - 1] for label in labels] for labels in found]
 
     def session(self, batch_size: int = 1) -> SequentialSession:
-        """Return a session that takes frames as they come.
+        """Return a session that reads one frame at a time.
 
-        ``session.step(x)`` takes one frame of each row, shape (B, input_size), and
+        ``session.step(x)`` takes one frame for each row, shape (B, input_size), and
         returns the scores of that step, shape (B, num_labels + 1).
 
         Raises
@@ -382,7 +380,7 @@ class SpeechRecognizer(ScoredModel):
 
 
 def steps_needed(labels: np.ndarray, label_lengths: np.ndarray) -> np.ndarray:
-    """Return how many steps the labels need: one each, and a blank between equal ones.
+    """Return the least number of steps of labels: one each, and a blank between equals.
 
     Examples
     --------

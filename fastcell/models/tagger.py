@@ -1,4 +1,4 @@
-"""A tagger: a class for each step of a sequence."""
+"""Sequence tagger: one class for each step of a sequence (many to many, in step)."""
 
 from __future__ import annotations
 
@@ -15,42 +15,41 @@ from fastcell.named_classes import in_files
 
 @in_files
 class SequenceTagger(SequenceModel):
-    r"""Tell the class of each step of a sequence.
+    r"""Classify each step of a sequence: many to many, in step.
 
-    The picture of many inputs and many outputs, in step:
+    The probability of class k at step t is
 
     .. math::
         P(y_t = k \mid x) = \mathrm{softmax}(W \, \mathrm{dropout}(h_t) + b)_k
 
     trained by the mean cross-entropy of the steps (Graves and Schmidhuber 2005,
-    doi:10.1016/j.neunet.2005.06.042). Targets y (T, B) are the classes' numbers, of
-    which -100 is left out, or (T, B, num_classes) the probability of each class. What
-    stands past the lengths is left out too.
+    doi:10.1016/j.neunet.2005.06.042). Targets y (T, B) are class numbers, of which -100
+    is ignored, or (T, B, num_classes) the probability of each class. Targets past the
+    lengths are ignored too.
 
     Parameters
     ----------
     input_size : int
-        Features I of a step; with `embedding_dim` the number of different ids.
+        Features I of a step; with `embedding_dim` the number of distinct ids.
     hidden_size : int
         Units of each recurrent layer and direction.
     num_classes : int
         At least 2.
     num_layers, cell, bidirectional, dropout
-        As of `SequenceClassifier`.
+        As for `SequenceClassifier`.
     embedding_dim : int, optional
-        Features of an embedded id. If given, sequences are of ids.
+        Features of an embedded id. If given, inputs are integer ids.
     classes : iterable of str or of int, optional
-        The label of each class. They are saved with the model, and are what `predict`
-        returns.
+        The label of each class, saved with the model and returned by `predict`.
     class_weight : array of real numbers (num_classes,), optional
-        The weight of each class in the loss, as of `fastcell.losses.cross_entropy`.
+        The weight of each class in the loss, as for `fastcell.losses.cross_entropy`.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
         Seed of the initial weights and of dropout.
     precision : {"float32", "bf16"}, optional
-        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
-        and what an optimizer keeps are float32 in either case.
+        Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
+        gradients and optimizer state are float32 in both cases.
 
     Attributes
     ----------
@@ -132,8 +131,8 @@ class SequenceTagger(SequenceModel):
         Returns
         -------
         ndarray, shape (T, B)
-            The numbers of the classes, -100 past the lengths; or, if the model has
-            labels, an array of those (dtype object), None past the lengths.
+            Class numbers, -100 past the lengths; or, if the model has labels, an array
+            of labels (dtype object), None past the lengths.
         """
         x, lengths = self.encoder.checked(x, lengths)
         tags = self.task.answers(self._infer(x, lengths))

@@ -1,4 +1,4 @@
-"""Adagrad."""
+"""Adagrad optimizer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Adagrad"]
 
 
 class Adagrad(Optimizer):
-    r"""Gradients over the root of the sum of all their squares so far.
+    r"""Adagrad: gradients divided by the root of the sum of their past squares.
 
     With the gradient :math:`g` of step :math:`t` (from 1), to which :math:`\lambda p`
     is added for the weight decay :math:`\lambda` (Duchi, Hazan & Singer 2011, JMLR 12):
@@ -36,14 +36,14 @@ class Adagrad(Optimizer):
     weight_decay : float
         At least 0.
     initial_accumulator_value : float
-        What the sum of squares begins with; at least 0.
+        Initial value of the sum of squares; at least 0.
     eps : float
         At least 0.
 
     Raises
     ------
     TypeError, ValueError
-        If a parameter is not as said above, or two arrays share memory.
+        If a parameter is not as described above, or two arrays share memory.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Adam, with AMSGrad, and AdamW."""
+"""Adam (with AMSGrad) and AdamW optimizers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Adam", "AdamW"]
 
 
 class Adam(Optimizer):
-    r"""Running mean of the gradients over the root of that of their squares.
+    r"""Adam: running mean of gradients divided by the root of that of their squares.
 
     With the gradient :math:`g` of step :math:`t` (from 1), to which :math:`\lambda p`
     is added for the weight decay :math:`\lambda` (Kingma & Ba 2015, arXiv:1412.6980):
@@ -41,12 +41,12 @@ class Adam(Optimizer):
     weight_decay : float
         At least 0.
     amsgrad : bool
-        Take the largest :math:`v` so far (Reddi, Kale & Kumar 2018, arXiv:1904.09237).
+        Use the largest :math:`v` so far (Reddi, Kale & Kumar 2018, arXiv:1904.09237).
 
     Raises
     ------
     TypeError, ValueError
-        If a parameter is not as said above, or two arrays share memory.
+        If a parameter is not as described above, or two arrays share memory.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class Adam(Optimizer):
     _rule = "adam"
     _slot_order = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
-    # Whether the decay is part of the gradient, or is taken from the parameter itself.
+    # True: the decay is added to the gradient. False: it is applied to the parameter.
     _decay_in_gradient = True
 
     def __init__(
@@ -118,10 +118,10 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    r"""Adam with the weight decay taken from the parameter, apart from the gradient.
+    r"""Adam with decoupled weight decay.
 
-    Each step begins with :math:`p \leftarrow (1 - lr \cdot weight\_decay) \, p` and
-    goes on as `Adam` without decay (Loshchilov & Hutter 2019, arXiv:1711.05101).
+    Each step computes :math:`p \leftarrow (1 - lr \cdot weight\_decay) \, p`, then the
+    step of `Adam` without decay (Loshchilov & Hutter 2019, arXiv:1711.05101).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What all optimizers share: checks of parameters and gradients, and the state."""
+"""Base class of all optimizers: checks of parameters and gradients, and the state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Hyperparameter", "Optimizer"]
 
 
 class Hyperparameter:
-    """A checked attribute. Only `lr` may be assigned after the constructor.
+    """A checked attribute; only `lr` may be assigned after the constructor.
 
     Parameters
     ----------
@@ -60,35 +60,35 @@ class Hyperparameter:
 
 
 class Optimizer(ABC):
-    """The base of `SGD`, `RMSprop`, `Adagrad`, `Adam` and `AdamW`.
+    """Base class of `SGD`, `RMSprop`, `Adagrad`, `Adam` and `AdamW`.
 
-    A subclass names its hyperparameters as class attributes, the function of the core
-    that has its rule (`_rule`) and the arrays that this may keep for each parameter, in
-    its order (`_slot_order`); which of them it does keep (`_slot_names`), and the
-    arguments of the rule in each step (`_arguments`).
+    A subclass specifies its hyperparameters as class attributes, the core function of
+    its rule (`_rule`), the arrays that this function may keep for each parameter, in
+    order (`_slot_order`), the ones actually kept (`_slot_names`), and the arguments of
+    the rule in each step (`_arguments`).
 
     Parameters
     ----------
     params : mapping of str to array
         ``model.params``, or a dict of C-contiguous arrays of float32 or float64. Or
         several modules by name: ``{"policy": policy, "value": value}``, or their
-        params; parameters are then called "policy.weight", and so on. Two params must
-        not be merged, ``{**policy.params, **value.params}``: of arrays that have one
-        name in both, a dict keeps only the last.
+        params; parameters are then named "policy.weight", and so on. Do not merge
+        params, ``{**policy.params, **value.params}``: if both have the same name, a
+        dict keeps only the last array.
     hyperparameters
         One value for each `Hyperparameter` of the class.
 
     Notes
     -----
     An optimizer that is deep-copied or pickled together with its model, as in
-    ``copy.deepcopy((model, optimizer))``, steps the copied model; alone, it has copies
-    of the parameters. A shallow copy (`copy.copy`) steps the same parameters, with
-    moments of its own.
+    ``copy.deepcopy((model, optimizer))``, steps the copied model; alone, it steps
+    copies of the parameters. A shallow copy (`copy.copy`) steps the same parameters,
+    with its own moments.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as said above, or two arrays share memory.
+        If an argument is not as described above, or two arrays share memory.
     """
 
     lr = Hyperparameter(minimum=0)
@@ -117,14 +117,15 @@ class Optimizer(ABC):
         return self._steps
 
     def step(self, grads: Mapping[str, Array]) -> None:
-        """Change the parameters by one step of the rule.
+        """Update the parameters by one step of the rule.
 
         Parameters
         ----------
         grads : mapping of str to array
             One gradient for each parameter, of its name, shape and dtype. They are not
-            changed. NaN and infinity go into the parameters, as in torch. Of several
-            modules, also by module: ``{"policy": grads, "value": other_grads}``.
+            changed. NaN and infinity propagate to the parameters, as in torch. With
+            several modules, also by module: ``{"policy": grads, "value":
+            other_grads}``.
 
         Raises
         ------
@@ -155,7 +156,7 @@ class Optimizer(ABC):
                 self._params.changed()
 
     def holds_any(self, arrays: Iterable[Array]) -> bool:
-        """Is one of these arrays among the parameters?
+        """Return whether one of these arrays is a parameter.
 
         Examples
         --------
@@ -169,15 +170,15 @@ class Optimizer(ABC):
         return any(_address(array) in held for array in arrays)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a bit-identical continuation needs.
+        """Return the full state, for a bit-identical continuation.
 
         Returns
         -------
         state : dict
-            Flat. ``"class"``, ``"steps"`` and the hyperparameters are JSON-able
-            scalars; copies of the arrays kept for a parameter are called
-            ``"slot.parameter"``, for example ``"exp_avg.0.weight"``, by torch's names
-            of the slots.
+            A flat dict. ``"class"``, ``"steps"`` and the hyperparameters are
+            JSON-serializable scalars. Copies of the arrays kept for a parameter are
+            named ``"slot.parameter"``, for example ``"exp_avg.0.weight"``, with torch's
+            names of slots.
         """
         state: dict[str, Any] = {"class": type(self).__name__, "steps": self._steps}
         state.update(self._hyperparameters)
@@ -186,13 +187,13 @@ class Optimizer(ABC):
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned, the hyperparameters included.
+        """Restore the state that `state_dict` returned, including hyperparameters.
 
         Parameters
         ----------
         state : mapping
-            Of an optimizer of the same class, over parameters of the same names, shapes
-            and dtypes. It is copied.
+            State of an optimizer of the same class, over parameters of the same names,
+            shapes and dtypes. It is copied.
 
         Raises
         ------
@@ -233,12 +234,12 @@ class Optimizer(ABC):
         self._lists = self._parameter_lists(self._arrays())
 
     def __getstate__(self) -> dict[str, Any]:
-        # The lists are views of the arrays: a copy makes its own.
+        # The lists are views of the arrays; a copy builds its own.
         return {k: v for k, v in self.__dict__.items() if k != "_lists"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        # Arrays from a pickle may be read-only: those of a dict of the user's as well.
+        # Arrays from a pickle may be read-only, also those of a user's dict.
         if isinstance(self._params, dict):
             for name, array in self._params.items():
                 self._params[name] = writable(array)
@@ -247,7 +248,7 @@ class Optimizer(ABC):
         self._lists = self._parameter_lists(self._arrays())
 
     def __copy__(self) -> Self:
-        # A step of the one must not go into the means, or the rate, of the other.
+        # Steps of one must not change the means, or the rate, of the other.
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._hyperparameters = dict(self._hyperparameters)
@@ -269,21 +270,21 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _arguments(self) -> tuple[Any, ...]:
-        """Return the arguments of the rule in the present step, number `steps`."""
+        """Return the arguments of the rule in the current step, number `steps`."""
 
     @classmethod
     def _checked(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: getattr(cls, name).check(value) for name, value in values.items()}
 
     def _arrays(self) -> dict[str, Array]:
-        # The accessor of fastcell's own parameters that does not count as a change.
+        # For fastcell's own parameters: an access that does not count as a change.
         if hasattr(self._params, "arrays"):
             arrays: dict[str, Array] = self._params.arrays()
             return arrays
         return dict(self._params)
 
     def _parameter_lists(self, arrays: Mapping[str, Array]) -> list[Any]:
-        """Return the parameters of each dtype as the core takes them: mostly of one."""
+        """Return the parameters as the core takes them, one list for each dtype."""
         by_dtype: dict[np.dtype, dict[str, Array]] = {}
         for name, (_, dtype) in self._layout.items():
             by_dtype.setdefault(dtype, {})[name] = arrays[name]
@@ -291,7 +292,7 @@ class Optimizer(ABC):
         return [_core.ParameterList(some, kept, True) for some in by_dtype.values()]
 
     def _take(self, arrays: dict[str, Array], grads: Mapping[str, Array]) -> bool:
-        """Hand parameters and gradients to the core, if they are as it takes them."""
+        """Pass parameters and gradients to the core, if it accepts them as they are."""
         fit = (
             isinstance(grads, dict)
             and len(grads) == len(arrays) == len(self._layout)
@@ -376,7 +377,7 @@ def _check_parameters(arrays: Mapping[str, Array]) -> None:
         if array.size:
             start = _address(array)
             ends.append((start, start + array.nbytes, name))
-    # One array under two names would take two steps where it is meant to take one.
+    # An array under two names would take two steps instead of one.
     ends.sort()
     for (_, end, name), (start, _, other) in pairwise(ends):
         if start < end:

@@ -1,4 +1,4 @@
-"""Clipping of gradients, in place."""
+"""Gradient clipping, by norm or by value, in place."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def grad_norm(grads: Mapping[str, NDArray[np.floating]]) -> float:
     Parameters
     ----------
     grads : mapping of str to array of float32 or float64
-        As a layer's or model's ``backward`` returns it; or several of these, by the
-        names of the modules, as an optimizer of several modules takes them. An array
-        that modules share counts once in each.
+        As returned by a layer's or model's ``backward``; or several of these by module
+        name, as for an optimizer of several modules. An array that modules share counts
+        once in each.
 
     Returns
     -------
     norm : float
-        Squares are added up in float64: large float32 gradients do not overflow. NaN or
-        infinite if a gradient is.
+        Squares are summed in float64, so large float32 gradients do not overflow. NaN
+        or infinite if a gradient is.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def clip_grad_norm(
     Parameters
     ----------
     grads : mapping of str to array of float32 or float64
-        Changed in place. They may come by module, as for `grad_norm`.
+        Changed in place. They may be given by module, as for `grad_norm`.
     max_norm : float
         Positive and finite; `grad_norm` measures without clipping.
     error_if_nonfinite : bool
@@ -83,8 +83,8 @@ def clip_grad_norm(
     TypeError
         If a gradient is not a writable array of float32 or float64.
     ValueError
-        If `max_norm` is not positive and finite, or, on demand, if the norm is not
-        finite.
+        If `max_norm` is not positive and finite, or if the norm is not finite and
+        `error_if_nonfinite` is True.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def clip_grad_norm(
         of_these = f" (look at {', '.join(names)})" if names else ""
         raise ValueError(f"the norm of grads must be finite; got {norm}{of_these}")
     factor = max_norm / (norm + 1e-6)
-    if not factor >= 1.0:  # true for NaN, which has to spread
+    if not factor >= 1.0:  # true for NaN, which must spread
         for some in lists:
             some.scale(factor, get_num_threads())
         for grad, copy in copies:
@@ -121,7 +121,7 @@ def clip_grad_value(
     Parameters
     ----------
     grads : mapping of str to array of float32 or float64
-        Changed in place; a NaN stays. They may come by module, as for `grad_norm`.
+        Changed in place; a NaN stays. They may be given by module, as for `grad_norm`.
     clip_value : float
         Positive and finite.
 
@@ -161,12 +161,12 @@ def _lists(
     Returns
     -------
     lists
-        For each dtype, of the gradients or of copies.
+        For each dtype, the gradients or their copies.
     copies
-        A gradient that is not C-contiguous, and its copy that is.
+        Pairs of a gradient that is not C-contiguous and its contiguous copy.
     """
     if type(grads) is dict:
-        try:  # most are C-contiguous and of one dtype
+        try:  # the common case: C-contiguous and of one dtype
             return [_core.ParameterList(grads, (), writable)], []
         except ValueError:
             pass
@@ -184,19 +184,19 @@ def _lists(
 
 
 def _by_name(grads: Mapping[str, Any]) -> Mapping[str, NDArray[np.floating]]:
-    """Return gradients by one name each, also where they come by module.
+    """Return gradients as a flat mapping, also if they are given by module.
 
     Raises
     ------
     ValueError
-        If two have one name.
+        If two have the same name.
     """
     found = flat(grads, {})
     if len(found) != sum(
         len(g) if isinstance(g, Mapping) else 1 for g in grads.values()
     ):
         raise ValueError(
-            "grads must have a name of its own for each gradient; got two of one, "
+            "grads must have a distinct name for each gradient; got one name twice, "
             f"among {shown(list(found))}"
         )
     return found

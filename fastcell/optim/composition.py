@@ -1,4 +1,4 @@
-"""Parameters of several modules under names, and gradients that come by those names."""
+"""Parameters and gradients of several modules by name, as one flat mapping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PARAMETERS = (Parameters, ParameterGroup, UnsuffixedParameters)
 
 
 def joined(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return one group of the parameters of modules by name, or `params` itself.
+    """Return the parameters of modules by name as one mapping, or `params` itself.
 
     Raises
     ------
@@ -45,9 +45,9 @@ def joined(params: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def flat(grads: Mapping[str, Any], params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return gradients by the names of `params`, also where they come by module.
+    """Return gradients by the names of `params`, also if they are given by module.
 
-    The gradients of an array that several modules share are added up.
+    Gradients of an array that several modules share are summed.
     """
     if not any(isinstance(value, Mapping) for value in grads.values()):
         return grads

@@ -1,4 +1,4 @@
-"""RMSprop."""
+"""RMSprop optimizer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RMSprop"]
 
 
 class RMSprop(Optimizer):
-    r"""Gradients over a running root of their mean square.
+    r"""RMSprop: gradients divided by the root of their running mean square.
 
     With the gradient :math:`g`, to which :math:`\lambda p` is added for the weight
     decay :math:`\lambda` (Hinton, "Neural networks for machine learning", lecture 6;
@@ -45,13 +45,13 @@ class RMSprop(Optimizer):
     momentum : float
         At least 0.
     centered : bool
-        Take the variance of the gradient instead of its mean square. Where rounding
-        makes it negative it counts as 0.
+        Use the variance of the gradient instead of its mean square. A variance that
+        rounding makes negative counts as 0.
 
     Raises
     ------
     TypeError, ValueError
-        If a parameter is not as said above, or two arrays share memory.
+        If a parameter is not as described above, or two arrays share memory.
 
     Examples
     --------

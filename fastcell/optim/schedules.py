@@ -5,11 +5,10 @@ A schedule is called with the number of optimizer steps taken so far, from 0::
     optimizer.lr = base_lr * schedule(optimizer.steps)
     optimizer.step(grads)
 
-All but `plateau` are functions of the step and nothing else. `plateau` also has to be
-told the validation loss, by ``schedule.update(loss)``, and has a state to save.
-`update`, `state_dict` and `load_state_dict` exist on all of them, so that a training
-loop need not know which one it was given. The names are in lower case, as they are used
-like functions.
+All except `plateau` depend on the step alone. `plateau` also needs the validation loss,
+by ``schedule.update(loss)``, and has a state to save. All have `update`, `state_dict`
+and `load_state_dict`, so a training loop can treat them equally. Names are lower case,
+since schedules are used like functions.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ if TYPE_CHECKING:
 
 
 class Schedule:
-    """What all schedules share: a call, and a state that most do not have."""
+    """Base class of all schedules: a call, and a state that is empty by default."""
 
     def __call__(self, step: int) -> float:
         """Return the factor for the step after `step` steps."""
         raise NotImplementedError
 
     def update(self, metric: float) -> None:
-        """Take notice of a validation loss; here: of no effect."""
+        """Report a validation loss; no effect by default."""
         number("metric", metric)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` needs, as JSON-able scalars; here: nothing."""
+        """Return the state as JSON-serializable scalars; empty by default."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -65,7 +64,7 @@ class step(Schedule):
     Raises
     ------
     TypeError, ValueError
-        If a parameter is not as said above.
+        If a parameter is not as described above.
 
     Examples
     --------
@@ -87,7 +86,7 @@ class step(Schedule):
 
 
 class cosine(Schedule):
-    """Fall along half a cosine from 1 to `final_factor`, and stay there.
+    """Decay along half a cosine from 1 to `final_factor`, then stay constant.
 
     The factor is ``f + (1 - f) (1 + cos(pi step / total_steps)) / 2`` with
     ``f = final_factor`` (Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts).
@@ -102,7 +101,7 @@ class cosine(Schedule):
     Raises
     ------
     TypeError, ValueError
-        If a parameter is not as said above.
+        If a parameter is not as described above.
 
     Examples
     --------
@@ -128,20 +127,21 @@ class cosine(Schedule):
 class warmup(Schedule):
     """Rise linearly to 1 over `warmup_steps` steps, then follow another schedule.
 
-    The factor is ``(step + 1) / warmup_steps`` while ``step < warmup_steps``, so that
-    no step is lost at a learning rate of zero, and ``then(step - warmup_steps)`` later.
+    The factor is ``(step + 1) / warmup_steps`` while ``step < warmup_steps``, so the
+    first step is not lost to a learning rate of zero, and ``then(step - warmup_steps)``
+    later.
 
     Parameters
     ----------
     warmup_steps : int
         At least 0.
     then : callable, optional
-        A schedule of this module or any function of the step; 1 if there is none.
+        A schedule of this module or any function of the step; constant 1 by default.
 
     Raises
     ------
     TypeError, ValueError
-        If a parameter is not as said above.
+        If a parameter is not as described above.
 
     Examples
     --------
@@ -188,10 +188,10 @@ class warmup(Schedule):
 class plateau(Schedule):
     """Multiply the learning rate by `factor` when the validation loss stops falling.
 
-    Each validation calls ``schedule.update(loss)``. A loss counts as better if it
-    improves on the best one so far by more than `threshold` of that one's magnitude;
-    NaN and the infinities never do. After more than `patience` losses in a row that
-    were not better the factor falls; the next `cooldown` losses do not count as bad.
+    Each validation calls ``schedule.update(loss)``. A loss is better if it improves on
+    the best one so far by more than `threshold` of its magnitude; NaN and infinities
+    never are. After more than `patience` losses in a row that are not better, the
+    factor is reduced; the next `cooldown` losses do not count as bad.
 
     Parameters
     ----------
@@ -204,14 +204,14 @@ class plateau(Schedule):
     cooldown : int
         At least 0.
     min_factor : float
-        The product of all reductions stays at or above this; from 0 to 1.
+        Lower bound of the product of all reductions; from 0 to 1.
     mode : {"min", "max"}
         Whether less or more is better.
 
     Raises
     ------
     TypeError, ValueError
-        If a parameter is not as said above.
+        If a parameter is not as described above.
 
     Examples
     --------
@@ -248,12 +248,12 @@ class plateau(Schedule):
         self._num_cooling = 0
 
     def __call__(self, step: int) -> float:
-        """Return the present factor, whatever `step` is."""
+        """Return the current factor, for any `step`."""
         _check_step(step)
         return self._current
 
     def update(self, metric: float) -> None:
-        """Take notice of a validation loss, and lower the factor if it is time to.
+        """Report a validation loss, and reduce the factor if due.
 
         Parameters
         ----------
@@ -283,7 +283,7 @@ class plateau(Schedule):
         return metric > self._best + margin
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the present factor, the best loss and the counts."""
+        """Return the current factor, the best loss and the counts."""
         return {
             "factor": self._current,
             "best": self._best,

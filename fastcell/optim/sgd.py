@@ -1,4 +1,4 @@
-"""Stochastic gradient descent."""
+"""Stochastic gradient descent (SGD) optimizer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["SGD"]
 
 
 class SGD(Optimizer):
-    r"""Stochastic gradient descent, with momentum if wanted.
+    r"""Stochastic gradient descent, optionally with momentum.
 
     With the gradient :math:`g`, to which :math:`\lambda p` is added for the weight
     decay :math:`\lambda`, and the momentum :math:`\mu`:
@@ -35,7 +35,7 @@ class SGD(Optimizer):
     lr : float
         At least 0; may be assigned between steps.
     momentum : float
-        At least 0; without it no array is kept.
+        At least 0; with 0 no arrays are kept.
     dampening : float
     weight_decay : float
         At least 0.
@@ -46,7 +46,7 @@ class SGD(Optimizer):
     Raises
     ------
     TypeError, ValueError
-        If a parameter is not as said above, or two arrays share memory.
+        If a parameter is not as described above, or two arrays share memory.
 
     Examples
     --------

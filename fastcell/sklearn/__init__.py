@@ -1,15 +1,16 @@
-"""Sequence models as scikit-learn's estimators.
+"""scikit-learn estimators of sequence models.
 
-`SequenceClassifier` and `SequenceRegressor` wrap the models of `fastcell.models` of the
-same names: they split, scale nothing, train with Adam until nothing gets better, and
-follow scikit-learn's conventions, so that ``clone``, pipelines, cross-validation, grid
-search and ``joblib`` take them. `SequenceScaler` standardizes features of sequences.
+`SequenceClassifier` and `SequenceRegressor` wrap the models of the same names in
+`fastcell.models`. They train with AdamW until the loss stops improving, do not scale
+features, and follow scikit-learn's conventions: they work with ``clone``, pipelines,
+cross-validation, grid search and ``joblib``. `SequenceScaler` standardizes features of
+sequences.
 
 X is a list of sequences, each an array (T_i, I) or a data frame with a row for each
-step; or an array (N, T, I) of sequences of one length; or, as scikit-learn's own
-estimators take it, a table (N, T), whose rows are sequences of T single values.
+step; or an array (N, T, I) of sequences of equal length; or, as for scikit-learn's
+estimators, a table (N, T), whose rows are sequences of T single values.
 
-scikit-learn is no dependency of fastcell: ``pip install scikit-learn``, 1.6 or newer.
+scikit-learn is an optional dependency: ``pip install scikit-learn``, 1.6 or newer.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""The training that both estimators share."""
+"""Base class of the estimators: training, validation and early stopping."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from fastcell.optim import AdamW
 from fastcell.sklearn.inputs import checked_sequences
 from fastcell.train import Trainer
 
-# Sequences of a batch of inference: its results do not depend on it.
+# Batch size of inference; results do not depend on it.
 _INFERENCE_BATCH = 256
 _LARGEST_SEED = np.iinfo(np.int32).max
 
 
 class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
-    """A model of `fastcell.models` that is trained by `fit`.
+    """Base class: a model of `fastcell.models`, trained by `fit`.
 
-    A subclass gives the constructor, whose arguments are kept as they are, and `fit`,
-    which checks its own of them.
+    A subclass implements the constructor, which stores its arguments unchanged, and
+    `fit`, which checks the arguments of the subclass.
     """
 
     _model: Any  # the class in fastcell.models
@@ -39,7 +39,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         strata: np.ndarray | None,
         **options: Any,
     ) -> None:
-        """Make the model, or take it up, train it, and keep what came of it.
+        """Make or continue the model, train it, and set the fitted attributes.
 
         Parameters
         ----------
@@ -47,16 +47,16 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         targets : ndarray, shape (N,) or (N, K)
         sample_weight : ndarray, shape (N,), or None
         strata : ndarray, shape (N,), or None
-            Classes, whose shares the validation data are to have.
+            Classes for a stratified validation split.
         options
-            Of the model, beside those that both have.
+            Options of the model, besides the common ones.
         """
         self._check_training()
         random = check_random_state(self.random_state)
         seeds = random.randint(_LARGEST_SEED, size=3).tolist()
         model = self._begun(sequences[0].shape[1], seed=seeds[0], **options)
         index = np.arange(len(sequences))
-        if sample_weight is not None:  # a weight of 0 is as good as not being there
+        if sample_weight is not None:  # a weight of 0 leaves a sequence out
             index = index[sample_weight > 0]
         held_out = None
         if self.early_stopping:
@@ -70,7 +70,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         dtype = model.encoder.dtype
 
         def data(of: np.ndarray, shuffle: bool) -> Sequences:
-            with np.errstate(over="ignore"):  # the model refuses what is infinite
+            with np.errstate(over="ignore"):  # the model refuses infinite values
                 arrays = [np.ascontiguousarray(sequences[i], dtype) for i in of]
             return Sequences(
                 arrays,
@@ -79,7 +79,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
                 shuffle=shuffle,
                 seed=seeds[2],
                 dtype=dtype,
-                check_finite=False,  # both have been, and the model does
+                check_finite=False,  # x and y are checked, and again by the model
                 weights=None if sample_weight is None else sample_weight[of],
             )
 
@@ -128,13 +128,13 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         for name in {**mine, **its}:
             if name != "seed" and mine.get(name) != its.get(name):
                 raise ValueError(
-                    f"warm_start must find the network that it goes on with: {name} "
+                    f"warm_start must continue a network of equal options: {name} "
                     f"was {shown(mine.get(name))} and is {shown(its.get(name))}"
                 )
         return self.model_
 
     def _outputs(self, X: Any) -> np.ndarray:
-        """Return what the model gives for each sequence, (N, K) float64."""
+        """Return the model's output for each sequence, (N, K) float64."""
         check_is_fitted(self)
         sequences = checked_sequences(self, X, reset=False)
         model = self.model_
@@ -153,7 +153,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         return outputs
 
     def _check_training(self) -> None:
-        """Check the parameters that the model does not."""
+        """Check the parameters that the model does not check."""
         integer("max_iter", self.max_iter, minimum=1)
         integer("batch_size", self.batch_size, minimum=1)
         real("learning_rate", self.learning_rate, above=0)
@@ -178,7 +178,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
 
 
 class _Best:
-    """Keep the parameters of the record that is the best so far."""
+    """Callback that keeps the parameters of the best record so far."""
 
     def __init__(self, monitor: str) -> None:
         self._monitor = monitor
@@ -192,12 +192,12 @@ class _Best:
 
 
 def checked_weights(sample_weight: Any, sequences: Any) -> np.ndarray | None:
-    """Return a weight of each sequence, at least 0 and some above, or None.
+    """Return a weight of each sequence, at least 0 and not all 0, or None.
 
     Raises
     ------
     ValueError
-        If they are others.
+        If weights are negative or all 0.
     """
     if sample_weight is None:
         return None

@@ -1,4 +1,4 @@
-"""A classifier and a regressor of sequences with scikit-learn's interface."""
+"""Sequence classifier and regressor with scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastcell.sklearn.inputs import checked_sequences
 
 
 class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]
-    """Tell the class of a sequence by a recurrent network.
+    """Classify sequences by a recurrent network.
 
     `fastcell.models.SequenceClassifier` with scikit-learn's interface: recurrent
     layers, pooling over the steps, scores. It is trained with AdamW on the
@@ -28,64 +28,64 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     hidden_size : int, default 32
         Units of each recurrent layer and direction.
     num_layers : int, default 1
-        Recurrent layers, one upon the other.
+        Stacked recurrent layers.
     cell : str, default "lstm"
         "lstm", "gru", "rnn" (with tanh), or another name of `fastcell.cells.REGISTRY`.
     bidirectional : bool, default False
-        Whether each layer reads in both directions.
+        Whether each layer runs in both directions.
     pooling : {"last", "mean", "max", "attention"}, default "last"
-        How the steps become one vector.
+        How the outputs of all steps are reduced to one vector.
     dropout : float, default 0.0
         Probability of dropping a value between the layers, in training; in [0, 1).
     class_weight : dict, "balanced" or None, default None
-        The weight of each class in the loss: by its label, or in inverse proportion to
-        how often it is there.
+        The weight of each class in the loss: by label, or inversely proportional to its
+        frequency.
     learning_rate : float, default 0.01
-        Of AdamW.
+        Learning rate of AdamW.
     weight_decay : float, default 0.0
-        Of AdamW.
+        Weight decay of AdamW.
     batch_size : int, default 32
-        Sequences of a step of training.
+        Sequences of a training step.
     max_iter : int, default 100
-        Epochs at most.
+        Maximum number of epochs.
     clip_norm : float or None, default 1.0
-        Gradients are scaled down to this norm where it is exceeded.
+        Maximum norm of gradients, which are scaled down if they exceed it.
     early_stopping : bool, default False
-        Hold out `validation_fraction` of the sequences, end where their loss gets no
-        better, and keep the weights of the best epoch. Else the training loss says when
-        to end, and the last weights are kept.
+        Hold out `validation_fraction` of the sequences, stop when their loss no longer
+        improves, and keep the weights of the best epoch. Otherwise training stops by
+        the training loss and keeps the last weights.
     validation_fraction : float, default 0.1
-        In (0, 1); each class has its share.
+        In (0, 1); the split is stratified by class.
     n_iter_no_change : int or None, default 10
-        So many epochs in a row whose loss is not better by more than `tol` end the
-        training; None never does.
+        Training stops after this number of successive epochs without an improvement of
+        the loss by more than `tol`; None never stops early.
     tol : float, default 1e-4
-        See above.
+        Least improvement of the loss; see above.
     warm_start : bool, default False
-        Whether a second `fit` goes on with the network of the first.
+        Whether a second `fit` continues with the network of the first.
     dtype : str or dtype, default "float32"
         float32 or float64.
     random_state : int, RandomState or None, default None
-        Of the initial weights, dropout, the order of the sequences and those held out.
+        Seed of the initial weights, dropout, shuffling and the validation split.
     verbose : bool or int, default False
-        Whether to show the progress.
+        Whether to show progress.
 
     Attributes
     ----------
     classes_ : ndarray, shape (K,)
         The labels.
     model_ : fastcell.models.SequenceClassifier
-        The network, for `fastcell.save`, sessions on streams, and all else.
+        The network, for example for `fastcell.save` or streaming sessions.
     n_features_in_ : int
-        Features I of a step; of tables their columns.
+        Features I of a step; for a table its number of columns.
     feature_names_in_ : ndarray of str
-        The columns, if X was data frames.
+        Column names, if X was data frames.
     n_iter_ : int
-        Epochs done.
+        Number of epochs of training.
     loss_curve_, validation_loss_curve_ : list of float
-        The loss of each epoch; the second None without `early_stopping`.
+        The loss of each epoch; the second is None without `early_stopping`.
     best_loss_ : float
-        The smallest of those that say when to end.
+        The smallest of the losses that stop training.
 
     Examples
     --------
@@ -157,19 +157,19 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         X : list of arrays (T_i, I) or data frames, array (N, T, I), or table (N, T)
             The sequences, finite.
         y : array-like, shape (N,)
-            Their labels, of two classes at least.
+            Labels of the sequences, of at least two classes.
         sample_weight : array-like, shape (N,), optional
-            What each sequence counts for in the loss, at least 0.
+            The weight of each sequence in the loss, at least 0.
 
         Returns
         -------
         SequenceClassifier
-            This one.
+            The fitted estimator.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as said, or a parameter of the constructor.
+            If an argument or a parameter of the constructor is not as described.
         """
         sequences = checked_sequences(self, X, reset=True)
         labels = column_or_1d(_targets(self, y, dtype=None), warn=True)
@@ -210,21 +210,21 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
 
         Parameters
         ----------
-        X : as of `fit`
+        X : as for `fit`
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             Before `fit`.
         TypeError, ValueError
-            If X is not as said, or has other features than those of `fit`.
+            If X is not as described, or its features differ from those of `fit`.
         """
         scores = self._outputs(X)
         labels: np.ndarray = self.classes_[scores.argmax(axis=1)]
         return labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class, (N, K), as `classes_` has them.
+        """Return the probability of each class, (N, K), in the order of `classes_`.
 
         Parameters and errors are those of `predict`.
         """
@@ -244,25 +244,25 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
 
 
 class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
-    """Tell a number, or several, of a sequence by a recurrent network.
+    """Predict one or several values of a sequence by a recurrent network.
 
     `fastcell.models.SequenceRegressor` with scikit-learn's interface. Targets should be
-    of the size of 1: see ``sklearn.compose.TransformedTargetRegressor``.
+    of the order of 1: see ``sklearn.compose.TransformedTargetRegressor``.
 
     Parameters
     ----------
     hidden_size, num_layers, cell, bidirectional, pooling, dropout
-        As of `SequenceClassifier`.
+        As for `SequenceClassifier`.
     loss : {"mse", "mae", "huber"}, default "mse"
         The mean squared, absolute or Huber's error of a value.
     delta : float or None, default None
         Where Huber's error changes from squared to absolute; 1 if None. For "huber"
         only.
     ignore_nan : bool, default False
-        Whether values of y that are NaN are left out. They are refused otherwise.
+        Whether values of y that are NaN are left out; by default they are errors.
     learning_rate, weight_decay, batch_size, max_iter, clip_norm, early_stopping, \
 validation_fraction, n_iter_no_change, tol, warm_start, dtype, random_state, verbose
-        As of `SequenceClassifier`.
+        As for `SequenceClassifier`.
 
     Attributes
     ----------
@@ -270,7 +270,7 @@ validation_fraction, n_iter_no_change, tol, warm_start, dtype, random_state, ver
         The network.
     n_features_in_, feature_names_in_, n_iter_, loss_curve_, \
 validation_loss_curve_, best_loss_
-        As of `SequenceClassifier`.
+        As for `SequenceClassifier`.
 
     Examples
     --------
@@ -343,19 +343,19 @@ validation_loss_curve_, best_loss_
         X : list of arrays (T_i, I) or data frames, array (N, T, I), or table (N, T)
             The sequences, finite.
         y : array-like, shape (N,) or (N, K)
-            Their values; NaN with `ignore_nan` only.
+            Target values of the sequences; NaN only with `ignore_nan`.
         sample_weight : array-like, shape (N,), optional
-            What each sequence counts for in the loss, at least 0.
+            The weight of each sequence in the loss, at least 0.
 
         Returns
         -------
         SequenceRegressor
-            This one.
+            The fitted estimator.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as said, or a parameter of the constructor.
+            If an argument or a parameter of the constructor is not as described.
         """
         sequences = checked_sequences(self, X, reset=True)
         finite: Any = "allow-nan" if self.ignore_nan is True else True
@@ -383,18 +383,18 @@ validation_loss_curve_, best_loss_
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the values of each sequence, (N,) or (N, K), as y of `fit` was.
+        """Return the values of each sequence, (N,) or (N, K), as y in `fit`.
 
         Parameters
         ----------
-        X : as of `fit`
+        X : as for `fit`
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             Before `fit`.
         TypeError, ValueError
-            If X is not as said, or has other features than those of `fit`.
+            If X is not as described, or its features differ from those of `fit`.
         """
         outputs = self._outputs(X)
         return outputs[:, 0] if self._one_value else outputs
@@ -406,7 +406,7 @@ validation_loss_curve_, best_loss_
 
 
 def _targets(estimator: Any, y: Any, **checks: Any) -> np.ndarray:
-    """Return y as an array, or refuse it in scikit-learn's own words."""
+    """Return y as an array, or raise scikit-learn's errors."""
     if y is None:
         raise ValueError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but "
@@ -419,7 +419,7 @@ def _targets(estimator: Any, y: Any, **checks: Any) -> np.ndarray:
 
 
 def _plain_labels(classes: np.ndarray) -> list[str] | list[int] | None:
-    """Return labels as a model keeps them, None if it cannot keep such."""
+    """Return labels as plain values, or None if a model cannot store them."""
     labels: list[Any] = classes.tolist()
     kinds = {type(label) for label in labels}
     return labels if kinds == {str} or kinds == {int} else None

@@ -1,4 +1,4 @@
-"""X of scikit-learn's users as sequences: lists of arrays or data frames, arrays."""
+"""Validation of X: lists of arrays or data frames, arrays, tables as sequences."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _REALS = [np.float64, np.float32]
 
 
 def checked_sequences(estimator: Any, X: Any, *, reset: bool) -> Any:
-    """Return sequences (T_i, I) by their place, checked, of whatever X is.
+    """Check X of any supported form, and return its sequences (T_i, I).
 
     Parameters
     ----------
     estimator : estimator
-        Which gets, or has, the number of features and their names.
+        The estimator that stores, or has, the number of features and their names.
     X : list of arrays or data frames, array (N, T, I), or array-like (N, T)
     reset : bool
-        Whether this is the X of `fit`, and not one that has to be like it.
+        Whether X is that of `fit`; otherwise it must have the same features.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def checked_sequences(estimator: Any, X: Any, *, reset: bool) -> Any:
     Raises
     ------
     TypeError, ValueError
-        If it is none of these, or has other features than those of `fit`.
+        If X has another form, or its features differ from those of `fit`.
     """
     items = _list_of_sequences(X)
     if items is not None:
@@ -69,7 +69,7 @@ def _list_of_sequences(X: Any) -> list[Any] | None:
     else:
         return None
     first = items[0] if items else 0.0
-    if isinstance(first, (list, tuple)):  # of numbers, a row of a table
+    if isinstance(first, (list, tuple)):  # of numbers: a row of a table
         of_steps = len(first) > 0 and np.ndim(first[0]) > 0
     else:
         of_steps = getattr(first, "ndim", 0) > 0 or hasattr(first, "columns")
@@ -110,11 +110,11 @@ def _check_columns(X: Any) -> None:
 
 
 def axes_of(X: Any) -> int:
-    """Return the number of axes; 0 of what is no array, which others refuse."""
+    """Return the number of axes; 0 if X is not an array, which others refuse."""
     ndim = getattr(X, "ndim", None)
     if ndim is None:
         try:
             ndim = np.asarray(X).ndim
-        except ValueError:  # of lists of different lengths
+        except ValueError:  # lists of different lengths
             return 0
     return int(ndim)

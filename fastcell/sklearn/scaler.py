@@ -1,4 +1,4 @@
-"""A transformer that standardizes the features of sequences."""
+"""Scaler: a transformer that standardizes features of sequences."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fastcell.sklearn.inputs import axes_of, checked_sequences
 
 
 class SequenceScaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Take away the mean of each feature over all steps, and divide by its spread.
+    """Subtract the mean of each feature over all steps, and divide by its spread.
 
-    What ``sklearn.preprocessing.StandardScaler`` does to tables, for sequences: put it
-    before an estimator in a pipeline. A feature that does not change becomes 0.
+    Like ``sklearn.preprocessing.StandardScaler``, but for sequences; to be used before
+    an estimator in a pipeline. A constant feature becomes 0.
 
     Attributes
     ----------
     mean_, scale_ : ndarray of float64, shape (I,)
-        Mean and standard deviation of `fit`, 1 where a feature does not change.
+        Mean and standard deviation from `fit`; the latter is 1 for constant features.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
-        The columns, if X was data frames.
+        Column names, if X was data frames.
 
     Examples
     --------
@@ -37,19 +37,19 @@ class SequenceScaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def fit(self, X: Any, y: Any = None) -> SequenceScaler:
-        """Learn mean and spread of each feature.
+        """Compute the mean and spread of each feature.
 
         Parameters
         ----------
         X : list of arrays or data frames, array (N, T, I), or array-like (N, T)
-            Of a table each value is a step of one feature.
+            In a table each value is a step of one feature.
         y
-            Not used.
+            Ignored.
 
         Raises
         ------
         TypeError, ValueError
-            If X is none of these.
+            If X has another form.
         """
         sequences = checked_sequences(self, X, reset=True)
         steps = np.concatenate([np.asarray(s, np.float64) for s in sequences])
@@ -58,7 +58,7 @@ class SequenceScaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, X: Any) -> Any:
-        """Return X in units of the spread: a list of arrays, or an array as X was.
+        """Return X standardized: a list of arrays, or an array if X is one.
 
         Parameters and errors are those of `fit`.
         """

@@ -1,12 +1,13 @@
-"""fastcell inside PyTorch programs: modules, and the swap of those that are there.
+"""PyTorch integration: recurrent modules, and replacement of those in a model.
 
-``fastcell.torch.LSTM`` and its like take the place of ``torch.nn.LSTM``: constructor,
-state dict, autograd and results are the same, and also `lengths`, `mask` and `reset`.
+``fastcell.torch.LSTM``, ``GRU`` and ``RNN`` replace those of ``torch.nn``: constructor,
+state dict, autograd and results are the same; `lengths`, `mask` and `reset` are added.
 ``fastcell.torch.accelerate(model)`` swaps all recurrent modules of a model in place.
-PyTorch's CPU build is enough, and is no dependency of fastcell.
 
-fastcell's threads are as many as ``torch.get_num_threads()`` says from the import on,
-unless `fastcell.set_num_threads` or FASTCELL_NUM_THREADS say another number.
+PyTorch is an optional dependency; its CPU build is enough.
+
+From the import on, fastcell uses ``torch.get_num_threads()`` threads, unless
+`fastcell.set_num_threads` or FASTCELL_NUM_THREADS specifies another number.
 """
 
 import torch as _torch

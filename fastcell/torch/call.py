@@ -1,7 +1,8 @@
 """One call of a recurrent layer on tensors, with and without autograd.
 
-`Call` is what a call has beside its tensors. `run` computes and keeps what backward
-needs; `gradients` uses it up; `Recurrence` is both for PyTorch's autograd.
+`Call` holds the arguments of a call other than tensors. `run` computes the outputs and
+saves values for backward; `gradients` consumes them; `Recurrence` is both as a function
+of PyTorch's autograd.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from fastcell.threads import get_num_threads
 from fastcell.torch.formula import Formula, by_formula
 from fastcell.torch.weights import OnTensors, array_of, may_have_tangents
 
-#: Whether a gradient is many of them at once.
+#: Whether a gradient is batched by vmap.
 _is_many: Any = torch._C._functorch.is_legacy_batchedtensor
 
-#: x, h0, c0 come before the weights.
+#: x, h0 and c0 precede the weights.
 BEFORE_WEIGHTS = 3
 
 
 class StepLayout(Layout):
-    """Of a single cell: no axis of time, and none of layers in the state."""
+    """Layout of a single cell: no time axis, and no layer axis in the state."""
 
     def to_core(self, array: Any) -> Any:
         return array[np.newaxis, np.newaxis] if self.unbatched else array[np.newaxis]
@@ -46,26 +47,26 @@ class StepLayout(Layout):
 
 @dataclass(slots=True)
 class Call:
-    """What a call has beside its tensors.
+    """Arguments of a call other than tensors.
 
     Attributes
     ----------
     layer : Recurrent
-        To which the weights are bound when it runs.
+        The layer, to which the weights are bound when it runs.
     layout : Layout
-        How x, y and the states lie.
+        Memory layout of x, y and the states.
     flat : Tensor of int64, shape (N,), or None
-        For packed sequences: where in (T B) the rows of x (N, I) and y (N, P) belong.
+        For packed sequences: indices in (T B) of the rows of x (N, I) and y (N, P).
     steps, rows : int
         T and B.
     lengths, mask, reset : ndarray or None
-        As the core takes them.
+        In the form that the core takes.
     dropout : Tensor, shape (L - 1, T, B, D P), or None
         Factors of the outputs between layers.
     version : int
-        Of the weights, once they are bound.
+        Version of the weights, once bound.
     kept : Kept or None
-        What backward needs, once `run` has kept it.
+        Saved values for backward, once `run` has set them.
     """
 
     layer: OnTensors
@@ -81,7 +82,7 @@ class Call:
     kept: Kept | None = None
 
     def batch_of(self, x: Tensor, h0: Tensor | None, c0: Tensor | None) -> _core.Batch:
-        """Return the call as the core takes it."""
+        """Return the call in the form that the core takes."""
         return _core.Batch(
             self.steps,
             self.rows,
@@ -98,16 +99,16 @@ class Call:
 
 
 class Kept(NamedTuple):
-    """What backward needs of `run`."""
+    """Values that `run` saves for backward."""
 
     batch: _core.Batch
     memory: Any
 
 
 def run(call: Call, tensors: Sequence[Any], spare: Any = None) -> tuple[Tensor, ...]:
-    """Return y and the final states of x, h0, c0 and the weights.
+    """Return y and the final states for x, h0, c0 and the weights.
 
-    With `spare`, where memory for it comes from, set ``call.kept`` for `gradients`.
+    With `spare`, which provides memory, ``call.kept`` is set for `gradients`.
     """
     layer, layout = call.layer, call.layout
     x, h0, c0, *weights = tensors
@@ -152,9 +153,9 @@ def gradients(
     dout: Sequence[Tensor | None],
     needed: tuple[bool, ...],
 ) -> list[Any]:
-    """Return the gradients of x, h0, c0 and the weights, where they are needed.
+    """Return the gradients of x, h0, c0 and the weights, if needed.
 
-    They are as wide as the layer computes; autograd narrows them.
+    Their dtype is that of the layer; autograd casts them to narrower ones.
     """
     layer, layout = call.layer, call.layout
     dy, dh, dc = dout
@@ -178,7 +179,7 @@ def gradients(
     of_weights = dict(zip(layer._shapes, needed[BEFORE_WEIGHTS:], strict=True))
     by_pass, dweights = None, dict.fromkeys(of_weights)
     if any(of_weights.values()):
-        # The core makes that of a bias beside that of its matrix only.
+        # The core computes the gradient of a bias only along with that of its matrix.
         dweights |= {
             name: torch.zeros(shape, dtype=wide)
             for name, shape in layer._shapes.items()
@@ -232,21 +233,21 @@ class Recurrence(torch.autograd.Function):
 
 
 def are_hooks_asked() -> bool:
-    """Whether hooks decide where saved tensors go, as those of checkpoints.
+    """Return whether saved-tensor hooks are active, as in activation checkpointing.
 
-    They are given the memory of `run` as a tensor, too: most of what is kept.
+    They also receive the memory of `run` as a tensor, which is most of what is saved.
     """
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
 def kept_again(call: Call, tensors: Sequence[Any], memory: Tensor) -> Kept:
-    """Return what `gradients` uses up, of memory that was kept as a tensor."""
-    copy = aligned_copy(memory)  # others may use the tensor again
+    """Return the values for `gradients`, from memory that was saved as a tensor."""
+    copy = aligned_copy(memory)  # the tensor may be used again
     return Kept(call.batch_of(*tensors[:BEFORE_WEIGHTS]), copy)
 
 
 def aligned_copy(memory: Tensor) -> Any:
-    """Return the bytes of a tensor, in memory as the core demands it."""
+    """Return the bytes of a tensor, in memory aligned for the core."""
     copy = _core.aligned_empty(len(memory))
     copy[:] = memory.numpy()
     return copy
@@ -258,10 +259,10 @@ def gradients_of(
     dout: tuple[Tensor | None, ...],
     needed: tuple[bool, ...],
 ) -> list[Any]:
-    """Return the gradients of x, h0, c0 and the weights, where they are needed.
+    """Return the gradients of x, h0, c0 and the weights, if needed.
 
-    Also gradients that can be differentiated, if autograd is on, many at once, and a
-    second time, after ``retain_graph=True``.
+    This includes differentiable gradients, if autograd is on, batched ones, and a
+    second backward, after ``retain_graph=True``.
     """
     if all(d is None for d in dout):
         return [None] * len(needed)
@@ -269,9 +270,9 @@ def gradients_of(
     if is_for_formula(dout):
         return _differentiable(call, tensors, dout, needed)
     x, _, _, *weights = tensors
-    if call.version != call.layer._parameters.version():  # another call's since
+    if call.version != call.layer._parameters.version():  # rebound since
         call.layer._parameters.bind(weights)
-    if call.kept is None:  # used up
+    if call.kept is None:  # consumed
         run(call, tensors, call.layer._spare)
     kept: Any = call.kept
     call.kept = None
@@ -281,16 +282,16 @@ def gradients_of(
 
 
 def is_transformed() -> bool:
-    """Whether torch.func or forward mode wants more of a call than its numbers.
+    """Return whether torch.func or forward mode is active.
 
-    Tensors may be many at once then, or have tangents, of which only PyTorch's own
-    operators know.
+    Tensors may then be batched or have tangents, which only PyTorch's own operators
+    support.
     """
     return torch._C._functorch.maybe_current_level() is not None or may_have_tangents()
 
 
 def is_for_formula(dout: Sequence[Tensor | None]) -> bool:
-    """Whether only PyTorch's operators can make the gradients that are wanted."""
+    """Return whether only PyTorch's operators can compute the gradients."""
     return (
         torch.is_grad_enabled()  # create_graph=True
         or is_transformed()
@@ -300,9 +301,9 @@ def is_for_formula(dout: Sequence[Tensor | None]) -> bool:
 
 
 def called(call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-    """Return y and the final states, for autograd if it is on.
+    """Return y and the final states, recorded by autograd if it is on.
 
-    tensors: x, h0, c0 and the weights.
+    `tensors` are x, h0, c0 and the weights.
     """
     if is_transformed():
         return _run_by_formula(call, tensors)
@@ -321,7 +322,7 @@ def _differentiable(
     dout: tuple[Tensor | None, ...],
     needed: tuple[bool, ...],
 ) -> list[Any]:
-    """Return PyTorch's gradients of the formula, which it can differentiate again."""
+    """Return PyTorch's gradients of the formula, which are differentiable."""
     again = torch.is_grad_enabled()
     with torch.enable_grad():
         out = _run_by_formula(call, tensors)
@@ -340,7 +341,7 @@ def _differentiable(
 
 
 def _run_by_formula(call: Call, tensors: Sequence[Any]) -> tuple[Tensor, ...]:
-    """Return what `run` does, in PyTorch's operators: as wide, and rounded once."""
+    """Return the results of `run` by PyTorch's operators, rounded once at the end."""
     dtype, wide = tensors[0].dtype, call.layer.torch_dtype
     with torch.autocast("cpu", enabled=False):
         widened: list[Any] = [t if t is None else t.to(wide) for t in tensors]
@@ -349,7 +350,7 @@ def _run_by_formula(call: Call, tensors: Sequence[Any]) -> tuple[Tensor, ...]:
 
 
 def formula_of(call: Call) -> Formula:
-    """Return what `by_formula` needs to know of a call."""
+    """Return the arguments of `by_formula` for a call."""
     layer = call.layer
     lengths, mask, reset = (
         None if array is None else torch.from_numpy(array)

@@ -1,6 +1,6 @@
-"""RNNCell, LSTMCell and GRUCell as `torch.nn` has them, computed by fastcell.
+"""RNNCell, LSTMCell and GRUCell with the interface of `torch.nn`.
 
-For many steps a cell's `session` is quicker: it keeps the state.
+For many steps a cell's `session` is faster, as it keeps the state.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class Cell(torch.nn.RNNCellBase, Streamed):
-    """The base of the three: everything but the cell."""
+    """Base class of the three modules."""
 
-    #: The module of torch.nn that it stands for, which names what it refuses.
+    #: The module of torch.nn that is replaced, named in errors.
     _peer: type[torch.nn.RNNCellBase]
     _gates: int
-    _two = False  # states
+    _two = False  # whether there are two states
     _layer: OnTensors | None = None
 
     def __init__(
@@ -38,7 +38,7 @@ class Cell(torch.nn.RNNCellBase, Streamed):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        # By name: a class of `accelerate` has torch.nn's own class between.
+        # By name: classes of `accelerate` also inherit from torch.nn's class.
         torch.nn.RNNCellBase.__init__(
             self, input_size, hidden_size, bias, self._gates, device, dtype
         )
@@ -59,7 +59,7 @@ class Cell(torch.nn.RNNCellBase, Streamed):
         Raises
         ------
         RuntimeError, ValueError
-            As ``torch.nn`` does, and if a tensor is not on the CPU.
+            As from ``torch.nn``, and if a tensor is not on the CPU.
         """
         if not torch.compiler.is_dynamo_compiling():
             layer = self._layer
@@ -67,7 +67,7 @@ class Cell(torch.nn.RNNCellBase, Streamed):
                 out = layer.quick.infer(self._parameters, input, hx, False, True)
                 if out is not None:
                     return out
-        if not self.hidden_size:  # which torch.nn takes
+        if not self.hidden_size:  # torch.nn allows it
             return self._peer.forward(self, input, hx)
         if op.is_needed_for(input):
             return self._traced(input, hx)
@@ -133,14 +133,14 @@ class Cell(torch.nn.RNNCellBase, Streamed):
             and all(s.dtype == x.dtype or narrowed for s in states)
         )
 
-    __prepare_scriptable__ = refuse_script  # asked by torch.jit.script
+    __prepare_scriptable__ = refuse_script  # called by torch.jit.script
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_layer"}
 
 
 class RNNCell(Cell):
-    """``torch.nn.RNNCell``, computed by fastcell: same arguments and state dict."""
+    """``torch.nn.RNNCell`` by fastcell: same arguments, results and state dict."""
 
     _peer = torch.nn.RNNCell
     _gates = 1
@@ -166,7 +166,7 @@ class RNNCell(Cell):
 
 
 class LSTMCell(Cell):
-    """``torch.nn.LSTMCell``, computed by fastcell: same arguments and state dict."""
+    """``torch.nn.LSTMCell`` by fastcell: same arguments, results and state dict."""
 
     _peer = torch.nn.LSTMCell
     _gates = 4
@@ -177,7 +177,7 @@ class LSTMCell(Cell):
 
 
 class GRUCell(Cell):
-    """``torch.nn.GRUCell``, computed by fastcell: same arguments and state dict."""
+    """``torch.nn.GRUCell`` by fastcell: same arguments, results and state dict."""
 
     _peer = torch.nn.GRUCell
     _gates = 3

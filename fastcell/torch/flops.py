@@ -1,7 +1,7 @@
-"""What the operators compute, for `torch.utils.flop_counter`.
+"""FLOP counts of the operators, for `torch.utils.flop_counter`.
 
-As PyTorch counts: two operations for each multiply-add of a matrix product, none for
-the rest. The functions are given shapes in place of tensors.
+As in PyTorch, each multiply-add of a matrix product counts as two operations, all else
+as none. The functions take shapes in place of tensors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _READ = [
 def of_forward(
     x: Shape, h0: Any, c0: Any, weights: Sequence[Shape], *_: Any, **__: Any
 ) -> int:
-    """Return the operations of ``fastcell::lstm`` or one of its like."""
+    """Return the operations of the forward operator of a cell."""
     return sum(2 * prod(x[:-1]) * prod(w) for w in weights if len(w) == 2)
 
 
@@ -41,14 +41,14 @@ def of_backward(
     *others: Any,
     **__: Any,
 ) -> int:
-    """Return those of its backward.
+    """Return the operations of the backward operator.
 
-    A matrix has a product for its own gradient and one for that of what it multiplied,
-    as far as somebody needs them: nobody that of the zeros before the first step.
+    Each matrix has one product for its own gradient and one for that of its input, if
+    needed. Without a gradient of h0, the latter leaves out the first step.
     """
     sizes, batch_first, _, needed = others[-4:]
     passes = sizes[2] * (1 + sizes[4])  # layers and directions
-    pairs = prod(x[:-1])  # of a step and a row
+    pairs = prod(x[:-1])  # of step and row
     rows = 1 if len(x) == 2 else x[0 if batch_first else 1]
     found = 0
     for i, weight in enumerate(weights):
@@ -58,7 +58,7 @@ def of_backward(
         inputs = pairs
         read = _READ[sum(len(w) == 2 for w in weights[i - place : i])]
         if read == "I" and which <= sizes[4] and not needed[0]:
-            inputs = 0  # those of the first layer are x
+            inputs = 0  # the first layer's input is x
         elif read == "P" and not needed[1]:
             inputs = pairs - rows
         found += 2 * prod(weight) * (inputs + pairs * needed[3 + i])

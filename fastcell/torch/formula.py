@@ -1,8 +1,8 @@
-"""The cells by PyTorch's own operators: slow, and differentiable as often as wanted.
+"""The cells in PyTorch's operators: slow, but differentiable any number of times.
 
-Used where gradients of gradients are asked for. The formulas, and the order of gates
-and weights, are those of torch.nn's documentation; masks, resets and lengths are those
-of `fastcell.LSTM.forward`.
+They compute gradients of gradients. The formulas, and the order of gates and weights,
+are those of torch.nn's documentation; masks, resets and lengths are as in
+`fastcell.LSTM.forward`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastcell.layers.batches import Layout
 
 
 class Formula(NamedTuple):
-    """Which cell, on what: see `fastcell.torch.call.Call`."""
+    """Arguments of `by_formula`: see `fastcell.torch.call.Call`."""
 
     cell: str
     layers: int
@@ -38,7 +38,7 @@ class Formula(NamedTuple):
 def by_formula(
     f: Formula, x: Tensor, h0: Tensor | None, c0: Tensor | None, *weights: Tensor
 ) -> tuple[Tensor, ...]:
-    """Return y, h and, of an LSTM, c, as the caller has them."""
+    """Return y, h and, for an LSTM, c, in the caller's layout."""
     x, h0, c0 = _for_core(f, x, h0, c0)
     directions = 2 if f.bidirectional else 1
     per_pass = len(weights) // (f.layers * directions)
@@ -112,7 +112,7 @@ def _step(
 
 
 def _live(f: Formula) -> tuple[Tensor | None, Tensor | None]:
-    """Return which steps move the state, and which are within the lengths."""
+    """Return masks of steps that update the state, and of those within the lengths."""
     inside = None
     if f.lengths is not None:
         inside = torch.arange(f.steps).unsqueeze(-1) < f.lengths

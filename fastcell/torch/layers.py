@@ -1,8 +1,8 @@
-"""RNN, LSTM and GRU as `torch.nn` has them, computed by fastcell.
+"""RNN, LSTM and GRU with the interface of `torch.nn`.
 
-They are no subclasses of ``torch.nn.LSTM`` and its like, which ``torch.compile``
-refuses, but of their base, ``torch.nn.RNNBase``: constructor, names, initial numbers,
-printing and the checks of arguments are PyTorch's own.
+They are subclasses of ``torch.nn.RNNBase``, so constructor, names, initialization,
+printing and argument checks are PyTorch's own. They are not subclasses of
+``torch.nn.LSTM``, ``GRU`` and ``RNN``, which ``torch.compile`` refuses.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _NO_PROJECTION = "proj_size argument is only supported for LSTM, not RNN or GRU"
 
 
 class Layers(torch.nn.RNNBase, Streamed):
-    """The base of the three: everything but the cell."""
+    """Base class of the three modules."""
 
-    #: The module of torch.nn that it stands for, which names what it refuses.
+    #: The module of torch.nn that is replaced, named in errors.
     _peer: type[torch.nn.RNNBase]
     _layer: OnTensors | None = None
 
-    # Subclasses call RNNBase.__init__ by name: a class of `accelerate` has torch.nn's
-    # own class between.
+    # Subclasses call RNNBase.__init__ by name: classes of `accelerate` also inherit
+    # from torch.nn's class.
 
     def forward(
         self,
@@ -53,7 +53,7 @@ class Layers(torch.nn.RNNBase, Streamed):
         mask: Any = None,
         reset: Any = None,
     ) -> Any:
-        """Run the layers, as ``torch.nn`` does.
+        """Run the layers, as in ``torch.nn``.
 
         Parameters
         ----------
@@ -62,13 +62,14 @@ class Layers(torch.nn.RNNBase, Streamed):
         hx : Tensor or tuple of two, optional
             The initial state, h or (h, c). Default: zeros.
         lengths : Tensor or array of int, shape (B,), optional
-            Steps of each sequence, 0 to T, in any order, in place of packing. Outputs
-            past them are 0, and the final state is that of each sequence's last step.
+            Steps of each sequence, 0 to T, in any order; an alternative to packing.
+            Outputs past them are 0, and the final state is that of each sequence's last
+            step.
         mask : Tensor or array of bool, shape (T, B), or (B, T) if batch_first, optional
-            A step where it is False is skipped: the state stays.
+            Steps where it is False are skipped: the state is unchanged.
         reset : Tensor or array of bool, shaped as mask, optional
-            Where True a new episode begins: the state is set to zero before the step,
-            in the reverse direction after it. See `fastcell.LSTM.forward`.
+            Where True, the state is set to zero before the step, in the reverse
+            direction after it: a new episode. See `fastcell.LSTM.forward`.
 
         Returns
         -------
@@ -78,7 +79,7 @@ class Layers(torch.nn.RNNBase, Streamed):
         Raises
         ------
         RuntimeError, ValueError
-            As ``torch.nn`` does, and if a tensor is not on the CPU.
+            As from ``torch.nn``, and if a tensor is not on the CPU.
         TypeError
             If lengths are not integers, or mask or reset not bool.
         """
@@ -124,7 +125,7 @@ class Layers(torch.nn.RNNBase, Streamed):
         return y, tuple(state) if self.mode == "LSTM" else state[0]
 
     def _dropout_factors(self, call: Call, x: Tensor) -> Tensor | None:
-        """Return what dropout multiplies by, drawn as torch.nn draws it."""
+        """Return the factors of dropout, drawn as in torch.nn."""
         if not (self.training and self.dropout and self.num_layers > 1):
             return None
         T, B, p = call.steps, call.rows, self.dropout
@@ -159,7 +160,7 @@ class Layers(torch.nn.RNNBase, Streamed):
         return PackedSequence(y, sizes, order, back), hn
 
     def _traced(self, input: Any, hx: Any, flags: Any) -> tuple[Any, Any]:
-        """Return the same by an operator, for torch.compile and torch.export."""
+        """Return the results by an operator, for torch.compile and torch.export."""
         if isinstance(input, PackedSequence):
             if torch.compiler.is_dynamo_compiling():
                 out: tuple[Any, Any] = _outside(self, input, hx, flags)
@@ -205,7 +206,7 @@ class Layers(torch.nn.RNNBase, Streamed):
     # ------------------------------------------------------------------- weights
 
     def _weights(self) -> list[Tensor]:
-        """Return the tensors of now: parametrizations and hooks may make new ones."""
+        """Return the current weights; parametrizations and hooks may make new ones."""
         held: dict[str, Any] = self._parameters
         try:
             return [held[name] for name in self._flat_weights_names]
@@ -227,19 +228,19 @@ class Layers(torch.nn.RNNBase, Streamed):
         return layer_for(self, self.mode, self._sizes(), names, weights[0])
 
     def flatten_parameters(self) -> None:
-        """Look at all weights anew at the next call.
+        """Read all weights again at the next call.
 
-        Nothing has to be done after an optimizer's step, `load_state_dict` or any other
-        write that PyTorch counts; only after one through ``weight.data`` that changes a
-        few numbers of a tensor of more than 4 KiB.
+        This is needed only after a write through ``weight.data`` that changes a few
+        values of a tensor larger than 4 KiB. Writes that PyTorch counts, such as an
+        optimizer's step or `load_state_dict`, are always seen.
         """
         if self._layer is not None:
             self._layer._parameters.unbind()
 
     def _update_flat_weights(self) -> None:
-        """Do nothing: the weights are asked for at each call."""
+        """Do nothing: the weights are read at each call."""
 
-    __prepare_scriptable__ = refuse_script  # asked by torch.jit.script
+    __prepare_scriptable__ = refuse_script  # called by torch.jit.script
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
@@ -296,7 +297,7 @@ class Layers(torch.nn.RNNBase, Streamed):
         )
 
     def _refused(self, input: Any, hx: Any) -> Any:
-        """Let torch.nn say what is wrong; what it takes all the same, it computes."""
+        """Let torch.nn raise its error, or compute the call if it accepts it."""
         self._flat_weights = [*self._weights()]
         return self._peer.forward(self, input, hx)
 
@@ -308,15 +309,15 @@ def _check_left_out(flags: Any) -> None:
         )
 
 
-# torch.compiler.disable, without importing all of Dynamo here.
+# torch.compiler.disable, without importing all of Dynamo.
 @_disable_dynamo  # type: ignore[untyped-decorator]
 def _outside(module: Layers, packed: PackedSequence, hx: Any, flags: Any) -> Any:
-    """Compute a packed sequence outside of the graphs that Dynamo makes."""
+    """Compute a packed sequence outside of Dynamo's graphs."""
     return module._of_packed(packed, hx, module._weights(), flags)
 
 
 def tensors_of(x: Tensor, hx: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return x, h0 and c0, narrowed where autocast says so."""
+    """Return x, h0 and c0, cast as autocast requires."""
     h0, c0 = hx if isinstance(hx, (tuple, list)) else (hx, None)
     if not torch.is_autocast_enabled("cpu"):
         return x, h0, c0
@@ -326,9 +327,9 @@ def tensors_of(x: Tensor, hx: Any) -> tuple[Tensor, Tensor | None, Tensor | None
 
 
 class RNN(Layers):
-    """``torch.nn.RNN``, computed by fastcell: same arguments, numbers and state dict.
+    """``torch.nn.RNN`` by fastcell: same arguments, results and state dict.
 
-    See `Layers.forward` for what it takes beyond that.
+    See `Layers.forward` for additional arguments.
 
     Examples
     --------
@@ -365,9 +366,9 @@ class RNN(Layers):
 
 
 class LSTM(Layers):
-    """``torch.nn.LSTM``, computed by fastcell: same arguments, numbers and state dict.
+    """``torch.nn.LSTM`` by fastcell: same arguments, results and state dict.
 
-    See `Layers.forward` for what it takes beyond that.
+    See `Layers.forward` for additional arguments.
 
     Examples
     --------
@@ -381,7 +382,7 @@ class LSTM(Layers):
 
     _peer = torch.nn.LSTM
     get_expected_cell_size = torch.nn.LSTM.get_expected_cell_size
-    # As in torch.nn, where both take two states as well.
+    # torch.nn's own, which take two states.
     check_forward_args = torch.nn.LSTM.check_forward_args  # type: ignore[assignment]
     permute_hidden = torch.nn.LSTM.permute_hidden  # type: ignore[assignment]
 
@@ -390,9 +391,9 @@ class LSTM(Layers):
 
 
 class GRU(Layers):
-    """``torch.nn.GRU``, computed by fastcell: same arguments, numbers and state dict.
+    """``torch.nn.GRU`` by fastcell: same arguments, results and state dict.
 
-    See `Layers.forward` for what it takes beyond that.
+    See `Layers.forward` for additional arguments.
 
     Examples
     --------

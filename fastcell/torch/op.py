@@ -1,8 +1,8 @@
-"""The cells as operators: for torch.compile, torch.export and torch.jit.trace.
+"""Operators of the cells, for torch.compile, torch.export and torch.jit.trace.
 
-``fastcell::lstm``, ``gru``, ``rnn_tanh`` and ``rnn_relu``, and a backward of each, with
-shapes for tracing and autograd. They are functions of their tensors alone: `saved`, a
-tensor of bytes, is what backward needs. Outside of tracing the modules do without them.
+``fastcell::lstm``, ``gru``, ``rnn_tanh`` and ``rnn_relu``, each with a backward, shapes
+for tracing, and autograd. They are functions of their tensors alone; values for
+backward are in `saved`, a tensor of bytes. Modules use them only while tracing.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ _INPUTS = (
     "Tensor x, Tensor? h0, Tensor? c0, Tensor[] weights, Tensor? lengths, "
     "Tensor? mask, Tensor? reset, Tensor? dropout, int[] sizes, bool batch_first"
 )
-# y, h, c, saved; what there is none of is empty.
+# y, h, c, saved; absent ones are empty.
 _FORWARD = f"({_INPUTS}, bool keep) -> (Tensor, Tensor, Tensor, Tensor)"
 _BACKWARD = (
     f"(Tensor? dy, Tensor? dh, Tensor? dc, {_INPUTS}, Tensor saved, bool[] needed) "
     "-> Tensor[]"
 )
 
-# The operators live as long as it does.
+# The operators exist as long as this object.
 _LIBRARY: Any = torch.library.Library("fastcell", "DEF")  # type: ignore[no-untyped-call]
 
 
 class Inputs(NamedTuple):
-    """What both operators of a mode are given, as their schemas have it."""
+    """Inputs of both operators of a mode, as in their schemas."""
 
     x: Tensor
     h0: Tensor | None
@@ -62,15 +62,15 @@ class Inputs(NamedTuple):
 
     @property
     def tensors(self) -> tuple[Tensor | None, ...]:
-        """Those that have gradients."""
+        """The tensors that have gradients."""
         return self.x, self.h0, self.c0, *self.weights
 
 
 def is_needed_for(x: Any) -> bool:
-    """Whether a call is traced, or x of another kind than tensors that have numbers."""
+    """Return whether a call is traced, or x is not a plain tensor with data."""
     if torch.compiler.is_compiling() or torch._C._is_tracing():
         return True
-    if torch._C._len_torch_dispatch_stack():  # a mode counts operators, say
+    if torch._C._len_torch_dispatch_stack():  # a mode, such as a FLOP counter
         return True
     plain = type(x) is Tensor or type(x) is torch.nn.Parameter
     return x.is_meta if plain else isinstance(x, Tensor)
@@ -84,16 +84,16 @@ def call(
     sizes: tuple[Any, ...],
     batch_first: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y, h and c by the operator of a mode; c is empty where there is none.
+    """Return y, h and c by the operator of a mode; c is empty if there is none.
 
     Parameters
     ----------
     tensors : (x, h0, c0)
     extras : (lengths, mask, reset, dropout)
     sizes, batch_first
-        As for `fastcell.torch.weights.layer_of`, and as of the module.
+        As for `fastcell.torch.weights.layer_of`, and as in the module.
     """
-    # A trace is checked without autograd, and must be the same then.
+    # A trace is checked without autograd, and must then be the same.
     is_tracing: Any = torch.jit.is_tracing  # type: ignore[attr-defined]
     keep = (torch.is_grad_enabled() or is_tracing()) and any(
         t is not None and t.requires_grad and not t.is_meta
@@ -107,14 +107,14 @@ def call(
 
 
 class _Zeros:
-    """Memory for what is kept, all of which has to follow from an operator's inputs."""
+    """Zeroed memory for saved values, so that all bytes depend only on the inputs."""
 
     @staticmethod
     def take(size: int) -> Any:
         return _core.aligned_empty(size, True)
 
 
-#: By mode, sizes and first weight: the layer of some weights, which keeps them packed.
+#: Layers with packed weights, by mode, sizes and first weight.
 _held: dict[tuple[Any, ...], tuple[weakref.ref[Tensor], OnTensors]] = {}
 
 
@@ -141,7 +141,7 @@ def _flags(sizes: Sequence[int]) -> tuple[Any, ...]:
 
 
 def _call_of(layer: OnTensors, inputs: Inputs) -> Call:
-    """Return a call with everything that there can be."""
+    """Return a call with all options."""
     x, dropout = inputs.x, inputs.dropout
     layout = Layout(inputs.batch_first, x.dim() == 2)
     T, B = layout.to_core(x).shape[:2]
@@ -159,7 +159,7 @@ def _call_of(layer: OnTensors, inputs: Inputs) -> Call:
 
 
 def _quick_call_of(layer: OnTensors, inputs: Inputs) -> _core.QuickCall | None:
-    """Return a quick call, or None if something is not plain."""
+    """Return a quick call, or None if an input is not plain."""
     if inputs[4:8] != (None,) * 4:  # lengths, mask, reset, dropout
         return None
     calls = layer.quick_calls_on(dict(zip(layer.names, inputs.weights, strict=True)))
@@ -201,10 +201,10 @@ def _shapes(mode: str, *given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _kept_bytes(mode: str, inputs: Inputs) -> Any:
-    """Return a size for a graph to leave open, or what it is without one."""
+    """Return the number of saved bytes: symbolic in a graph, else the actual one."""
     try:
         return torch.library.get_ctx().new_dynamic_size()
-    except DynamicOutputShapeException:  # shapes alone are asked for
+    except DynamicOutputShapeException:  # only shapes are computed
         x = inputs.x
         layer = layer_of(mode, _flags(inputs.sizes), x.dtype == torch.float64)
         T, B = Layout(inputs.batch_first, x.dim() == 2).to_core(x).shape[:2]
@@ -227,8 +227,8 @@ def _backward(mode: str, *given: Any) -> list[Tensor]:
 
 
 def _bytes_of(saved: Tensor) -> Any:
-    """Return the memory of what forward kept; used up, it says so itself."""
-    is_aligned = saved.data_ptr() % 64 == 0  # or a copy of it came
+    """Return the memory that forward saved; it records itself that it was consumed."""
+    is_aligned = saved.data_ptr() % 64 == 0  # false for some copies
     return saved.numpy() if is_aligned else aligned_copy(saved)
 
 

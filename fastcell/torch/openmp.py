@@ -1,4 +1,4 @@
-"""fastcell's work on PyTorch's own threads, so that two sets do not take turns."""
+"""Use of PyTorch's OpenMP threads, so that two thread pools do not compete."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from fastcell import _core
 
-# Of the runtime's functions, in the order of `fc_openmp`.
+# Names of the runtime's functions, in the order of `fc_openmp`.
 _FUNCTIONS = (
     "GOMP_parallel",
     "omp_get_max_threads",
@@ -20,10 +20,10 @@ _FUNCTIONS = (
 
 
 def share_threads() -> bool:
-    """Let fastcell's calls use the threads of PyTorch's OpenMP; return whether they do.
+    """Let fastcell use the threads of PyTorch's OpenMP; return whether it does.
 
-    Where PyTorch has none, or one that lacks the functions of GCC's, fastcell keeps
-    threads of its own.
+    If PyTorch has no OpenMP, or one without the functions of GCC's, fastcell keeps its
+    own threads.
     """
     openmp: Any = torch.backends.openmp
     if not openmp.is_available():
@@ -31,7 +31,7 @@ def share_threads() -> bool:
     folder = Path(torch.__file__).parent / "lib"
     for name in ("libtorch_cpu.so", "libtorch_cpu.dylib"):
         try:
-            # It is loaded already; a function is looked for in what it is linked with.
+            # It is already loaded; functions are looked up in the libraries it links.
             library = ctypes.CDLL(str(folder / name))
             functions = [getattr(library, function) for function in _FUNCTIONS]
         except (OSError, AttributeError):

@@ -1,7 +1,7 @@
-"""The quick way of a call: plain tensors, without lengths and flags, as most are.
+"""Fast path of the common call: plain tensors, without lengths, mask and reset.
 
-The tensors' memory goes to the core without arrays of NumPy's between. Whatever is not
-plain, or is asked for rarely, goes the way of `fastcell.torch.call`.
+The memory of tensors is passed to the core without NumPy arrays. All other calls take
+the path of `fastcell.torch.call`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fastcell.torch.weights import OnTensors
 #: Arguments of `QuickRecurrence` before its tensors.
 _LEADING = 3
 
-#: Numbers of an input that are copied rather than read where they lie.
+#: Most numbers of an input that is copied to be contiguous.
 _SMALL = 4096
 
 
@@ -40,7 +40,7 @@ def quickly(
     batch_first: bool,
     step: bool,
 ) -> tuple[Tensor, ...] | None:
-    """Return y, h and c, as far as the module has them; None where the way is closed.
+    """Return y, h and c, as the module has them; None if the fast path does not apply.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def quickly(
 
 
 def _laid_out(x: Any) -> Any:
-    """Return it contiguous where that costs less than the other way: a step's rows."""
+    """Return x, made contiguous if it is small, as for the rows of one step."""
     plain = type(x) is Tensor and x.layout is torch.strided
     if plain and not x.is_contiguous() and x.numel() <= _SMALL:
         return x.contiguous()
@@ -105,7 +105,7 @@ class QuickRecurrence(torch.autograd.Function):
             others = _as_others(ctx, unbatched=tensors[0].dim() == 1)
             found = gradients_of(others, tensors, dout, needed)
             return None, None, None, *found
-        if ctx.version != layer._parameters.version():  # another call's since
+        if ctx.version != layer._parameters.version():  # rebound since
             layer.renew(tensors[BEFORE_WEIGHTS:])
         given = tuple(d if d is None else d.contiguous() for d in dout)
         packed = layer._packed(True)[1]
@@ -114,7 +114,7 @@ class QuickRecurrence(torch.autograd.Function):
 
 
 def _as_others(ctx: Any, unbatched: bool) -> Call:
-    """Return the call as one of those that are not quick."""
+    """Return the call for the general path."""
     call = ctx.call
     layout = (
         StepLayout(False, unbatched) if call.is_step else Layout(ctx.batch_first, False)

@@ -1,4 +1,4 @@
-"""Modules one step at a time: sessions and pools of streams on the modules' weights."""
+"""Streaming of modules: sessions and pools of streams on the modules' weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fastcell.torch.weights import OnTensors
 
 
 class Streamed:
-    """A base of the modules that can be stepped: it gives them their sessions."""
+    """Base class of modules that have sessions."""
 
-    _parameters: Any  # those of torch.nn.Module
+    _parameters: Any  # of torch.nn.Module
 
     def session(self, batch_size: int = 1) -> Session:
         """Return a `fastcell.torch.Session`: the module one step at a time.
@@ -23,7 +23,7 @@ class Streamed:
         Raises
         ------
         ValueError
-            If the module is bidirectional: its second direction begins at the end.
+            If the module is bidirectional: the reverse direction starts at the end.
         """
         return Session(self, batch_size)
 
@@ -35,10 +35,10 @@ class Streamed:
 
 
 class Session:
-    """A module of `fastcell.torch` one step at a time, the state kept between.
+    """A module of `fastcell.torch` that runs one step at a time and keeps its state.
 
-    Made by ``module.session()``. Tensors in and out; nothing is recorded for autograd.
-    Each step has the weights that the module has then. The rest is as for
+    It is made by ``module.session()``, takes and returns tensors, and records nothing
+    for autograd. Each step uses the module's current weights. All else is as for
     `fastcell.layers.session.Session`.
 
     Parameters
@@ -46,7 +46,7 @@ class Session:
     module : RNN, LSTM or GRU of fastcell.torch, or one of their cells
         In one direction, in float32 or float64.
     batch_size : int, default 1
-        Streams that are stepped together.
+        Number of streams.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class Session:
 
     @property
     def state(self) -> Any:
-        """h (L, B, P), or (h, c): copies; assign to set it. A cell's L is 1."""
+        """Copies of h (L, B, P), or (h, c); assign to set it. L is 1 for a cell."""
         state = self._session.state
         if isinstance(state, tuple):
             return tuple(map(torch.from_numpy, state))
@@ -105,16 +105,16 @@ class Session:
 
 
 class StreamPool:
-    """Many live streams through a module, stepped together as their inputs arrive.
+    """A pool of streams through a module, stepped together as their inputs arrive.
 
-    `fastcell.StreamPool` with tensors in and out, on the module's weights.
+    It is `fastcell.StreamPool` for tensors, on the module's weights.
 
     Parameters
     ----------
     module : RNN, LSTM or GRU of fastcell.torch, or one of their cells
         In one direction, in float32 or float64.
     capacity : int, default 64
-        Streams for which there is memory at first.
+        Initial number of streams with memory; it grows as needed.
 
     Examples
     --------
@@ -134,11 +134,11 @@ class StreamPool:
         return len(self._pool)
 
     def open(self, count: int = 1) -> Tensor:
-        """Return the ids of `count` new streams, their states zero."""
+        """Return the ids of `count` new streams, with zero states."""
         return torch.from_numpy(self._pool.open(count))
 
     def close(self, ids: Any) -> None:
-        """End streams."""
+        """Remove streams."""
         self._pool.close(_array(ids))
 
     def step(self, ids: Any, x: Tensor) -> Tensor:
@@ -153,24 +153,24 @@ class StreamPool:
         return torch.from_numpy(self._pool.step(_array(ids), _array(x)))
 
     def state(self, ids: Any) -> Any:
-        """Return copies of the states of some streams: h (L, n, P), or (h, c)."""
+        """Return copies of the states of the streams `ids`: h (L, n, P), or (h, c)."""
         state = self._pool.state(_array(ids))
         if isinstance(state, tuple):
             return tuple(map(torch.from_numpy, state))
         return torch.from_numpy(state)
 
     def set_state(self, ids: Any, state: Any) -> None:
-        """Set the states of some streams; None is zero."""
+        """Set the states of the streams `ids`; None is zero."""
         parts = tuple(map(_array, state)) if isinstance(state, tuple) else _array(state)
         self._pool.set_state(_array(ids), parts)
 
     def reset(self, ids: Any) -> None:
-        """Set the states of some streams to zero."""
+        """Set the states of the streams `ids` to zero."""
         self._pool.reset(_array(ids))
 
 
 def _bound(module: Streamed) -> OnTensors:
-    """Return the module's layer, with the weights of now."""
+    """Return the module's layer, bound to its current weights."""
     if not isinstance(module, Streamed):
         raise TypeError(
             "module must be an RNN, LSTM or GRU of fastcell.torch, or one of their "

@@ -1,7 +1,7 @@
-"""`accelerate`: the recurrent modules of a model that is there, computed by fastcell.
+"""`accelerate` and `restore`: switch the recurrent modules of a model to fastcell.
 
-A module is not replaced but gets another class, and keeps everything else: parameters,
-hooks, names, and whoever refers to it. `restore` gives the first class back.
+A module keeps its identity and gets another class: parameters, hooks, names and
+references are unchanged. `restore` sets the original class.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastcell.torch import cells, layers
 Recurrent = (torch.nn.RNNBase, torch.nn.RNNCellBase)
 
 
-# Also subclasses of what they stand for, since programs ask isinstance(m, nn.LSTM).
+# Also subclasses of torch.nn's classes, for programs that test isinstance(m, nn.LSTM).
 class RNN(layers.RNN, torch.nn.RNN):
     pass
 
@@ -51,14 +51,14 @@ _PLAIN: dict[type, type] = {peer: c.__bases__[0] for peer, c in _SUBCLASSES.item
 
 @dataclass
 class Report:
-    """What `accelerate` did. In a ``with`` statement it ends with `restore`.
+    """Result of `accelerate`; as a context manager it calls `restore` at the end.
 
     Attributes
     ----------
     swapped : dict of str to str
-        By the module's name in the model ("" for the model itself), what it is.
+        From a module's name in the model ("" for the model itself) to its description.
     skipped : dict of str to str
-        Recurrent modules that were left as they are, and why.
+        Recurrent modules left unchanged, with the reason.
     """
 
     swapped: dict[str, str] = field(default_factory=dict)
@@ -89,27 +89,27 @@ def accelerate(
     Parameters
     ----------
     model : torch.nn.Module
-        Its RNN, LSTM, GRU, RNNCell, LSTMCell and GRUCell modules, however deep, get
-        the class of `fastcell.torch`. Parameters stay the very objects, so optimizers,
-        tied weights, hooks and state dicts know them; subclasses with code of their own
-        are left.
+        Its RNN, LSTM, GRU, RNNCell, LSTMCell and GRUCell modules, at any depth, get the
+        class of `fastcell.torch`. Parameters remain the same objects, so optimizers,
+        tied weights, hooks and state dicts stay valid. Subclasses with their own code
+        are left unchanged.
     fullgraph : bool, default False
-        Whether ``torch.compile(model, fullgraph=True)`` has to take the model. It
-        refuses subclasses of ``torch.nn.LSTM`` and its like, so the modules are then
-        none: ``isinstance(module, torch.nn.LSTM)`` is False.
+        Whether ``torch.compile(model, fullgraph=True)`` must accept the model. It
+        refuses subclasses of ``torch.nn.LSTM``, ``GRU`` and ``RNN``, so with True
+        ``isinstance(module, torch.nn.LSTM)`` is False.
     verbose : bool, default False
         Whether to print the report.
 
     Returns
     -------
     Report
-        What was swapped and what was left and why. ``with accelerate(model): ...``
+        What was swapped, and what was not and why. ``with accelerate(model): ...``
         restores the model at the end.
 
     Raises
     ------
     TypeError
-        If `model` is no ``torch.nn.Module``.
+        If `model` is not a ``torch.nn.Module``.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def restore(model: torch.nn.Module) -> None:
     Raises
     ------
     TypeError
-        If `model` is no ``torch.nn.Module``.
+        If `model` is not a ``torch.nn.Module``.
     """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
@@ -169,7 +169,7 @@ def _recurrent(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
 
 
 def _kind(module: torch.nn.Module) -> type:
-    """Return its class, without what a parametrization has put before it."""
+    """Return a module's class, without the subclass of a parametrization."""
     if parametrize.is_parametrized(module):
         return type(module).__bases__[0]
     return type(module)
@@ -183,7 +183,7 @@ def _give_class(module: torch.nn.Module, cls: type) -> None:
 
 
 def _why_not(module: torch.nn.Module) -> str:
-    """Return why fastcell cannot compute it, or nothing."""
+    """Return why fastcell cannot compute a module, or ""."""
     if isinstance(module, (layers.Layers, cells.Cell)):
         return ""
     kind = _kind(module)

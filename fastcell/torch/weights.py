@@ -1,7 +1,7 @@
-"""A fastcell layer on the memory of PyTorch's tensors.
+"""fastcell layers on the memory of PyTorch's tensors.
 
-The layer reads the weights where the tensors have them. It packs them once for each
-version: an optimizer's step, `load_state_dict` or a write in place makes a new one.
+A layer reads the weights in the tensors' own memory. It packs them once for each
+version: an optimizer's step, `load_state_dict` or an in-place write makes a new one.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from fastcell.parameters import Parameters
 
 
 def may_have_tangents() -> bool:
-    """Whether PyTorch's forward mode is on."""
+    """Return whether PyTorch's forward mode is on."""
     return forward_ad._current_level >= 0
 
 
 def _exchange() -> _core.Exchange | None:
-    """Return the quick way to tensors; PyTorch has it from 2.10 on."""
+    """Return PyTorch's exchange table for tensors, or None before version 2.10."""
     capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
     if capsule is None:
         return None
-    watchers = (  # does PyTorch, or a mode of it, want to know what is done?
+    watchers = (  # active modes of PyTorch that must see each operation
         torch.is_grad_enabled,
         torch._C._is_tracing,
         torch._C._is_any_autocast_enabled,
@@ -48,12 +48,12 @@ EXCHANGE = _exchange()
 
 
 class TensorParameters(Parameters):
-    """Parameters that are tensors, whoever holds them.
+    """Parameters on the memory of tensors that others own.
 
     Parameters
     ----------
     shapes : dict of str to tuple of int
-        By name, in the order of the tensors.
+        Shapes by name, in the order of the tensors.
     dtype : dtype
         float32 or float64; narrower tensors are widened to it.
     """
@@ -65,20 +65,20 @@ class TensorParameters(Parameters):
         self.marks = _core.TensorMarks(EXCHANGE)
 
     def bind(self, tensors: list[Tensor]) -> None:
-        """Take these tensors from now on; only what has changed is looked at again.
+        """Bind these tensors; only those that have changed are read again.
 
         Writes that PyTorch does not count, through ``tensor.data`` or by another
-        process, are seen by the numbers: all of a tensor of up to 4 KiB, and eight of
-        a larger one.
+        process, are detected by comparing values: all of a tensor of up to 4 KiB, eight
+        of a larger one.
 
         Raises
         ------
         RuntimeError
-            If the shape of one is another than the layer's.
+            If a tensor's shape differs from the layer's.
         """
         if not self.marks.update(tensors):
             return
-        arrays = self._arrays  # which is one for life: groups keep it
+        arrays = self._arrays  # never replaced, as groups refer to it
         for (name, shape), tensor in zip(self._shapes.items(), tensors, strict=True):
             if tuple(tensor.shape) != shape:
                 self.unbind()
@@ -89,32 +89,32 @@ class TensorParameters(Parameters):
         self.changed()
 
     def unbind(self) -> None:
-        """Look at all tensors anew at the next call."""
+        """Read all tensors again at the next call."""
         self.marks.forget()
 
 
 def array_of(tensor: Tensor, dtype: np.dtype) -> np.ndarray:
-    """Return the numbers of a tensor: its own memory where dtype and layout allow."""
+    """Return a tensor as an array, on its own memory if dtype and layout allow."""
     array: np.ndarray = wide(tensor.detach()).numpy()
     return np.ascontiguousarray(array, dtype)
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """Return it as float32 if it is narrower."""
+    """Return a tensor as float32 if its dtype is narrower."""
     if tensor.dtype in (torch.bfloat16, torch.float16):
         return tensor.float()
     return tensor
 
 
 class OnTensors(Recurrent[Any]):
-    """A layer whose parameters come later, by `TensorParameters.bind`.
+    """A layer whose parameters are bound later, by `TensorParameters.bind`.
 
     Attributes
     ----------
     names : tuple of str
-        Of the weights in the module.
+        Names of the weights in the module.
     quick : QuickCalls or None
-        For plain tensors, where PyTorch has an exchange table.
+        The fast path for plain tensors, if PyTorch has an exchange table.
     """
 
     _parameters: TensorParameters
@@ -122,14 +122,14 @@ class OnTensors(Recurrent[Any]):
     quick: _core.QuickCalls | None = None
 
     def quicken(self, names: tuple[str, ...]) -> None:
-        """Take quick calls, of a module whose weights have these names."""
+        """Enable the fast path, for a module whose weights have these names."""
         self.names = names
         if EXCHANGE is not None:
             marks = self._parameters.marks
             self.quick = _core.QuickCalls(EXCHANGE, self._stack, marks, names)
 
     def quick_calls_on(self, held: dict[str, Any]) -> _core.QuickCalls | None:
-        """Return `quick` with the weights of now, or None if it cannot take them."""
+        """Return `quick` with the current weights, or None if it cannot take them."""
         if self.quick is None or self.quick.hold(held):
             return self.quick
         if not all(name in held for name in self.names):  # parametrized
@@ -141,18 +141,18 @@ class OnTensors(Recurrent[Any]):
         return self.quick
 
     def renew(self, tensors: Sequence[Tensor]) -> None:
-        """Take these weights, for quick calls too if they have the layer's dtype."""
+        """Bind these weights, for the fast path too if they have the layer's dtype."""
         self._parameters.bind(list(tensors))
         if self.quick is not None and self.is_dtype_of(tensors):
             self.quick.keep(self._packed(False)[1])
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """In which it computes, as PyTorch has it."""
+        """PyTorch's dtype of the computation."""
         return torch.float64 if self.dtype == np.float64 else torch.float32
 
     def is_dtype_of(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether the layer computes in the dtype of them all."""
+        """Return whether the layer computes in the dtype of all tensors."""
         return all(tensor.dtype is self.torch_dtype for tensor in tensors)
 
     def _new_parameters(self) -> TensorParameters:
@@ -171,7 +171,7 @@ class _GRU(OnTensors, fastcell.GRU):
     pass
 
 
-#: By torch's names of the modes.
+#: Layers by torch's names of the modes.
 CLASSES: dict[str, tuple[type[OnTensors], dict[str, Any]]] = {
     "RNN_TANH": (_RNN, {"nonlinearity": "tanh"}),
     "RNN_RELU": (_RNN, {"nonlinearity": "relu"}),
@@ -192,9 +192,9 @@ def layer_of(
     sizes : tuple
         (input_size, hidden_size, num_layers, bias, bidirectional, proj_size).
     double : bool
-        Whether it computes in float64.
+        Whether the layer computes in float64.
     names : tuple of str, optional
-        Of the weights in the module, for quick calls.
+        Names of the weights in the module, for the fast path.
     """
     input_size, hidden_size, num_layers, bias, bidirectional, proj_size = sizes
     make, options = CLASSES[mode]
@@ -222,7 +222,7 @@ def layer_for(
     names: tuple[str, ...],
     weight: Tensor,
 ) -> OnTensors:
-    """Return the layer that a module keeps as ``_layer``, made anew for another dtype.
+    """Return a module's ``_layer``, created again if the dtype has changed.
 
     The other arguments are those of `layer_of`; `weight` is one of the module's.
     """
@@ -230,17 +230,17 @@ def layer_for(
     layer: OnTensors | None = module._layer
     if layer is None or (layer.dtype == np.float64) != double:
         layer = layer_of(mode, sizes, double, names)
-        module.__dict__["_layer"] = layer  # past what torch.nn does with attributes
+        module.__dict__["_layer"] = layer  # bypasses torch.nn's __setattr__
     return layer
 
 
 def numpy_of(value: Any) -> Any:
-    """Return a tensor of lengths or flags as an array, and anything else as it is."""
+    """Return a tensor of lengths or flags as an array, anything else unchanged."""
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
 
 
 def refuse_script(module: Any) -> Any:
-    """Raise that a module cannot be scripted.
+    """Raise, as a module cannot be scripted.
 
     Raises
     ------
@@ -254,12 +254,12 @@ def refuse_script(module: Any) -> Any:
 
 
 def check_on_cpu(module: str, *tensors: Any) -> None:
-    """Raise if one is no tensor on the CPU.
+    """Raise if one is not a tensor on the CPU.
 
     Raises
     ------
     TypeError
-        If one is no tensor.
+        If one is not a tensor.
     RuntimeError
         If one is on another device.
     """

@@ -2,6 +2,7 @@
  * which changes who computes and no value, nor any size. */
 #include <pthread.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "runtime/costs.h"
 #include "runtime/pool.h"
@@ -148,6 +149,36 @@ static void test_costs_are_measured(void) {
     CHECK(first.flop_per_ns == second.flop_per_ns); /* needs no other thread */
 }
 
+/* An OpenMP runtime that has no second thread. */
+static void alone(void (*fn)(void *), void *data, unsigned threads, unsigned flags) {
+    (void)threads;
+    (void)flags;
+    fn(data);
+}
+static int one(void) { return 1; }
+static int zero(void) { return 0; }
+
+static void test_costs_of_other_threads_are_forgotten(void) {
+    fc_thread_costs costs;
+    describe("costs: of other threads");
+    int known = 0;
+    for (int trial = 0; trial < 10 && !known; trial++) {
+        nanosleep(&(struct timespec){.tv_nsec = 50 * 1000 * 1000}, NULL);
+        CHECK_OK(fc_set_thread_costs(NULL));
+        known = fc_get_thread_costs(&costs);
+    }
+    if (!known) /* then there is nothing to forget */
+        printf("costs of threads could not be measured: the cores are busy\n");
+    fc_use_openmp(&(fc_openmp){alone, one, one, zero});
+    CHECK(fc_get_thread_costs(&costs) == 0); /* a barrier takes two threads */
+    CHECK(costs.turn_ns == 300);
+    fc_use_openmp(NULL);
+    set_costs(1, 2, 3); /* what is given stays */
+    fc_use_openmp(&(fc_openmp){alone, one, one, zero});
+    CHECK(fc_get_thread_costs(&costs) == 1 && costs.turn_ns == 1);
+    fc_use_openmp(NULL);
+}
+
 /* So much work is worth a thread anywhere: nobody waits for a measurement. */
 static void test_plenty_of_work_asks_for_no_measurement(void) {
     describe("costs: plenty");
@@ -210,6 +241,7 @@ int main(void) {
     test_no_value_depends_on_costs();
     test_costs_are_checked();
     test_costs_are_measured();
+    test_costs_of_other_threads_are_forgotten();
     test_plenty_of_work_asks_for_no_measurement();
     test_members_see_what_the_others_made();
     return finish("costs");

@@ -185,7 +185,7 @@ for _name, _parts in _BATCHES.items():
         _owner = {
             "assess": "Model" if _name == "LanguageModel" else _name,
             "evaluate": "LanguageModel" if _name == "LanguageModel" else "ScoredModel",
-            "count": "TokenWriter" if _name in ("Captioner", "Seq2Seq") else _name,
+            "count": "DecoderModel" if _name in ("Captioner", "Seq2Seq") else _name,
             "loss": _name,
         }[_method]
         if _name in ("SequenceTagger", "SequenceRegressor") and _method != "evaluate":

@@ -1,4 +1,4 @@
-"""Frames, log-mel energies and MFCC against their formulas; wav files; utterances."""
+"""Audio features against their formulas; wav files; utterances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids in few bytes, and texts that are read in parts."""
+"""Character ids in small dtypes, and texts read in parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences from CSV files."""
+"""Sequences from CSV files: values, missing values, and errors by line."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_sequences_come_one_by_one(table):
         ("id,x,label\na,1e999,up\n", ["line 2", "'x'", "'1e999'"]),
         ("id,x,label\na,-1e39,up\n", ["line 2", "'x'", "'-1e39'", "float32"]),
         ("id,x,label\na,1\n", ["line 2", "3 columns", "got 2"]),
-        ("id,x,label\na,1,up\nb,1,up\na,1,up\n", ["line 4", "'a'", "together"]),
+        ("id,x,label\na,1,up\nb,1,up\na,1,up\n", ["line 4", "'a'", "adjacent"]),
         ("id,x,label\na,1,up\na,1,down\n", ["line 3", "'label'", "'up'", "'down'"]),
         ('id,x,label\na,1,"up\n', ["line 2"]),
     ],
@@ -204,7 +204,7 @@ def test_rows_without_an_id_are_no_sequence(table, text):
 
 def test_a_row_without_an_id_does_not_stand_within_a_sequence(table):
     path = table("id,x\na,1\n,2\na,3\n")
-    words = ["line 4", "'id'", "'a'", "together"]
+    words = ["line 4", "'id'", "'a'", "adjacent"]
     refuses(ValueError, words, read_csv_sequences, path, "id", "x", missing="skip")
 
 

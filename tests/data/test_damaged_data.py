@@ -1,4 +1,4 @@
-"""Files of data that are damaged, cut short, or made to do harm: one line, by name."""
+"""Damaged, truncated and malicious data files: one-line errors that name the file."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ WAVS = {
     "empty": (b"", "must begin with RIFF"),
     "of another kind": (sound_of(format_of()).replace(b"WAVE", b"AVI "), "WAVE"),
     "nothing more": (sound_of()[:12], "neither format nor samples"),
-    "no format": (sound_of(), "format must stand before the samples"),
+    "no format": (sound_of(), "format must come before the samples"),
     "no samples": (sound_of(format_of())[:36], "cut short: it holds no samples"),
     "size 0": (sound_of(format_of(), size=0), "must hold samples"),
     "size past the end": (sound_of(format_of(), size=17), "17 bytes.*got 16"),

@@ -1,4 +1,4 @@
-"""Pairs of sequences: the right ones stay together, in every epoch."""
+"""SequencePairs: sources and targets stay paired in every epoch."""
 
 from __future__ import annotations
 

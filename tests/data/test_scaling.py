@@ -1,4 +1,4 @@
-"""Means and spreads: against exact sums, near a constant, and of hostile sizes."""
+"""Means and spreads against exact sums: near constants and at extreme sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ragged sequences in batches: what a batch holds, in what order, what is refused."""
+"""Ragged sequences in batches: contents, order, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences from tables in memory: rows to sequences, and what is refused."""
+"""Sequences from tables in memory: grouping of rows, and errors."""
 
 from __future__ import annotations
 

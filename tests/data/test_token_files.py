@@ -1,4 +1,4 @@
-"""Texts larger than memory: read in parts, counted in parts, windows from the disk."""
+"""Token files: texts larger than memory, read, counted and streamed in parts."""
 
 from __future__ import annotations
 
@@ -237,7 +237,9 @@ def test_files_that_hold_no_ids_are_named(path):
 def test_a_file_cut_short_is_named(tokens):
     with open(tokens.path, "r+b") as file:
         file.truncate(128 + 2 * 1000)
-    with pytest.raises(ValueError, match="must hold 1,003 ids, as it says; got 1,000"):
+    with pytest.raises(
+        ValueError, match="must hold 1,003 ids, as its header says; got 1,000"
+    ):
         TokenFile(tokens.path)
     with pytest.raises(ValueError, match="is shorter than when it was opened"):
         np.asarray(tokens)

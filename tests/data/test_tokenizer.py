@@ -1,4 +1,4 @@
-"""Tokenizers of Hugging Face as vocabularies, and vocabularies within models."""
+"""Hugging Face tokenizers as vocabularies, alone and in models."""
 
 from __future__ import annotations
 

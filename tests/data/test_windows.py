@@ -1,4 +1,4 @@
-"""Windows of recordings: which there are, in which order, and bad arguments."""
+"""Windows of recordings: contents, order, and bad arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the tests run an example."""
+"""Helper: runs an example as a program."""
 
 import importlib.util
 import os

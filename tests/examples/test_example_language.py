@@ -1,4 +1,4 @@
-"""The example of language models learns little languages made here."""
+"""The language model example learns small artificial languages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""examples/speech.py runs on wav files and on digits, made here."""
+"""The speech example runs on generated wav files and digits."""
 
 from __future__ import annotations
 

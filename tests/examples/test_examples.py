@@ -1,4 +1,4 @@
-"""The examples run, and come to what they promise."""
+"""The smallest example runs, and learns to continue "hell" to "ello"."""
 
 import re
 import subprocess

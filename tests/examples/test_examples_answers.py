@@ -1,4 +1,4 @@
-"""The examples that answer, reply and name what is done, on data made here."""
+"""Examples of question answering, dialogue and activities, on generated data."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""All examples: help, and one line where their data are not there or damaged."""
+"""All examples: --help, and one-line errors for missing or damaged data."""
 
 import gzip
 import re

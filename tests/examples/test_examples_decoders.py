@@ -1,4 +1,4 @@
-"""The examples of translation and captions, on little languages made here."""
+"""Examples of translation and captions, on small artificial languages."""
 
 from __future__ import annotations
 

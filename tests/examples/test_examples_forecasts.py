@@ -1,4 +1,4 @@
-"""The examples that continue a sequence run on data made here, and learn them."""
+"""Examples of forecasting learn generated data."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The examples that draw sequences: they learn data made here, and draw the like."""
+"""Examples of frame models learn and sample generated data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples of one answer to a sequence run on data made here, and learn them."""
+"""Many-to-one examples run on generated data and learn it."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Real PyTorch programs, those of examples/pytorch: the same numbers, all swapped.
+"""Programs of examples/pytorch: equal results after swapping all modules.
 
 Speed is what the programs print, and no test's business.
 """

@@ -1,4 +1,4 @@
-"""The program of docs/tutorial.md runs on a table, and learns what is in it."""
+"""The program of docs/tutorial.md runs on a table and learns it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CTC loss: all paths one by one, central differences, and bad arguments."""
+"""CTC loss against sums over all paths and central differences; bad arguments."""
 
 from __future__ import annotations
 

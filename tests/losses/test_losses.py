@@ -1,4 +1,4 @@
-"""Losses: value and gradient against slow twins in float64, and bad arguments."""
+"""Losses and gradients against slow float64 references; bad arguments."""
 
 from __future__ import annotations
 

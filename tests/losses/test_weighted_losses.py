@@ -1,4 +1,4 @@
-"""Cross-entropies with weights and probabilities, and losses of each element.
+"""Cross-entropies with weights and probabilities, and losses without reduction.
 
 The slow twins apply the formulas with Python's own sums.
 """

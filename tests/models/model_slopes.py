@@ -1,4 +1,4 @@
-"""Central differences of a model's loss, along random directions of each parameter."""
+"""Helper: central differences of a model's loss along random directions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The captioner: loss, gradients, ragged captions, learning, and bad input."""
+"""Captioner: loss, gradients, ragged captions, learning, and bad input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Best paths and prefix beams against all paths; edit distance by its definition."""
+"""CTC decoding against sums over all paths; edit distance by its definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FeedForward: one input, one output."""
+"""FeedForward: loss, gradients, prediction, and bad arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forecaster: what it makes of its own outputs, its gradients, bits and errors."""
+"""Forecaster: feedback of its own outputs, gradients, bits, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads where floating point is near its ends, and their draws."""
+"""Heads of frame models: samples, and extreme floating-point values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model from each frame to the next: loss, state, streams, drawing."""
+"""FrameModel: loss, carried state, sessions, and generation."""
 
 from __future__ import annotations
 

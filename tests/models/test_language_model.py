@@ -1,4 +1,4 @@
-"""Properties of the language model, its gradient, and the way it draws tokens."""
+"""LanguageModel: loss, gradient, state, and generation."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Large vocabularies: scores in blocks, and the softmax estimated from some tokens."""
+"""Large vocabularies: scores in blocks, and the sampled softmax."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams of the models of sequences: each step says what the whole would."""
+"""Sessions of sequence models: each step equals the prediction for its prefix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Greedy search, drawing, and beam search, against plain searches of one sequence."""
+"""Decoding: greedy, sampling and beam search against plain searches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastcell.models.search.beam_search import (
     largest_of,
     length_penalty_of,
 )
-from fastcell.models.search.decode import find_answers
+from fastcell.models.search.decode import decode
 from fastcell.models.search.sampling import token_probabilities
 
 BOS, EOS = 2, 3
@@ -221,7 +221,7 @@ def test_a_length_penalty_prefers_longer_answers():
     lengths = [
         sum(
             len(answer)
-            for answer in find_answers(
+            for answer in decode(
                 step,
                 start,
                 100,
@@ -239,7 +239,7 @@ def test_a_length_penalty_prefers_longer_answers():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_beam_of_one_is_greedy(dtype):
     step, start, scores = table_of(50, 7, seed=4, dtype=dtype)
-    greedy = find_answers(step, start, 50, max_length=8, **MARKS)
+    greedy = decode(step, start, 50, max_length=8, **MARKS)
     beam = beam_search(step, start, 50, beam_size=1, max_length=8, **MARKS)
     assert greedy == [hypotheses[0].tokens for hypotheses in beam]
     for sequence, answer in enumerate(greedy):
@@ -254,7 +254,7 @@ def test_greedy_takes_the_first_of_equal_scores():
         return np.zeros((len(tokens), 5)), state
 
     _, start, _ = table_of(2, 5)
-    assert find_answers(step, start, 2, max_length=3, **MARKS) == [[0, 0, 0]] * 2
+    assert decode(step, start, 2, max_length=3, **MARKS) == [[0, 0, 0]] * 2
 
 
 def test_impossible_tokens_are_not_said():
@@ -279,7 +279,7 @@ def test_scores_that_are_not_finite_are_refused(beam):
     refuses(
         ValueError,
         ["scores", "finite"],
-        find_answers,
+        decode,
         step,
         start,
         2,
@@ -296,7 +296,7 @@ def test_draws_repeat_with_their_seed_and_follow_the_scores():
     start = Table(np.zeros(4000, int), np.zeros(4000, int), np.zeros(4000, int))
     options = {"max_length": 6, "temperature": 0.7, **MARKS}
     one, same, other = (
-        find_answers(step, start, 4000, seed=seed, **options) for seed in (1, 1, 2)
+        decode(step, start, 4000, seed=seed, **options) for seed in (1, 1, 2)
     )
     assert one == same
     assert one != other
@@ -331,7 +331,7 @@ def test_drawn_answers_come_as_often_as_their_tokens_say(temperature):
     step, _, scores = table_of(1, 4, seed=8)
     n = 20_000
     start = Table(np.zeros(n, int), np.zeros(n, int), np.zeros(n, int))
-    drawn = find_answers(
+    drawn = decode(
         step, start, n, max_length=3, temperature=temperature, seed=0, **MARKS
     )
     counts = Counter(map(tuple, drawn))
@@ -345,8 +345,8 @@ def test_drawn_answers_come_as_often_as_their_tokens_say(temperature):
 
 def test_a_low_temperature_takes_the_most_likely_tokens():
     step, start, _ = table_of(50, 7, seed=4)
-    greedy = find_answers(step, start, 50, max_length=8, **MARKS)
-    assert greedy == find_answers(
+    greedy = decode(step, start, 50, max_length=8, **MARKS)
+    assert greedy == decode(
         step, start, 50, max_length=8, temperature=1e-4, seed=0, **MARKS
     )
 
@@ -355,7 +355,7 @@ def test_search_refuses():
     step, start, _ = table_of(2, 5)
 
     def search(**options):
-        return find_answers(step, start, 2, **MARKS, **options)
+        return decode(step, start, 2, **MARKS, **options)
 
     refuses(ValueError, ["beam_size", ">= 1", "0"], search, beam_size=0)
     refuses(TypeError, ["beam_size", "integer"], search, beam_size=2.0)

@@ -1,4 +1,4 @@
-"""Encoder and decoder: loss, gradients, ragged batches, learning, and bad input."""
+"""Seq2Seq: loss, gradients, ragged batches, learning, and bad input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classifier, regressor and tagger of sequences: what they share, and what not."""
+"""Classifier, regressor and tagger: common and individual properties."""
 
 from __future__ import annotations
 

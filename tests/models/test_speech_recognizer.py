@@ -1,4 +1,4 @@
-"""Properties of the speech recognizer, its gradient, its labels, and its refusals."""
+"""SpeechRecognizer: loss, gradient, labels, and bad input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words and byte pairs to ids and back."""
+"""Word and byte pair vocabularies: to ids and back."""
 
 from __future__ import annotations
 

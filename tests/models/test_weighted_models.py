@@ -1,4 +1,4 @@
-"""Models with weights, probabilities and gaps as targets, and with Huber's error."""
+"""Models with weighted, probabilistic or missing targets, and Huber's error."""
 
 from __future__ import annotations
 

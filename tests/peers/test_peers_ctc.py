@@ -1,4 +1,4 @@
-"""The CTC loss and its gradient against PyTorch's."""
+"""CTC loss and gradient against PyTorch."""
 
 from __future__ import annotations
 

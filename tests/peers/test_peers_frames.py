@@ -1,4 +1,4 @@
-"""Losses of frames against the distributions of PyTorch."""
+"""Losses of frame models against PyTorch's distributions."""
 
 from __future__ import annotations
 

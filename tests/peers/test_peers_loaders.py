@@ -1,4 +1,4 @@
-"""Training on loaders of PyTorch and torchdata, stopped and resumed."""
+"""Training on loaders of PyTorch and torchdata, interrupted and resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of sequences against the same networks in PyTorch: values and gradients."""
+"""Sequence models against the same networks in PyTorch: values and gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forward values against ONNX Runtime: the reset-before GRU has no other peer."""
+"""Forward values against ONNX Runtime, the only peer of the reset-before GRU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values and gradients against PyTorch: an oracle that is not ours."""
+"""Values and gradients of layers against PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The estimators of `fastcell.sklearn`: scikit-learn's own checks, and what is ours."""
+"""Estimators of `fastcell.sklearn`: scikit-learn's checks, and our own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operators of fastcell.torch: torch.compile, torch.export, opcheck, torch.func."""
+"""Operators of fastcell.torch in torch.compile, torch.export, opcheck, torch.func."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fastcell.torch under DistributedDataParallel: two processes, one gradient."""
+"""fastcell.torch in DistributedDataParallel: two processes, one gradient."""
 
 from __future__ import annotations
 

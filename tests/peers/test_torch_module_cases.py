@@ -1,4 +1,4 @@
-"""PyTorch's own cases of its recurrent modules, with the classes of fastcell.torch."""
+"""PyTorch's test cases of recurrent modules, on classes of fastcell.torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fastcell.torch against torch.nn: numbers, gradients, packed sequences, copies."""
+"""fastcell.torch against torch.nn: values, gradients, packed sequences, copies."""
 
 from __future__ import annotations
 

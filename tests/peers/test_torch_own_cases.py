@@ -1,4 +1,4 @@
-"""What PyTorch's own tests and its tools ask of recurrent modules: fastcell.torch."""
+"""Cases of PyTorch's own tests and tools, on classes of fastcell.torch."""
 
 from __future__ import annotations
 

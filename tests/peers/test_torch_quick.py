@@ -1,4 +1,4 @@
-"""Calls of fastcell.torch without autograd: what each must look at anew."""
+"""Fast path of fastcell.torch: changes that each call must detect."""
 
 from __future__ import annotations
 

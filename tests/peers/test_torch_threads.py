@@ -1,4 +1,4 @@
-"""fastcell's work on PyTorch's own threads."""
+"""Use of PyTorch's OpenMP threads by fastcell."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Modules of torch.nn and fastcell.torch with the same numbers, and their results."""
+"""Helper: modules of torch.nn and fastcell.torch with equal weights."""
 
 from __future__ import annotations
 

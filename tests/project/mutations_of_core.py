@@ -303,6 +303,18 @@ MUTATIONS = [
         "return ns;",
         "what threads cost is compared with FLOP as if they took a nanosecond",
     ),
+    (
+        "src_c/runtime/costs.c",
+        "if (atomic_exchange(&measured_of, now) == now || atomic_load(&given))",
+        "if (measured_of <= now)",
+        "costs of the threads before are taken for those of now",
+    ),
+    (
+        "src_c/runtime/costs.c",
+        "if (atomic_exchange(&measured_of, now) == now || atomic_load(&given))",
+        "if (atomic_exchange(&measured_of, now) == now)",
+        "costs that were given are forgotten with other threads",
+    ),
     # -- what a cell is said to be
     (
         "src_c/recurrent/describe_cell.c",

@@ -13,13 +13,13 @@ MUTATIONS = [
     ),
     (
         "fastcell/torch/call.py",
-        "if call.version != call.layer._parameters.version():  # another call's since",
+        "if call.version != call.layer._parameters.version():  # rebound since",
         "if False:",
         "backward reads the weights of another call",
     ),
     (
         "fastcell/torch/call.py",
-        "if call.kept is None:  # used up",
+        "if call.kept is None:  # consumed",
         "if False:",
         "retain_graph: a second backward finds nothing",
     ),

@@ -155,7 +155,7 @@ class TestClipping:
             optim.clip_grad_norm(bad, 1.0, error_if_nonfinite=True)
         with pytest.raises(TypeError, match=r"grads\['b\.w'\].*list"):
             optim.clip_grad_norm({"a": one, "b": {"w": [1.0]}}, 1.0)
-        with pytest.raises(ValueError, match=r"two of one, among \['a\.b\.w'\]"):
+        with pytest.raises(ValueError, match=r"one name twice, among \['a\.b\.w'\]"):
             optim.clip_grad_value({"a": {"b.w": one}, "a.b": {"w": one}}, 1.0)
         assert (one == 1).all()
 

@@ -1,1 +1,1 @@
-"""Decoders: from a state, and a memory that is attended to, to a sequence of tokens."""
+"""Decoders: from an initial state and an attended memory to a sequence of tokens."""

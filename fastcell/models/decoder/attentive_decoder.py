@@ -1,4 +1,4 @@
-"""A decoder: tokens in, a vector for each next token out, with or without attention."""
+"""Decoder with optional attention: from tokens to a vector for each next token."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcell.layers import Attention, Linear
 from fastcell.models.parts.common import part_seeds, prefixed
-from fastcell.models.parts.token_encoder import Reader
+from fastcell.models.parts.token_encoder import TokenEncoder
 from fastcell.models.search.decoding_state import DecodingState
 from fastcell.module import Module
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class AttentiveDecoder(Module):
-    r"""A recurrent layer over the tokens so far, which looks up a memory.
+    r"""A recurrent layer over the previous tokens, with attention over a memory.
 
     Luong et al. 2015 (arXiv:1508.04025): with the embedded token :math:`e_t`,
 
@@ -26,20 +26,20 @@ class AttentiveDecoder(Module):
         c_t &= \mathrm{attention}(h_t, memory) \\
         a_t &= \tanh(W_c [c_t ; h_t] + b_c)
 
-    As the context enters after the recurrence, a known sequence is one call of the
+    The context enters after the recurrence, so a known sequence takes one call of the
     recurrent layer and one of the attention. With input feeding the cell reads
-    :math:`[e_t ; a_{t-1}]`, and steps go one by one (their section 3.3). Without
+    :math:`[e_t ; a_{t-1}]`, so steps run one by one (their section 3.3). Without
     attention :math:`a_t = h_t`.
 
     Parameters
     ----------
-    reader : Reader
-        Embedding and recurrent layer; with `input_feeding` of `extra` features, as many
-        as the recurrent layer gives.
+    reader : TokenEncoder
+        Embedding and recurrent layer. With `input_feeding` its `extra` features are the
+        output size of the recurrent layer.
     memory_size : int
-        Features of a row of the memory, if there is attention.
+        Features of a row of the memory, with attention.
     attention : str or None
-        Its kind.
+        Kind of attention, as for `fastcell.Attention`.
     input_feeding : bool
     """
 
@@ -47,7 +47,7 @@ class AttentiveDecoder(Module):
 
     def __init__(
         self,
-        reader: Reader,
+        reader: TokenEncoder,
         memory_size: int = 0,
         attention: str | None = None,
         input_feeding: bool = False,
@@ -83,7 +83,7 @@ class AttentiveDecoder(Module):
         memory_lengths: np.ndarray | None = None,
         lengths: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return a_t and the weights of the attention, as inference; see `forward`."""
+        """Return a_t and the attention's weights, for inference; see `forward`."""
         if self.input_feeding and self.attention is not None:
             keys = self.attention.keys(memory, memory_lengths)
             return _feeding_forward(self, ids, state, keys, training=False)[:2]
@@ -111,14 +111,14 @@ class AttentiveDecoder(Module):
         memory : ndarray, shape (S, B, M), optional
         memory_lengths : ndarray of int, shape (B,), optional
         lengths : ndarray of int, shape (B,), optional
-            Steps of each sequence; what comes past them has no meaning.
+            Steps of each sequence; results past them are undefined.
 
         Returns
         -------
         vectors : ndarray, shape (T, B, A)
         weights : ndarray, shape (T, B, S), or None without attention
         saved
-            What `backward` needs.
+            Values for `backward`.
         """
         if self.input_feeding and self.attention is not None:
             keys = self.attention.keys(memory, memory_lengths)
@@ -136,7 +136,7 @@ class AttentiveDecoder(Module):
     ) -> tuple[np.ndarray | None, Any, dict[str, np.ndarray]]:
         """Return the gradients of the memory, the initial state and the parameters.
 
-        `dvectors` has to be 0 past the lengths.
+        `dvectors` must be 0 past the lengths.
         """
         if self.input_feeding:
             return _feeding_backward(self, dvectors, saved)
@@ -185,7 +185,7 @@ class AttentiveDecoder(Module):
             y, state = self.reader(tokens[np.newaxis], before.state)
         vectors = h = y[0]
         if self.attention is not None:
-            # Rows of one sequence look up the same memory, as steps of it would.
+            # Rows of one sequence attend to the same memory, as its steps do.
             sequences = len(before.keys.rows)
             queries = h.reshape(sequences, -1, h.shape[-1]).swapaxes(0, 1)
             context, _ = self.attention(queries, before.keys)
@@ -195,14 +195,14 @@ class AttentiveDecoder(Module):
         return vectors, DecodingState(state, before.keys, feed)
 
     def combined(self, context: np.ndarray, h: np.ndarray) -> np.ndarray:
-        """Return a_t of inference."""
+        """Return a_t, for inference."""
         joined = self.combine(np.concatenate((context, h), axis=-1))
         vectors: np.ndarray = np.tanh(joined, out=joined)
         return vectors
 
 
-# Input feeding (Luong et al. 2015, section 3.3): each step reads the vector of the one
-# before, so steps go one by one, each over the whole batch.
+# Input feeding (Luong et al. 2015, section 3.3): each step reads the vector of the step
+# before, so steps run one by one, each over the whole batch.
 
 
 def _feeding_forward(
@@ -212,9 +212,9 @@ def _feeding_forward(
     keys: Keys,
     training: bool,
 ) -> tuple[np.ndarray, np.ndarray, Any]:
-    """Return vectors (T, B, A), weights (T, B, S), and what backward needs.
+    """Return vectors (T, B, A), weights (T, B, S), and values for backward.
 
-    Without `training` nothing is dropped and nothing is kept.
+    Without `training` there is no dropout and no step's values are saved.
     """
     reader, attention, combine = decoder.reader, decoder.attention, decoder.combine
     assert attention is not None

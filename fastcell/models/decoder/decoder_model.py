@@ -1,4 +1,4 @@
-"""What models that write tokens have in common: scores, answers, a count of tokens."""
+"""Base class of models with a decoder: token accuracy, decoding, count of tokens."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from fastcell.models.decoder.attentive_decoder import AttentiveDecoder
 from fastcell.models.decoder.token_output import TokenOutput
 from fastcell.models.parts.base import ScoredModel
 from fastcell.models.parts.common import IGNORED
-from fastcell.models.search.decode import find_answers
+from fastcell.models.search.decode import decode
 from fastcell.models.search.decoding_state import DecodingState
 
 
-class TokenWriter(ScoredModel):
-    """A model whose decoder writes one token after the other.
+class DecoderModel(ScoredModel):
+    """A model whose decoder writes token by token.
 
-    A subclass makes `_decoder`, `_output`, `bos` and `eos`; its `_checked` returns what
-    a batch holds, last the labels and the lengths of the decoder's steps.
+    A subclass sets `_decoder`, `_output`, `bos` and `eos`. Its `_checked` returns the
+    parts of a batch, of which the labels and the lengths of the decoder are the last.
     """
 
     unit = "tokens"
@@ -29,7 +29,7 @@ class TokenWriter(ScoredModel):
     eos: int
 
     def count(self, batch: Any) -> int:
-        """Return the number of tokens to be written, the ends counted.
+        """Return the number of target tokens, end tokens included.
 
         Examples
         --------
@@ -47,7 +47,7 @@ class TokenWriter(ScoredModel):
     def _assessed(
         self, vectors: np.ndarray, labels: np.ndarray
     ) -> tuple[float, None, dict[str, tuple[float, int]]]:
-        """Return the loss, None, and how many tokens were the most likely ones."""
+        """Return the loss, None, and the accuracy of the most likely tokens."""
         loss, right, counted = self._output.assess(vectors, labels)
         return loss, None, {"accuracy": (float(right), counted)}
 
@@ -58,8 +58,8 @@ class TokenWriter(ScoredModel):
         vectors, after = self._decoder.step(tokens, before)
         return self._output(vectors), after
 
-    def _answers(self, first: tuple[Any, ...], count: int, **how: Any) -> list[Any]:
-        """Return what is written from a first state, by `find_answers`."""
+    def _hypotheses(self, first: tuple[Any, ...], count: int, **how: Any) -> list[Any]:
+        """Return the hypotheses decoded from a first state, by `decode`."""
         start = self._decoder.start(*first)
         marks = {"bos": self.bos, "eos": self.eos}
-        return find_answers(self._step, start, count, **marks, **how)
+        return decode(self._step, start, count, **marks, **how)

@@ -1,4 +1,4 @@
-"""Scheduled sampling: a decoder in training reads some of its own words."""
+"""Scheduled sampling: training on inputs that are partly the model's own tokens."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def sampled_inputs(
     probability: float,
     random: np.random.Generator,
 ) -> np.ndarray:
-    """Replace true tokens by such as the model draws after what it has read so far.
+    """Replace some true tokens by tokens that the model draws.
 
     Bengio et al. 2015, arXiv:1506.03099. No gradient flows through a draw, so the mixed
-    sequence is made first, and then trained on as if it were the true one.
+    sequence is made first, and training then reads it like a true one.
 
     Parameters
     ----------
     step, state
         As for `beam_search`: scores of the next token, and the state before the first.
     inputs : ndarray of int, shape (T, B)
-        What teacher forcing reads; the first step stays.
+        The inputs of teacher forcing; the first step is never replaced.
     probability : float
-        Of a replacement, at each place.
+        Probability of replacing each token.
     random : numpy.random.Generator
 
     Returns

@@ -1,4 +1,4 @@
-"""Target sequences, as a decoder reads them and as it has to answer."""
+"""Teacher forcing: a decoder's inputs and labels from target sequences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_marks(bos: Any, eos: Any, vocab_size: int) -> tuple[int, int]:
     Raises
     ------
     TypeError
-        If one is no integer.
+        If one is not an integer.
     ValueError
         If one is not in the vocabulary, or both are the same.
     """
@@ -48,15 +48,15 @@ def padded_ids(
     Parameters
     ----------
     name : str
-        What errors call them.
+        The argument's name in errors.
     ids : array of integers, shape (T, B)
-        Past the lengths anything.
+        Any values past the lengths.
     lengths : array of int, shape (B,), or None
     vocab_size : int
     least : int
-        Steps that each sequence has to have.
+        Least number of steps of each sequence.
     lengths_name : str
-        What errors call the lengths.
+        The name of the lengths in errors.
 
     Returns
     -------
@@ -108,20 +108,20 @@ def teacher_forced(
     name: str = "target",
     lengths_name: str = "lengths",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shift targets by a step: what the decoder reads, and what it has to answer.
+    """Return the inputs and the labels of a decoder: targets, shifted by one step.
 
     Parameters
     ----------
     target : array of integers, shape (T, B)
-        From `bos` to `eos`; past the lengths anything. Without lengths, past the ends
-        `IGNORED`.
+        From `bos` to `eos`, with any values past the lengths. Without lengths,
+        `IGNORED` past the ends.
     lengths : array of int, shape (B,), or None
-        `bos` and `eos` are counted.
+        Lengths that include `bos` and `eos`.
     batch_size : int
-        B of what the targets belong to.
+        B of the sources of the targets.
     vocab_size, bos, eos : int
     name, lengths_name : str
-        What errors call them and their lengths.
+        Names of the targets and their lengths in errors.
 
     Returns
     -------

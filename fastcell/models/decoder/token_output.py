@@ -1,4 +1,4 @@
-"""The output of decoders: the scores of tokens that count, and their cross-entropy."""
+"""Output layer of decoders: token scores and their cross-entropy."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from fastcell.module import Module
 class TokenOutput(Linear):
     """Dropout and a dense layer to one score for each token of a vocabulary.
 
-    Scores are made only for the targets that count, and a block of them at a time
-    (`fastcell.models.heads.softmax`), so that neither padding nor a large vocabulary
-    takes memory.
+    Scores are computed only for targets that count, in blocks
+    (`fastcell.models.heads.softmax`), so padding takes no memory and a large vocabulary
+    little.
 
     Parameters
     ----------
     features, vocab_size : int
         Sizes of a vector and of its scores.
     dropout : float
-        On the vectors, in training.
+        Probability of dropping an element of a vector, in training.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class TokenOutput(Linear):
         self._dropout = Dropout(dropout, seed=seeds[1]) if dropout else None
 
     def children(self) -> dict[str, Module]:
-        """Return the dropout, which has no parameters, for its generator."""
+        """Return the dropout layer: it has a generator, but no parameters."""
         return {} if self._dropout is None else {"dropout": self._dropout}
 
     def loss(self, vectors: np.ndarray, labels: np.ndarray) -> tuple[float, Any]:
-        """Return the mean cross-entropy, and its gradients for `loss_backward`.
+        """Return the mean cross-entropy, and values for `loss_backward`.
 
         Parameters
         ----------
@@ -63,13 +63,13 @@ class TokenOutput(Linear):
         return loss, (counted, drows, grads)
 
     def loss_backward(self, saved: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return the gradients of the vectors, 0 where ignored, and of parameters."""
+        """Return the gradients of the vectors, 0 if ignored, and of the parameters."""
         counted, drows, grads = saved
         dvectors = np.zeros((*counted.shape, drows.shape[-1]), drows.dtype)
         dvectors[counted] = drows
         return dvectors, grads
 
     def assess(self, vectors: np.ndarray, labels: np.ndarray) -> tuple[float, int, int]:
-        """Return the mean cross-entropy, the right answers and the targets counted."""
+        """Return the mean cross-entropy, and the numbers of hits and of targets."""
         counted = labels != IGNORED
         return softmax_assess(self, vectors[counted], labels[counted])

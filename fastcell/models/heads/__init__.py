@@ -1,1 +1,1 @@
-"""Heads: what the outputs of a model mean, with the loss that belongs to them."""
+"""Heads: what the outputs of a model mean, and their losses."""

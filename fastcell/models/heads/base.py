@@ -1,4 +1,4 @@
-"""What the outputs of a model of frames stand for: a distribution, or plain values."""
+"""Heads of frame models: the base class, Bernoulli distributions, plain values."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from fastcell.models.parts.tasks import Regression, Scores
 
 
 class Head(ABC):
-    """From the outputs of N steps, (N, `outputs`), to frames of G elements.
+    """Base class: from the outputs of N steps, (N, `outputs`), to frames of G elements.
 
     Parameters
     ----------
     frame_size : int
         G, at least 1.
     dtype : dtype
-        Of the model.
+        Dtype of the model.
     ignore_nan : bool, default False
         Whether elements of targets that are NaN are left out.
 
     Attributes
     ----------
     outputs : int
-        Outputs that a step needs.
+        Number of outputs of a step.
     has_density : bool
-        Whether it is a distribution, so that there is a likelihood, and drawing.
+        Whether the head is a distribution, with likelihoods and samples.
     wanted : str
-        What the elements of a target have to be, for errors.
+        Requirement on the elements of a target, for errors.
     uneven : bool
-        As of `fastcell.models.parts.tasks.Classification`.
+        As for `fastcell.models.parts.tasks.Classification`.
     """
 
     has_density = True
@@ -51,7 +51,7 @@ class Head(ABC):
         self.uneven = False
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments of a model that are the head's, if not the usual."""
+        """Return the model's arguments for the head, except defaults."""
         return {"ignore_nan": True} if self.ignore_nan else {}
 
     def count(self, targets: np.ndarray, weights: np.ndarray | None = None) -> int:
@@ -61,13 +61,13 @@ class Head(ABC):
         return int(np.count_nonzero(self.frame_weights(targets, weights)))
 
     def total(self, targets: np.ndarray, weights: np.ndarray | None = None) -> float:
-        """Return the sum of the weights that the loss is divided by."""
+        """Return the sum of weights that the loss is divided by."""
         return float(self.frame_weights(targets, weights).sum())
 
     def frame_weights(
         self, targets: np.ndarray, weights: np.ndarray | None
     ) -> np.ndarray:
-        """Return the weight of each frame, (N,): 0 if nothing of it is there."""
+        """Return the weight of each frame, (N,): 0 if all its elements are left out."""
         w = np.ones(len(targets)) if weights is None else weights
         if self.ignore_nan:
             w = np.where(np.isnan(targets).all(axis=-1), 0.0, w)
@@ -83,7 +83,7 @@ class Head(ABC):
         TypeError
             If they are not real numbers.
         ValueError
-            If the shape is another, or a value within the lengths is not as wanted.
+            If the shape is wrong, or a value within the lengths is not allowed.
         """
         y = as_array("y", y)
         if y.dtype.kind not in "fiub":
@@ -107,7 +107,7 @@ class Head(ABC):
         return frames
 
     def valid(self, targets: np.ndarray) -> np.ndarray:
-        """Return which elements may be targets, of the shape of `targets`."""
+        """Return a mask of the allowed elements, in the shape of `targets`."""
         finite: np.ndarray = np.isfinite(targets)
         return finite
 
@@ -118,9 +118,9 @@ class Head(ABC):
         targets: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
-        """Return the mean loss of frames (N, G), 0 of none, and its gradient.
+        """Return the mean loss of frames (N, G), 0 if N is 0, and its gradient.
 
-        The mean is weighted by `weights` (N,), if there are any.
+        The mean is weighted by `weights` (N,), if given.
         """
 
     @abstractmethod
@@ -133,9 +133,9 @@ class Head(ABC):
         targets: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> tuple[float, Scores]:
-        """Return the mean loss as inference, and the sum and number of ``"nll"``.
+        """Return the mean loss, and the sum and number of ``"nll"``.
 
-        Weights are in the loss; of the score, 0 leaves a frame out.
+        Weights apply to the loss. The score only leaves out frames of weight 0.
         """
         w = self.frame_weights(targets, weights)
         there = w > 0
@@ -151,27 +151,26 @@ class Head(ABC):
     def sample(
         self, outputs: np.ndarray, temperature: float, random: np.random.Generator
     ) -> np.ndarray:
-        """Return frames (N, G) drawn; of a temperature of 0, the likeliest."""
+        """Return frames (N, G) drawn; for a temperature of 0, the likeliest ones."""
 
 
 class BernoulliHead(Head):
-    r"""Elements that are 0 or 1, each on its own: a sigmoid for each of them.
+    r"""Independent elements that are 0 or 1, each with a sigmoid.
 
     .. math::
         -\log P(y) = -\sum_g y_g \log \sigma(z_g) + (1 - y_g) \log \sigma(-z_g)
             = \sum_g \max(z_g, 0) - z_g y_g + \log(1 + e^{-|z_g|})
 
-    (Boulanger-Lewandowski et al. 2012, arXiv:1206.6392, there the RNN with sigmoids).
-    With a temperature the logits are divided by it. With weights :math:`c_g` of what is
-    1, the loss has :math:`c_g y_g` in the place of :math:`y_g`, and is no likelihood
-    then.
+    (Boulanger-Lewandowski et al. 2012, arXiv:1206.6392, the RNN with sigmoids). A
+    temperature divides the logits. With weights :math:`c_g` of elements that are 1, the
+    loss has :math:`c_g y_g` in place of :math:`y_g` and is no longer a likelihood.
 
     Parameters
     ----------
     frame_size, dtype, ignore_nan
-        As of `Head`.
+        As for `Head`.
     pos_weight : array of real numbers, optional
-        The c, one for all elements or (G,), at least 0.
+        Weights c, one for all elements or (G,), at least 0.
 
     Examples
     --------
@@ -194,7 +193,7 @@ class BernoulliHead(Head):
         self.pos_weight = None if checked is None else checked.tolist()
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments of a model that are the head's."""
+        """Return the model's arguments for the head."""
         weights = {} if self.pos_weight is None else {"pos_weight": self.pos_weight}
         return {**super().config(), **weights}
 
@@ -213,7 +212,7 @@ class BernoulliHead(Head):
         from fastcell.losses import binary_cross_entropy
 
         if weights is None and not self.ignore_nan:
-            # Of the elements of all frames; of a frame it is G times as much.
+            # The mean over all elements; that over frames is G times as much.
             loss, doutputs = binary_cross_entropy(
                 outputs, targets, pos_weight=self.pos_weight
             )
@@ -231,7 +230,7 @@ class BernoulliHead(Head):
         )
 
     def nll(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return the negative log-likelihood of each frame, of what is there of it."""
+        """Return the negative log-likelihood of each frame; NaN elements have none."""
         with np.errstate(invalid="ignore"):
             elements = np.log1p(np.exp(-np.abs(outputs)))
             elements += np.maximum(outputs, 0)
@@ -247,7 +246,7 @@ class BernoulliHead(Head):
         targets: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> tuple[float, Scores]:
-        """Return the mean loss as inference, and the sum and number of ``"nll"``."""
+        """Return the mean loss, and the sum and number of ``"nll"``."""
         loss, scores = super().assess(outputs, targets, weights)
         if self.pos_weight is not None:
             loss = self.loss(outputs, targets, weights)[0]
@@ -260,7 +259,7 @@ class BernoulliHead(Head):
     def sample(
         self, outputs: np.ndarray, temperature: float, random: np.random.Generator
     ) -> np.ndarray:
-        """Return ones where a uniform number is below the probability."""
+        """Return 1 where a uniform number is below the probability, else 0."""
         uniform = random.random(outputs.shape)
         if temperature == 0:
             return (outputs > 0).astype(outputs.dtype)
@@ -270,14 +269,14 @@ class BernoulliHead(Head):
 
 
 class ValuesHead(Head):
-    """Values, by their mean error: no distribution, so nothing is drawn.
+    """Plain values with a mean error; no distribution, so no samples.
 
     Parameters
     ----------
     frame_size, dtype, ignore_nan
-        As of `Head`.
+        As for `Head`.
     error, delta
-        The error, as of `fastcell.models.parts.tasks.Regression`.
+        The error, as for `fastcell.models.parts.tasks.Regression`.
     """
 
     has_density = False
@@ -292,14 +291,14 @@ class ValuesHead(Head):
     ) -> None:
         super().__init__(frame_size, dtype, ignore_nan)
         self._task = Regression(frame_size, dtype, error, delta, ignore_nan)
-        self.uneven = True  # the loss is a mean of elements, and counted are frames
+        self.uneven = True  # the loss is a mean over elements, `count` counts frames
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments of a model that are the head's."""
+        """Return the model's arguments for the head."""
         return self._task.config()
 
     def total(self, targets: np.ndarray, weights: np.ndarray | None = None) -> float:
-        """Return the sum of the weights of the elements."""
+        """Return the sum of weights of the elements."""
         return self._task.total(targets, weights)
 
     def loss(
@@ -312,7 +311,7 @@ class ValuesHead(Head):
         return self._task.loss(outputs, targets, weights)
 
     def nll(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Raise: there is no density.
+        """Raise, as there is no density.
 
         Raises
         ------
@@ -329,7 +328,7 @@ class ValuesHead(Head):
         targets: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> tuple[float, Scores]:
-        """Return the mean error, and sum and number of ``"mae"``."""
+        """Return the mean error, and the sum and number of ``"mae"``."""
         loss = self._task.loss(outputs, targets, weights)[0]
         return loss, self._task.assess(outputs, targets, weights)
 

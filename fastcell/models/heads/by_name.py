@@ -1,4 +1,4 @@
-"""The heads of a model of frames by their names, with what each may be given."""
+"""Heads of frame models by name, with the options that each takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastcell.models.heads.base import BernoulliHead, Head, ValuesHead
 from fastcell.models.heads.mixture import MixtureHead
 
 _HEADS = ("bernoulli", "mixture", "values")
-_MIXTURES = 20  # those of Graves 2013
+_MIXTURES = 20  # as in Graves 2013
 
 
 def head_named(
@@ -27,12 +27,12 @@ def head_named(
     pos_weight: Any,
     ignore_nan: Any,
 ) -> Head:
-    """Return a head by the name and with the options that `FrameModel` takes.
+    """Return the head for the arguments of `FrameModel`.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such head, or an option is not for it, or out of its range.
+        If there is no such head, or it does not take an option or its value.
     """
     if not isinstance(name, str) or name not in _HEADS:
         raise ValueError(f"head must be one of {', '.join(_HEADS)}; got {shown(name)}")

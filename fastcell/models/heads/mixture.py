@@ -1,4 +1,4 @@
-"""Real frames as draws from a mixture of Gaussians: the mixture density network."""
+"""Mixture density network: real frames as samples of a mixture of Gaussians."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _LOG_TWO_PI = math.log(2 * math.pi)
 
 
 class Mixture(NamedTuple):
-    """The parameters of N mixtures of M components, and their logarithms."""
+    """Parameters of N mixtures of M components, and logarithms of some."""
 
     log_weights: np.ndarray  # (N, M)
     means: np.ndarray  # (N, M, G)
     scales: np.ndarray  # (N, M, G), standard deviations
-    exp: np.ndarray  # (N, M, G), what the network says of them
-    rho: np.ndarray | None  # (N, M), correlations, if there are any
+    exp: np.ndarray  # (N, M, G), e^sigma_hat, before min_scale
+    rho: np.ndarray | None  # (N, M), correlations, or None
     log_rest: np.ndarray | None  # (N, M), log(1 - rho^2)
 
 
 class MixtureHead(Head):
-    r"""A mixture of M Gaussians, diagonal or, of two elements, with a correlation.
+    r"""A mixture of M Gaussians, diagonal or, for two elements, with a correlation.
 
-    A step has the outputs :math:`\hat\pi_m, \mu_m, \hat\sigma_m` and, if correlated,
+    The outputs of a step are :math:`\hat\pi_m, \mu_m, \hat\sigma_m` and, if correlated,
     :math:`\hat\rho_m`, in this order (Bishop 1994; Graves 2013, arXiv:1308.0850,
     equations 15 to 34):
 
@@ -41,9 +41,8 @@ class MixtureHead(Head):
         q &= \sum_g z_g^2 \quad \mathrm{or} \quad
             \frac{z_1^2 + z_2^2 - 2 \rho z_1 z_2}{1 - \rho^2}
 
-    Sums of densities are made from logarithms. With
-    :math:`\gamma_m = \pi_m N_m / \sum_k \pi_k N_k` and :math:`w = \partial q/2 /
-    \partial z` the gradients are
+    Densities are summed by their logarithms. With :math:`\gamma_m = \pi_m N_m / \sum_k
+    \pi_k N_k` and :math:`w = \partial q/2 / \partial z` the gradients are
 
     .. math::
         d\hat\pi &= \pi - \gamma, \quad d\mu = -\gamma w / \sigma, \quad
@@ -60,14 +59,14 @@ class MixtureHead(Head):
     mixtures : int
         M.
     correlated : bool
-        Only if G is 2.
+        Whether components have a correlation; only if G is 2.
     min_scale : float
-        The :math:`\epsilon` below which no scale falls, from 0.
+        The lower bound :math:`\epsilon` of all scales, from 0.
     dtype : dtype
-        Of the model.
+        Dtype of the model.
     ignore_nan : bool, default False
-        Whether elements of a frame may be NaN: then the density is that of the others,
-        whatever those would be.
+        Whether elements of a frame may be NaN. The density is then the marginal one of
+        the other elements.
     """
 
     def __init__(
@@ -86,12 +85,12 @@ class MixtureHead(Head):
         self.outputs = mixtures * (1 + 2 * frame_size + correlated)
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments of a model that are the head's."""
+        """Return the model's arguments for the head."""
         names = ("mixtures", "correlated", "min_scale")
         return {**super().config(), **{name: getattr(self, name) for name in names}}
 
     def mixture(self, outputs: np.ndarray) -> Mixture:
-        """Return the mixtures that outputs (N, `outputs`) say."""
+        """Return the mixtures of outputs (N, `outputs`)."""
         M, MG = self.mixtures, self.mixtures * self.frame_size
         shape = (len(outputs), M, self.frame_size)
         logits = outputs[:, :M]
@@ -102,7 +101,7 @@ class MixtureHead(Head):
         if self.correlated:
             r = outputs[:, M + 2 * MG :]
             rho, size = np.tanh(r), np.abs(r)
-            # 1 - tanh^2 itself is 0 long before r is large.
+            # 1 - tanh(r)^2 would round to 0 for moderate r.
             log_rest = 2 * (math.log(2) - size - np.log1p(np.exp(-2 * size)))
         log_weights = logits - _log_sum_exp(logits)
         return Mixture(log_weights, means, exp + self.min_scale, exp, rho, log_rest)
@@ -157,7 +156,7 @@ class MixtureHead(Head):
     def sample(
         self, outputs: np.ndarray, temperature: float, random: np.random.Generator
     ) -> np.ndarray:
-        """Return a draw from a component drawn; at 0, the mean of the weightiest."""
+        """Return a sample; at a temperature of 0, the largest component's mean."""
         of, rows = self.mixture(outputs), np.arange(len(outputs))
         weights = token_probabilities(outputs[:, : self.mixtures], temperature)
         m = draw_tokens(weights, random)
@@ -170,7 +169,7 @@ class MixtureHead(Head):
         return frames
 
     def _seen(self, of: Mixture, targets: np.ndarray) -> Mixture:
-        """Return the mixtures with no correlation where one of the two is NaN."""
+        """Return the mixtures, without correlation where one element is NaN."""
         if not self.ignore_nan or of.rho is None or of.log_rest is None:
             return of
         alone = np.isnan(targets).any(axis=1, keepdims=True)
@@ -181,7 +180,7 @@ class MixtureHead(Head):
     def _joint(self, of: Mixture, targets: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return log(pi N) (N, M), z and w (N, M, G), and q (N, M).
 
-        An element that is NaN has no part in N, which is the density of the others.
+        N is the marginal density of the elements that are not NaN.
         """
         z = (targets[:, np.newaxis] - of.means) / of.scales
         log_scales = np.log(of.scales)
@@ -196,7 +195,7 @@ class MixtureHead(Head):
         else:
             rho = of.rho[..., np.newaxis]
             w = (z - rho * z[..., ::-1]) * np.exp(-of.log_rest)[..., np.newaxis]
-            # A sum of squares, as z1^2 + z2^2 - 2 rho z1 z2 cancels.
+            # As a sum of squares: z1^2 + z2^2 - 2 rho z1 z2 suffers cancellation.
             q = (z[..., 0] - of.rho * z[..., 1]) * w[..., 0] + np.square(z[..., 1])
             joint -= of.log_rest / 2
         return joint - q / 2, z, w, q

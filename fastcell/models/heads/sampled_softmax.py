@@ -1,4 +1,4 @@
-"""Sampled softmax: the sum over a vocabulary, estimated from some of its tokens."""
+"""Sampled softmax: a loss whose normalizer is estimated from some of the tokens."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fastcell.parameters import Parameters
 
 
 class SampledSoftmax(Module):
-    r"""The cross-entropy of a softmax whose normalizer is estimated by importance.
+    r"""Softmax cross-entropy with the normalizer estimated by importance sampling.
 
-    With the scores :math:`s_v` of a row, its label :math:`y`, and K tokens drawn from
-    a proposal :math:`Q` for all rows of a batch together, token :math:`v` coming
-    :math:`m_v` times,
+    A row has scores :math:`s_v` and the label :math:`y`. All rows of a batch share K
+    tokens drawn from a proposal :math:`Q`, token :math:`v` being drawn :math:`m_v`
+    times:
 
     .. math::
         \hat Z = \frac{1}{K + 1} \left( \frac{e^{s_y}}{Q(y)}
@@ -25,14 +25,14 @@ class SampledSoftmax(Module):
         loss = \log \hat Z - s_y
 
     (importance sampling, Bengio and Senecal 2008, doi:10.1109/TNN.2007.912312; tokens
-    shared by a batch, Jean et al. 2015, arXiv:1412.2007). The expectation of a term of
-    the sum is the true normalizer, and the scores that make the expected loss least are
-    those of the true distribution whatever K is (Ma and Collins 2018,
-    arXiv:1809.01812), which is why a label that is drawn as well counts twice. A small
-    K makes the gradients noisy. The true loss is what `softmax_assess` gives.
+    shared by a batch, Jean et al. 2015, arXiv:1412.2007). The expectation of each term
+    of the sum is the true normalizer. For any K, the scores that minimize the expected
+    loss are those of the true distribution (Ma and Collins 2018, arXiv:1809.01812); for
+    this, a label that is also drawn counts twice. A small K makes gradients noisy.
+    `softmax_assess` returns the true loss.
 
-    The proposal is log-uniform, which is near to Zipf's law where a token's id is its
-    rank by frequency, as in `fastcell.data.WordVocabulary`:
+    The proposal is log-uniform, close to Zipf's law if a token's id is its rank by
+    frequency, as in `fastcell.data.WordVocabulary`:
 
     .. math:: Q(v) = \log\frac{v + 2}{v + 1} / \log(V + 1)
 
@@ -43,7 +43,7 @@ class SampledSoftmax(Module):
     count : int
         K.
     seed : int, optional
-        Of the draws.
+        Seed of the draws.
     """
 
     def __init__(self, vocab_size: int, count: int, *, seed: int | None) -> None:
@@ -60,7 +60,7 @@ class SampledSoftmax(Module):
         return q
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the tokens drawn for a batch, each once, and how often each came.
+        """Draw tokens for a batch; return the distinct ones and their counts.
 
         Examples
         --------
@@ -75,12 +75,12 @@ class SampledSoftmax(Module):
     def loss(
         self, layer: Linear, vectors: np.ndarray, labels: np.ndarray
     ) -> tuple[float, np.ndarray, dict[str, np.ndarray]]:
-        """Return the mean loss and its gradients, as `softmax_loss` does the true one.
+        """Return the estimated mean loss and its gradients, as `softmax_loss`.
 
         Parameters
         ----------
         layer : Linear
-            From a vector to a score for each token.
+            Dense layer from a vector to a score for each token.
         vectors : ndarray, shape (..., features)
         labels : ndarray of int, shape (...)
             Tokens, or `IGNORED`.
@@ -91,7 +91,7 @@ class SampledSoftmax(Module):
             In nats; 0.0 if no label counts.
         dvectors : ndarray, shape (..., features)
         grads : dict of str to ndarray
-            Of the layer: zero but for the tokens drawn and the labels.
+            Gradients of the layer: zero except for the tokens drawn and the labels.
         """
         counted = labels != IGNORED
         rows, wanted = np.ascontiguousarray(vectors[counted]), labels[counted]
@@ -131,7 +131,7 @@ class SampledSoftmax(Module):
 def _add_by_label(
     grads: dict[str, np.ndarray], labels: np.ndarray, x: np.ndarray, dy: np.ndarray
 ) -> None:
-    """Add the gradients of one score a row, that of its label, in the order of rows."""
+    """Add the gradient of each row's label score, in the order of rows."""
     if not len(labels):
         return
     order = np.argsort(labels, kind="stable")

@@ -1,13 +1,13 @@
-"""Softmax over a vocabulary: scores are made, used and let go a block at a time.
+"""Softmax cross-entropy over a large vocabulary, computed in blocks of rows.
 
-The scores of T steps of B streams over V tokens would be T B V numbers, and their
-gradient as many again: more than all else that training keeps, where V is large. So
-the scores of a block of rows are made, turned into their gradient where they stand, and
-multiplied out into the gradients of the rows and of the weights, before the next block
-is looked at. What is kept for `backward` has the size of the rows and of the weights.
+The scores of T steps of B streams over V tokens are T B V numbers, and so is their
+gradient: for a large V, more than all other memory of training. The loss therefore
+computes the scores of a block of rows, overwrites them with their gradient, and
+multiplies that into the gradients of rows and weights before the next block. The values
+saved for `backward` have the size of the rows and the weights.
 
-The order of all sums is fixed, so the bits are the same each time. Where all rows are
-one block, they are those of `losses.cross_entropy` and `Linear.backward`.
+The order of all sums is fixed, so results are reproducible to the bit. If all rows fit
+into one block, they have the bits of `losses.cross_entropy` and `Linear.backward`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from fastcell.layers import Linear
 from fastcell.losses.classes import cross_entropy_in_place
 from fastcell.models.parts.common import IGNORED
 
-# Of a block: 16 MiB of float32, but no fewer rows than these. Larger blocks are not
-# faster; with fewer rows, the passes over the weights and their gradient, one for each
-# block, begin to show (bench/README.md has figures).
+# Size of a block: 16 MiB of float32, but at least this many rows. Larger blocks are not
+# faster. With fewer rows, the passes over the weights and their gradient, one for each
+# block, take noticeable time (figures in bench/README.md).
 MOST_SCORES = 1 << 22
 LEAST_ROWS = 64
 
 
 def blocks(rows: int, scores: int) -> Iterator[slice]:
-    """Yield the blocks of rows whose scores are made together.
+    """Yield the blocks of rows whose scores are computed together.
 
     Parameters
     ----------
     rows : int
     scores : int
-        Of one row.
+        Number of scores of a row.
     """
     step = max(LEAST_ROWS, MOST_SCORES // scores)
     return (slice(start, start + step) for start in range(0, rows, step))
@@ -48,7 +48,7 @@ def softmax_loss(
     Parameters
     ----------
     layer : Linear
-        From a vector to a score for each token.
+        Dense layer from a vector to a score for each token.
     vectors : ndarray, shape (..., features)
     labels : ndarray of int, shape (...)
         Tokens, or `IGNORED`.
@@ -59,7 +59,7 @@ def softmax_loss(
         In nats; 0.0 if no label counts.
     dvectors : ndarray, shape (..., features)
     grads : dict of str to ndarray
-        Of the layer.
+        Gradients of the layer.
     """
     rows = np.ascontiguousarray(vectors.reshape(-1, layer.in_features))
     wanted = labels.reshape(-1)
@@ -76,7 +76,7 @@ def softmax_loss(
 def softmax_assess(
     layer: Linear, vectors: np.ndarray, labels: np.ndarray
 ) -> tuple[float, int, int]:
-    """Return the mean cross-entropy, the right answers and the labels that count.
+    """Return the mean cross-entropy, and the numbers of hits and of labels that count.
 
     Parameters are those of `softmax_loss`.
     """

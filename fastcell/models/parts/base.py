@@ -1,4 +1,4 @@
-"""What every model of this package offers, and the trainer relies on."""
+"""Base classes of all models: the interface that the trainer uses."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 class Model(Module, ABC):
     """A module with a loss: the contract between a model and its training.
 
-    A batch is whatever the model's data set yields; only the model looks inside. For
-    batches that continue one another, such as windows of one long text, the state after
-    a batch is handed to the next: gradients stop at the border between the two, which
-    is truncated backpropagation through time (Williams and Peng 1990,
+    A batch is whatever the model's data set yields; only the model looks inside. If
+    batches continue one another, such as windows of one long text, the state after a
+    batch is passed to the next one. Gradients stop at the border between the two:
+    truncated backpropagation through time (Williams and Peng 1990,
     doi:10.1162/neco.1990.2.4.490).
 
-    A subclass gives the abstract methods below. `loss` and `backward` are the training
-    pair; `evaluate` is the same loss as inference, without dropout and without saved
-    values; `predict` is what the model is for. A model with a score of its own, such as
-    the accuracy of a classifier, gives `assess` as well.
+    A subclass implements the abstract methods below. `loss` and `backward` are for
+    training; `evaluate` is the same loss without dropout and without saved values;
+    `predict` returns predictions. A model with a score of its own, such as the accuracy
+    of a classifier, overrides `assess` as well.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class Model(Module, ABC):
     True
     """
 
-    #: What `count` counts, which a display of the speed tells.
+    #: The unit of `count`, shown in displays of speed.
     unit = "targets"
 
     @abstractmethod
@@ -55,21 +55,21 @@ class Model(Module, ABC):
         Parameters
         ----------
         batch
-            What the model is trained on. The models of this package take a tuple, or a
-            mapping that has the parts by their names. Its features (x, images) are kept
-            and not copied: they must not be written to before `backward`, which refuses
-            features that have other bits, by a sample of their numbers. Lengths,
-            labels and ids may be.
+            Training data. The models of this package take a tuple, or a mapping from
+            the names of its parts. Features (x, images) are kept and not copied: they
+            must not be written to before `backward`, which checks a sample of their
+            values and raises if one has changed. Lengths, labels and ids may be written
+            to.
         state
             The recurrent state to start from; None is zeros.
 
         Returns
         -------
         loss : float
-            Mean over the targets that count, by their weights if they have any.
+            Mean over the targets that count, weighted if they have weights.
         saved
-            What `backward` needs, used up by it; `saved.state` is the state after the
-            batch.
+            Values for `backward`, which consumes them. `saved.state` is the state after
+            the batch.
         """
 
     @abstractmethod
@@ -79,50 +79,49 @@ class Model(Module, ABC):
         Raises
         ------
         ValueError
-            If `saved` was used before, by another thread at the same time too; or a
-            parameter that the gradient depends on, or the features of the batch, have
-            changed since.
+            If `saved` was used before, also by a concurrent thread; or if the features
+            of the batch or a parameter that the gradient depends on have changed since.
         """
 
     @abstractmethod
     def evaluate(self, batch: Any, state: Any = None) -> tuple[float, Any]:
-        """Return the loss of a batch as inference gives it, and the state after it."""
+        """Return the loss of a batch without dropout, and the state after it."""
 
     def assess(
         self, batch: Any, state: Any = None
     ) -> tuple[float, Any, dict[str, tuple[float, int]]]:
-        """Return what `evaluate` returns, and the task's own scores of the batch.
+        """Return what `evaluate` returns, and the task's scores of the batch.
 
         Returns
         -------
         loss, state
             As from `evaluate`.
         scores : dict of str to (float, int)
-            By name, a sum and what it has to be divided by: sums over the batches of a
-            data set give its score. None by default.
+            For each score a numerator and a denominator; both are summed over the
+            batches of a data set. Empty by default.
         """
         loss, state = self.evaluate(batch, state)
         return loss, state, {}
 
     @abstractmethod
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the model predicts for its input."""
+        """Return the model's predictions for its input."""
 
     @abstractmethod
     def count(self, batch: Any) -> int:
         """Return the number of targets over which `loss` is the mean."""
 
     def total_weight(self, batch: Any) -> float:
-        """Return the sum of the weights that `loss` is divided by.
+        """Return the sum of weights that `loss` is divided by.
 
-        The loss of several batches together is the mean of theirs, weighted by this.
-        By default it is the number of targets, `count`; a model whose targets have
-        weights says so in ``saved.weight`` as well.
+        The loss of several batches is the mean of their losses weighted by this sum. By
+        default it is the number of targets, `count`. A model with weighted targets also
+        sets ``saved.weight``.
         """
         return float(self.count(batch))
 
     def metrics(self, loss: float) -> dict[str, float]:
-        """Return `loss` in the units of the field, by name; nothing by default.
+        """Return `loss` in customary units, by name, such as "bpc"; empty by default.
 
         Examples
         --------
@@ -135,19 +134,19 @@ class Model(Module, ABC):
 
 
 class ScoredModel(Model):
-    """A model whose `assess` gives scores of the task, and so the loss as well.
+    """A model that implements `assess`, and `evaluate` by it.
 
-    Its batches do not continue one another.
+    Batches do not continue one another.
     """
 
     @abstractmethod
     def assess(
         self, batch: Any, state: Any = None
     ) -> tuple[float, Any, dict[str, tuple[float, int]]]:
-        """Return the loss as inference gives it, None, and the task's own scores."""
+        """Return the loss without dropout, None, and the task's scores."""
 
     def evaluate(self, batch: Any, state: Any = None) -> tuple[float, Any]:
-        """Return the loss of a batch as inference gives it, and None for the state.
+        """Return the loss of a batch without dropout, and None for the state.
 
         Parameters and errors are those of `loss`.
         """

@@ -1,4 +1,4 @@
-"""From the final states of an encoder to the initial states of a decoder."""
+"""Bridge: the initial states of a decoder from the final states of an encoder."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fastcell.module import Module
 
 
 class Bridge(Module):
-    r"""Start each layer of a decoder from that layer of the encoder.
+    r"""Map the final state of each encoder layer to the decoder layer's initial state.
 
-    Where both have the same states, they are handed on as they are. Else each state of
-    each layer goes through a dense layer of its own,
+    States of equal sizes are passed on unchanged. Otherwise each state of each layer
+    has its own dense layer,
 
     .. math:: s^{dec}_k = \tanh(W_k \, [s^{fwd}_k ; s^{rev}_k] + b_k)
 
@@ -51,7 +51,7 @@ class Bridge(Module):
         self._names = {(i, k): f"{names[i]}_l{k}" for i, k in self._dense}
 
     def children(self) -> dict[str, Module]:
-        """Return the dense layers, "h_l0" and so on; none where states are the same."""
+        """Return the dense layers, "h_l0" and so on; empty if state sizes are equal."""
         return {self._names[at]: layer for at, layer in self._dense.items()}
 
     def __call__(self, state: Any) -> Any:

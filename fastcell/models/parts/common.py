@@ -1,4 +1,4 @@
-"""What the models are made of alike: cells by name, seeds of parts, saved values."""
+"""Parts shared by all models: cells by name, seeds, saved values, batch checks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IGNORED = -100  # the target that `losses.cross_entropy` leaves out by default
 
 
 def cell_named(name: Any) -> Cell:
-    """Return a cell by the name that models take: "rnn" is the one with tanh.
+    """Return the cell of a name; "rnn" means "rnn_tanh".
 
     Raises
     ------
@@ -31,15 +31,15 @@ def cell_named(name: Any) -> Cell:
 
 
 def check_seed(seed: Any) -> int | None:
-    """Return a seed that is an integer from 0, or None."""
+    """Check that a seed is an integer from 0, or None, and return it."""
     return seed_of(seed)
 
 
 def part_seeds(seed: int | None, count: int) -> list[int | None]:
     """Return an independent seed for each part of a model, or None for each.
 
-    Parts that a model may leave out have theirs all the same, so that two models that
-    differ in dropout only start from the same weights.
+    Optional parts always have a seed, so that two models that differ only in dropout
+    start from the same weights.
     """
     if seed is None:
         return [None] * count
@@ -50,28 +50,28 @@ def part_seeds(seed: int | None, count: int) -> list[int | None]:
 
 
 def set_precision(model: Module, precision: Any) -> None:
-    """Let a model compute in `precision`; None: as its parts were made."""
+    """Set the precision of a model; None leaves it unchanged."""
     if precision is not None:
         model.to(precision)
 
 
 def precision_of(model: Module) -> dict[str, Any]:
-    """Return what a configuration says of the precision: nothing if it is the usual."""
+    """Return the configuration's entry for the precision; empty for the default."""
     return model._precision_config()
 
 
 class SavedOnce:
-    """What a model's backward needs, and the state after the batch.
+    """Values that `loss` saves for one `backward`, and the state after the batch.
 
     Attributes
     ----------
     state
-        The recurrent state, to be handed to the next batch of the same streams; None
-        where batches do not continue one another.
+        The recurrent state, to be passed with the next batch of the same streams; None
+        if batches do not continue one another.
     count : int or None
-        What the model's `count` says of the batch, where its loss has found out.
+        The model's `count` of the batch, if the loss has computed it.
     weight : float or None
-        What its `total_weight` says, if that may be another number.
+        Its `total_weight`, if that may differ from `count`.
     """
 
     __slots__ = ("_kept", "count", "state", "weight")
@@ -89,12 +89,12 @@ class SavedOnce:
         )
 
     def take(self) -> tuple[Any, ...]:
-        """Hand over the saved values, once: backward makes the gradients in them.
+        """Return the saved values, once: backward overwrites them with gradients.
 
         Raises
         ------
         ValueError
-            If they were taken before, by another thread at the same time too.
+            If they were taken before, also by a concurrent thread.
         """
         return self._kept.take()
 
@@ -115,21 +115,22 @@ def take_saved(saved: Any) -> tuple[Any, ...]:
 
 
 def prefixed(name: str, grads: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return gradients of a part by the names that the model has for them."""
+    """Return the gradients of a part, with its name as the prefix of theirs."""
     return {f"{name}.{key}": grad for key, grad in grads.items()}
 
 
 def check_batch(batch: Any, form: str) -> tuple[Any, ...]:
-    """Return a batch that is a tuple or list of as many parts as `form` names.
+    """Return a batch as a tuple of the parts that `form` names.
 
-    A mapping is taken by these names; lengths that it lacks are None.
+    A batch is a tuple or list of that many parts, or a mapping from these names.
+    Missing lengths are None.
 
     Raises
     ------
     TypeError
-        If it is none.
+        If it is neither.
     ValueError
-        If a mapping lacks one of the other names, or has more.
+        If a mapping lacks another name, or has additional ones.
 
     Examples
     --------
@@ -153,7 +154,7 @@ def check_batch(batch: Any, form: str) -> tuple[Any, ...]:
 
 
 def check_weighted(batch: Any, form: str) -> tuple[Any, ...]:
-    """Return the parts of a batch that may have weights, the last one, or None.
+    """Return the parts of a batch with weights, or None for them, as the last part.
 
     Raises
     ------
@@ -167,7 +168,7 @@ def check_weighted(batch: Any, form: str) -> tuple[Any, ...]:
     >>> check_weighted({"y": 2, "weights": 3, "x": 1}, "(x, y)")
     (1, 2, 3)
     """
-    if type(batch) is tuple and len(batch) == form.count(",") + 1:  # most are
+    if type(batch) is tuple and len(batch) == form.count(",") + 1:  # the common case
         return (*batch, None)
     if isinstance(batch, Mapping) and "weights" in batch:
         rest = {name: part for name, part in batch.items() if name != "weights"}
@@ -178,12 +179,12 @@ def check_weighted(batch: Any, form: str) -> tuple[Any, ...]:
 
 
 def step_weights(weights: Any, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return the weights of all steps, (T, B), of those or of whole sequences (B,).
+    """Return weights of steps (T, B), given as such or as weights of sequences (B,).
 
     Raises
     ------
     TypeError, ValueError
-        If they are no numbers from 0, or of another shape.
+        If they are not numbers from 0, or of another shape.
     """
     if weights is not None and np.ndim(as_array("weights", weights)) == 1:
         weights = weights_of("weights", weights, shape[1:], exact=True)
@@ -192,12 +193,12 @@ def step_weights(weights: Any, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def check_no_state(state: Any) -> None:
-    """Refuse a state of a model whose batches do not continue one another.
+    """Raise if a state is passed to a model whose batches do not continue one another.
 
     Raises
     ------
     ValueError
-        If there is one.
+        If `state` is not None.
     """
     if state is not None:
         raise ValueError(

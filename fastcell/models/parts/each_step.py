@@ -1,4 +1,4 @@
-"""The readout of models that score each step: the steps that exist, as rows."""
+"""Readout of models that score each step: all steps within the lengths, as rows."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from fastcell.parameters import Parameters
 
 
 class EachStep(Module):
-    """All steps of all sequences as rows: a readout for models that score each step.
+    """Select the steps within the lengths of all sequences, as rows.
 
-    It is used as `fastcell.layers.Pooling` is, and has no parameters.
+    It has the interface of `fastcell.layers.Pooling` and no parameters.
     """
 
     def __init__(self) -> None:
         self._parameters = Parameters({})
 
     def __call__(self, h: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Return the N steps (N, D) of h (T, B, D): step by step, row by row."""
+        """Return the N steps (N, D) of h (T, B, D), ordered by step, then by row."""
         return self.forward(h, lengths)[0]
 
     def forward(
         self, h: np.ndarray, lengths: np.ndarray | None
     ) -> tuple[np.ndarray, Any]:
-        """Return what a call returns, and what `backward` needs."""
+        """Return what a call returns, and values for `backward`."""
         if lengths is None:
             return h.reshape(-1, h.shape[2]), (h.shape, None)
         exists = existing_steps(lengths, len(h))
@@ -36,7 +36,7 @@ class EachStep(Module):
     def backward(
         self, dr: np.ndarray, saved: Any
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return the gradient of h, zeros past the lengths, and none of parameters."""
+        """Return the gradient of h, zero past the lengths, and an empty dict."""
         shape, exists = saved
         if exists is None:
             return dr.reshape(shape), {}
@@ -46,7 +46,7 @@ class EachStep(Module):
 
     @staticmethod
     def selected(values: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Return the N steps that there are (N, ...), of values (T, B, ...)."""
+        """Return the N steps within the lengths, (N, ...), of values (T, B, ...)."""
         if lengths is None:
             return values.reshape(-1, *values.shape[2:])
         there: np.ndarray = values[existing_steps(lengths, len(values))]
@@ -59,7 +59,7 @@ class EachStep(Module):
         lengths: np.ndarray | None,
         fill: Any = 0,
     ) -> np.ndarray:
-        """Return the N steps (N, ...) in the shape (T, B), and `fill` past the ends."""
+        """Return the N steps (N, ...) as (T, B, ...), with `fill` past the lengths."""
         whole_shape = (*shape, *values.shape[1:])
         if lengths is None:
             return values.reshape(whole_shape)
@@ -68,5 +68,5 @@ class EachStep(Module):
         return whole
 
     def running(self, rows: int) -> None:
-        """Return None: of a stream, each step is read alone."""
+        """Return None: a stream needs no running value."""
         return None

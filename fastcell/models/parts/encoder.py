@@ -1,4 +1,4 @@
-"""The part that models of sequences have in common: embedding and recurrent layers."""
+"""Encoder of sequence models: an optional embedding and recurrent layers."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from fastcell.module import Module, check_dtype
 class Encoder(Module):
     """Recurrent layers over features or, through an embedding, over ids.
 
-    Called and trained as a recurrent layer is; what it takes is checked by `checked`.
+    It is called and trained as a recurrent layer. Inputs are checked by `checked`.
 
     Parameters
     ----------
     input_size : int
-        Features I of a step; the number of different ids where there is an embedding.
+        Features I of a step; with an embedding, the number of distinct ids.
     hidden_size : int
         Units H of each recurrent layer and direction.
     num_layers : int, default 1
-        Recurrent layers, one upon the other.
+        Stacked recurrent layers.
     cell : str, default "lstm"
         "lstm", "gru", "rnn" (with tanh), or another name of `fastcell.cells.REGISTRY`.
     bidirectional : bool, default False
-        Whether each layer reads in both directions.
+        Whether each layer runs in both directions.
     dropout : float, default 0.0
         Probability of dropping a value after the embedding and between the recurrent
         layers, in training; in [0, 1).
     embedding_dim : int, optional
-        Features of an embedded id; without it the input is features.
+        Features of an embedded id; if None, inputs are features.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial weights and of dropout.
+        Seed of the initial weights and of dropout.
     precision : {"float32", "bf16"}, optional
-        Of the recurrent products: see `fastcell.module.Module.to`. Weights, gradients
-        and what an optimizer keeps are float32 in either case.
+        Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
+        gradients and optimizer state are float32 in both cases.
     rnn_seed : int, optional
-        Of the recurrent layers alone, in place of one made from `seed`.
+        Seed of the recurrent layers, instead of one derived from `seed`.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Encoder(Module):
                 self.input_size, width, dtype=self.dtype, seed=seeds[0]
             )
             if self.dropout:
-                # No dropout, no layer: the recurrent layer then stands on the
+                # Without a dropout layer, the recurrent layer directly follows the
                 # embedding and takes the gather path.
                 named["embedding_dropout"] = Dropout(self.dropout, seed=seeds[1])
         rnn = kind.layer(
@@ -118,13 +118,13 @@ class Encoder(Module):
         set_precision(self, precision)
 
     def children(self) -> dict[str, Module]:
-        """Return the layers by the names that their parameters go under."""
+        """Return the layers by name."""
         return dict(self._parts)
 
     def checked(
         self, x: Any, lengths: Any = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return a batch as arrays, or raise what is wrong with it.
+        """Check x and lengths, and return them as arrays.
 
         Parameters
         ----------
@@ -138,7 +138,7 @@ class Encoder(Module):
         TypeError
             If a dtype is wrong.
         ValueError
-            If a shape is, or a value is not finite or out of range.
+            If a shape is wrong, or a value is not finite or out of range.
         """
         x, lengths = self.shaped(x, lengths)
         if self.embedding_dim is not None:
@@ -158,7 +158,7 @@ class Encoder(Module):
     def shaped(
         self, x: Any, lengths: Any = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return what `checked` does, without a look at the values of x."""
+        """Return what `checked` returns, without checking the values of x."""
         if self.embedding_dim is not None:
             x = check_ids("x", x, None)
             if x.ndim != 2:
@@ -172,10 +172,10 @@ class Encoder(Module):
         return x, lengths_of(lengths, *x.shape[:2])
 
     def checked_step(self, x: Any, rows: int) -> np.ndarray:
-        """Return one step of some streams as a contiguous array, (rows, I) or (rows,).
+        """Return one step of each stream as a contiguous array, (rows, I) or (rows,).
 
-        Parameters and errors are those of `checked`, without the axis of time; one
-        stream may come without its axis, (I,).
+        Parameters and errors are those of `checked`, without the time axis. A single
+        stream may also have the shape (I,).
         """
         if self.embedding_dim is not None:
             return check_shape("x", check_ids("x", x, self.input_size), (rows,))
@@ -193,22 +193,22 @@ class Encoder(Module):
     def __call__(
         self, x: Any, state: Any = None, *, lengths: Any = None
     ) -> tuple[Any, ...]:
-        """Return h (T, B, D) and the final state, as inference."""
+        """Return h (T, B, D) and the final state, for inference."""
         result: tuple[Any, ...] = self.network(x, state, lengths=lengths)
         return result
 
     def forward(
         self, x: Any, state: Any = None, *, lengths: Any = None
     ) -> tuple[Any, ...]:
-        """Return h (T, B, D), the final state, and what `backward` needs."""
+        """Return h (T, B, D), the final state, and values for `backward`."""
         return self.network.forward(x, state, lengths=lengths)
 
     def backward(self, dh: Any, saved: Any, dstate: Any = None) -> tuple[Any, ...]:
-        """Return dx (None for ids), the gradient of the state, and the parameters'."""
+        """Return the gradients of x (None for ids), the state and the parameters."""
         return self.network.backward(dh, saved, dstate)
 
     def session(self, batch_size: int = 1) -> SequentialSession:
-        """Return a session that takes one step at a time.
+        """Return a session that reads one step at a time.
 
         Raises
         ------

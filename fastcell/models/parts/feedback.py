@@ -1,4 +1,4 @@
-"""A recurrent layer that reads its own outputs: steps one by one, of whole batches."""
+"""Feedback: recurrent layers that read their own predictions, step by step."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from fastcell.module import Module
 
 
 class Feedback(Module):
-    r"""The half of a forecaster that goes on by itself.
+    r"""The part of a forecaster that makes the frames to come.
 
-    What it reads at a step is what it has made at the step before, in training as well,
-    and the gradient flows back through it (Martinez et al. 2017, arXiv:1705.02445,
+    Each step reads the frame predicted by the step before, in training as well, and the
+    gradient flows back through it (Martinez et al. 2017, arXiv:1705.02445,
     section 3.3: sampling-based loss).
 
     Parameters
     ----------
     rnn : Recurrent
-        The recurrent layers, which have read the frames before.
+        The recurrent layers.
     dropout : Dropout
-        Of what the decoder reads.
+        Dropout before the decoder.
     decoder : Linear
         From the units to a frame.
     residual : bool
-        Does it make the difference to the frame before?
+        Whether the decoder predicts the difference to the frame before.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class Feedback(Module):
         return {"rnn": self.rnn, "dropout": self.dropout, "decoder": self.decoder}
 
     def next_frame(self, h: np.ndarray, frame: np.ndarray) -> np.ndarray:
-        """Return the frame (B, I) after `frame`, from the units (B, H), as inference.
+        """Return the frame (B, I) after `frame`, from the units (B, H), for inference.
 
-        It is contiguous.
+        The result is contiguous.
         """
         change = self.decoder(h)
         return np.add(frame, change, out=change) if self.residual else change
@@ -59,9 +59,9 @@ class Feedback(Module):
         Parameters
         ----------
         frame : ndarray, shape (B, I)
-            The last one that the recurrent layers have read.
+            The last frame that the recurrent layers have read.
         state
-            Their state after it.
+            The recurrent state after it.
         horizon : int
             Frames K, at least 1.
 
@@ -69,7 +69,7 @@ class Feedback(Module):
         -------
         frames : ndarray, shape (K, B, I)
         saved
-            What `backward` needs.
+            Values for `backward`.
         """
         frames = np.empty((horizon, *frame.shape), frame.dtype)
         first = state
@@ -93,10 +93,10 @@ class Feedback(Module):
     def backward(
         self, dframes: np.ndarray, saved: Any
     ) -> tuple[Any, dict[str, np.ndarray] | None, dict[str, np.ndarray]]:
-        """Return the gradients of the state before, and of the layers' parameters.
+        """Return the gradients of the initial state and of the layers' parameters.
 
-        Those of the recurrent layers are None where a single frame was made: it comes
-        of the state alone. Uses `saved` up.
+        Those of the recurrent layers are None for a horizon of 1, which depends on the
+        state alone. `saved` is consumed.
         """
         first, steps = saved
         fed: Any = 0
@@ -124,6 +124,6 @@ class Feedback(Module):
 
 
 def top_of(state: Any) -> np.ndarray:
-    """Return what the last layer gave at the last step, (B, P), of a state."""
+    """Return the last layer's output at the last step, (B, P), from the state."""
     top: np.ndarray = (state[0] if isinstance(state, tuple) else state)[-1]
     return top

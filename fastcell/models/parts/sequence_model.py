@@ -1,4 +1,4 @@
-"""The body of classifier, regressor and tagger: encoder, readout, scores."""
+"""Base of classifier, regressor, tagger and frame model: encoder, readout, scores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fastcell.module import Module
 
 
 class SequenceModel(ScoredModel):
-    r"""From sequences to scores: the base of three models, which document it.
+    r"""Base class of models from sequences to scores: encoder, readout, dense layer.
 
     .. math::
         h = \mathrm{encoder}(x), \quad r = \mathrm{readout}(h), \quad
@@ -38,8 +38,8 @@ class SequenceModel(ScoredModel):
     Batches are ``(x, lengths, y)`` or ``(x, lengths, y, weights)`` and do not continue
     one another: `state` is None, and so is the state after a batch.
 
-    A subclass sets `task`, and calls `_build`. With `_carries_state`, batches without
-    lengths do continue one another.
+    A subclass sets `task` and calls `_build`. With `_carries_state`, batches without
+    lengths continue one another.
     """
 
     unit = "sequences"
@@ -55,7 +55,7 @@ class SequenceModel(ScoredModel):
         precision: str | None = None,
         **encoder: Any,
     ) -> None:
-        """Make the parts; `encoder` are arguments of `Encoder`."""
+        """Build the parts; `encoder` holds arguments of `Encoder`."""
         self.seed = check_seed(seed)
         seeds = part_seeds(self.seed, 4)
         self.encoder = Encoder(**encoder, seed=seeds[0])
@@ -71,7 +71,7 @@ class SequenceModel(ScoredModel):
         set_precision(self, precision)
 
     def _make_readout(self, seed: int | None) -> Pooling | EachStep:
-        """Return what makes the vectors that the scores are made of."""
+        """Return the readout: from encoder outputs to the vectors that are scored."""
         return Pooling(
             self.encoder.output_size,
             one_of("pooling", self.pooling, POOLINGS),
@@ -83,7 +83,7 @@ class SequenceModel(ScoredModel):
     # ------------------------------------------------------------------ the module
 
     def children(self) -> dict[str, Module]:
-        """Return the layers by the names that their parameters go under."""
+        """Return the layers by name."""
         return {
             **self.encoder.children(),
             "pooling": self._readout,
@@ -96,7 +96,7 @@ class SequenceModel(ScoredModel):
         return {**self.encoder.config(), "seed": self.seed}
 
     def __call__(self, x: Any, lengths: Any = None) -> np.ndarray:
-        """Return the scores, as inference.
+        """Return the scores, for inference.
 
         Parameters
         ----------
@@ -108,14 +108,14 @@ class SequenceModel(ScoredModel):
         Returns
         -------
         ndarray, shape (B, K), or (T, B, K) of a model in step, zeros past the lengths
-            A sequence's scores do not depend, to the bit, on the others of the batch.
+            The scores of a sequence have the same bits in any batch.
 
         Raises
         ------
         TypeError
             If a dtype is wrong.
         ValueError
-            If a shape is, or a value is not finite or out of range.
+            If a shape is wrong, or a value is not finite or out of range.
         """
         x, lengths = self.encoder.checked(x, lengths)
         return self._laid_out(self._infer(x, lengths), x, lengths)
@@ -128,24 +128,24 @@ class SequenceModel(ScoredModel):
         Parameters
         ----------
         batch : tuple (x, lengths, y) or (x, lengths, y, weights)
-            x and lengths as in a call; y as the model says. x of features is kept and
-            not copied: it must not be written to before `backward`. weights: of each
-            sequence, (B,), at least 0, or None; of a model in step, of each step, (T,
-            B), as well. A target whose weight is 0 is left out.
+            x and lengths as in a call; y as the model describes. x of features is kept
+            and not copied: it must not be written to before `backward`. weights: at
+            least 0, of each sequence (B,) or, for a model in step, of each step (T, B);
+            or None. A target of weight 0 is left out.
         state
             Must be None: batches do not continue one another.
 
         Returns
         -------
         loss : float
-            Mean over the targets that count, by their weights if they have any.
+            Mean over the targets that count, weighted if they have weights.
         saved
-            What `backward` needs, used up by it; ``saved.state`` is None.
+            Values for `backward`, which consumes them; ``saved.state`` is None.
 
         Raises
         ------
         TypeError, ValueError
-            If a part of the batch is not as said.
+            If a part of the batch is not as described.
         """
         self._check_state(state)
         x, lengths, targets, weights = self._checked(batch)
@@ -168,7 +168,7 @@ class SequenceModel(ScoredModel):
         Raises
         ------
         ValueError
-            If `saved` has been used up before.
+            If `saved` was used before.
         """
         dscores, encoded, read, dropped, decoded = take_saved(saved)
         dr, decoder = self.decoder.backward(dscores, decoded)
@@ -185,7 +185,7 @@ class SequenceModel(ScoredModel):
     def assess(
         self, batch: Any, state: Any = None
     ) -> tuple[float, None, dict[str, tuple[float, int]]]:
-        """Return what `evaluate` does, and the task's own scores of the batch.
+        """Return what `evaluate` returns, and the task's scores of the batch.
 
         Parameters and errors are those of `loss`.
         """
@@ -207,12 +207,12 @@ class SequenceModel(ScoredModel):
         return self.task.total(*self._checked(batch, self.encoder.shaped)[2:])
 
     def session(self, batch_size: int = 1) -> ModelSession:
-        """Return a `ModelSession`: one step at a time.
+        """Return a `ModelSession`, which reads one step at a time.
 
         Parameters
         ----------
         batch_size : int, default 1
-            Streams that are stepped together.
+            Number of streams.
 
         Raises
         ------
@@ -231,11 +231,11 @@ class SequenceModel(ScoredModel):
             check_no_state(state)
 
     def _carried(self, state: Any, lengths: np.ndarray | None) -> Any:
-        """Return the state for the next batch: none of sequences that have ended."""
+        """Return the state for the next batch; None if sequences have lengths."""
         return state if self._carries_state and lengths is None else None
 
     def _infer(self, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        """Return the scores that the targets stand beside, without dropout."""
+        """Return the scores, one row for each target, without dropout."""
         h, _ = self.encoder(x, lengths=lengths)
         return self.decoder(self._readout(h, lengths))
 
@@ -246,7 +246,7 @@ class SequenceModel(ScoredModel):
         lengths: np.ndarray | None,
         fill: Any = 0,
     ) -> np.ndarray:
-        """Return what stands beside the targets in the shape of the batch."""
+        """Return rows that belong to targets in the shape of the batch."""
         return values
 
     def _checked(

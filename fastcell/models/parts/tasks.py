@@ -1,4 +1,4 @@
-"""What scores stand for, classes or values: loss, accuracy and prediction."""
+"""Tasks, classification and regression: what scores mean, their loss and metrics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Classification:
     classes : iterable of str or of int, optional
         The label of each class, all different.
     name : str, default "num_classes"
-        What errors call the number.
+        The argument's name in errors.
     class_weight : array of real numbers (num_classes,), optional
         The weight of each class in the loss, at least 0.
 
@@ -40,8 +40,8 @@ class Classification:
         The labels.
     class_weight : list of float, or None
     uneven : bool
-        Whether targets weigh differently though a batch has no weights, so that `total`
-        is not `count`.
+        Whether targets have different weights even in a batch without weights, so that
+        `total` differs from `count`.
 
     Raises
     ------
@@ -67,7 +67,7 @@ class Classification:
         self.uneven = self._weights is not None
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments of a model that say what its loss is, if not usual."""
+        """Return the model's arguments for the loss that are not the default."""
         return {"class_weight": self.class_weight} if self.class_weight else {}
 
     def targets(self, y: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -89,7 +89,7 @@ class Classification:
         TypeError
             If they are neither.
         ValueError
-            If the shape is another, or a class or a probability out of range.
+            If the shape is wrong, or a class or probability is out of range.
         """
         if in_range(y, 0, self.outputs - 1) and y.shape == shape:  # most are
             return y
@@ -128,7 +128,7 @@ class Classification:
         )
 
     def count(self, targets: np.ndarray, weights: np.ndarray | None = None) -> int:
-        """Return the number of targets that count: those of a weight of 0 do not."""
+        """Return the number of targets that count, without those of weight 0."""
         if weights is not None:
             return int(np.count_nonzero(_counted(targets, weights)))
         if targets.dtype.kind == "f":
@@ -155,10 +155,10 @@ class Classification:
         targets: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> Scores:
-        """Return the number of right answers, and of targets, under "accuracy".
+        """Return the numbers of correct predictions and of targets, under "accuracy".
 
-        Of probabilities the right answer is the likeliest class. Weights do not count,
-        but 0 does.
+        If targets are probabilities, the likeliest class is the correct one. Weights
+        have no effect, except that targets of weight 0 are left out.
         """
         wanted = targets.argmax(axis=-1) if targets.dtype.kind == "f" else targets
         hits = logits.argmax(axis=-1) == wanted
@@ -174,11 +174,11 @@ class Classification:
         return p
 
     def report(self, logits: np.ndarray) -> np.ndarray:
-        """Return what a stream tells after a step: the probabilities."""
+        """Return the output of a session after a step: the probabilities."""
         return self.probabilities(logits)
 
     def answers(self, logits: np.ndarray) -> np.ndarray:
-        """Return the likeliest classes: their labels, or numbers if they have none."""
+        """Return the likeliest classes: labels, or numbers if there are no labels."""
         best = logits.argmax(axis=-1)
         named: np.ndarray = (
             best if self.classes is None else np.array(self.classes)[best]
@@ -194,11 +194,11 @@ class Regression:
     output_size : int
         Values K of a target.
     dtype : dtype
-        Of the model.
+        Dtype of the model.
     error : {"mse", "mae", "huber"}, default "mse"
         The loss.
     delta : float, optional
-        Of "huber", and only of it: see `fastcell.losses.huber`; 1 if not given.
+        For "huber" only: see `fastcell.losses.huber`; 1 if not given.
     ignore_nan : bool, default False
         Whether values that are NaN are left out.
 
@@ -211,7 +211,7 @@ class Regression:
     delta : float or None
     ignore_nan : bool
     uneven : bool
-        As of `Classification`.
+        As for `Classification`.
 
     Raises
     ------
@@ -242,9 +242,9 @@ class Regression:
             )
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments of a model that say what its loss is, if not usual.
+        """Return the model's arguments for the loss that are not the default.
 
-        So those of models are equal to what files of earlier versions hold.
+        Leaving out defaults keeps configurations equal to those in older files.
         """
         usual = {"loss": "mse", "delta": None, "ignore_nan": False}
         mine = {
@@ -267,7 +267,7 @@ class Regression:
         TypeError
             If they are not real numbers.
         ValueError
-            If the shape is another, or one is not finite; NaN may be, with
+            If the shape is wrong, or a value is not finite; NaN is allowed with
             `ignore_nan`.
         """
         y = as_array("y", y)
@@ -294,7 +294,7 @@ class Regression:
         targets: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
-        """Return the mean error, and its gradient; weights are those of vectors."""
+        """Return the mean error and its gradient; weights are one for each vector."""
         options: dict[str, Any] = {"ignore_nan": self.ignore_nan}
         if weights is not None:
             options["weight"] = weights[..., np.newaxis]
@@ -324,9 +324,9 @@ class Regression:
         targets: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> Scores:
-        """Return the sum of the absolute errors, and their number, under "mae".
+        """Return the sum and the number of the absolute errors, under "mae".
 
-        Weights do not count, but 0 does.
+        Weights have no effect, except that targets of weight 0 are left out.
         """
         errors = np.abs(values - targets, dtype=np.float64)
         if weights is not None or self.ignore_nan:
@@ -334,14 +334,14 @@ class Regression:
         return {"mae": (float(errors.sum()), errors.size)}
 
     def _counted(self, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-        """Return which values count, of the shape of `targets`."""
+        """Return a mask of the values that count, in the shape of `targets`."""
         there: np.ndarray = ~np.isnan(targets)
         if weights is not None:
             there &= weights[..., np.newaxis] > 0
         return there
 
     def report(self, values: np.ndarray) -> np.ndarray:
-        """Return what a stream tells after a step: the values."""
+        """Return the output of a session after a step: the values."""
         return self.answers(values)
 
     def answers(self, values: np.ndarray) -> np.ndarray:
@@ -350,7 +350,7 @@ class Regression:
 
 
 def _counted(targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Return which targets of a classification count."""
+    """Return a mask of the targets of a classification that count."""
     if targets.dtype.kind == "f":
         there = np.ones(targets.shape[:-1], bool)
     else:

@@ -1,4 +1,4 @@
-"""Tokens through an embedding and a recurrent layer: a half of the models with two."""
+"""Token encoder: an embedding and a recurrent layer."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fastcell.models.parts.common import part_seeds
 from fastcell.module import Module
 
 
-class Reader(Module):
-    """An embedding, dropout if there is any, and a recurrent layer.
+class TokenEncoder(Module):
+    """An embedding, optional dropout, and a recurrent layer.
 
-    Without dropout the recurrent layer stands on the embedding and takes the gather
-    path.
+    Without dropout the recurrent layer directly follows the embedding and takes the
+    gather path.
 
     Parameters
     ----------
     vocab_size, embedding_dim, hidden_size, num_layers, dropout, bidirectional
-        As the models take them, and checked by them.
+        As for the models, which check them.
     cell : Cell
-        Of the recurrent layer.
+        Cell of the recurrent layer.
     extra : int
-        Features that stand beside the embedded token: then the parts are called one by
-        one, see `input_feeding`.
+        Features concatenated to the embedded token, as in input feeding; the caller
+        then calls the layers one by one.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Reader(Module):
     def __call__(
         self, ids: np.ndarray, state: Any = None, lengths: Any = None
     ) -> tuple[np.ndarray, Any]:
-        """Return the outputs and the final state of ids (T, B), as inference."""
+        """Return the outputs and the final state of ids (T, B), for inference."""
         result: tuple[np.ndarray, Any] = self._network(ids, state, lengths=lengths)
         return result
 

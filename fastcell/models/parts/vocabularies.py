@@ -1,4 +1,4 @@
-"""Vocabularies that a model keeps, and that stand in its configuration."""
+"""Vocabularies of models, to and from a model's configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastcell.data import (
 
 Vocabulary = CharVocabulary | WordVocabulary | BytePairVocabulary | TokenizerVocabulary
 
-# By the names that configurations have for them; characters stand there as a list.
+# By their names in configurations, where characters are a list.
 _CLASSES: dict[str, type[Vocabulary]] = {
     "WordVocabulary": WordVocabulary,
     "BytePairVocabulary": BytePairVocabulary,
@@ -25,20 +25,19 @@ _KEYS = {"class", "json"}
 
 
 def vocabulary_of(value: Any) -> Vocabulary | None:
-    """Return what an argument `vocabulary` stands for.
+    """Return the vocabulary that an argument `vocabulary` specifies.
 
     Parameters
     ----------
     value : vocabulary, iterable of str, mapping or None
-        Characters may be given as they are, and a configuration's mapping stands for
-        what `vocabulary_config` made it of.
+        A vocabulary, its characters, or what `vocabulary_config` returned for it.
 
     Raises
     ------
     ImportError
         If the vocabulary needs a package that is not installed.
     TypeError, ValueError
-        If it stands for none.
+        If it specifies none.
 
     Examples
     --------
@@ -79,7 +78,7 @@ def vocabulary_config(vocabulary: Vocabulary | None) -> Any:
 
 
 def text_of(vocabulary: Vocabulary, ids: Any) -> str:
-    """Return the text that ids stand for; of words with a space between two."""
+    """Return the text of ids; words are separated by a space."""
     text = vocabulary.decode(ids)
     return text if isinstance(text, str) else " ".join(text)
 

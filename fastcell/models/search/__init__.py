@@ -1,1 +1,1 @@
-"""Decoding: how a sequence of tokens is chosen from the scores of a model."""
+"""Decoding: greedy, beam search, sampling and CTC, from scores to tokens."""

@@ -1,4 +1,4 @@
-"""Beam search over what a decoder may say, for a batch of sequences at once."""
+"""Beam search for a batch of sequences, from the scores of a decoder's steps."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Step = Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]
 
 @dataclass
 class Hypothesis:
-    """An answer and its score.
+    """A decoded sequence and its score.
 
     Attributes
     ----------
     tokens : list of int
-        Without the marks of beginning and end.
+        Without the tokens of the beginning and the end.
     score : float
-        Log-probability over the length penalty.
+        Log-probability divided by the length penalty.
     """
 
     tokens: list[int]
@@ -39,10 +39,10 @@ def length_penalty_of(length: int | np.ndarray, power: float) -> Any:
 
 
 def largest_of(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k largest values of each row and their places, the largest first.
+    """Return the k largest values of each row and their indices, the largest first.
 
-    Of equal values the first ones. The few that a beam takes of a large vocabulary are
-    found by a pass over the row each, many times faster than by `numpy.argpartition`.
+    Of equal values the first ones are taken. Each value takes one pass over the row:
+    for a few values of a large vocabulary, much faster than `numpy.argpartition`.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def largest_of(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         places[:, j] = at = left.argmax(axis=-1)
         values[:, j] = left[rows, at]
         if j + 1 < k:
-            left[rows, at] = -np.inf  # of nothing but these the first comes again
+            left[rows, at] = -np.inf  # if nothing else is left, argmax repeats index 0
     return values, places
 
 
@@ -77,16 +77,18 @@ def beam_search(
     length_penalty: float = 0.0,
     patient: bool = False,
 ) -> list[list[Hypothesis]]:
-    r"""Keep the most likely beginnings of each sequence, and extend them.
+    r"""Extend the most likely prefixes of each sequence token by token.
 
-    Of all extensions of a sequence's beginnings by a token the `beam_size` most likely
-    stay. One that ends is kept apart, and the beam is smaller by one from then on
-    (Sutskever et al. 2014, arXiv:1409.3215); so a beam of 1 takes the most likely token
-    of each step. Answers are ranked by :math:`\log P(y) / lp(|y|)`, with the penalty of
-    `length_penalty_of` and |y| the tokens with the end. A sequence is done when its
-    best answer is ahead of the beginnings that are left, each over the penalty of its
-    length so far; or, if `patient`, when none of them can overtake it any more: its
-    log-probability can only fall, and its penalty is at most that of `max_length`.
+    Of all extensions of a sequence's prefixes by a token, the `beam_size` most likely
+    are kept. A hypothesis that ends leaves the beam, which is then smaller by one
+    (Sutskever et al. 2014, arXiv:1409.3215). A beam of 1 takes the most likely token of
+    each step. Hypotheses are ranked by :math:`\log P(y) / lp(|y|)`, with the penalty of
+    `length_penalty_of`; :math:`|y|` includes the end token.
+
+    A sequence is done when its best hypothesis scores higher than all prefixes left,
+    each divided by the penalty of its length so far. If `patient`, it is done when no
+    prefix can still win: its log-probability can only fall, and its penalty is at most
+    that of `max_length`.
 
     Parameters
     ----------
@@ -103,19 +105,19 @@ def beam_search(
     beam_size : int
         K, at least 1.
     max_length : int
-        Most tokens of an answer, the end counted; an answer that has not ended by then
-        counts as it is.
+        Most tokens of a hypothesis, the end included; an unfinished one is taken as it
+        is.
     length_penalty : float, default 0.0
-        The power, at least 0: 0 prefers short answers, 1 is about the mean
+        The power, at least 0: 0 prefers short hypotheses, 1 is about the mean
         log-probability.
     patient : bool, default False
-        Whether to go on while a longer answer could still be the best. Without a
-        penalty it makes no difference.
+        Whether to continue while a longer hypothesis could still win. No effect without
+        a penalty.
 
     Returns
     -------
     list of list of Hypothesis
-        For each sequence up to `beam_size`, the best first.
+        For each sequence up to `beam_size` hypotheses, the best first.
 
     Raises
     ------
@@ -131,14 +133,14 @@ def beam_search(
             break
         rows, sequences, tokens = chosen
         state = state.select(rows, sequences)
-    return search.answers()
+    return search.hypotheses()
 
 
 class _Search:
-    """The beginnings of all sequences that are not done.
+    """The prefixes of all sequences that are not done.
 
-    Each has the same number of rows. A row whose total is minus infinity stands for no
-    beginning.
+    Each sequence has the same number of rows. A row whose total is minus infinity is
+    empty.
     """
 
     def __init__(
@@ -159,23 +161,23 @@ class _Search:
         )
         self._found: list[list[Hypothesis]] = [[] for _ in range(count)]
         self._open = np.arange(count)  # sequences that are not done
-        self._totals = np.zeros((count, 1))  # log-probabilities of their beginnings
+        self._totals = np.zeros((count, 1))  # log-probabilities of their prefixes
         self._words = np.zeros((count, 1, 0), np.int64)
 
-    def answers(self) -> list[list[Hypothesis]]:
+    def hypotheses(self) -> list[list[Hypothesis]]:
         return [
             sorted(found, key=lambda h: -h.score)[: self._beam] for found in self._found
         ]
 
     def advance(self, t: int, scores: np.ndarray) -> Any:
-        """Extend by the scores of the next token.
+        """Extend the prefixes by one token.
 
-        Returns the rows that the new beginnings come from, which sequences are left
-        (None: all), and the tokens; or None if all are done.
+        Returns the parent row of each new prefix, the sequences left (None: all), and
+        the tokens; or None if all sequences are done.
         """
         n, before = self._totals.shape
         totals, parents, tokens = self._best(scores.reshape(n, before, -1))
-        # Each answer takes the place of one beginning.
+        # Each finished hypothesis takes one place of the beam.
         places = self._beam - np.array([len(self._found[i]) for i in self._open])
         totals[np.arange(totals.shape[1]) >= places[:, np.newaxis]] = -np.inf
         words = np.concatenate(
@@ -200,8 +202,8 @@ class _Search:
     def _best(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return total, parent and token of the best extensions, the best first.
 
-        The best of a sequence are among the best of each row, so most of the work is
-        done on one row at a time, in the dtype of the scores.
+        The best of a sequence are among the best of its rows, so most work is done row
+        by row, in the dtype of the scores.
         """
         n, before, V = scores.shape
         k = min(self._beam, V)
@@ -231,7 +233,7 @@ class _Search:
         tokens: np.ndarray,
         words: np.ndarray,
     ) -> Any:
-        """Leave out the sequences that are done, and the places that all leave free."""
+        """Drop the sequences that are done, and the columns that are empty in all."""
         order = np.argsort(-totals, axis=-1, kind="stable")
         width = int((totals > -np.inf).sum(axis=-1).max(initial=0))
         order = order[:, :width]
@@ -255,6 +257,6 @@ class _Search:
         return rows.reshape(-1), sequences, tokens.reshape(-1)
 
     def _may_win(self, bound: float, sequence: int) -> bool:
-        """Could beginnings with this bound of their scores lead to the best answer?"""
+        """Return whether prefixes with this bound of their scores can still win."""
         found = self._found[sequence]
         return bound > max((h.score for h in found), default=-np.inf)

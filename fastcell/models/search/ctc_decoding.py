@@ -1,4 +1,4 @@
-"""From the scores of a CTC model to labels: the best path, and prefix beam search."""
+"""CTC decoding: best path and prefix beam search."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from fastcell._checks.numbers import integer, size
 def greedy(logits: Any, lengths: Any = None, blank: int = 0) -> list[list[int]]:
     """Return the labels of each row's most likely path.
 
-    The path takes the largest score of each step; runs of one class are made one, and
-    then the blanks are taken out (Graves et al. 2006, "best path decoding").
+    The path takes the largest score of each step. Repeated classes are merged, then
+    blanks are removed (Graves et al. 2006, "best path decoding").
 
     Parameters
     ----------
     logits : array of floats, shape (T, B, V)
         Scores before the softmax.
     lengths : array of int, shape (B,), optional
-        Steps of each row; all of them if not given.
+        Steps of each row; all T by default.
     blank : int, default 0
         The class of the blank.
 
@@ -53,13 +53,13 @@ def greedy(logits: Any, lengths: Any = None, blank: int = 0) -> list[list[int]]:
 def prefix_beam_search(
     logits: Any, lengths: Any = None, beam_size: int = 10, blank: int = 0
 ) -> list[list[tuple[list[int], float]]]:
-    r"""Return the most likely labels of each row, whatever their alignment.
+    r"""Return the most likely labels of each row, summed over alignments.
 
-    After each step the search keeps, of all beginnings of the labels, the `beam_size`
-    most likely ones, each with the probability of its paths that end in a blank and of
-    those that do not (Hannun et al. 2014, arXiv:1408.2873, algorithm 1, without a
-    language model; there each extension is weighted by one). For a beginning :math:`l`
-    with the last label :math:`e`, and :math:`p = p_b + p_{nb}`,
+    After each step the search keeps the `beam_size` most likely prefixes, each with the
+    probability of its paths that end in a blank, :math:`p_b`, and of those that do not,
+    :math:`p_{nb}` (Hannun et al. 2014, arXiv:1408.2873, algorithm 1, without a language
+    model). For a prefix :math:`l` with the last label :math:`e`, and
+    :math:`p = p_b + p_{nb}`,
 
     .. math::
         p_b(l) &\leftarrow y_t(blank) \, p(l) \\
@@ -67,35 +67,35 @@ def prefix_beam_search(
             \text{ ends in } e \text{ too, else } p(l')),
             \qquad l = l' + e
 
-    As long as no beginning is dropped the probabilities are exact. All rows and
-    beginnings are worked on at once; beginnings are told apart by a hash of 64 bits.
+    The probabilities are exact while no prefix is dropped. All rows and prefixes are
+    computed at once; prefixes are identified by a hash of 64 bits.
 
     Parameters
     ----------
     logits : array of floats, shape (T, B, V)
         Scores before the softmax.
     lengths : array of int, shape (B,), optional
-        Steps of each row; all of them if not given.
+        Steps of each row; all T by default.
     beam_size : int, default 10
-        Beginnings that are kept.
+        Number of prefixes kept.
     blank : int, default 0
         The class of the blank.
 
     Returns
     -------
     list of lists of (labels, log probability)
-        For each row up to `beam_size` labels, the most likely first, none twice.
+        For each row up to `beam_size` distinct label lists, the most likely first.
 
     Raises
     ------
     TypeError
-        If `beam_size` is no integer.
+        If `beam_size` is not an integer.
     ValueError
         As in `greedy`; or if `beam_size` is less than 1.
 
     Examples
     --------
-    The best path is two blanks, 0.36; but three paths give the label, 0.64 together.
+    The best path is two blanks, 0.36; the three paths to the label sum to 0.64.
 
     >>> logits = np.log([[[0.6, 0.4]], [[0.6, 0.4]]])
     >>> greedy(logits)
@@ -109,7 +109,7 @@ def prefix_beam_search(
     steps, rows, _ = logits.shape
     log_y = _log_softmax(logits)
     beams = _Beams(rows, beam_size)
-    back = np.zeros((steps, 2, rows, beam_size), np.int64)  # from which, by what
+    back = np.zeros((steps, 2, rows, beam_size), np.int64)  # parent beam, label added
     for t in range(int(lengths.max(initial=0))):
         back[t] = beams.step(log_y[t], t < lengths, blank)
 
@@ -126,15 +126,15 @@ def prefix_beam_search(
 
 
 class _Beams:
-    """The beginnings of all rows: arrays (B, K), and (B, K, V) for what may follow."""
+    """The prefixes of all rows: arrays (B, K), and (B, K, V) for their extensions."""
 
     def __init__(self, rows: int, beam_size: int) -> None:
         shape = rows, beam_size
-        self.blank = np.full(shape, -np.inf)  # log p_b, 0 for the empty beginning
+        self.blank = np.full(shape, -np.inf)  # log p_b, 0 for the empty prefix
         self.label = np.full(shape, -np.inf)  # log p_nb
         self.blank[:, 0] = 0.0
         self.last = np.full(shape, -1)
-        # 0: a place that holds nothing. Of the empty beginning 1.
+        # 0: an unused place; 1: the empty prefix.
         self.hash = np.zeros(shape, np.uint64)
         self.hash[:, 0] = 1
         self.parent = np.zeros(shape, np.uint64)
@@ -144,9 +144,9 @@ class _Beams:
         return total
 
     def step(self, log_y: np.ndarray, active: np.ndarray, blank: int) -> np.ndarray:
-        """Go on by one step where `active`.
+        """Extend the rows that are `active` by one step.
 
-        Returns, (2, B, K), from which beam each came, and the label added or -1.
+        Returns, (2, B, K), the parent of each beam, and the label added or -1.
         """
         rows, beam_size = self.last.shape
         num_classes = log_y.shape[1]
@@ -160,13 +160,13 @@ class _Beams:
         stay_blank = total + log_y[:, blank, np.newaxis]
         stay_label = self.label + of_last
         longer = total[:, :, np.newaxis] + log_y[:, np.newaxis, :]
-        # The same label again is another one only after a blank.
+        # A repeated label is a new one only after a blank.
         longer[row, beam, last] = np.where(
             ends, self.blank + of_last, longer[row, beam, last]
         )
         longer[:, :, blank] = -np.inf
 
-        # A beginning may be there both as it is and as a shorter one made longer.
+        # A prefix may occur twice: unchanged, and as an extension of a shorter one.
         same = self.parent[:, np.newaxis, :] == self.hash[:, :, np.newaxis]
         same &= ends[:, np.newaxis, :]
         both, shorter = same.any(axis=1), same.argmax(axis=1)
@@ -202,7 +202,7 @@ class _Beams:
 
 
 def _hash(before: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Hash a beginning and one more label; odd, so never 0 (splitmix64's finish)."""
+    """Hash a prefix and one more label; odd, so never 0 (splitmix64's finalizer)."""
     z = before + (label + 2).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -247,5 +247,5 @@ def _checked(logits: Any, lengths: Any, blank: Any) -> tuple[np.ndarray, Any, in
     counted = np.arange(steps)[:, np.newaxis] < lengths
     if not np.isfinite(logits.max(axis=-1))[counted].all():
         raise ValueError("logits must not be NaN, nor infinite but where excluded")
-    # What stands past the lengths does not matter, whatever it is.
+    # Scores past the lengths have no effect.
     return np.where(counted[..., np.newaxis], logits, 0), lengths, blank

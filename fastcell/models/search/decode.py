@@ -1,4 +1,4 @@
-"""How a decoder's answers are found: greedily, by chance, or by beam search."""
+"""Decoding of a batch of sequences: greedy, by sampling, or by beam search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastcell.models.search.beam_search import Step, beam_search
 from fastcell.models.search.sampling import draw_tokens, token_probabilities
 
 
-def find_answers(
+def decode(
     step: Step,
     start: Any,
     count: int,
@@ -24,22 +24,23 @@ def find_answers(
     temperature: float = 0.0,
     seed: int | None = None,
 ) -> list[list[int]]:
-    """Return an answer for each of `count` sequences, without the marks.
+    """Return a hypothesis for each of `count` sequences, without `bos` and `eos`.
 
     Parameters
     ----------
     step, start, count, bos, eos
         As for `beam_search`.
     beam_size : int, default 1
-        1 takes the most likely token of each step.
+        With 1, the most likely token of each step is taken.
     max_length : int, default 100
-        Most tokens of an answer, the end counted.
+        Most tokens of a hypothesis, the end included.
     length_penalty : float, default 0.0
         Power of the length penalty of the beam search, at most 10.
     temperature : float, default 0.0
-        Above 0 tokens are drawn, from the scores divided by it; with a beam of 1.
+        Above 0, tokens are drawn from the scores divided by it; needs a `beam_size` of
+        1.
     seed : int, optional
-        Of the draws.
+        Seed of the draws.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def _one_by_one(
     temperature: float,
     random: np.random.Generator,
 ) -> list[list[int]]:
-    """Take one token of each step: the most likely one, or a drawn one."""
+    """Take one token at each step: the most likely one, or a drawn one."""
     said = np.full((max_length, count), eos)
     left = np.arange(count)
     tokens = np.full(count, bos)

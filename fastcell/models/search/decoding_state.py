@@ -1,4 +1,4 @@
-"""What a decoder carries from step to step, for rows that come and go."""
+"""The state of a decoder between steps, with rows that a search selects."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 
 
 class DecodingState:
-    """The state of rows, several of them for one sequence in a beam search.
+    """The state of N rows; in a beam search, several rows for each sequence.
 
-    Rows of a sequence stand side by side, the same number for each: they share its
-    keys, and no weights or memories are copied when hypotheses fork.
+    The rows of a sequence are adjacent, and each sequence has as many. They share its
+    keys, so nothing of the memory is copied when hypotheses fork.
 
     Attributes
     ----------
     state
-        The recurrent layer's, with N rows.
+        The recurrent state, with N rows.
     keys : Keys or None
         The memories of the sequences.
     feed : ndarray, shape (N, A), or None
-        The last vectors, with input feeding.
+        The vectors of the last step, with input feeding.
     """
 
     __slots__ = ("feed", "keys", "state")
@@ -33,14 +33,14 @@ class DecodingState:
     def select(
         self, rows: np.ndarray, sequences: np.ndarray | None = None
     ) -> DecodingState:
-        """Return the state of some rows, in this order and as often as they are named.
+        """Return the state of the given rows, in this order, with repetitions.
 
         Parameters
         ----------
         rows : ndarray of int
-            Which rows; as many for each sequence that is left.
+            Indices of rows, as many for each sequence left.
         sequences : ndarray of int, optional
-            Which sequences they belong to; all in their order by default.
+            Indices of the sequences left; all by default.
         """
         keys = self.keys
         if keys is not None and sequences is not None:

@@ -1,4 +1,4 @@
-"""How many edits lead from one sequence of labels to another."""
+"""Edit distance between sequences of labels, for word and label error rates."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ def edit_distance(found: Sequence[Any], wanted: Sequence[Any]) -> int:
     """Return the least number of insertions, deletions and replacements.
 
     Levenshtein 1966, by the recursion of Wagner and Fischer 1974
-    (doi:10.1145/321796.321811). Summed over sentences of words and divided by the
-    number of words wanted it is the word error rate.
+    (doi:10.1145/321796.321811). The sum over sentences of words, divided by the number
+    of reference words, is the word error rate.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def edit_distance(found: Sequence[Any], wanted: Sequence[Any]) -> int:
 def count_errors(
     found: Iterable[Sequence[Any]], wanted: Iterable[Sequence[Any]]
 ) -> tuple[int, int]:
-    """Return the edits of all pairs, and the number of labels wanted.
+    """Return the number of edits of all pairs, and the number of reference labels.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Text from a language model: each token is drawn, and read as the next input."""
+"""Generation of text: each token is drawn, then read as the next input."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fastcell.models.search.sampling import (
 
 
 class Generating(ABC):
-    """What a model of tokens continues a prompt with.
+    """A mixin for models of tokens: `generate` continues a prompt.
 
     Attributes
     ----------
     vocabulary : vocabulary or None
-        What the tokens stand for, if prompts may be text.
+        The symbols of the tokens; needed for prompts of text.
     """
 
     vocabulary: Vocabulary | None
@@ -34,7 +34,7 @@ class Generating(ABC):
 
     @abstractmethod
     def _prompt(self, ids: np.ndarray) -> np.ndarray:
-        """Return ids (T, B) that are checked."""
+        """Check ids (T, B) and return them."""
 
     @overload
     def generate(
@@ -67,35 +67,36 @@ class Generating(ABC):
         top_p: float | None = None,
         seed: int | None = None,
     ) -> np.ndarray | str:
-        """Continue a prompt, one drawn token after the other.
+        """Continue a prompt by drawing token after token.
 
         Parameters
         ----------
         prompt : array of integers, shape (T,) or (T, B), or str
-            At least one token to begin with; B columns are continued side by side.
-            Text is for a model with a vocabulary.
+            At least one token; B columns are continued in parallel. Text needs a model
+            with a vocabulary.
         length : int
             Number of tokens to draw.
         temperature : float, default 1.0
-            The scores are divided by it: below 1 the likely tokens grow likelier.
-            0 takes the most likely token always.
+            Divisor of the scores: below 1, likely tokens become likelier. 0 always
+            takes the most likely token.
         top_k : int, optional
             Draw from the k most likely tokens only.
         top_p : float, optional
-            Draw from the smallest set of tokens that holds this much probability
-            only. With `top_k`, that set is taken from the k tokens.
+            Draw only from the smallest set of tokens with this total probability. With
+            `top_k`, the set is taken from the k tokens.
         seed : int, optional
             Seed of the draws.
 
         Returns
         -------
         ndarray of int64, shape (length,) or (length, B), or str
-            The tokens after the prompt, in the kind of the prompt.
+            The tokens after the prompt, of the prompt's type.
 
         Raises
         ------
         TypeError
-            If the prompt holds no integers, or another argument is of the wrong type.
+            If the prompt is neither integers nor text, or another argument is of the
+            wrong type.
         ValueError
             If the prompt is empty or holds an unknown token, or another argument is
             out of its range.

@@ -1,9 +1,8 @@
-"""Drawing a token from the scores of a language model.
+"""Sampling of tokens from scores: temperature, top-k and top-p.
 
 The scores are divided by the temperature, cut to the `top_k` most likely tokens, then
-to the nucleus of `top_p`, in that order; each cut renormalizes what is left. Everything
-is computed in float64, whatever the dtype of the scores, so that a cumulative sum over
-a large vocabulary ends at 1.
+to the nucleus of `top_p`, in that order; each cut renormalizes the rest. All is
+computed in float64, so that a cumulative sum over a large vocabulary ends at 1.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from fastcell._checks.numbers import integer, real
 def check_sampling(
     temperature: float, top_k: int | None, top_p: float | None
 ) -> tuple[float, int | None, float | None]:
-    """Check the three settings of sampling and return them as plain numbers.
+    """Check the three options of sampling and return them as plain numbers.
 
     Parameters
     ----------
     temperature : float
-        At least 0 and finite; 0 stands for the most likely token.
+        At least 0 and finite; 0 means the most likely token.
     top_k : int, optional
         At least 1.
     top_p : float, optional
@@ -57,7 +56,7 @@ def token_probabilities(
     top_k: int | None = None,
     top_p: float | None = None,
 ) -> np.ndarray:
-    r"""Turn scores into the distribution that a token is drawn from.
+    r"""Return the distribution that a token is drawn from.
 
     With :math:`p = \mathrm{softmax}(y / \mathrm{temperature})`:
 
@@ -70,15 +69,15 @@ def token_probabilities(
     Parameters
     ----------
     logits : ndarray, shape (..., vocab_size)
-        The scores, of any float dtype. Minus infinity stands for an impossible token.
+        The scores, of any float dtype. Minus infinity excludes a token.
     temperature, top_k, top_p
-        As `LanguageModel.generate` takes them. A temperature of 0 leaves the most
-        likely token alone.
+        As for `LanguageModel.generate`. A temperature of 0 leaves only the most likely
+        token.
 
     Returns
     -------
     ndarray of float64, shape (..., vocab_size)
-        Probabilities; each row sums to 1, and what was cut is exactly 0.
+        Probabilities; each row sums to 1, and tokens that were cut have exactly 0.
 
     Raises
     ------
@@ -99,7 +98,7 @@ def token_probabilities(
     temperature, top_k, top_p = check_sampling(temperature, top_k, top_p)
     logits = np.asarray(logits, np.float64)
     largest = logits.max(axis=-1, keepdims=True)
-    # A maximum is NaN where any score is, and infinite where no softmax exists.
+    # A maximum is NaN if any score is, and infinite if no softmax exists.
     if not np.isfinite(largest).all():
         raise ValueError(
             "the largest of the logits must be finite in each row; got "
@@ -117,7 +116,7 @@ def token_probabilities(
     p /= p.sum(axis=-1, keepdims=True)
     if top_k is None and top_p is None:
         return p
-    # Sorted by the scores, which tell apart what underflows to the same probability.
+    # Sorted by scores: they differ where probabilities underflow to the same value.
     order = np.argsort(-logits, axis=-1, kind="stable")
     ranked = np.take_along_axis(p, order, axis=-1)
     if top_k is not None:
@@ -135,13 +134,13 @@ def token_probabilities(
 def draw_tokens(probabilities: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Draw one token of each row by the inverse of its cumulative distribution.
 
-    One uniform number is used for each row, so the tokens of a row depend on the seed
-    and on the number of rows only.
+    Each row takes one uniform number, so its tokens depend only on the seed and the
+    number of rows.
 
     Parameters
     ----------
     probabilities : ndarray of float64, shape (B, vocab_size)
-        Rows that sum to 1, up to rounding.
+        Each row sums to 1, up to rounding.
     random : numpy.random.Generator
         The source of the uniform numbers.
 
@@ -159,8 +158,8 @@ def draw_tokens(probabilities: np.ndarray, random: np.random.Generator) -> np.nd
     (1, True)
     """
     cumulative = np.cumsum(probabilities, axis=-1)
-    # Scaled by the sum as it was rounded, so that u stays below the last value. The
-    # first place where the sum exceeds u is where it grows: never at probability 0.
+    # Scaled by the rounded sum, so that u stays below the last value. The cumulative
+    # sum first exceeds u where it grows: never at probability 0.
     u = random.random((len(probabilities), 1)) * cumulative[:, -1:]
     places: np.ndarray = (cumulative <= u).sum(axis=-1)
     tokens: np.ndarray = np.minimum(places, _last_possible(probabilities))
@@ -170,7 +169,7 @@ def draw_tokens(probabilities: np.ndarray, random: np.random.Generator) -> np.nd
 def _last_possible(probabilities: np.ndarray) -> np.ndarray:
     """Return the last token of each row that can occur.
 
-    The product above may round up to the sum itself, and then no token exceeds it.
+    It is used if the product u * sum rounds up to the sum, which no value exceeds.
     """
     last: np.ndarray = (
         probabilities.shape[-1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=-1)

@@ -1,1 +1,1 @@
-"""Sessions: models that read a sequence step by step, as it arrives."""
+"""Sessions: streaming inference, one step at a time."""

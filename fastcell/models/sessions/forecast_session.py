@@ -1,4 +1,4 @@
-"""Streaming: frames come in one by one, and a forecast can be had at any time."""
+"""Session of a forecaster: reads frame by frame, forecasts at any time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from fastcell.parameters import writable_values
 
 
 class ForecastSession:
-    """The streams of a `Forecaster`; made by its `session`.
+    """Streams of a `Forecaster`, from its `session` method.
 
-    It begins with nothing read, and each step has the weights that the model has then.
-    A forecast has the bits that `Forecaster.predict` has of the same frames. A session
-    belongs to one thread at a time; copies are as those of the session of a layer.
+    A session starts with no frame read. Each step uses the model's current weights. A
+    forecast equals, to the bit, `Forecaster.predict` of the same frames. Only one
+    thread at a time may use a session. Copies are as for
+    `fastcell.layers.session.Session`.
 
     Examples
     --------
@@ -50,7 +51,7 @@ class ForecastSession:
         self._begun = np.zeros(batch_size, bool)
 
     def step(self, x: Any) -> np.ndarray:
-        """Read one more frame, and return the one that is expected next.
+        """Read a frame, and return the prediction of the next one.
 
         Parameters
         ----------
@@ -65,7 +66,7 @@ class ForecastSession:
         TypeError
             If the dtype is wrong.
         ValueError
-            If the shape is, or a value is not finite.
+            If the shape is wrong, or a value is not finite.
         """
         x = self._checked(x, len(self._begun))
         self._expected = self._next(self._rnn.step(x), x)
@@ -73,12 +74,12 @@ class ForecastSession:
         return self._expected.copy()
 
     def forecast(self, horizon: int) -> np.ndarray:
-        """Return the frames to come; the session stays where it is.
+        """Return the next frames; the session's state is unchanged.
 
         Parameters
         ----------
         horizon : int
-            How many K, at least 1.
+            Number of frames K, at least 1.
 
         Returns
         -------
@@ -87,7 +88,7 @@ class ForecastSession:
         Raises
         ------
         TypeError, ValueError
-            If `horizon` is no integer from 1, or a stream has read no frame.
+            If `horizon` is not an integer from 1, or a stream has read no frame.
         """
         horizon = size("horizon", horizon)
         if not self._begun.all():
@@ -98,13 +99,13 @@ class ForecastSession:
         return continued(self._rnn.fork(), self._next, self._expected, horizon)
 
     def reset(self, rows: Any = None) -> None:
-        """Begin anew: all streams, or `rows` (indices or a mask)."""
+        """Reset all streams, or `rows` (indices or a mask), to the initial state."""
         rows = slice(None) if rows is None else check_rows(rows, len(self._begun))
         self._rnn.reset(rows)
         self._begun[rows] = False
 
     def refresh(self) -> None:
-        """Take the weights of now, as a step does by itself; the state stays."""
+        """Use the current weights, as each step does; the state is kept."""
         self._rnn.refresh()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -114,7 +115,7 @@ class ForecastSession:
         return self.fork()
 
     def fork(self) -> ForecastSession:
-        """Return a session of the same model that has read the same."""
+        """Return an independent copy of the session."""
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._rnn = self._rnn.fork()
@@ -123,14 +124,14 @@ class ForecastSession:
 
 
 def continued(rnn: Any, following: Any, frame: np.ndarray, horizon: int) -> np.ndarray:
-    """Return `frame` (B, I) and those after it, K in all, each made of the one before.
+    """Return K frames: `frame` (B, I), then each predicted from the one before.
 
     Parameters
     ----------
     rnn : Session
-        Of the recurrent layers; it is stepped on.
+        Session of the recurrent layers; its state advances.
     following : callable
-        From the units and a frame to the frame after it.
+        Function of the units and a frame that returns the next frame.
     """
     frames = np.empty((horizon, *frame.shape), frame.dtype)
     frames[0] = frame

@@ -1,4 +1,4 @@
-"""Streaming of frames: what a model expects next, while a sequence comes in."""
+"""Session of a frame model: the expected next frame after each step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastcell.models.sessions.steps import Encoder, Expectation
 
 
 class Frames(Protocol):
-    """What a session needs of a model of frames."""
+    """The interface of a frame model that its session uses."""
 
     input_size: int
     frame_size: int
@@ -29,11 +29,11 @@ class Frames(Protocol):
 
 
 class FrameSession:
-    """The streams of a `FrameModel`; made by its `session`.
+    """Streams of a `FrameModel`, from its `session` method.
 
-    It begins with nothing read. What a step returns is, bit for bit, what the model
-    predicts after the sequence up to that step. Each step has the weights that the
-    model has then. A session belongs to one thread at a time; copies are as those of
+    A session starts with no step read. A step returns, bit for bit, what the model
+    predicts from the sequence up to that step. Each step uses the model's current
+    weights. Only one thread at a time may use a session. Copies are as for
     `fastcell.layers.session.Session`.
 
     Examples
@@ -55,12 +55,12 @@ class FrameSession:
         self._rows = batch_size
 
     def step(self, x: Any) -> np.ndarray:
-        """Return the frame that is expected after one more step.
+        """Read a step, and return the expected next frame.
 
         Parameters
         ----------
         x : array, shape (B, I)
-            The step of each stream; of one stream also (I,).
+            One step of each stream; for one stream also (I,).
 
         Returns
         -------
@@ -72,7 +72,7 @@ class FrameSession:
         TypeError
             If the dtype is wrong.
         ValueError
-            If the shape is, or a value is not finite.
+            If the shape is wrong, or a value is not finite.
         """
         x = self._model.encoder.checked_step(x, self._rows)
         return self._model._base(self._model.task.mean(self._outputs(x)), x)
@@ -80,10 +80,10 @@ class FrameSession:
     def draw(
         self, x: Any, temperature: float, random: np.random.Generator
     ) -> np.ndarray:
-        """Return a frame drawn from what is expected after one more step, (B, G).
+        """Read a step, and return a next frame drawn from the distribution, (B, G).
 
-        Parameters and errors are those of `step`; `temperature` is as `generate` takes
-        it, and `random` is a `numpy.random.Generator`.
+        Parameters and errors are those of `step`; `temperature` is as for `generate`,
+        and `random` is a `numpy.random.Generator`.
         """
         x = self._model.encoder.checked_step(x, self._rows)
         temperature = real("temperature", temperature, minimum=0)
@@ -96,7 +96,7 @@ class FrameSession:
 
     @property
     def state(self) -> Any:
-        """The recurrent state: a copy; assign to set it."""
+        """A copy of the recurrent state; assign to set it."""
         return self._encoder.state
 
     @state.setter
@@ -104,18 +104,18 @@ class FrameSession:
         self._encoder.state = state
 
     def reset(self, rows: Any = None) -> None:
-        """Begin anew: all streams, or `rows` (indices or a mask)."""
+        """Reset all streams, or `rows` (indices or a mask), to the initial state."""
         self._encoder.reset(None if rows is None else check_rows(rows, self._rows))
 
     def refresh(self) -> None:
-        """Take the weights of now, as a step does by itself; the state stays."""
+        """Use the current weights, as each step does; the state is kept."""
         self._encoder.refresh()
 
     def __copy__(self) -> FrameSession:
         return self.fork()
 
     def fork(self) -> FrameSession:
-        """Return a session of the same model that has read the same."""
+        """Return an independent copy of the session."""
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._encoder = self._encoder.fork()
@@ -126,7 +126,7 @@ class FrameSession:
 
 
 def first_columns(model: Frames, first_frames: Any, count: Any) -> np.ndarray:
-    """Return what `generate` begins with, (F, B, G), checked as it says."""
+    """Check the arguments of `generate` and return its first frames, (F, B, G)."""
     width = model.frame_size
     if model.input_size != width:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Streaming: what a model says of sequences while their steps come in."""
+"""Session of a classifier, regressor or tagger: its output after each step."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fastcell.models.sessions.steps import Encoder, Readout
 
 
 class ModelSession:
-    """The streams of a model of sequences; made by its `session`.
+    """Streams of a sequence model, from its `session` method.
 
-    It begins with nothing read. What a step returns is, bit for bit, what the model
-    says of the sequence up to that step. Each step has the weights that the model has
-    then. A session belongs to one thread at a time; copies are as those of
+    A session starts with no step read. A step returns, bit for bit, what the model
+    returns for the sequence up to that step. Each step uses the model's current
+    weights. Only one thread at a time may use a session. Copies are as for
     `fastcell.layers.session.Session`.
 
     Examples
@@ -51,26 +51,26 @@ class ModelSession:
         self._rows = batch_size
 
     def step(self, x: Any) -> np.ndarray:
-        """Return what the model says after one more step.
+        """Read a step, and return the model's output after it.
 
         Parameters
         ----------
         x : array, shape (B, I), or integer ids, shape (B,)
-            The step of each stream; of one stream also (I,).
+            One step of each stream; for one stream also (I,).
 
         Returns
         -------
         ndarray
-            Of a classifier, the probabilities (B, num_classes) of the sequence so far,
-            of a tagger those of the step; of a regressor the values, as `predict`
-            returns them.
+            For a classifier, the probabilities (B, num_classes) of the sequence so far;
+            for a tagger, those of the step; for a regressor, the values as from
+            `predict`.
 
         Raises
         ------
         TypeError
             If the dtype is wrong.
         ValueError
-            If the shape is, or a value is not finite or out of range.
+            If the shape is wrong, or a value is not finite or out of range.
         """
         r = self._encoder.step(self._checked(x, self._rows))
         if self._running is not None:
@@ -79,21 +79,21 @@ class ModelSession:
         return self._report(self._decoder(r))
 
     def reset(self, rows: Any = None) -> None:
-        """Begin anew: all streams, or `rows` (indices or a mask)."""
+        """Reset all streams, or `rows` (indices or a mask), to the initial state."""
         rows = None if rows is None else check_rows(rows, self._rows)
         self._encoder.reset(rows)
         if self._running is not None:
             self._running.reset(rows)
 
     def refresh(self) -> None:
-        """Take the weights of now, as a step does by itself; the state stays."""
+        """Use the current weights, as each step does; the state is kept."""
         self._encoder.refresh()
 
     def __copy__(self) -> ModelSession:
         return self.fork()
 
     def fork(self) -> ModelSession:
-        """Return a session of the same model that has read the same."""
+        """Return an independent copy of the session."""
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._encoder = self._encoder.fork()

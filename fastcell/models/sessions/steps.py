@@ -1,4 +1,4 @@
-"""What the sessions need of the parts of a model, so that they import none of them."""
+"""Interfaces that sessions require of a model's parts, as Protocols."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Encoder(Protocol):
 
 
 class Readout(Protocol):
-    """From the outputs of the recurrent layers to the vectors that are scored."""
+    """The readout: from outputs of the recurrent layers to vectors that are scored."""
 
     def running(self, rows: int) -> Running | None: ...
 
 
 class Expectation(Protocol):
-    """A head of a model of frames: from its outputs to frames."""
+    """The head of a frame model: from its outputs to frames."""
 
     def mean(self, outputs: np.ndarray) -> np.ndarray: ...
 
