@@ -51,6 +51,36 @@ cdef extern from "fastcell.h" nogil:
         void *b_hh
         void *w_hr
 
+    enum:
+        FC_MOST_GATES
+        FC_MOST_STATES
+        FC_MOST_PARAMETERS
+
+    ctypedef enum fc_axis:
+        FC_AXIS_NONE
+        FC_AXIS_GATES
+        FC_AXIS_INPUT
+        FC_AXIS_OUTPUT
+        FC_AXIS_HIDDEN
+
+    ctypedef struct fc_cell_parameter:
+        const char *name
+        fc_axis rows
+        fc_axis columns
+        int bias_of
+        size_t member
+
+    ctypedef struct fc_cell_description:
+        const char *name
+        int gates
+        int states
+        const char *gate_names[FC_MOST_GATES]
+        const char *state_names[FC_MOST_STATES]
+        int slots
+        int projects
+        int parameters
+        fc_cell_parameter parameter[FC_MOST_PARAMETERS]
+
     ctypedef struct fc_batch:
         Py_ssize_t steps
         Py_ssize_t rows
@@ -161,8 +191,7 @@ cdef extern from "fastcell.h" nogil:
     void fc_set_stop(int (*stop)(void *) noexcept nogil, void *context)
     int fc_cell_index(const char *name)
     const char *fc_cell_name(int cell)
-    int fc_cell_gates(int cell)
-    int fc_cell_states(int cell)
+    fc_status fc_describe_cell(int cell, fc_cell_description *description)
 
     fc_status fc_pack_size(const fc_stack *, fc_pack_kind, size_t *)
     fc_status fc_pack(const fc_stack *, fc_pack_kind, const fc_weights *, void *, int)
@@ -184,28 +213,53 @@ cdef extern from "fastcell.h" nogil:
     fc_status fc_stream_step(const fc_stack *, const void *, Py_ssize_t, const void *,
                              void *, void *)
 
-    fc_status fc_stream_set_some(const fc_stack *, Py_ssize_t, void *, const int64_t *,
-                                 Py_ssize_t, const void *, const void *)
-    fc_status fc_stream_get_some(const fc_stack *, Py_ssize_t, void *, const int64_t *,
-                                 Py_ssize_t, void *, void *)
-    fc_status fc_stream_step_some(const fc_stack *, const void *, Py_ssize_t,
-                                  const int64_t *, Py_ssize_t, const void *, void *,
-                                  void *, int)
+    ctypedef struct fc_selection:
+        const int64_t *which
+        Py_ssize_t count
 
-    fc_status fc_linear_pack_size(fc_dtype, Py_ssize_t, Py_ssize_t, fc_pack_kind,
-                                  size_t *)
-    fc_status fc_linear_pack(fc_dtype, Py_ssize_t, Py_ssize_t, fc_pack_kind,
-                             const void *, const void *, void *)
-    fc_status fc_linear_forward(fc_dtype, Py_ssize_t, Py_ssize_t, const void *,
-                                Py_ssize_t, const void *, void *, int)
-    fc_status fc_linear_scratch_size(fc_dtype, Py_ssize_t, Py_ssize_t, Py_ssize_t, int,
-                                     size_t *)
-    fc_status fc_linear_backward(fc_dtype, Py_ssize_t, Py_ssize_t, const void *,
-                                 Py_ssize_t, const void *, const void *, void *, void *,
-                                 void *, const fc_blas *, void *, int)
-    fc_status fc_cross_entropy(fc_dtype, Py_ssize_t, Py_ssize_t, const void *,
-                               const int64_t *, int64_t, double, double, double *,
-                               void *, int)
+    fc_status fc_stream_set_some(const fc_stack *, Py_ssize_t, void *,
+                                 const fc_selection *, const void *, const void *)
+    fc_status fc_stream_get_some(const fc_stack *, Py_ssize_t, void *,
+                                 const fc_selection *, void *, void *)
+    fc_status fc_stream_step_some(const fc_stack *, const void *, Py_ssize_t,
+                                  const fc_selection *, const void *, void *, void *,
+                                  int)
+
+    ctypedef struct fc_linear:
+        fc_dtype dtype
+        # `in` in C, where it is no keyword
+        Py_ssize_t inputs "in"
+        Py_ssize_t outputs "out"
+
+    ctypedef struct fc_linear_backward_io:
+        const void *x
+        const void *dy
+        void *dx
+        void *dw
+        void *db
+        const fc_blas *blas
+
+    fc_status fc_linear_pack_size(const fc_linear *, fc_pack_kind, size_t *)
+    fc_status fc_linear_pack(const fc_linear *, fc_pack_kind, const void *,
+                             const void *, void *)
+    fc_status fc_linear_forward(const fc_linear *, const void *, Py_ssize_t,
+                                const void *, void *, int)
+    fc_status fc_linear_scratch_size(const fc_linear *, Py_ssize_t, int, size_t *)
+    fc_status fc_linear_backward(const fc_linear *, const void *, Py_ssize_t,
+                                 const fc_linear_backward_io *, void *, int)
+
+    ctypedef struct fc_softmax_loss:
+        fc_dtype dtype
+        Py_ssize_t rows
+        Py_ssize_t n
+        const void *logits
+        const int64_t *targets
+        int64_t ignore_index
+        double smoothing
+        double scale
+
+    fc_status fc_cross_entropy(const fc_softmax_loss *, double *, void *, int)
+
     ctypedef struct fc_ctc:
         fc_dtype dtype
         Py_ssize_t steps

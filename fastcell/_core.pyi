@@ -15,14 +15,23 @@ from typing_extensions import disjoint_base
 _Reals = npt.NDArray[np.floating[Any]]  # float32 or float64
 _Lengths = npt.NDArray[np.int64]
 _Bytes = npt.NDArray[np.uint8]
-# (w_ih, w_hh, b_ih, b_hh, w_hr); None where the cell or the layer has none.
-_PassArrays = tuple[_Reals, _Reals, _Reals | None, _Reals | None, _Reals | None]
+# In the order of describe_cell's parameters; None where the layer has no bias.
+_PassArrays = tuple[_Reals | None, ...]
 
 class _CpuInfo(TypedDict):
     cpu: str
     isas: list[str]
     isa: str
     compiler: str
+
+class _CellDescription(TypedDict):
+    name: str
+    gates: tuple[str, ...]
+    states: tuple[str, ...]
+    slots: int
+    projects: bool
+    parameters: dict[str, tuple[str, ...]]
+    bias_of: dict[str, str]
 
 class _Description(TypedDict):
     isa: str
@@ -72,7 +81,11 @@ def use_openmp(
 def isa() -> str: ...
 def isas() -> list[str]: ...
 def select_isa(name: str) -> None: ...
-def cells() -> dict[str, tuple[int, int]]: ...
+def cells() -> list[str]: ...
+def describe_cell(name: str) -> _CellDescription: ...
+def parameter_shapes(
+    name: str, input_size: int, hidden_size: int, output_size: int
+) -> dict[str, tuple[int, ...]]: ...
 def cpu_info() -> _CpuInfo: ...
 def cpu_name() -> str: ...
 def follow_main_thread() -> None: ...

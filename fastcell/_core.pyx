@@ -17,6 +17,7 @@ from cpython.buffer cimport (
 from cpython.dict cimport PyDict_Size
 from cpython.exc cimport PyErr_Clear, PyErr_Occurred
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.string cimport memcmp, memcpy, memset
@@ -218,16 +219,6 @@ def select_isa(str name):
     isa_now = fc_isa()
 
 
-def cells():
-    """Return {name: (gates, states)} of the cells in the C registry."""
-    found = {}
-    cdef int i = 0
-    while fc_cell_name(i) is not NULL:
-        found[fc_cell_name(i).decode()] = (fc_cell_gates(i), fc_cell_states(i))
-        i += 1
-    return found
-
-
 def cpu_info():
     """Return the CPU's name, the instruction sets, the one in use, and the compiler."""
     return {
@@ -267,6 +258,7 @@ def cpu_name():
 
 # All bindings are one extension, with one dispatch table and one thread pool.
 include "_bindings/memory.pxi"
+include "_bindings/cells.pxi"
 include "_bindings/recurrent.pxi"
 include "_bindings/stream.pxi"
 include "_bindings/dense.pxi"

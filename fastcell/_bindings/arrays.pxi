@@ -23,20 +23,22 @@ def cross_entropy(
     dlogits, int threads,
 ):
     """logits (N, V), targets (N,) int64 -> loss (N,) float64 and dlogits (N, V)."""
-    cdef Py_ssize_t rows = logits.shape[0], n = logits.shape[1]
+    cdef fc_softmax_loss problem
+    cdef Py_ssize_t rows = logits.shape[0]
     cdef Arrays arrays = Arrays(logits)
-    cdef const void *xp = arrays.read(logits)
-    cdef const int64_t *tp = <const int64_t *> arrays.contiguous(targets, 0, 8, rows)
+    problem.dtype = arrays.dtype
+    problem.rows = rows
+    problem.n = logits.shape[1]
+    problem.logits = arrays.read(logits)
+    problem.targets = <const int64_t *> arrays.contiguous(targets, 0, 8, rows)
+    problem.ignore_index = ignore_index
+    problem.smoothing = smoothing
+    problem.scale = scale
     cdef double *lp = <double *> arrays.contiguous(loss, 1, 8, rows)
     cdef void *dp = arrays.written(dlogits)
     heed_signals()
     with nogil:
-        check(
-            fc_cross_entropy(
-                arrays.dtype, rows, n, xp, tp, ignore_index, smoothing, scale, lp, dp,
-                threads,
-            )
-        )
+        check(fc_cross_entropy(&problem, lp, dp, threads))
 
 
 def sum_steps(h, lengths, y):

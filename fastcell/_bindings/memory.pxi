@@ -9,9 +9,11 @@ cdef class Views:
 
     cdef Py_buffer view[MOST_VIEWS]
     cdef int count
+    cdef const char *name  # in errors, of the array that is taken next
 
     def __cinit__(self):
         self.count = 0
+        self.name = b"array"
 
     def __dealloc__(self):
         for i in range(self.count):
@@ -27,7 +29,8 @@ cdef class Views:
         self.count += 1
         if view.itemsize != itemsize:
             raise ValueError(
-                f"array must have items of {itemsize} bytes; got {view.itemsize}"
+                f"{self.name.decode()} must have items of {itemsize} bytes; "
+                f"got {view.itemsize}"
             )
         return view
 
@@ -42,11 +45,14 @@ cdef class Views:
             return NULL
         view = self.get(array, writable, itemsize)
         if view.len != items * itemsize:
-            raise ValueError(f"array must have {items} items; got {view.len // itemsize}")
+            raise ValueError(
+                f"{self.name.decode()} must have {items} items; "
+                f"got {view.len // itemsize}"
+            )
         expected = itemsize
         for i in range(view.ndim - 1, -1, -1):
             if view.shape[i] > 1 and view.strides[i] != expected:
-                raise ValueError("array must be C-contiguous")
+                raise ValueError(f"{self.name.decode()} must be C-contiguous")
             expected *= view.shape[i]
         return view.buf
 
@@ -65,8 +71,40 @@ cdef class Views:
             or view.strides[0] % itemsize
             or view.strides[1] % itemsize
         ):
-            raise ValueError("array must be (T, B, n) with rows of consecutive items")
+            raise ValueError(
+                f"{self.name.decode()} must be ({steps}, {rows}, {width}) with rows of "
+                f"consecutive items"
+            )
         return view
+
+
+cdef enum shape:  # of an argument, and the type of its items
+    INPUTS  # (T, B, I) reals, rows anywhere
+    OUTPUTS  # (T, B, D P) reals, rows anywhere
+    TABLE  # (x_rows, I) reals; this and all others contiguous
+    H_STATES  # (L D, B, P) reals
+    C_STATES  # (L D, B, H) reals
+    DROPOUT  # (L-1, T, B, D P) reals
+    IDS  # (T, B) int32
+    FLAGS  # (T, B) bytes
+    LENGTHS  # (B,) int64
+    PACKED_FORWARD  # bytes
+    PACKED_BACKWARD  # bytes
+
+
+cdef enum access:
+    READ
+    WRITTEN
+
+
+cdef struct argument:
+    const char *name  # in errors
+    PyObject *array  # None: the core gets NULL
+    access access
+    shape shape
+    void **to  # where the core looks for the array,
+    Py_ssize_t *step  # and for the strides of one whose rows may be anywhere
+    Py_ssize_t *row
 
 
 cdef raise_other_isa(str what, const char *made):

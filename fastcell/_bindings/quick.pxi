@@ -114,7 +114,7 @@ cdef class QuickCalls:
         cdef fc_dl_tensor found
         cdef int bits = 8 * self.stack.itemsize, axes = 0
         cdef Py_ssize_t passes = stack.layers * stack.directions
-        call.two = fc_cell_states(stack.cell) > 1
+        call.two = self.stack.cell.states > 1
         if call.two and hx is not None:
             if type(hx) is not tuple or len(hx) != 2:
                 return None
@@ -302,9 +302,12 @@ cdef class QuickCall:
         cdef const fc_stack *stack = &self.calls.stack.stack
         cdef Py_ssize_t rows = self.batch.rows
         check(fc_stream_set(stack, rows, state, self.batch.h0, self.batch.c0))
+        cdef fc_selection all_rows
+        all_rows.which = NULL
+        all_rows.count = rows
         check(
             fc_stream_step_some(
-                stack, self.calls.weights, rows, NULL, rows, self.batch.x, output.y,
+                stack, self.calls.weights, rows, &all_rows, self.batch.x, output.y,
                 state, self.batch.threads,
             )
         )
@@ -363,26 +366,40 @@ cdef class QuickCall:
         """Append zeros for each weight that needs them; return the core's table of them."""
         cdef Stack stack = self.calls.stack
         cdef int passes = stack.stack.layers * stack.stack.directions, i
-        cdef Py_ssize_t each = len(self.calls.names) // passes
-        cdef Py_ssize_t rows = fc_cell_gates(stack.stack.cell) * stack.stack.hidden_size
-        cdef bint biased = each >= 4
+        cdef Py_ssize_t each = len(self.calls.names) // passes, at = 0
+        cdef fc_cell_parameter *parameter
+        cdef bint biased = each == stack.cell.parameters, wanted
+        cdef int k
         cdef bytearray table = bytearray(passes * sizeof(fc_gradients))
-        cdef fc_gradients *g = <fc_gradients *> <char *> table
+        cdef char *entry = <char *> table
         for i in range(passes):
-            its = needed[i * each : (i + 1) * each]
-            b_ih, b_hh = biased and its[2], biased and its[3]
-            # The core only computes the gradient of a bias with that of its matrix.
-            self.new_zeros(tensors, its[0] or b_ih, rows, stack.width(i), &g[i].w_ih)
-            self.new_zeros(tensors, its[1] or b_hh, rows, stack.out(), &g[i].w_hh)
-            if biased:
-                self.new_zeros(tensors, b_ih, rows, 0, &g[i].b_ih)
-                self.new_zeros(tensors, b_hh, rows, 0, &g[i].b_hh)
-            if each % 2:
+            first = at
+            for k in range(stack.cell.parameters):
+                parameter = &stack.cell.parameter[k]
+                if parameter.bias_of >= 0 and not biased:
+                    continue
+                wanted = needed[at]
+                if biased and not wanted:
+                    # The core only computes the gradient of a bias with that of its matrix.
+                    wanted = self.needs_bias_of(k, needed[first : first + each])
                 self.new_zeros(
-                    tensors, its[each - 1], stack.out(), stack.stack.hidden_size,
-                    &g[i].w_hr
+                    tensors, wanted, stack.length(parameter.rows, i),
+                    0 if parameter.columns == FC_AXIS_NONE
+                    else stack.length(parameter.columns, i),
+                    <void **> (entry + parameter.member),
                 )
+                at += 1
+            entry += sizeof(fc_gradients)
         return table
+
+    cdef bint needs_bias_of(self, int matrix, tuple needed):
+        """Is the gradient of a bias needed that is added to this one's product?"""
+        cdef Stack stack = self.calls.stack
+        cdef int k
+        for k in range(stack.cell.parameters):
+            if stack.cell.parameter[k].bias_of == matrix and needed[k]:
+                return True
+        return False
 
     cdef int new_zeros(
         self, list tensors, bint wanted, Py_ssize_t rows, Py_ssize_t columns, void **data

@@ -111,7 +111,7 @@ cdef class Stream:
         passes = self.owner.stack.layers
         h = np.empty((passes, self.rows, self.owner.out()), self.dtype)
         c = None
-        if fc_cell_states(self.owner.stack.cell) > 1:
+        if self.owner.cell.states > 1:
             c = np.empty((passes, self.rows, self.owner.stack.hidden_size), self.dtype)
         self.get(h, c)
         Stream.__init__(self, owner, packed, self.rows)
@@ -170,16 +170,19 @@ cdef class Stream:
         return self.advance(x, y, threads)
 
     cdef inline int advance(self, const void *x, void *y, int threads) except -1 nogil:
+        cdef fc_selection all_rows
         if threads == 1:
             return check(
                 fc_stream_step(
                     &self.owner.stack, self.weights, self.rows, x, y, self.state
                 )
             )
+        all_rows.which = NULL
+        all_rows.count = self.rows
         return check(
             fc_stream_step_some(
-                &self.owner.stack, self.weights, self.rows, NULL, self.rows, x, y,
-                self.state, threads,
+                &self.owner.stack, self.weights, self.rows, &all_rows, x, y, self.state,
+                threads,
             )
         )
 
@@ -229,7 +232,9 @@ cdef class Stream:
         self.check_isa()
         cdef Stack owner = self.owner
         cdef Py_ssize_t n = len(which)
-        cdef const int64_t *ids = <const int64_t *> views.contiguous(which, 0, 8, n)
+        cdef fc_selection some
+        some.which = <const int64_t *> views.contiguous(which, 0, 8, n)
+        some.count = n
         cdef const void *xp = views.contiguous(
             x, 0, owner.itemsize, n * owner.stack.input_size
         )
@@ -237,7 +242,7 @@ cdef class Stream:
         with nogil:
             check(
                 fc_stream_step_some(
-                    &owner.stack, self.weights, self.rows, ids, n, xp, yp, self.state,
+                    &owner.stack, self.weights, self.rows, &some, xp, yp, self.state,
                     threads,
                 )
             )
@@ -248,16 +253,14 @@ cdef class Stream:
         self.check_isa()
         cdef Stack owner = self.owner
         cdef Py_ssize_t count = len(which), n = owner.stack.layers * count
-        cdef const int64_t *ids = <const int64_t *> views.contiguous(which, 0, 8, count)
+        cdef fc_selection some
+        some.which = <const int64_t *> views.contiguous(which, 0, 8, count)
+        some.count = count
         cdef void *hp = views.contiguous(h, 1, owner.itemsize, n * owner.out())
         cdef void *cp = views.contiguous(
             c, 1, owner.itemsize, n * owner.stack.hidden_size
         )
-        check(
-            fc_stream_get_some(
-                &owner.stack, self.rows, self.state, ids, count, hp, cp
-            )
-        )
+        check(fc_stream_get_some(&owner.stack, self.rows, self.state, &some, hp, cp))
 
     def set_some(self, which, h, c):
         """Set the states of the streams `which` from h (L, n, P) and c; None is zero."""
@@ -265,16 +268,14 @@ cdef class Stream:
         self.check_isa()
         cdef Stack owner = self.owner
         cdef Py_ssize_t count = len(which), n = owner.stack.layers * count
-        cdef const int64_t *ids = <const int64_t *> views.contiguous(which, 0, 8, count)
+        cdef fc_selection some
+        some.which = <const int64_t *> views.contiguous(which, 0, 8, count)
+        some.count = count
         cdef void *hp = views.contiguous(h, 0, owner.itemsize, n * owner.out())
         cdef void *cp = views.contiguous(
             c, 0, owner.itemsize, n * owner.stack.hidden_size
         )
-        check(
-            fc_stream_set_some(
-                &owner.stack, self.rows, self.state, ids, count, hp, cp
-            )
-        )
+        check(fc_stream_set_some(&owner.stack, self.rows, self.state, &some, hp, cp))
 
     def fork_from(self, Stream other):
         """Initialise as a copy of another stream, with its packed weights."""

@@ -64,7 +64,6 @@ cdef extern from *:
         FC_DL_FLOAT
         FC_DL_MAJOR
 
-from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.ref cimport Py_DECREF
 

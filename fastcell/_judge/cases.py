@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastcell import _core
 from fastcell._judge.cells import cells
 from fastcell.cells import Cell
 
@@ -50,13 +51,23 @@ class Case:
     @property
     def input_weights(self) -> int:
         """Number of elements of W: GHI."""
-        return self.gates * self.H * self.I
+        return self._weights_that_read_x(True)
 
     @property
     def recurrent_weights(self) -> int:
         """Number of elements of R: GHH; with h projected to P, GHP + PH."""
-        projection = 0 if self.entry.proj_size is None else self.width * self.H
-        return self.gates * self.H * self.width + projection
+        return self._weights_that_read_x(False)
+
+    def _weights_that_read_x(self, read: bool) -> int:
+        axes = _core.describe_cell(self.entry.name)["parameters"]
+        return sum(
+            math.prod(shape)
+            for name, shape in self._shapes().items()
+            if len(shape) == 2 and ("I" in axes[name]) == read
+        )
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return _core.parameter_shapes(self.entry.name, self.I, self.H, self.width)
 
     @property
     def flop(self) -> float:
@@ -92,15 +103,7 @@ class Case:
 
     def weights(self) -> dict[str, np.ndarray]:
         """One layer's weights under torch's names, in torch's layout and gate order."""
-        GH = self.gates * self.H
-        shapes = {
-            "weight_ih_l0": (GH, self.I),
-            "weight_hh_l0": (GH, self.width),
-            "bias_ih_l0": (GH,),
-            "bias_hh_l0": (GH,),
-        }
-        if self.entry.proj_size is not None:
-            shapes["weight_hr_l0"] = (self.width, self.H)
+        shapes = {f"{name}_l0": shape for name, shape in self._shapes().items()}
         return uniform(shapes, 1 / math.sqrt(self.H))
 
 

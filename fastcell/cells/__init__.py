@@ -1,4 +1,4 @@
-"""The cells: one file each, with its gates, its formula in NumPy and its layer.
+"""The cells: one file each, with its formula in NumPy and its layer.
 
 Tests, benchmarks and tools iterate over `REGISTRY`; a new cell adds its lines there.
 """
@@ -11,6 +11,20 @@ from fastcell.cells.registry import Cell
 from fastcell.cells.rnn import CELLS as _RNN
 from fastcell.cells.rnn import RNN, RNNCell
 
-REGISTRY: dict[str, Cell] = {cell.name: cell for cell in (*_RNN, *_LSTM, *_GRU)}
+_CELLS = (
+    *_RNN,
+    *_LSTM,
+    *_GRU,
+)
+REGISTRY: dict[str, Cell] = {cell.name: cell for cell in _CELLS}
 
-__all__ = ["GRU", "LSTM", "REGISTRY", "RNN", "Cell", "GRUCell", "LSTMCell", "RNNCell"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "REGISTRY",
+    "RNN",
+    "Cell",
+    "GRUCell",
+    "LSTMCell",
+    "RNNCell",
+]

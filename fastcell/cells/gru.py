@@ -98,9 +98,6 @@ class GRU(Recurrent[np.ndarray]):
     ((5, 2, 4), (1, 2, 4))
     """
 
-    gates = ("r", "z", "n")
-    states = ("h",)
-
     def __init__(
         self,
         input_size: int,

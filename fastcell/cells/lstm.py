@@ -85,9 +85,6 @@ class LSTM(Recurrent[LSTMState]):
     ((5, 2, 8), (2, 2, 4))
     """
 
-    gates = ("i", "f", "g", "o")
-    states = ("h", "c")
-
     def __init__(
         self,
         input_size: int,

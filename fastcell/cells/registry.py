@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastcell import _core
+
 if TYPE_CHECKING:
     from fastcell.cells.single import RecurrentCell
     from fastcell.layers.recurrent import Recurrent
@@ -45,12 +47,12 @@ class Cell:
     @property
     def states(self) -> tuple[str, ...]:
         """Names of the states, h first."""
-        return self.layer_class.states
+        return _core.describe_cell(self.name)["states"]
 
     @property
     def gates(self) -> tuple[str, ...]:
         """Names of the gates, in the order of the weight rows."""
-        return self.layer_class.gates
+        return _core.describe_cell(self.name)["gates"]
 
     def layer(
         self, input_size: int, hidden_size: int, **arguments: Any

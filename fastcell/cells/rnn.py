@@ -77,9 +77,6 @@ class RNN(Recurrent[np.ndarray]):
     ((5, 2, 4), (1, 2, 4))
     """
 
-    gates = ("h",)
-    states = ("h",)
-
     def __init__(
         self,
         input_size: int,

@@ -184,11 +184,13 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
+    from fastcell._judge.cells import cells
+
     parser.add_argument(
         "text", metavar="FILE", nargs="?", type=_path, help="a text in UTF-8"
     )
     model = parser.add_argument_group("model")
-    model.add_argument("--cell", help="lstm, gru, rnn or another (default: lstm)")
+    model.add_argument("--cell", help=f"of {', '.join(cells())} (default: lstm)")
     model.add_argument("--layers", type=_integer(1), help="(default: 1)")
     model.add_argument("--hidden-size", type=_integer(1), help="(default: 256)")
     model.add_argument("--embedding-size", type=_integer(1), help="(default: 64)")

@@ -1,6 +1,7 @@
 """The base of RNN, LSTM and GRU: layers, directions, batches, forward and backward.
 
-A subclass specifies its cell of the C core; see fastcell/cells/.
+A subclass names its cell of the C core, which describes the rest: gates, states and
+parameters. See fastcell/cells/.
 """
 
 from __future__ import annotations
@@ -32,10 +33,15 @@ class Recurrent(Module, Generic[StateT]):
     """A stack of recurrent layers, in one direction or both.
 
     The base of `fastcell.RNN`, `fastcell.LSTM` and `fastcell.GRU`, which document it.
+
+    Attributes
+    ----------
+    gates : tuple of str
+        Names of the gates, in the order of the weight rows.
+    states : tuple of str
+        Names of the states, "h" first.
     """
 
-    gates: tuple[str, ...] = ()
-    states: tuple[str, ...] = ("h",)
     _takes_precision = False
 
     def __init__(
@@ -76,9 +82,12 @@ class Recurrent(Module, Generic[StateT]):
         self.output_size = self.proj_size or self.hidden_size
         self._directions = 2 if self.bidirectional else 1
         self._core_cell = core_cell
+        self._description = _core.describe_cell(core_cell)
+        self.gates = self._description["gates"]
+        self.states = self._description["states"]
         self._random: np.random.Generator = np.random.default_rng(self.seed)
         self._shapes = self._parameter_shapes()
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        names = self._description["parameters"]
         self._names = [[n + suffix for n in names] for suffix in self._suffixes()]
         self._parameters: Parameters = self._new_parameters()
         self._set_precision(self.dtype.name)
@@ -123,18 +132,18 @@ class Recurrent(Module, Generic[StateT]):
         return [f"_l{k}{d}" for k in range(self.num_layers) for d in directions]
 
     def _parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        rows = len(self.gates) * self.hidden_size
+        below = self._directions * self.output_size
         shapes: dict[str, tuple[int, ...]] = {}
         for i, suffix in enumerate(self._suffixes()):
-            below = self._directions * self.output_size
-            width = self.input_size if i < self._directions else below
-            shapes[f"weight_ih{suffix}"] = (rows, width)
-            shapes[f"weight_hh{suffix}"] = (rows, self.output_size)
-            if self.bias:
-                shapes[f"bias_ih{suffix}"] = (rows,)
-                shapes[f"bias_hh{suffix}"] = (rows,)
-            if self.proj_size:
-                shapes[f"weight_hr{suffix}"] = (self.proj_size, self.hidden_size)
+            of_pass = _core.parameter_shapes(
+                self._core_cell,
+                self.input_size if i < self._directions else below,
+                self.hidden_size,
+                self.output_size,
+            )
+            for name, shape in of_pass.items():
+                if self.bias or name not in self._description["bias_of"]:
+                    shapes[name + suffix] = shape
         return shapes
 
     def _new_parameters(self) -> Parameters:
@@ -150,7 +159,7 @@ class Recurrent(Module, Generic[StateT]):
         }
 
     def _by_pass(self, arrays: Mapping[str, np.ndarray]) -> list[tuple[Any, ...]]:
-        """Return (w_ih, w_hh, b_ih, b_hh, w_hr) of each pass, for the core."""
+        """Return the parameters of each pass in the core's order; None: no bias."""
         return [tuple(map(arrays.get, names)) for names in self._names]
 
     def _pack(self, backward: bool, arrays: Mapping[str, np.ndarray]) -> Any:

@@ -17,6 +17,7 @@ from fastcell.torch.quick import quickly
 from fastcell.torch.streaming import Streamed
 from fastcell.torch.weights import OnTensors, check_on_cpu, layer_for, refuse_script
 
+#: Those that `torch.nn.RNNCellBase` gives its parameters.
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 

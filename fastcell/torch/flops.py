@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from fastcell import _core
+
 Shape = Sequence[int]
+
+#: What the matrices of a pass multiply, in their order: x ("I"), h ("P") or, of a
+#: projection, which not all cells have, "H".
+_READ = [
+    axes[1]
+    for axes in _core.describe_cell("lstm_projected")["parameters"].values()
+    if len(axes) == 2
+]
 
 
 def of_forward(
@@ -46,9 +56,10 @@ def of_backward(
             continue
         which, place = divmod(i, len(weights) // passes)
         inputs = pairs
-        if place == 0 and which <= sizes[4] and not needed[0]:
+        read = _READ[sum(len(w) == 2 for w in weights[i - place : i])]
+        if read == "I" and which <= sizes[4] and not needed[0]:
             inputs = 0  # the first layer's input is x
-        elif place == 1 and not needed[1]:
+        elif read == "P" and not needed[1]:
             inputs = pairs - rows
         found += 2 * prod(weight) * (inputs + pairs * needed[3 + i])
     return found

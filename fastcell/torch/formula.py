@@ -1,7 +1,8 @@
 """The cells in PyTorch's operators: slow, but differentiable any number of times.
 
-They compute gradients of gradients. The formulas are those of torch.nn's documentation;
-masks, resets and lengths are as in `fastcell.LSTM.forward`.
+They compute gradients of gradients. The formulas, and the order of gates and weights,
+are those of torch.nn's documentation; masks, resets and lengths are as in
+`fastcell.LSTM.forward`.
 """
 
 from __future__ import annotations

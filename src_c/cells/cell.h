@@ -70,7 +70,8 @@ typedef struct fc_cell {
     int states; /* 1: h;  2: h and c */
     int slots;  /* values per unit and step in `saved`, in the end gate gradients */
     int x_slot; /* slots x_slot .. x_slot+gates-1 end as the input part's gradients */
-    unsigned char x_gate[FC_MAX_GATES]; /* the gate of each of those slots */
+    unsigned char x_gate[FC_MAX_GATES];   /* the gate of each of those slots */
+    const char *gate_names[FC_MAX_GATES]; /* in the order of the weight rows */
     bool has_middle;
     bool whole_row; /* the cell needs all units of a row at once (layer norm) */
     int phases;

@@ -55,6 +55,7 @@ static const fc_cell gru = {
     .states = 1,
     .slots = 4,
     .x_gate = {2, 0, 1},
+    .gate_names = {"r", "z", "n"},
     .phases = 1,
     .phase = {{.gates = 3, .slot = 1, .bounded = true}},
     .forward = {gru_forward},

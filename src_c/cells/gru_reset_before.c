@@ -66,6 +66,7 @@ static const fc_cell gru_reset_before = {
     .states = 1,
     .slots = 3,
     .x_gate = {0, 1, 2},
+    .gate_names = {"r", "z", "n"},
     .has_middle = true,
     .phases = 2,
     .phase = {{.gates = 2, .bounded = true},

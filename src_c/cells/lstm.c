@@ -33,6 +33,7 @@ static const fc_cell lstm = {
     .states = 2,
     .slots = 4,
     .x_gate = {0, 1, 2, 3},
+    .gate_names = {"i", "f", "g", "o"},
     .phases = 1,
     .phase = {{.gates = 4, .bounded = true}},
     .forward = {lstm_forward},

@@ -1,4 +1,5 @@
-/* fastcell: recurrent networks on the CPU.  The only public header.
+/* fastcell: recurrent networks on the CPU.  The public header; it includes
+ * fastcell_dense.h.
  *
  * Letters: T steps, B rows (batch), I input features, H hidden units, P projected units
  * (H without a projection), G gates, L layers, D directions.
@@ -164,6 +165,39 @@ typedef struct fc_gradients {
     /* NULL: not computed.  A gradient of a bias needs that of its w. */
     void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
 } fc_gradients;
+
+/* What the core knows of a cell.  G is its number of gates. */
+enum { FC_MOST_GATES = 4, FC_MOST_STATES = 2, FC_MOST_PARAMETERS = 5 };
+
+typedef enum fc_axis {
+    FC_AXIS_NONE,   /* there is none */
+    FC_AXIS_GATES,  /* G H */
+    FC_AXIS_INPUT,  /* I in the first layer, D P in those above */
+    FC_AXIS_OUTPUT, /* P */
+    FC_AXIS_HIDDEN, /* H */
+} fc_axis;
+
+/* A parameter that each layer and direction of a cell has. */
+typedef struct fc_cell_parameter {
+    const char *name;      /* as in torch.nn without the layer's suffix: "weight_ih" */
+    fc_axis rows, columns; /* of a vector: rows, and no columns */
+    int bias_of;   /* the parameter whose product this bias is added to; else -1 */
+    size_t member; /* bytes to its pointer in fc_weights, and in fc_gradients */
+} fc_cell_parameter;
+
+typedef struct fc_cell_description {
+    const char *name;
+    int gates, states;
+    const char *gate_names[FC_MOST_GATES];   /* in the order of the weight rows */
+    const char *state_names[FC_MOST_STATES]; /* "h" first */
+    int slots;    /* numbers that training keeps for each unit of a row and step */
+    int projects; /* 1: proj_size is 1 or more; 0: it is 0 */
+    int parameters;
+    fc_cell_parameter parameter[FC_MOST_PARAMETERS];
+} fc_cell_description;
+
+/* FC_BAD_ARGUMENT if there is no such cell.  The names live as long as the library. */
+FC_API fc_status fc_describe_cell(int cell, fc_cell_description *description);
 
 typedef enum fc_pack_kind { FC_PACK_FORWARD, FC_PACK_BACKWARD } fc_pack_kind;
 
@@ -351,70 +385,28 @@ FC_API fc_status fc_stream_copy(const fc_stack *stack, ptrdiff_t rows, const voi
 FC_API fc_status fc_stream_step(const fc_stack *stack, const void *packed,
                                 ptrdiff_t rows, const void *x, void *y, void *stream);
 
-/* The same for some of the streams: `which` (count,) numbers below `rows`, each at most
- * once, else FC_BAD_INDEX, or NULL for all; h, c, x and y have `count` rows.  The
- * other streams stay unchanged.  The streams of a call share one product; each has the
- * same bits as alone. */
+/* Some of the streams: `which` (count) numbers below `rows`, each at most once, else
+ * FC_BAD_INDEX; or NULL for all of them, and `count` is `rows`. */
+typedef struct fc_selection {
+    const int64_t *which;
+    ptrdiff_t count;
+} fc_selection;
+
+/* The same for some of the streams; h, c, x and y have `count` rows.  The other streams
+ * stay unchanged.  The streams of a call share one product; each has the same bits as
+ * alone. */
 FC_API fc_status fc_stream_set_some(const fc_stack *stack, ptrdiff_t rows, void *stream,
-                                    const int64_t *which, ptrdiff_t count,
-                                    const void *h, const void *c);
+                                    const fc_selection *some, const void *h,
+                                    const void *c);
 FC_API fc_status fc_stream_get_some(const fc_stack *stack, ptrdiff_t rows, void *stream,
-                                    const int64_t *which, ptrdiff_t count, void *h,
-                                    void *c);
+                                    const fc_selection *some, void *h, void *c);
 FC_API fc_status fc_stream_step_some(const fc_stack *stack, const void *packed,
-                                     ptrdiff_t rows, const int64_t *which,
-                                     ptrdiff_t count, const void *x, void *y,
-                                     void *stream, int threads);
+                                     ptrdiff_t rows, const fc_selection *some,
+                                     const void *x, void *y, void *stream, int threads);
 
 /* ---- dense layers and the loss -------------------------------------------------- */
 
-/* y = x W^T + b: W (O, I), b (O) or NULL, x (rows, I) and y (rows, O) contiguous. */
-FC_API fc_status fc_linear_pack_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                                     fc_pack_kind kind, size_t *bytes);
-FC_API fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                                fc_pack_kind kind, const void *w, const void *b,
-                                void *packed);
-FC_API fc_status fc_linear_forward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                                   const void *packed, ptrdiff_t rows, const void *x,
-                                   void *y, int threads);
-/* dx = dy W (or NULL);  dw += dy^T x;  db += column sums of dy (or NULL).  packed: by
- * FC_PACK_BACKWARD. */
-FC_API fc_status fc_linear_scratch_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                                        ptrdiff_t rows, int threads, size_t *bytes);
-FC_API fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                                    const void *packed_backward, ptrdiff_t rows,
-                                    const void *x, const void *dy, void *dx, void *dw,
-                                    void *db, const fc_blas *blas, void *scratch,
-                                    int threads);
-
-/* Softmax cross-entropy per row of logits (rows, n): loss[row], and its gradient times
- * `scale`.  Rows whose target is ignore_index: loss and gradient 0. */
-FC_API fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
-                                  const void *logits, const int64_t *targets,
-                                  int64_t ignore_index, double smoothing, double scale,
-                                  double *loss, void *dlogits, int threads);
-
-/* Connectionist temporal classification (Graves et al., ICML 2006): labels without
- * their alignment to the steps.  Labels are classes other than the blank. */
-typedef struct fc_ctc {
-    fc_dtype dtype; /* FC_F32 or FC_F64, of the logits */
-    ptrdiff_t steps, rows, n, most_labels;
-    const void *logits;           /* (T, B, n), before the softmax */
-    const int64_t *lengths;       /* (B): steps of each row; NULL: all of T */
-    const int64_t *labels;        /* (B, most_labels) */
-    const int64_t *label_lengths; /* (B): number of labels of each row */
-    int64_t blank;
-    int zero_infinity;   /* not 0: loss and gradient are 0 if no path gives the labels;
-                          * 0: the loss is infinite then, the gradient NaN */
-    const double *scale; /* (B): factor of the gradient of each row */
-} fc_ctc;
-
-FC_API fc_status fc_ctc_scratch_size(const fc_ctc *problem, int threads, size_t *bytes);
-/* loss (B) = -log P(labels | logits), and its gradient dlogits (T, B, n), 0 past the
- * lengths, or NULL.  Sums are computed in double.  Minus infinity excludes a class; a
- * row with a NaN or with plus infinity has the loss and the gradient NaN. */
-FC_API fc_status fc_ctc_loss(const fc_ctc *problem, double *loss, void *dlogits,
-                             void *scratch, int threads);
+#include "fastcell_dense.h"
 
 /* ---- attention ------------------------------------------------------------------ */
 

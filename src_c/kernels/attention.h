@@ -27,11 +27,10 @@ static void additive_scores(const void *q_, const void *m_, const void *v_,
     }
 }
 
-static void additive_backward(const void *ds_, const void *q_, const void *m_,
-                              const void *v_, ptrdiff_t rows, ptrdiff_t n, void *dq,
-                              void *dm_, void *dv_) {
-    const real *ds = ds_, *q = q_, *m = m_, *v = v_;
-    real *dm = dm_, *dv = dv_;
+static void additive_backward(const fc_additive_gradient *of) {
+    const real *ds = of->dscores, *q = of->query, *m = of->memory, *v = of->v;
+    real *dq = of->dquery, *dm = of->dmemory, *dv = of->dv;
+    const ptrdiff_t rows = of->rows, n = of->n;
     for (ptrdiff_t i = 0; i < n; i += V) {
         ptrdiff_t there = n - i;
         vreal qi = vload_part(q + i, there), vi = vload_part(v + i, there);
@@ -45,7 +44,7 @@ static void additive_backward(const void *ds_, const void *q_, const void *m_,
             real *to = dm + s * n + i;
             vstore_part(to, vload_part(to, there) + g, there);
         }
-        vstore_part((real *)dq + i, sum, there);
+        vstore_part(dq + i, sum, there);
         vstore_part(dv + i, sum_h, there);
     }
 }

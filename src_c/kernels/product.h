@@ -70,14 +70,21 @@ FC_INLINE vreal tile_weights(const operand *p, const int j, const bool transpose
 /* The vectors of a tile to compute: all, or one half after the other. */
 enum { FC_WHOLE, FC_FIRST_HALF, FC_SECOND_HALF };
 
+/* What a tile's rows are multiplied with: the vectors first .. of panels of n. */
+typedef struct tile_cut {
+    int n, vectors, first;
+    ptrdiff_t panel; /* operands from one to the next */
+} tile_cut;
+
 /* acc += part j of a group, at row[r] + at_k and at w.  The shorter side of the tile
  * is kept in registers, the longer is read one vector at a time: with m * n
  * accumulators this fits both 16 and 32 registers. */
-FC_INLINE void tile_multiply(const int m, const int n, const int vectors,
-                             const int first, const bool transposed, const int j,
-                             const operand *const *row, ptrdiff_t at_k,
-                             const operand *w, ptrdiff_t panel,
+FC_INLINE void tile_multiply(const int m, const tile_cut cut, const bool transposed,
+                             const int j, const operand *const *row, ptrdiff_t at_k,
+                             const operand *w,
                              vreal (*acc)[FC_MAX_WIDTH * FC_MAX_PANELS]) {
+    const int n = cut.n, vectors = cut.vectors, first = cut.first;
+    const ptrdiff_t panel = cut.panel;
     vrow a_k[FC_MAX_ROWS];
     vreal w_k[4];
     if (m <= vectors) {
@@ -154,6 +161,7 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
     const operand *row[FC_MAX_ROWS], *w = job->w;
     const ptrdiff_t depth = job->depth, panel = job->panel, at_step = job->at_step;
     const int parts = transposed ? 1 : FC_PARTS;
+    const tile_cut cut = {n, vectors, first, panel};
     (void)fetches;
 #pragma GCC unroll 8
     for (int r = 0; r < m; r++) {
@@ -196,8 +204,8 @@ FC_INLINE void tile_body(const int m, const int n, const int p, const int part,
             const operand *w_j = w;
             if (parts > 1) /* else GCC keeps all vectors of a part for the next */
                 __asm__ volatile("" : "+r"(w_j));
-            tile_multiply(m, n, vectors, first, transposed, j, row,
-                          transposed ? k * at_step : k * FC_WORDS + j, w_j, panel, acc);
+            tile_multiply(m, cut, transposed, j, row,
+                          transposed ? k * at_step : k * FC_WORDS + j, w_j, acc);
         }
         w += n * V;
     }

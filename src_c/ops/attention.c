@@ -55,11 +55,19 @@ static void scores_of(const job *j, ptrdiff_t sequence, ptrdiff_t query) {
 
 static void scores_backward(const job *j, ptrdiff_t sequence, ptrdiff_t query) {
     size_t q = query_before(j, sequence, query), m = memory_before(j, sequence);
-    j->k->additive_backward(
-        j->read + scores_before(j, sequence, query), (const char *)j->score->query + q,
-        (const char *)j->score->memory + m, j->score->v, rows_of(j, sequence),
-        j->score->n, j->dquery + q, j->dmemory + m,
-        j->dv + (size_t)(sequence * j->score->n) * j->k->real_size);
+    const fc_additive *score = j->score;
+    const fc_additive_gradient gradient = {
+        .dscores = j->read + scores_before(j, sequence, query),
+        .query = (const char *)score->query + q,
+        .memory = (const char *)score->memory + m,
+        .v = score->v,
+        .dquery = j->dquery + q,
+        .dmemory = j->dmemory + m,
+        .dv = j->dv + (size_t)(sequence * score->n) * j->k->real_size,
+        .rows = rows_of(j, sequence),
+        .n = score->n,
+    };
+    j->k->additive_backward(&gradient);
 }
 
 static void weights_of(const job *j, ptrdiff_t sequence, ptrdiff_t query) {

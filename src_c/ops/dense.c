@@ -19,7 +19,7 @@ typedef struct linear_scratch {
     size_t part_bytes;
 } linear_scratch;
 
-typedef struct linear {
+typedef struct linear_job {
     const fc_kernels *k;
     ptrdiff_t in, out, rows;
     fc_panels panels;
@@ -28,7 +28,7 @@ typedef struct linear {
     linear_scratch scratch;
     const fc_blas *blas;
     fc_watch *watch;
-} linear;
+} linear_job;
 
 static fc_status check(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, ptrdiff_t rows) {
     if ((dtype != FC_F32 && dtype != FC_F64) || in < 0 || out < 1 || rows < 0)
@@ -41,27 +41,32 @@ static fc_status check(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, ptrdiff_t ro
     return FC_OK;
 }
 
-static fc_seal seal_of(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_kind kind) {
-    const fc_stack sizes = {.dtype = dtype, .input_size = in, .hidden_size = out};
-    return fc_seal_of(kind == FC_PACK_FORWARD ? FC_SEAL_LINEAR_FORWARD
-                                              : FC_SEAL_LINEAR_BACKWARD,
-                      &sizes, fc_kernels_of(dtype), 0);
+static fc_status check_layer(const fc_linear *layer, ptrdiff_t rows) {
+    return layer ? check(layer->dtype, layer->in, layer->out, rows) : FC_BAD_ARGUMENT;
 }
 
-static fc_status check_pack(const void *packed, fc_dtype dtype, ptrdiff_t in,
-                            ptrdiff_t out, fc_pack_kind kind) {
-    fc_seal expected = seal_of(dtype, in, out, kind);
+static fc_seal seal_of(const fc_linear *layer, fc_pack_kind kind) {
+    const fc_stack sizes = {
+        .dtype = layer->dtype, .input_size = layer->in, .hidden_size = layer->out};
+    return fc_seal_of(kind == FC_PACK_FORWARD ? FC_SEAL_LINEAR_FORWARD
+                                              : FC_SEAL_LINEAR_BACKWARD,
+                      &sizes, fc_kernels_of(layer->dtype), 0);
+}
+
+static fc_status check_pack(const void *packed, const fc_linear *layer,
+                            fc_pack_kind kind) {
+    fc_seal expected = seal_of(layer, kind);
     return fc_check_seal(packed, &expected);
 }
 
 /* The panels in `packed`; for NULL, their size only.  Forward: depth I, columns O.
  * Backward: depth O, columns I. */
-static fc_panels layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t out,
-                        fc_pack_kind kind, const void *packed, fc_arena *arena) {
+static fc_panels layout(const fc_kernels *k, const fc_linear *layer, fc_pack_kind kind,
+                        const void *packed, fc_arena *arena) {
     *arena = fc_arena_behind_seal((void *)packed);
     bool forward = kind == FC_PACK_FORWARD;
-    ptrdiff_t columns = forward ? out : in;
-    fc_panels panels = {.depth = forward ? in : out,
+    ptrdiff_t columns = forward ? layer->out : layer->in;
+    fc_panels panels = {.depth = forward ? layer->in : layer->out,
                         .vectors = (columns + k->lanes - 1) / k->lanes,
                         .width = k->panel,
                         .near_bytes = fc_near_bytes()};
@@ -73,32 +78,33 @@ static fc_panels layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_t out,
     return panels;
 }
 
-fc_status fc_linear_pack_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                              fc_pack_kind kind, size_t *bytes) {
-    fc_status status = check(dtype, in, out, 0);
+fc_status fc_linear_pack_size(const fc_linear *layer, fc_pack_kind kind,
+                              size_t *bytes) {
+    fc_status status = check_layer(layer, 0);
     if (!status && !bytes)
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;
     fc_arena arena;
-    layout(fc_kernels_of(dtype), in, out, kind, NULL, &arena);
+    layout(fc_kernels_of(layer->dtype), layer, kind, NULL, &arena);
     *bytes = fc_arena_bytes(&arena);
     return arena.failed ? FC_TOO_LARGE : FC_OK;
 }
 
-fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_kind kind,
-                         const void *w, const void *b, void *packed) {
-    fc_status status = check(dtype, in, out, 0);
-    if (!status && in && !w)
+fc_status fc_linear_pack(const fc_linear *layer, fc_pack_kind kind, const void *w,
+                         const void *b, void *packed) {
+    fc_status status = check_layer(layer, 0);
+    if (!status && layer->in && !w)
         status = FC_BAD_ARGUMENT;
     if (!status)
         status = fc_check_alignment(packed);
     if (status)
         return status;
-    const fc_kernels *k = fc_kernels_of(dtype);
+    const fc_kernels *k = fc_kernels_of(layer->dtype);
+    ptrdiff_t in = layer->in, out = layer->out;
     bool forward = kind == FC_PACK_FORWARD;
     fc_arena arena;
-    fc_panels panels = layout(k, in, out, kind, packed, &arena);
+    fc_panels panels = layout(k, layer, kind, packed, &arena);
     memset(packed, 0, sizeof(fc_seal)); /* invalid until all is packed */
     ptrdiff_t columns = forward ? out : in;
     ptrdiff_t whole = columns / k->lanes / panels.width * panels.width; /* full */
@@ -122,13 +128,13 @@ fc_status fc_linear_pack(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out, fc_pack_ki
     }
     if (forward && b)
         memcpy((void *)panels.bias, b, (size_t)out * k->real_size);
-    fc_seal seal = seal_of(dtype, in, out, kind);
+    fc_seal seal = seal_of(layer, kind);
     memcpy(packed, &seal, sizeof seal);
     return FC_OK;
 }
 
 /* Rows first .. last-1 of out = a . panels. */
-static void product_rows(const linear *l, const char *a, char *out, ptrdiff_t first,
+static void product_rows(const linear_job *l, const char *a, char *out, ptrdiff_t first,
                          ptrdiff_t last) {
     bool forward = a == l->x;
     ptrdiff_t columns = forward ? l->out : l->in;
@@ -154,24 +160,27 @@ static int useful_parts(ptrdiff_t rows, int threads) {
 }
 
 static void run_forward(void *context, int part, int parts) {
-    const linear *l = context;
+    const linear_job *l = context;
     product_rows(l, l->x, l->y, l->rows * part / parts, l->rows * (part + 1) / parts);
 }
 
-fc_status fc_linear_forward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                            const void *packed, ptrdiff_t rows, const void *x, void *y,
-                            int threads) {
-    fc_status status = check(dtype, in, out, rows);
-    if (!status && (threads < 1 || (rows && ((in && !x) || !y))))
+fc_status fc_linear_forward(const fc_linear *layer, const void *packed, ptrdiff_t rows,
+                            const void *x, void *y, int threads) {
+    fc_status status = check_layer(layer, rows);
+    if (!status && (threads < 1 || (rows && ((layer->in && !x) || !y))))
         status = FC_BAD_ARGUMENT;
     if (!status)
-        status = check_pack(packed, dtype, in, out, FC_PACK_FORWARD);
+        status = check_pack(packed, layer, FC_PACK_FORWARD);
     if (status)
         return status;
-    linear l = {
-        .k = fc_kernels_of(dtype), .in = in, .out = out, .rows = rows, .x = x, .y = y};
+    linear_job l = {.k = fc_kernels_of(layer->dtype),
+                    .in = layer->in,
+                    .out = layer->out,
+                    .rows = rows,
+                    .x = x,
+                    .y = y};
     fc_arena arena;
-    l.panels = layout(l.k, in, out, FC_PACK_FORWARD, packed, &arena);
+    l.panels = layout(l.k, layer, FC_PACK_FORWARD, packed, &arena);
     fc_watch watch;
     fc_watch_begin(&watch);
     l.watch = &watch;
@@ -188,22 +197,22 @@ static linear_scratch scratch_layout(const fc_kernels *k, ptrdiff_t in, ptrdiff_
     return s;
 }
 
-fc_status fc_linear_scratch_size(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                                 ptrdiff_t rows, int threads, size_t *bytes) {
-    fc_status status = check(dtype, in, out, rows);
+fc_status fc_linear_scratch_size(const fc_linear *layer, ptrdiff_t rows, int threads,
+                                 size_t *bytes) {
+    fc_status status = check_layer(layer, rows);
     if (!status && (threads < 1 || !bytes))
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;
     fc_arena arena = {0};
-    scratch_layout(fc_kernels_of(dtype), in, rows, threads, &arena);
+    scratch_layout(fc_kernels_of(layer->dtype), layer->in, rows, threads, &arena);
     *bytes = fc_arena_bytes(&arena);
     return arena.failed ? FC_TOO_LARGE : FC_OK;
 }
 
 static void run_backward(void *context, int part, int parts) {
     static const unsigned char only_gate[] = {0};
-    const linear *l = context;
+    const linear_job *l = context;
     if (l->dx)
         product_rows(l, l->dy, l->dx, l->rows * part / parts,
                      l->rows * (part + 1) / parts);
@@ -234,33 +243,33 @@ static void run_backward(void *context, int part, int parts) {
     fc_weight_gradient_of(l->k, l->blas, &g);
 }
 
-fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
-                             const void *packed, ptrdiff_t rows, const void *x,
-                             const void *dy, void *dx, void *dw, void *db,
-                             const fc_blas *blas, void *scratch, int threads) {
-    fc_status status = check(dtype, in, out, rows);
-    if (!status && (threads < 1 || (rows && ((in && !x) || !dy))))
+fc_status fc_linear_backward(const fc_linear *layer, const void *packed, ptrdiff_t rows,
+                             const fc_linear_backward_io *io, void *scratch,
+                             int threads) {
+    fc_status status = check_layer(layer, rows);
+    if (!status && (threads < 1 || !io || (rows && ((layer->in && !io->x) || !io->dy))))
         status = FC_BAD_ARGUMENT;
     if (!status)
-        status = check_pack(packed, dtype, in, out, FC_PACK_BACKWARD);
+        status = check_pack(packed, layer, FC_PACK_BACKWARD);
     if (!status)
         status = fc_check_alignment(scratch);
     if (status)
         return status;
-    linear l = {.k = fc_kernels_of(dtype),
-                .in = in,
-                .out = out,
-                .rows = rows,
-                .dy = dy,
-                .dx = dx,
-                .dw = dw,
-                .db = db,
-                .blas = blas};
+    linear_job l = {.k = fc_kernels_of(layer->dtype),
+                    .in = layer->in,
+                    .out = layer->out,
+                    .rows = rows,
+                    .dy = io->dy,
+                    .dx = io->dx,
+                    .dw = io->dw,
+                    .db = io->db,
+                    .blas = io->blas};
     fc_arena packed_arena, arena = fc_arena_at(scratch);
-    l.panels = layout(l.k, in, out, FC_PACK_BACKWARD, packed, &packed_arena);
-    l.scratch = scratch_layout(l.k, in, rows, threads, &arena);
+    l.panels = layout(l.k, layer, FC_PACK_BACKWARD, packed, &packed_arena);
+    l.scratch = scratch_layout(l.k, l.in, rows, threads, &arena);
     for (ptrdiff_t row = 0; row < rows; row++)
-        l.scratch.x_rows[row] = (const char *)x + (size_t)(row * in) * l.k->real_size;
+        l.scratch.x_rows[row] =
+            (const char *)io->x + (size_t)(row * l.in) * l.k->real_size;
     fc_watch watch;
     fc_watch_begin(&watch);
     l.watch = &watch;
@@ -270,60 +279,51 @@ fc_status fc_linear_backward(fc_dtype dtype, ptrdiff_t in, ptrdiff_t out,
 
 typedef struct loss_job {
     const fc_kernels *k;
-    ptrdiff_t rows, n;
-    const char *logits;
-    const int64_t *targets;
-    int64_t ignore_index;
-    double smoothing, scale, *loss;
+    const fc_softmax_loss *of;
+    double *loss;
     char *dlogits;
     fc_watch *watch;
 } loss_job;
 
 static void run_loss(void *context, int part, int parts) {
     const loss_job *job = context;
-    size_t row_bytes = (size_t)job->n * job->k->real_size;
-    for (ptrdiff_t row = job->rows * part / parts; row < job->rows * (part + 1) / parts;
+    const fc_softmax_loss *of = job->of;
+    size_t row_bytes = (size_t)of->n * job->k->real_size;
+    for (ptrdiff_t row = of->rows * part / parts; row < of->rows * (part + 1) / parts;
          row++) {
-        if (fc_stops(job->watch, WORK_OF_A_LOGIT * job->n))
+        if (fc_stops(job->watch, WORK_OF_A_LOGIT * of->n))
             return;
-        if (job->targets[row] == job->ignore_index) {
+        char *dlogits = job->dlogits + (size_t)row * row_bytes;
+        if (of->targets[row] == of->ignore_index) {
             job->loss[row] = 0;
-            memset(job->dlogits + (size_t)row * row_bytes, 0, row_bytes);
+            memset(dlogits, 0, row_bytes);
         } else {
             job->loss[row] = job->k->cross_entropy(
-                job->logits + (size_t)row * row_bytes, job->n,
-                (ptrdiff_t)job->targets[row], job->smoothing, job->scale,
-                job->dlogits + (size_t)row * row_bytes);
+                (const char *)of->logits + (size_t)row * row_bytes, of->n,
+                (ptrdiff_t)of->targets[row], of->smoothing, of->scale, dlogits);
         }
     }
 }
 
-fc_status fc_cross_entropy(fc_dtype dtype, ptrdiff_t rows, ptrdiff_t n,
-                           const void *logits, const int64_t *targets,
-                           int64_t ignore_index, double smoothing, double scale,
-                           double *loss, void *dlogits, int threads) {
-    fc_status status = check(dtype, 0, n, rows);
-    if (!status &&
-        (threads < 1 || (rows && (!logits || !targets || !loss || !dlogits))))
+fc_status fc_cross_entropy(const fc_softmax_loss *problem, double *loss, void *dlogits,
+                           int threads) {
+    if (!problem)
+        return FC_BAD_ARGUMENT;
+    ptrdiff_t rows = problem->rows, n = problem->n;
+    fc_status status = check(problem->dtype, 0, n, rows);
+    if (!status && (threads < 1 || (rows && (!problem->logits || !problem->targets ||
+                                             !loss || !dlogits))))
         status = FC_BAD_ARGUMENT;
     if (status)
         return status;
-    for (ptrdiff_t row = 0; row < rows; row++)
-        if (targets[row] != ignore_index && (targets[row] < 0 || targets[row] >= n))
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        int64_t target = problem->targets[row];
+        if (target != problem->ignore_index && (target < 0 || target >= n))
             return FC_BAD_INDEX;
+    }
     fc_watch watch;
     fc_watch_begin(&watch);
-    loss_job job = {fc_kernels_of(dtype),
-                    rows,
-                    n,
-                    logits,
-                    targets,
-                    ignore_index,
-                    smoothing,
-                    scale,
-                    loss,
-                    dlogits,
-                    &watch};
+    loss_job job = {fc_kernels_of(problem->dtype), problem, loss, dlogits, &watch};
     fc_run_brief_parts(run_loss, &job, useful_parts(rows, threads));
     return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }

@@ -156,25 +156,24 @@ static void get_states(const fc_stack *stack, ptrdiff_t rows, const fc_selection
 }
 
 fc_status fc_stream_set_some(const fc_stack *stack, ptrdiff_t rows, void *memory,
-                             const int64_t *which, ptrdiff_t count, const void *h,
-                             const void *c) {
-    fc_selection some = {which, count};
+                             const fc_selection *some, const void *h, const void *c) {
     fc_stream_memory s;
     fc_seal seal;
-    fc_status status = fc_stream_open(stack, rows, memory, &some, &s, &seal);
+    fc_status status =
+        some ? fc_stream_open(stack, rows, memory, some, &s, &seal) : FC_BAD_ARGUMENT;
     if (!status)
-        set_states(stack, rows, &some, s, h, c);
+        set_states(stack, rows, some, s, h, c);
     return status;
 }
 
 fc_status fc_stream_get_some(const fc_stack *stack, ptrdiff_t rows, void *memory,
-                             const int64_t *which, ptrdiff_t count, void *h, void *c) {
-    fc_selection some = {which, count};
+                             const fc_selection *some, void *h, void *c) {
     fc_stream_memory s;
     fc_seal seal;
-    fc_status status = fc_stream_open(stack, rows, memory, &some, &s, &seal);
+    fc_status status =
+        some ? fc_stream_open(stack, rows, memory, some, &s, &seal) : FC_BAD_ARGUMENT;
     if (!status)
-        get_states(stack, rows, &some, s, h, c);
+        get_states(stack, rows, some, s, h, c);
     return status;
 }
 

@@ -6,12 +6,6 @@
 #include "recurrent/sequence.h"
 #include "runtime/seal.h"
 
-/* Some of the streams; `which` NULL: all of them, in order. */
-typedef struct fc_selection {
-    const int64_t *which;
-    ptrdiff_t count;
-} fc_selection;
-
 static inline ptrdiff_t fc_selected(const fc_selection *some, ptrdiff_t i) {
     return some->which ? (ptrdiff_t)some->which[i] : i;
 }

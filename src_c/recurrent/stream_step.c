@@ -44,9 +44,19 @@ static fc_panels share_panels(const fc_shape *shape, const fc_panels *panels, in
     return fc_panels_of(shape, panels, gates, *units);
 }
 
+/* Rows first .. last-1, and the member that steps them or its units of them. */
+typedef struct step_part {
+    ptrdiff_t first, last;
+    row_pointers pointers;
+    fc_team team;
+} step_part;
+
 static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *packed,
-                       const fc_stream_layer *layer, const char *x, ptrdiff_t first,
-                       ptrdiff_t last, row_pointers pointers, const fc_team *team) {
+                       const fc_stream_layer *layer, const char *x,
+                       const step_part *part) {
+    ptrdiff_t first = part->first, last = part->last;
+    row_pointers pointers = part->pointers;
+    const fc_team *team = &part->team;
     const fc_cell *cell = shape->cell;
     const fc_selection *some = &job->some;
     ptrdiff_t columns = cell->gates * shape->padded, rows = pointers.stride;
@@ -119,8 +129,7 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
 }
 
 /* Returns the bytes of a row of y. */
-static size_t step_layers(step_job *job, ptrdiff_t first, ptrdiff_t last,
-                          row_pointers pointers, fc_team team) {
+static size_t step_layers(step_job *job, const step_part *part) {
     fc_arena packed_arena = fc_arena_behind_seal((void *)job->packed);
     fc_stream_memory s = job->s;
     fc_shape shape;
@@ -129,8 +138,7 @@ static size_t step_layers(step_job *job, ptrdiff_t first, ptrdiff_t last,
         fc_shape_of(job->stack, l, &shape);
         fc_packed_layout(&shape, FC_PACK_FORWARD, &packed, &packed_arena);
         fc_stream_layer layer = fc_next_stream_layer(&s, &shape, job->rows);
-        step_layer(job, &shape, &packed, &layer, l ? NULL : job->x, first, last,
-                   pointers, &team);
+        step_layer(job, &shape, &packed, &layer, l ? NULL : job->x, part);
     }
     return fc_bytes(&shape, shape.out);
 }
@@ -148,8 +156,8 @@ static void run_rows(void *context, int part, int parts) {
     step_job *job = context;
     ptrdiff_t first = job->some.count * part / parts,
               last = job->some.count * (part + 1) / parts;
-    row_pointers shared = {job->s.pointers, job->rows};
-    size_t y_row = step_layers(job, first, last, shared, (fc_team){.parts = 1});
+    const step_part alone = {first, last, {job->s.pointers, job->rows}, {.parts = 1}};
+    size_t y_row = step_layers(job, &alone);
     end_step(job, first, last, y_row);
 }
 
@@ -157,11 +165,11 @@ static void run_rows(void *context, int part, int parts) {
 static void run_units(void *context, int part, int parts) {
     step_job *job = context;
     void *own[FC_STREAM_POINTERS * MOST_TEAM_ROWS];
-    row_pointers pointers = {own, MOST_TEAM_ROWS};
+    step_part member = {
+        0, job->some.count, {own, MOST_TEAM_ROWS}, {part, parts, job->barrier}};
     if (part == 0)
-        pointers = (row_pointers){job->s.pointers, job->rows};
-    size_t y_row = step_layers(job, 0, job->some.count, pointers,
-                               (fc_team){part, parts, job->barrier});
+        member.pointers = (row_pointers){job->s.pointers, job->rows};
+    size_t y_row = step_layers(job, &member);
     if (part == 0)
         job->y_row = y_row;
 }
@@ -238,23 +246,25 @@ static step_sharing share_step(const fc_stack *stack, ptrdiff_t count, int threa
 }
 
 fc_status fc_stream_step_some(const fc_stack *stack, const void *packed, ptrdiff_t rows,
-                              const int64_t *which, ptrdiff_t count, const void *x,
-                              void *y, void *memory, int threads) {
+                              const fc_selection *some, const void *x, void *y,
+                              void *memory, int threads) {
+    if (!some || threads < 1)
+        return FC_BAD_ARGUMENT;
     fc_barrier barrier = {0};
     step_job job = {.stack = stack,
                     .packed = packed,
                     .rows = rows,
-                    .some = {which, count},
+                    .some = *some,
                     .x = x,
                     .y = y,
                     .barrier = &barrier};
-    fc_status status = threads < 1 ? FC_BAD_ARGUMENT : open_step(&job, memory);
-    if (status || !count)
+    fc_status status = open_step(&job, memory);
+    if (status || !some->count)
         return status;
-    step_sharing sharing = share_step(stack, count, threads);
+    step_sharing sharing = share_step(stack, some->count, threads);
     if (sharing.by_units) {
         fc_run_team(run_units, &job, sharing.parts);
-        end_step(&job, 0, count, job.y_row);
+        end_step(&job, 0, some->count, job.y_row);
     } else {
         fc_run_brief_parts(run_rows, &job, sharing.parts);
     }

@@ -14,24 +14,24 @@ static bool to_int(ptrdiff_t size, int *n) {
     return size <= INT_MAX;
 }
 
-/* out (units, depth) += d^T x, row-major; seen by the BLAS, column-major,
- * out^T = x^T d.  False if a size does not fit. */
-static bool gemm(const fc_kernels *k, const fc_blas *blas, ptrdiff_t units,
-                 ptrdiff_t depth, ptrdiff_t rows, const void *x, const void *d,
-                 ptrdiff_t d_row, void *out) {
+/* out (units, depth) += d^T x, row-major, with x in the scratch; seen by the BLAS,
+ * column-major, out^T = x^T d.  False if a size does not fit. */
+static bool gemm(const fc_kernels *k, const fc_blas *blas, const fc_weight_gradient *g,
+                 ptrdiff_t rows, const void *d, void *out) {
     int m, n, kk, ldd;
     char plain = 'N', transposed = 'T';
-    if (!to_int(depth, &m) || !to_int(units, &n) || !to_int(rows, &kk) ||
-        !to_int(d_row, &ldd))
+    void *x = g->scratch;
+    if (!to_int(g->depth, &m) || !to_int(g->units, &n) || !to_int(rows, &kk) ||
+        !to_int(g->d_row, &ldd))
         return false;
     if (k->real_size == sizeof(float)) {
         float one = 1;
-        blas->sgemm(&plain, &transposed, &m, &n, &kk, &one, (float *)x, &m, (float *)d,
-                    &ldd, &one, out, &m);
+        blas->sgemm(&plain, &transposed, &m, &n, &kk, &one, x, &m, (float *)d, &ldd,
+                    &one, out, &m);
     } else {
         double one = 1;
-        blas->dgemm(&plain, &transposed, &m, &n, &kk, &one, (double *)x, &m,
-                    (double *)d, &ldd, &one, out, &m);
+        blas->dgemm(&plain, &transposed, &m, &n, &kk, &one, x, &m, (double *)d, &ldd,
+                    &one, out, &m);
     }
     return true;
 }
@@ -67,10 +67,9 @@ void fc_weight_gradient_of(const fc_kernels *k, const fc_blas *blas,
             memcpy((char *)g->scratch + (size_t)i * row_bytes, g->x[row + i],
                    row_bytes);
         for (int j = 0; j < g->gates && fits && !fc_gradient_stops(g, rows); j++)
-            fits = gemm(k, blas, g->units, g->depth, rows, g->scratch,
+            fits = gemm(k, blas, g, rows,
                         (const char *)g->d +
                             (size_t)(row * g->d_row + j * g->d_gate) * k->real_size,
-                        g->d_row,
                         (char *)g->out +
                             (size_t)(g->gate_order[j] * g->units) * row_bytes);
         if (g->bias && fits)

@@ -149,21 +149,3 @@ int fc_wants_blas(void) { return fc_kernels_of(FC_F32)->wants_blas; }
 int fc_lanes(fc_dtype dtype) {
     return dtype >= FC_F32 && dtype <= FC_INT8 ? fc_kernels_of(dtype)->lanes : 0;
 }
-
-static const fc_cell *cell_at(int cell) {
-    const fc_kernels *k = fc_kernels_of(FC_F32);
-    return cell >= 0 && cell < k->cell_count ? k->cells[cell] : NULL;
-}
-
-int fc_cell_index(const char *name) {
-    for (int cell = 0; name && cell_at(cell); cell++)
-        if (!strcmp(cell_at(cell)->name, name))
-            return cell;
-    return -1;
-}
-
-const char *fc_cell_name(int cell) {
-    return cell_at(cell) ? cell_at(cell)->name : NULL;
-}
-int fc_cell_gates(int cell) { return cell_at(cell) ? cell_at(cell)->gates : 0; }
-int fc_cell_states(int cell) { return cell_at(cell) ? cell_at(cell)->states : 0; }

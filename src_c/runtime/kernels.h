@@ -104,6 +104,14 @@ typedef struct fc_tile_shape {
     int rows, vectors, panels;
 } fc_tile_shape;
 
+/* The gradient of one query's additive scores, of `rows` rows of n features; dmemory
+ * and dv are added to. */
+typedef struct fc_additive_gradient {
+    const void *dscores, *query, *memory, *v;
+    void *dquery, *dmemory, *dv;
+    ptrdiff_t rows, n;
+} fc_additive_gradient;
+
 typedef struct fc_kernels {
     char isa[FC_ISA_BYTES];
     bool native;     /* narrow operands are multiplied by one instruction */
@@ -134,9 +142,7 @@ typedef struct fc_kernels {
     /* See attention.h; each call is for one query. */
     void (*additive_scores)(const void *q, const void *memory, const void *v,
                             ptrdiff_t rows, ptrdiff_t n, void *scores);
-    void (*additive_backward)(const void *dscores, const void *q, const void *memory,
-                              const void *v, ptrdiff_t rows, ptrdiff_t n, void *dq,
-                              void *dmemory, void *dv);
+    void (*additive_backward)(const fc_additive_gradient *);
     void (*softmax)(void *x, ptrdiff_t n);
     void (*softmax_backward)(void *dy, const void *y, ptrdiff_t n);
     /* See dropout.h. */

@@ -44,7 +44,7 @@ void fixture_make(fixture *f) {
         CHECK_OK(fc_scratch_size(&f->stack, &f->batch, training, &bytes));
         most = bytes > most ? bytes : most;
     }
-    CHECK_OK(fc_linear_scratch_size(FC_F32, I, O, B, 1, &bytes));
+    CHECK_OK(fc_linear_scratch_size(&(fc_linear){FC_F32, I, O}, B, 1, &bytes));
     f->scratch = take(bytes > most ? bytes : most, 0);
     f->packed = take(f->packed_bytes, 0);
     f->backward = take(f->backward_bytes, 0);
@@ -55,9 +55,11 @@ void fixture_make(fixture *f) {
     CHECK_OK(fc_pack(&f->stack, FC_PACK_BACKWARD, &weights, f->backward, 1));
     for (int i = 0; i < 2; i++) {
         fc_pack_kind kind = i ? FC_PACK_BACKWARD : FC_PACK_FORWARD;
-        CHECK_OK(fc_linear_pack_size(FC_F32, I, O, kind, &f->linear_bytes[i]));
+        CHECK_OK(
+            fc_linear_pack_size(&(fc_linear){FC_F32, I, O}, kind, &f->linear_bytes[i]));
         f->linear[i] = take(f->linear_bytes[i], 0);
-        CHECK_OK(fc_linear_pack(FC_F32, I, O, kind, f->w, NULL, f->linear[i]));
+        CHECK_OK(
+            fc_linear_pack(&(fc_linear){FC_F32, I, O}, kind, f->w, NULL, f->linear[i]));
     }
     f->io = (fc_backward_io){.dy = f->dy,
                              .dy_step = B * H,

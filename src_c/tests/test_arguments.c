@@ -414,86 +414,7 @@ static void test_no_table(void) {
     buffers_free(&b);
 }
 
-/* ---- dense layers, the loss, elementary functions
- * --------------------------------------- */
-
-static void test_dense(void) {
-    size_t bytes;
-    float x[16] = {0}, y[16];
-    _Alignas(64) char memory[4096];
-    const ptrdiff_t too_large = PTRDIFF_MAX / 2;
-    describe("dense");
-    CHECK_STATUS(fc_linear_pack_size(FC_F32, -1, 2, FC_PACK_FORWARD, &bytes),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_pack_size(FC_F32, 2, 0, FC_PACK_FORWARD, &bytes),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_pack_size((fc_dtype)9, 2, 2, FC_PACK_FORWARD, &bytes),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_pack_size(FC_F32, 2, 2, FC_PACK_FORWARD, NULL),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_pack_size(FC_F64, too_large, 2, FC_PACK_FORWARD, &bytes),
-                 FC_TOO_LARGE);
-    CHECK_STATUS(fc_linear_pack_size(FC_F64, (ptrdiff_t)1 << 32, (ptrdiff_t)1 << 32,
-                                     FC_PACK_BACKWARD, &bytes),
-                 FC_TOO_LARGE);
-    CHECK_STATUS(fc_linear_scratch_size(FC_F64, 2, 2, too_large, 1, &bytes),
-                 FC_TOO_LARGE);
-    CHECK_STATUS(fc_linear_scratch_size(FC_F64, (ptrdiff_t)1 << 52, 2, 0, 1, &bytes),
-                 FC_TOO_LARGE);
-    CHECK_STATUS(fc_linear_scratch_size(FC_F64, 2, 2, 3, 0, &bytes), FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_scratch_size(FC_F64, 2, 2, 3, 1, NULL), FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_pack(FC_F32, 2, 2, FC_PACK_FORWARD, NULL, NULL, memory),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_pack(FC_F32, 2, 2, FC_PACK_FORWARD, x, NULL, NULL),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, NULL, 1, x, y, 1), FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, 1, NULL, y, 1),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, 1, x, NULL, 1),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, -1, x, y, 1), FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, 1, x, y, 0), FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_linear_forward(FC_F32, 2, 2, memory, too_large, x, y, 1),
-                 FC_TOO_LARGE);
-    CHECK_STATUS(
-        fc_linear_backward(FC_F32, 2, 2, NULL, 1, x, x, y, y, y, NULL, memory, 1),
-        FC_BAD_ARGUMENT);
-    CHECK_STATUS(
-        fc_linear_backward(FC_F32, 2, 2, memory, 1, x, NULL, y, y, y, NULL, memory, 1),
-        FC_BAD_ARGUMENT);
-    CHECK_OK(fc_linear_pack(FC_F32, 2, 2, FC_PACK_BACKWARD, x, NULL, memory));
-    CHECK_STATUS(
-        fc_linear_backward(FC_F32, 2, 2, memory, 1, x, x, y, y, y, NULL, NULL, 1),
-        FC_BAD_ARGUMENT);
-}
-
-static void test_loss(void) {
-    float x[4] = {0}, dx[4];
-    double loss[2];
-    int64_t targets[2] = {0, 1};
-    describe("loss");
-    CHECK_OK(fc_cross_entropy(FC_F32, 2, 2, x, targets, -100, 0, 1, loss, dx, 1));
-    CHECK_STATUS(fc_cross_entropy(FC_F32, 2, 2, NULL, targets, -100, 0, 1, loss, dx, 1),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_cross_entropy(FC_F32, 2, 2, x, NULL, -100, 0, 1, loss, dx, 1),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_cross_entropy(FC_F32, 2, 2, x, targets, -100, 0, 1, NULL, dx, 1),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_cross_entropy(FC_F32, 2, 2, x, targets, -100, 0, 1, loss, NULL, 1),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_cross_entropy(FC_F32, 2, 0, x, targets, -100, 0, 1, loss, dx, 1),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_cross_entropy(FC_F32, -1, 2, x, targets, -100, 0, 1, loss, dx, 1),
-                 FC_BAD_ARGUMENT);
-    CHECK_STATUS(fc_cross_entropy(FC_F32, PTRDIFF_MAX / 2, 4, x, targets, -100, 0, 1,
-                                  loss, dx, 1),
-                 FC_TOO_LARGE);
-    CHECK_STATUS(fc_cross_entropy(FC_F32, 2, 2, x, targets, -100, 0, 1, loss, dx, 0),
-                 FC_BAD_ARGUMENT);
-    targets[1] = 2;
-    CHECK_STATUS(fc_cross_entropy(FC_F32, 2, 2, x, targets, -100, 0, 1, loss, dx, 1),
-                 FC_BAD_INDEX);
-}
+/* ---- optimizers, elementary functions ------------------------------------------- */
 
 static void test_optimizer(void) {
     float p[2] = {1, 2}, g[2] = {0}, m[2] = {0}, v[2] = {0};
@@ -582,8 +503,6 @@ int main(void) {
         test_indices();
         test_missing_pointers();
         test_no_table();
-        test_dense();
-        test_loss();
         test_optimizer();
         test_elementary();
     }

@@ -50,11 +50,12 @@ static void dense_reference(const dense *l, dense_result *r) {
 }
 
 static void *dense_pack(const dense *l, fc_dtype dtype, fc_pack_kind kind) {
+    const fc_linear layer = {dtype, l->in, l->out};
     size_t bytes;
     void *w = reals_of(dtype, l->w, l->in * l->out), *b = reals_of(dtype, l->b, l->out);
-    CHECK_OK(fc_linear_pack_size(dtype, l->in, l->out, kind, &bytes));
+    CHECK_OK(fc_linear_pack_size(&layer, kind, &bytes));
     void *packed = take(bytes, 0);
-    CHECK_OK(fc_linear_pack(dtype, l->in, l->out, kind, w, b, packed));
+    CHECK_OK(fc_linear_pack(&layer, kind, w, b, packed));
     release(w);
     release(b);
     return packed;
@@ -70,21 +71,23 @@ static void *full_of(fc_dtype dtype, ptrdiff_t n, double value) {
 /* Gradients of weights are added to 0.25. */
 static void dense_core(const dense *l, fc_dtype dtype, int threads, const fc_blas *blas,
                        dense_result *r) {
+    const fc_linear layer = {dtype, l->in, l->out};
     size_t bytes, real = real_size(dtype);
     void *packed = dense_pack(l, dtype, FC_PACK_FORWARD);
     void *x = reals_of(dtype, l->x, l->rows * l->in);
     void *dy = reals_of(dtype, l->dy, l->rows * l->out);
     void *y = take((size_t)(l->rows * l->out) * real, real);
-    CHECK_OK(fc_linear_forward(dtype, l->in, l->out, packed, l->rows, x, y, threads));
+    CHECK_OK(fc_linear_forward(&layer, packed, l->rows, x, y, threads));
     doubles_of(dtype, y, l->rows * l->out, r->y);
     release(packed);
 
     packed = dense_pack(l, dtype, FC_PACK_BACKWARD);
-    CHECK_OK(fc_linear_scratch_size(dtype, l->in, l->out, l->rows, threads, &bytes));
+    CHECK_OK(fc_linear_scratch_size(&layer, l->rows, threads, &bytes));
     void *scratch = take(bytes, 0), *dx = take((size_t)(l->rows * l->in) * real, real);
     void *dw = full_of(dtype, l->out * l->in, 0.25), *db = full_of(dtype, l->out, 0.25);
-    CHECK_OK(fc_linear_backward(dtype, l->in, l->out, packed, l->rows, x, dy, dx, dw,
-                                db, blas, scratch, threads));
+    CHECK_OK(fc_linear_backward(&layer, packed, l->rows,
+                                &(fc_linear_backward_io){x, dy, dx, dw, db, blas},
+                                scratch, threads));
     doubles_of(dtype, dx, l->rows * l->in, r->dx);
     doubles_of(dtype, dw, l->out * l->in, r->dw);
     doubles_of(dtype, db, l->out, r->db);
@@ -93,10 +96,12 @@ static void dense_core(const dense *l, fc_dtype dtype, int threads, const fc_bla
     for (ptrdiff_t i = 0; i < l->out; i++)
         r->db[i] -= 0.25;
     /* Any of the three may be left out. */
-    CHECK_OK(fc_linear_backward(dtype, l->in, l->out, packed, l->rows, x, dy, NULL,
-                                NULL, NULL, NULL, scratch, threads));
-    CHECK_OK(fc_linear_backward(dtype, l->in, l->out, packed, l->rows, x, dy, NULL, dw,
-                                NULL, NULL, scratch, threads));
+    CHECK_OK(fc_linear_backward(&layer, packed, l->rows,
+                                &(fc_linear_backward_io){x, dy, NULL, NULL, NULL, NULL},
+                                scratch, threads));
+    CHECK_OK(fc_linear_backward(&layer, packed, l->rows,
+                                &(fc_linear_backward_io){x, dy, NULL, dw, NULL, NULL},
+                                scratch, threads));
     void *all[] = {packed, x, dy, y, scratch, dx, dw, db};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         release(all[i]);
@@ -184,8 +189,9 @@ static void loss_core(const loss_case *c, fc_dtype dtype, int threads, double *l
     size_t real = real_size(dtype);
     void *x = reals_of(dtype, c->logits, count), *dx = take((size_t)count * real, real);
     double *losses = take((size_t)c->rows * sizeof *losses, 8);
-    CHECK_OK(fc_cross_entropy(dtype, c->rows, c->n, x, c->targets, ignored,
-                              c->smoothing, c->scale, losses, dx, threads));
+    CHECK_OK(fc_cross_entropy(&(fc_softmax_loss){dtype, c->rows, c->n, x, c->targets,
+                                                 ignored, c->smoothing, c->scale},
+                              losses, dx, threads));
     doubles_of(FC_F64, losses, c->rows, loss);
     doubles_of(dtype, dx, count, dlogits);
     release(x);
@@ -256,16 +262,110 @@ static void test_bad_index(void) {
     for (int i = 0; i < 4; i++) {
         int64_t targets[2] = {0, bad[i]};
         describe("target %lld", (long long)bad[i]);
-        CHECK_STATUS(fc_cross_entropy(FC_F64, 2, 3, logits, targets, ignored, 0, 1,
+        CHECK_STATUS(fc_cross_entropy(&(fc_softmax_loss){FC_F64, 2, 3, logits, targets,
+                                                         ignored, 0, 1},
                                       loss, dlogits, 1),
                      FC_BAD_INDEX);
         CHECK(loss[0] == 7 && dlogits[0] == 7); /* nothing was done */
         /* An ignore_index may be any value. */
-        CHECK_OK(fc_cross_entropy(FC_F64, 2, 3, logits, targets, bad[i], 0, 1, loss,
-                                  dlogits, 1));
+        CHECK_OK(fc_cross_entropy(
+            &(fc_softmax_loss){FC_F64, 2, 3, logits, targets, bad[i], 0, 1}, loss,
+            dlogits, 1));
         CHECK(loss[1] == 0);
         loss[0] = dlogits[0] = 7;
     }
+}
+
+static void test_dense_arguments(void) {
+    size_t bytes;
+    float x[16] = {0}, y[16];
+    _Alignas(64) char memory[4096];
+    const ptrdiff_t too_large = PTRDIFF_MAX / 2;
+    const fc_linear layer = {FC_F32, 2, 2}, wide = {FC_F64, 2, 2};
+    const fc_linear_backward_io io = {x, x, y, y, y, NULL};
+    describe("arguments of dense");
+    CHECK_STATUS(fc_linear_pack_size(NULL, FC_PACK_FORWARD, &bytes), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack(NULL, FC_PACK_FORWARD, x, NULL, memory),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(NULL, memory, 1, x, y, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_scratch_size(NULL, 1, 1, &bytes), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_backward(NULL, memory, 1, &io, memory, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(
+        fc_linear_pack_size(&(fc_linear){FC_F32, -1, 2}, FC_PACK_FORWARD, &bytes),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(
+        fc_linear_pack_size(&(fc_linear){FC_F32, 2, 0}, FC_PACK_FORWARD, &bytes),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(
+        fc_linear_pack_size(&(fc_linear){(fc_dtype)9, 2, 2}, FC_PACK_FORWARD, &bytes),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack_size(&layer, FC_PACK_FORWARD, NULL), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack_size(&(fc_linear){FC_F64, too_large, 2},
+                                     FC_PACK_FORWARD, &bytes),
+                 FC_TOO_LARGE);
+    CHECK_STATUS(fc_linear_pack_size(
+                     &(fc_linear){FC_F64, (ptrdiff_t)1 << 32, (ptrdiff_t)1 << 32},
+                     FC_PACK_BACKWARD, &bytes),
+                 FC_TOO_LARGE);
+    CHECK_STATUS(fc_linear_scratch_size(&wide, too_large, 1, &bytes), FC_TOO_LARGE);
+    CHECK_STATUS(fc_linear_scratch_size(&(fc_linear){FC_F64, (ptrdiff_t)1 << 52, 2}, 0,
+                                        1, &bytes),
+                 FC_TOO_LARGE);
+    CHECK_STATUS(fc_linear_scratch_size(&wide, 3, 0, &bytes), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_scratch_size(&wide, 3, 1, NULL), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack(&layer, FC_PACK_FORWARD, NULL, NULL, memory),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_pack(&layer, FC_PACK_FORWARD, x, NULL, NULL),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(&layer, NULL, 1, x, y, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(&layer, memory, 1, NULL, y, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(&layer, memory, 1, x, NULL, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(&layer, memory, -1, x, y, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(&layer, memory, 1, x, y, 0), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_forward(&layer, memory, too_large, x, y, 1), FC_TOO_LARGE);
+    CHECK_STATUS(fc_linear_backward(&layer, NULL, 1, &io, memory, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_backward(&layer, memory, 1,
+                                    &(fc_linear_backward_io){x, NULL, y, y, y, NULL},
+                                    memory, 1),
+                 FC_BAD_ARGUMENT);
+    CHECK_OK(fc_linear_pack(&layer, FC_PACK_BACKWARD, x, NULL, memory));
+    CHECK_STATUS(fc_linear_backward(&layer, memory, 1, NULL, memory, 1),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_linear_backward(&layer, memory, 1, &io, NULL, 1), FC_BAD_ARGUMENT);
+}
+
+static void test_loss_arguments(void) {
+    float x[4] = {0}, dx[4];
+    double loss[2];
+    int64_t targets[2] = {0, 1};
+    const fc_softmax_loss good = {FC_F32, 2, 2, x, targets, -100, 0, 1};
+    describe("arguments of the loss");
+    CHECK_STATUS(fc_cross_entropy(NULL, loss, dx, 1), FC_BAD_ARGUMENT);
+    CHECK_OK(fc_cross_entropy(&good, loss, dx, 1));
+    CHECK_STATUS(
+        fc_cross_entropy(&(fc_softmax_loss){FC_F32, 2, 2, NULL, targets, -100, 0, 1},
+                         loss, dx, 1),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_cross_entropy(&(fc_softmax_loss){FC_F32, 2, 2, x, NULL, -100, 0, 1},
+                                  loss, dx, 1),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_cross_entropy(&good, NULL, dx, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_cross_entropy(&good, loss, NULL, 1), FC_BAD_ARGUMENT);
+    CHECK_STATUS(
+        fc_cross_entropy(&(fc_softmax_loss){FC_F32, 2, 0, x, targets, -100, 0, 1}, loss,
+                         dx, 1),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(
+        fc_cross_entropy(&(fc_softmax_loss){FC_F32, -1, 2, x, targets, -100, 0, 1},
+                         loss, dx, 1),
+        FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_cross_entropy(&(fc_softmax_loss){FC_F32, PTRDIFF_MAX / 2, 4, x,
+                                                     targets, -100, 0, 1},
+                                  loss, dx, 1),
+                 FC_TOO_LARGE);
+    CHECK_STATUS(fc_cross_entropy(&good, loss, dx, 0), FC_BAD_ARGUMENT);
+    targets[1] = 2;
+    CHECK_STATUS(fc_cross_entropy(&good, loss, dx, 1), FC_BAD_INDEX);
 }
 
 int main(void) {
@@ -286,5 +386,7 @@ int main(void) {
     test_loss(0, 5, 0, 1);
     test_loss_not_finite();
     test_bad_index();
+    test_dense_arguments();
+    test_loss_arguments();
     return finish("dense");
 }

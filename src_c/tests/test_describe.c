@@ -1,4 +1,5 @@
-/* fc_describe: its numbers are those of the actual calls. */
+/* fc_describe: its numbers are those of the actual calls; the parts of
+ * a cell are those of the registry. */
 #include "recurrent/sequence.h"
 #include "recurrent/sharing.h"
 #include "recurrent/stack.h"
@@ -198,8 +199,70 @@ static void test_refusals(void) {
     CHECK_STATUS(fc_describe(&stack, &batch, 1, &d), FC_TOO_LARGE);
 }
 
+static bool has_parameter(const fc_cell_description *d, const char *name, fc_axis rows,
+                          fc_axis columns, const char *bias_of) {
+    for (int i = 0; i < d->parameters; i++) {
+        const fc_cell_parameter *p = &d->parameter[i];
+        if (!strcmp(p->name, name))
+            return p->rows == rows && p->columns == columns &&
+                   (p->bias_of < 0
+                        ? !bias_of
+                        : bias_of && !strcmp(d->parameter[p->bias_of].name, bias_of));
+    }
+    return false;
+}
+
+/* `member` is the offset of the parameter with this name. */
+static bool leads_to(const fc_cell_description *d, const char *name,
+                     const fc_weights *w, const void *expected) {
+    for (int i = 0; i < d->parameters; i++) {
+        const fc_cell_parameter *p = &d->parameter[i];
+        const void *found;
+        memcpy(&found, (const char *)w + p->member, sizeof found);
+        if (!strcmp(p->name, name))
+            return found == expected;
+    }
+    return false;
+}
+
+static void test_cells(void) {
+    char at[5];
+    fc_weights w = {&at[0], &at[1], &at[2], &at[3], &at[4]};
+    fc_cell_description d;
+    for (int cell = 0; fc_cell_name(cell); cell++) {
+        describe("description of %s", fc_cell_name(cell));
+        bool projects = strstr(fc_cell_name(cell), "projected") != NULL;
+        CHECK_OK(fc_describe_cell(cell, &d));
+        CHECK(!strcmp(d.name, fc_cell_name(cell)));
+        CHECK(d.gates == fc_cell_gates(cell) && d.states == fc_cell_states(cell));
+        for (int i = 0; i < d.gates; i++)
+            CHECK(d.gate_names[i] && *d.gate_names[i]);
+        for (int i = 0; i < d.states; i++)
+            CHECK(!strcmp(d.state_names[i], i ? "c" : "h"));
+        CHECK(d.slots >= d.gates);
+        CHECK(d.projects == projects);
+        CHECK(d.parameters >= 4 + projects && d.parameters <= FC_MOST_PARAMETERS);
+        CHECK(has_parameter(&d, "weight_ih", FC_AXIS_GATES, FC_AXIS_INPUT, NULL));
+        CHECK(has_parameter(&d, "weight_hh", FC_AXIS_GATES, FC_AXIS_OUTPUT, NULL));
+        CHECK(has_parameter(&d, "bias_ih", FC_AXIS_GATES, FC_AXIS_NONE, "weight_ih"));
+        CHECK(has_parameter(&d, "bias_hh", FC_AXIS_GATES, FC_AXIS_NONE, "weight_hh"));
+        CHECK(has_parameter(&d, "weight_hr", FC_AXIS_OUTPUT, FC_AXIS_HIDDEN, NULL) ==
+              projects);
+        CHECK(leads_to(&d, "weight_ih", &w, w.w_ih));
+        CHECK(leads_to(&d, "weight_hh", &w, w.w_hh));
+        CHECK(leads_to(&d, "bias_ih", &w, w.b_ih));
+        CHECK(leads_to(&d, "bias_hh", &w, w.b_hh));
+        CHECK(leads_to(&d, "weight_hr", &w, w.w_hr) == projects);
+    }
+    describe("descriptions of no cell");
+    CHECK_STATUS(fc_describe_cell(-1, &d), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_describe_cell(1000, &d), FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_describe_cell(0, NULL), FC_BAD_ARGUMENT);
+}
+
 int main(void) {
     FOR_EACH_ISA(isa) {
+        test_cells();
         test_cases(isa);
         test_room();
         test_recompute();

@@ -12,8 +12,8 @@ static fc_status step_packed(fixture *f, void *memory) {
 }
 static fc_status step_some_packed(fixture *f, void *memory) {
     const int64_t which[] = {2, 0};
-    return fc_stream_step_some(&f->stack, memory, B, which, 2, f->x, f->v, f->stream,
-                               1);
+    return fc_stream_step_some(&f->stack, memory, B, &(fc_selection){which, 2}, f->x,
+                               f->v, f->stream, 1);
 }
 static fc_status backward_packed(fixture *f, void *memory) {
     return fc_backward(&f->stack, memory, &f->batch, &f->io, f->saved, f->scratch);
@@ -36,19 +36,21 @@ static fc_status step_stream(fixture *f, void *memory) {
 }
 static fc_status step_some_stream(fixture *f, void *memory) {
     const int64_t which[] = {1};
-    return fc_stream_step_some(&f->stack, f->packed, B, which, 1, f->x, f->v, memory,
-                               1);
+    return fc_stream_step_some(&f->stack, f->packed, B, &(fc_selection){which, 1}, f->x,
+                               f->v, memory, 1);
 }
 static fc_status get_stream(fixture *f, void *memory) {
     return fc_stream_get(&f->stack, B, memory, f->v, NULL);
 }
 static fc_status get_some_stream(fixture *f, void *memory) {
     const int64_t which[] = {1};
-    return fc_stream_get_some(&f->stack, B, memory, which, 1, f->v, NULL);
+    return fc_stream_get_some(&f->stack, B, memory, &(fc_selection){which, 1}, f->v,
+                              NULL);
 }
 static fc_status set_some_stream(fixture *f, void *memory) {
     const int64_t which[] = {1};
-    return fc_stream_set_some(&f->stack, B, memory, which, 1, f->v, NULL);
+    return fc_stream_set_some(&f->stack, B, memory, &(fc_selection){which, 1}, f->v,
+                              NULL);
 }
 static fc_status copy_stream(fixture *f, void *memory) {
     void *to = take(f->stream_bytes, 0);
@@ -57,11 +59,12 @@ static fc_status copy_stream(fixture *f, void *memory) {
     return status;
 }
 static fc_status linear_forward(fixture *f, void *memory) {
-    return fc_linear_forward(FC_F32, I, O, memory, B, f->x, f->v, 1);
+    return fc_linear_forward(&(fc_linear){FC_F32, I, O}, memory, B, f->x, f->v, 1);
 }
 static fc_status linear_backward(fixture *f, void *memory) {
-    return fc_linear_backward(FC_F32, I, O, memory, B, f->x, f->dy, f->dx, f->g, NULL,
-                              NULL, f->scratch, 1);
+    return fc_linear_backward(
+        &(fc_linear){FC_F32, I, O}, memory, B,
+        &(fc_linear_backward_io){f->x, f->dy, f->dx, f->g, NULL, NULL}, f->scratch, 1);
 }
 
 enum { PACKED, BACKWARD, SAVED, CARRY, STREAM, LINEAR, LINEAR_BACKWARD, MEMORIES };
@@ -205,12 +208,15 @@ static void test_other_stacks(void) {
     fixture f;
     fixture_make(&f);
     describe("other dense layers");
-    CHECK_STATUS(fc_linear_forward(FC_F32, I + 1, O, f.linear[0], 1, f.x, f.y, 1),
-                 FC_BAD_MEMORY);
-    CHECK_STATUS(fc_linear_forward(FC_F32, I, O + 1, f.linear[0], 1, f.x, f.y, 1),
-                 FC_BAD_MEMORY);
-    CHECK_STATUS(fc_linear_forward(FC_F64, I, O, f.linear[0], 1, f.x, f.y, 1),
-                 FC_BAD_MEMORY);
+    CHECK_STATUS(
+        fc_linear_forward(&(fc_linear){FC_F32, I + 1, O}, f.linear[0], 1, f.x, f.y, 1),
+        FC_BAD_MEMORY);
+    CHECK_STATUS(
+        fc_linear_forward(&(fc_linear){FC_F32, I, O + 1}, f.linear[0], 1, f.x, f.y, 1),
+        FC_BAD_MEMORY);
+    CHECK_STATUS(
+        fc_linear_forward(&(fc_linear){FC_F64, I, O}, f.linear[0], 1, f.x, f.y, 1),
+        FC_BAD_MEMORY);
     describe("another number of streams");
     CHECK_STATUS(fc_stream_step(&f.stack, f.packed, B - 1, f.x, f.v, f.stream),
                  FC_BAD_MEMORY);
@@ -271,10 +277,13 @@ static void test_alignment_of_outputs(void) {
         CHECK_OK(forward_of(&f));
         CHECK_STATUS(fc_stream_set(&f.stack, B, at, NULL, NULL), status);
         CHECK_STATUS(fc_stream_copy(&f.stack, B, f.stream, at), status);
-        CHECK_STATUS(fc_linear_pack(FC_F32, I, O, FC_PACK_FORWARD, f.w, NULL, at),
-                     status);
-        CHECK_STATUS(fc_linear_backward(FC_F32, I, O, f.linear[1], B, f.x, f.dy, f.dx,
-                                        f.g, NULL, NULL, at, 1),
+        CHECK_STATUS(
+            fc_linear_pack(&(fc_linear){FC_F32, I, O}, FC_PACK_FORWARD, f.w, NULL, at),
+            status);
+        CHECK_STATUS(fc_linear_backward(
+                         &(fc_linear){FC_F32, I, O}, f.linear[1], B,
+                         &(fc_linear_backward_io){f.x, f.dy, f.dx, f.g, NULL, NULL}, at,
+                         1),
                      status);
         CHECK_STATUS(fc_ctc_loss(&ctc, loss, f.y, at, 1), status);
         CHECK_STATUS(fc_additive_backward(&sizes, &score, f.dy, f.y, f.u, f.v, at, 1),

@@ -261,7 +261,8 @@ static void test_fresh_streams(void) {
     memcpy(wanted, f.v, sizeof wanted);
     CHECK_OK(step(&f, any));
     CHECK(!memcmp(wanted, f.v, sizeof wanted));
-    CHECK_OK(fc_stream_get_some(&f.stack, B, any, which, 2, f.v, NULL));
+    CHECK_OK(
+        fc_stream_get_some(&f.stack, B, any, &(fc_selection){which, 2}, f.v, NULL));
     CHECK(!memcmp(wanted + 2 * H, f.v, H * sizeof(float)));
     CHECK(!memcmp(zero, f.stream, SEAL)); /* sealed by its first step */
     fc_stack other = f.stack;

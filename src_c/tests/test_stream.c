@@ -136,8 +136,8 @@ static void test_arrivals(const problem *p, fc_dtype dtype, const outcome *whole
             for (ptrdiff_t j = 0; j < s.in; j++)
                 set_real(dtype, x, i * s.in + j,
                          p->v[p->x.at + (at[which[i]] * rows + which[i]) * s.in + j]);
-        CHECK_OK(fc_stream_step_some(&s.stack, s.packed, rows, which, count, x, y,
-                                     s.memory, 2));
+        CHECK_OK(fc_stream_step_some(&s.stack, s.packed, rows,
+                                     &(fc_selection){which, count}, x, y, s.memory, 2));
         for (ptrdiff_t i = 0; i < count; i++, left--)
             for (ptrdiff_t j = 0, t = at[which[i]]++; j < s.out; j++)
                 got->y[(t * rows + which[i]) * s.out + j] =
@@ -161,26 +161,38 @@ static void test_some_states(const problem *p, fc_dtype dtype) {
     double *got = zeros(n, sizeof *got);
     set_states(&s, p);
     memcpy(before.memory, s.memory, s.bytes);
-    CHECK_OK(fc_stream_get_some(&s.stack, s.rows, s.memory, which, SOME, h, c));
+    CHECK_OK(fc_stream_get_some(&s.stack, s.rows, s.memory,
+                                &(fc_selection){which, SOME}, h, c));
     doubles_of(dtype, h, n, got);
     for (ptrdiff_t l = 0; l < layers; l++)
         for (ptrdiff_t i = 0; i < SOME; i++)
             CHECK_SAME_BITS(got + (l * SOME + i) * p->out,
                             p->v + p->h0.at + (l * s.rows + which[i]) * p->out, p->out);
-    CHECK_OK(fc_stream_set_some(&s.stack, s.rows, s.memory, which, SOME, NULL, NULL));
+    CHECK_OK(fc_stream_set_some(&s.stack, s.rows, s.memory,
+                                &(fc_selection){which, SOME}, NULL, NULL));
     CHECK(memcmp(s.memory, before.memory, s.bytes));
-    CHECK_OK(fc_stream_set_some(&s.stack, s.rows, s.memory, which, SOME, h, c));
+    CHECK_OK(fc_stream_set_some(&s.stack, s.rows, s.memory,
+                                &(fc_selection){which, SOME}, h, c));
     check_states(&s, p, s.memory, p->v + p->h0.at, p->v + p->c0.at);
-    CHECK_STATUS(fc_stream_set_some(&s.stack, s.rows, s.memory, twice, SOME, h, c),
-                 FC_BAD_INDEX);
-    CHECK_STATUS(fc_stream_get_some(&s.stack, s.rows, s.memory, out, SOME, h, c),
-                 FC_BAD_INDEX);
+    CHECK_STATUS(fc_stream_set_some(&s.stack, s.rows, s.memory, NULL, h, c),
+                 FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_stream_get_some(&s.stack, s.rows, s.memory, NULL, h, c),
+                 FC_BAD_ARGUMENT);
     CHECK_STATUS(
-        fc_stream_step_some(&s.stack, s.packed, s.rows, twice, SOME, h, c, s.memory, 1),
-        FC_BAD_INDEX);
-    CHECK_STATUS(
-        fc_stream_step_some(&s.stack, s.packed, s.rows, NULL, SOME, h, c, s.memory, 1),
+        fc_stream_step_some(&s.stack, s.packed, s.rows, NULL, h, c, s.memory, 1),
         FC_BAD_ARGUMENT);
+    CHECK_STATUS(fc_stream_set_some(&s.stack, s.rows, s.memory,
+                                    &(fc_selection){twice, SOME}, h, c),
+                 FC_BAD_INDEX);
+    CHECK_STATUS(fc_stream_get_some(&s.stack, s.rows, s.memory,
+                                    &(fc_selection){out, SOME}, h, c),
+                 FC_BAD_INDEX);
+    CHECK_STATUS(fc_stream_step_some(&s.stack, s.packed, s.rows,
+                                     &(fc_selection){twice, SOME}, h, c, s.memory, 1),
+                 FC_BAD_INDEX);
+    CHECK_STATUS(fc_stream_step_some(&s.stack, s.packed, s.rows,
+                                     &(fc_selection){NULL, SOME}, h, c, s.memory, 1),
+                 FC_BAD_ARGUMENT);
     check_states(&s, p, s.memory, p->v + p->h0.at, p->v + p->c0.at);
     release(h);
     release(c);
@@ -219,7 +231,7 @@ static void test_teams(const char *cell) {
                 set_states(&s, &p);
                 for (int t = 0; t < STEPS; t++)
                     CHECK_OK(fc_stream_step_some(
-                        &s.stack, s.packed, s.rows, NULL, s.rows,
+                        &s.stack, s.packed, s.rows, &(fc_selection){NULL, s.rows},
                         (char *)x + (size_t)(t * s.rows * s.in) * real_size(dtype),
                         y + (size_t)t * row, s.memory, threads));
                 double *got = zeros(p.y_count, sizeof *got);

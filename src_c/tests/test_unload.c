@@ -41,12 +41,13 @@ static float x[ROWS * IN], w[OUT * IN], y[ROWS * OUT];
 
 /* y = x, by two threads. */
 static void call(const functions *f) {
+    const fc_linear layer = {FC_F32, IN, OUT};
     size_t bytes;
-    CHECK_OK(f->pack_size(FC_F32, IN, OUT, FC_PACK_FORWARD, &bytes));
+    CHECK_OK(f->pack_size(&layer, FC_PACK_FORWARD, &bytes));
     void *packed = take(bytes, 0);
-    CHECK_OK(f->pack(FC_F32, IN, OUT, FC_PACK_FORWARD, w, NULL, packed));
+    CHECK_OK(f->pack(&layer, FC_PACK_FORWARD, w, NULL, packed));
     memset(y, 0xff, sizeof y);
-    CHECK_OK(f->forward(FC_F32, IN, OUT, packed, ROWS, x, y, THREADS));
+    CHECK_OK(f->forward(&layer, packed, ROWS, x, y, THREADS));
     CHECK(!memcmp(x, y, sizeof y));
     release(packed);
 }

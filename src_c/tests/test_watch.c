@@ -376,6 +376,7 @@ static void test_a_team_parts_at_one_barrier(void) {
 
 static void test_other_calls(void) {
     enum { IN = 500, OUT = 700, ROWS = 40000, LABELS = 400, CLASSES = 9, STEPS = 9000 };
+    const fc_linear layer = {FC_F32, IN, OUT};
     ptrdiff_t rows = ROWS / divisor;
     size_t bytes;
     float *w = zeros(IN * OUT, sizeof *w), *x = zeros(rows * OUT, sizeof *x),
@@ -383,22 +384,23 @@ static void test_other_calls(void) {
     int64_t *targets = zeros(rows, sizeof *targets);
     double *loss = zeros(rows, sizeof *loss);
     describe("stop: linear");
-    CHECK_OK(fc_linear_pack_size(FC_F32, IN, OUT, FC_PACK_FORWARD, &bytes));
+    CHECK_OK(fc_linear_pack_size(&layer, FC_PACK_FORWARD, &bytes));
     void *packed = take(bytes, 0);
-    CHECK_OK(fc_linear_pack(FC_F32, IN, OUT, FC_PACK_FORWARD, w, NULL, packed));
-    CHECK_OK(fc_linear_scratch_size(FC_F32, IN, OUT, rows, 2, &bytes));
+    CHECK_OK(fc_linear_pack(&layer, FC_PACK_FORWARD, w, NULL, packed));
+    CHECK_OK(fc_linear_scratch_size(&layer, rows, 2, &bytes));
     void *scratch = take(bytes, 0);
-    CHECK_OK(fc_linear_pack_size(FC_F32, IN, OUT, FC_PACK_BACKWARD, &bytes));
+    CHECK_OK(fc_linear_pack_size(&layer, FC_PACK_BACKWARD, &bytes));
     void *packed_backward = take(bytes, 0);
-    CHECK_OK(fc_linear_pack(FC_F32, IN, OUT, FC_PACK_BACKWARD, w, NULL,
-                            packed_backward));
-    CHECK_STOPS(fc_linear_forward(FC_F32, IN, OUT, packed, rows, x, y, 2));
-    CHECK_STOPS(fc_linear_backward(FC_F32, IN, OUT, packed_backward, rows, x, y, NULL, w,
-                                   NULL, NULL, scratch, 2)); /* the weight gradient */
+    CHECK_OK(fc_linear_pack(&layer, FC_PACK_BACKWARD, w, NULL, packed_backward));
+    CHECK_STOPS(fc_linear_forward(&layer, packed, rows, x, y, 2));
+    CHECK_STOPS(fc_linear_backward(&layer, packed_backward, rows,
+                                   &(fc_linear_backward_io){x, y, NULL, w, NULL, NULL},
+                                   scratch, 2)); /* the weight gradient */
     release(scratch);
     release(packed_backward);
     describe("stop: cross-entropy");
-    CHECK_STOPS(fc_cross_entropy(FC_F32, rows, OUT, x, targets, -1, 0, 1, loss, y, 1));
+    CHECK_STOPS(fc_cross_entropy(
+        &(fc_softmax_loss){FC_F32, rows, OUT, x, targets, -1, 0, 1}, loss, y, 1));
     describe("stop: CTC");
     int64_t labels[LABELS], count = LABELS;
     double one = 1;

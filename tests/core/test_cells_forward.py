@@ -33,10 +33,48 @@ def assert_right(made, dtype=np.float64):
 
 
 def test_the_registry_is_that_of_the_core():
-    known = {
-        name: (len(cell.gates), len(cell.states)) for name, cell in REGISTRY.items()
+    assert sorted(REGISTRY) == sorted(_core.cells())
+
+
+@by_name
+def test_a_layer_is_what_the_core_says_of_its_cell(cell):
+    described = _core.describe_cell(cell.name)
+    layer = cell.layer(3, 7, num_layers=2, bidirectional=True, seed=0)
+    assert layer.gates == cell.gates == described["gates"]
+    assert layer.states == cell.states == described["states"]
+    assert (layer.proj_size > 0) == described["projects"] == bool(cell.proj_size)
+    lengths = {"GH": 7 * len(cell.gates), "I": 2 * layer.output_size, "H": 7}
+    lengths["P"] = layer.output_size
+    state = layer.state_dict()
+    for name, axes in described["parameters"].items():
+        assert state[f"{name}_l1_reverse"].shape == tuple(lengths[a] for a in axes)
+    lengths["I"] = 3
+    for name, axes in described["parameters"].items():
+        assert state[f"{name}_l0"].shape == tuple(lengths[a] for a in axes)
+    assert len(state) == 4 * len(described["parameters"])
+    without = cell.layer(3, 7, bias=False, seed=0).state_dict()
+    named = set(described["parameters"]) - set(described["bias_of"])
+    assert set(without) == {f"{name}_l0" for name in named}
+
+
+def test_the_core_describes_the_lstm():
+    assert _core.describe_cell("lstm_projected") == {
+        "name": "lstm_projected",
+        "gates": ("i", "f", "g", "o"),
+        "states": ("h", "c"),
+        "slots": 5,
+        "projects": True,
+        "parameters": {
+            "weight_ih": ("GH", "I"),
+            "weight_hh": ("GH", "P"),
+            "bias_ih": ("GH",),
+            "bias_hh": ("GH",),
+            "weight_hr": ("P", "H"),
+        },
+        "bias_of": {"bias_ih": "weight_ih", "bias_hh": "weight_hh"},
     }
-    assert known == _core.cells()
+    with pytest.raises(ValueError, match=r"cell must be one of .*lstm.*got 'LTSM'"):
+        _core.describe_cell("LTSM")
 
 
 @every_stack(most_layers=3)

@@ -148,3 +148,39 @@ def test_a_stream_forks_from_another(calls):
     second = calls.stream(calls.packed)
     second.fork_from(first)
     assert np.array_equal(first.step(x[1]), second.step(x[1]))
+
+
+def arguments_of(**given):
+    """Return what a Batch of 2 steps of 1 row takes, in its order, and some others."""
+    arguments = {"steps": 2, "rows": 1, "x": np.zeros((2, 1, 3)), "index": None}
+    arguments |= dict.fromkeys(("lengths", "mask", "reset", "h0", "c0", "dropout"))
+    return [*(arguments | given).values(), 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"x": np.zeros((2, 1, 4))}, r"x must be \(2, 1, 3\)"),
+        ({"x": np.zeros((2, 1, 3), np.float32)}, "x must have items of 8 bytes; got 4"),
+        ({"index": np.zeros((3, 1), np.int32)}, "index must have 2 items; got 3"),
+        ({"lengths": np.zeros(2, np.int64)}, "lengths must have 1 items; got 2"),
+        ({"mask": np.zeros((2, 2), bool)}, "mask must have 2 items; got 4"),
+        ({"h0": np.zeros((1, 1, 4))}, "h0 must have 2 items; got 4"),
+        ({"c0": np.zeros((1, 1, 2))}, "c0 must have 4 items; got 2"),
+    ],
+)
+def test_an_array_that_does_not_fit_is_named(given, message):
+    stack = _core.Stack("lstm_projected", "float64", 3, 4, 2, 1, 1)
+    with pytest.raises(ValueError, match=message):
+        stack.saved_size(_core.Batch(*arguments_of(**given)))
+
+
+def test_a_parameter_that_does_not_fit_is_named():
+    stack = _core.Stack("lstm", "float64", 3, 4, 0, 1, 1)
+    weights = [np.zeros(shape) for shape in ((16, 3), (16, 5), 16, 16)]
+    with pytest.raises(ValueError, match="weight_hh must have 64 items; got 80"):
+        stack.pack(False, [tuple(weights)], 1)
+    with pytest.raises(ValueError, match="weights must be tuples of 4 arrays; got 3"):
+        stack.pack(False, [tuple(weights[:3])], 1)
+    with pytest.raises(ValueError, match="weights must be 1 tuples; got 2"):
+        stack.pack(False, [tuple(weights)] * 2, 1)

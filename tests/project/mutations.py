@@ -83,6 +83,7 @@ TESTS = (
     "cli/test_cli_files.py",
     "cli/test_cli_corpus.py",
     "losses/test_weighted_losses.py",
+    "losses/test_value_losses.py",
     "models/test_weighted_models.py",
     "data/test_damaged_data.py",
     "files/test_hostile_files.py",

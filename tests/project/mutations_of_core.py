@@ -315,4 +315,17 @@ MUTATIONS = [
         "if (atomic_exchange(&measured_of, now) == now)",
         "costs that were given are forgotten with other threads",
     ),
+    # -- what a cell is said to be
+    (
+        "src_c/recurrent/describe_cell.c",
+        '{"weight_hh", FC_AXIS_GATES, FC_AXIS_OUTPUT,',
+        '{"weight_hh", FC_AXIS_GATES, FC_AXIS_HIDDEN,',
+        "R of a projected cell is as wide as its units",
+    ),
+    (
+        "src_c/cells/lstm_projected.c",
+        '.gate_names = {"i", "f",',
+        '.gate_names = {"f", "i",',
+        "a descriptor swaps the names of two gates",
+    ),
 ]

@@ -572,4 +572,16 @@ MUTATIONS = [  # -- functions
         "        if in_range(targets, IGNORED, self.outputs - 1):\n",
         "classes that are left out are counted",
     ),
+    (
+        "fastcell/_bindings/recurrent.pxi",
+        'argument("dc", <PyObject *> dc, READ, C_STATES,',
+        'argument("dc", <PyObject *> dc, READ, H_STATES,',
+        "the gradient of a projected cell's c is taken for one of h",
+    ),
+    (
+        "fastcell/layers/recurrent.py",
+        'if self.bias or name not in self._description["bias_of"]:',
+        "if True:",
+        "a layer without biases has them",
+    ),
 ]

@@ -85,8 +85,8 @@ MUTATIONS = [
     ),
     (
         "fastcell/_bindings/quick.pxi",
-        "self.new_zeros(tensors, its[1] or b_hh, rows",
-        "self.new_zeros(tensors, its[1], rows",
+        "if biased and not wanted:",
+        "if biased and not wanted and k != 1:",
         "a bias alone gets no gradient",
     ),
     (

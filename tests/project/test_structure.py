@@ -60,7 +60,7 @@ def includes(path):
     """Return the files of ours that a C file includes, from src_c on."""
     found = set()
     for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.M):
-        name = f"include/{name}" if name == "fastcell.h" else name
+        name = f"include/{name}" if name.startswith("fastcell") else name
         assert (CORE / name).is_file(), f"{path}: includes {name}, which is nowhere"
         found.add(name)
     return found
@@ -208,6 +208,56 @@ def test_the_core_knows_neither_python_nor_blas_and_allocates_nothing():
         assert not re.search(r"\b(malloc|calloc|realloc|alloca|free)\s*\(", code), path
         assert not re.search(r"\b(exit|abort|printf|fprintf|puts)\s*\(", code), path
         assert "errno" not in code, path
+
+
+def parameters_of(text):
+    """Return how many parameters stand between a pair of brackets."""
+    depth, found = 0, 1
+    for sign in text:
+        depth += (sign in "([{") - (sign in ")]}")
+        found += sign == "," and depth == 0
+    return 0 if text.strip() in ("", "void") else found
+
+
+def functions(path):
+    """Return the functions that a C file declares or defines, with their parameters."""
+    quoted = r'"(?:\\.|[^"\\\n])*"'
+    directive = r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*"
+    code = re.sub(
+        rf"/\*.*?\*/|//[^\n]*|{quoted}|{directive}",
+        " ",
+        path.read_text(),
+        flags=re.S | re.M,
+    )
+    found = {}
+    words = r"(?:^|(?<=[;{}]))\s*((?:[A-Za-z_]\w*[\s*]+)+)([A-Za-z_]\w*)\s*\("
+    for match in re.finditer(words, code):
+        if match[1].split()[0] in ("return", "else", "case", "goto", "typedef"):
+            continue
+        end, depth = match.end(), 1
+        while depth:
+            depth += {"(": 1, ")": -1}.get(code[end], 0)
+            end += 1
+        found[match[2]] = parameters_of(code[match.end() : end - 1])
+    return found
+
+
+def test_functions_of_the_core_are_found_with_their_parameters():
+    public = functions(CORE / "include" / "fastcell.h")
+    declared = re.findall(
+        r"^FC_API\b[^;(]*?(\w+)\(", (CORE / "include" / "fastcell.h").read_text(), re.M
+    )
+    assert declared
+    assert set(declared) <= set(public)
+    assert public["fc_stream_step_some"] == 8
+    assert public["fc_set_stop"] == 2
+    assert functions(CORE / "kernels" / "product.h")["tile_multiply"] == 8
+
+
+def test_no_function_of_the_core_has_more_than_eight_parameters():
+    for path in core_files():
+        for name, parameters in functions(path).items():
+            assert parameters <= 8, f"{path}: {name} has {parameters} parameters"
 
 
 def test_no_flag_breaks_ieee_arithmetic():

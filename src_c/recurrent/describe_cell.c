@@ -1,0 +1,69 @@
+/* The cells by number: their names, gates, states and parameters, for callers. */
+#include <stddef.h>
+#include <string.h>
+
+#include "cells/cell.h"
+#include "fastcell.h"
+#include "runtime/dispatch.h"
+
+_Static_assert((int)FC_MOST_GATES == (int)FC_MAX_GATES, "all gates have names");
+
+static const fc_cell *cell_at(int cell) {
+    const fc_kernels *k = fc_kernels_of(FC_F32);
+    return cell >= 0 && cell < k->cell_count ? k->cells[cell] : NULL;
+}
+
+int fc_cell_index(const char *name) {
+    for (int cell = 0; name && cell_at(cell); cell++)
+        if (!strcmp(cell_at(cell)->name, name))
+            return cell;
+    return -1;
+}
+
+const char *fc_cell_name(int cell) {
+    return cell_at(cell) ? cell_at(cell)->name : NULL;
+}
+int fc_cell_gates(int cell) { return cell_at(cell) ? cell_at(cell)->gates : 0; }
+int fc_cell_states(int cell) { return cell_at(cell) ? cell_at(cell)->states : 0; }
+
+#define SAME_PLACE(member)                                                             \
+    _Static_assert(offsetof(fc_weights, member) == offsetof(fc_gradients, member),     \
+                   "one offset leads to both")
+SAME_PLACE(w_ih);
+SAME_PLACE(w_hh);
+SAME_PLACE(b_ih);
+SAME_PLACE(b_hh);
+SAME_PLACE(w_hr);
+
+/* Those of every cell, in the order of torch.nn. */
+static const fc_cell_parameter of_all_cells[] = {
+    {"weight_ih", FC_AXIS_GATES, FC_AXIS_INPUT, -1, offsetof(fc_weights, w_ih)},
+    {"weight_hh", FC_AXIS_GATES, FC_AXIS_OUTPUT, -1, offsetof(fc_weights, w_hh)},
+    {"bias_ih", FC_AXIS_GATES, FC_AXIS_NONE, 0, offsetof(fc_weights, b_ih)},
+    {"bias_hh", FC_AXIS_GATES, FC_AXIS_NONE, 1, offsetof(fc_weights, b_hh)},
+};
+static const fc_cell_parameter of_a_projection = {
+    "weight_hr", FC_AXIS_OUTPUT, FC_AXIS_HIDDEN, -1, offsetof(fc_weights, w_hr)};
+enum { OF_ALL_CELLS = sizeof of_all_cells / sizeof *of_all_cells };
+_Static_assert(OF_ALL_CELLS + 1 <= FC_MOST_PARAMETERS, "room for all of a cell");
+
+fc_status fc_describe_cell(int index, fc_cell_description *description) {
+    static const char *const state_names[FC_MOST_STATES] = {"h", "c"};
+    const fc_cell *cell = cell_at(index);
+    if (!cell || !description)
+        return FC_BAD_ARGUMENT;
+    fc_cell_description d = {.name = cell->name,
+                             .gates = cell->gates,
+                             .states = cell->states,
+                             .slots = cell->slots,
+                             .parameters = OF_ALL_CELLS};
+    memcpy(d.gate_names, cell->gate_names, sizeof d.gate_names);
+    memcpy(d.state_names, state_names, (size_t)cell->states * sizeof *state_names);
+    memcpy(d.parameter, of_all_cells, sizeof of_all_cells);
+    for (int i = 0; i < cell->phases; i++)
+        d.projects |= cell->phase[i].projects;
+    if (d.projects)
+        d.parameter[d.parameters++] = of_a_projection;
+    *description = d;
+    return FC_OK;
+}
