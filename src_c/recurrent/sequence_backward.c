@@ -107,7 +107,7 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
             .columns = units.count,
             .accumulate = !phase->from_middle,
             .first = units.first,
-            .scratch = scratch->operands,
+            .scratch = scratch->step.operands,
         };
         shape->k->product(&share, &product);
     }

@@ -34,16 +34,6 @@ static void point(void **to, const char *data, size_t bytes, const fc_selection 
         to[i] = (void *)(data + (size_t)(some ? fc_selected(some, i) : i) * bytes);
 }
 
-/* The member's share of some panels, `gates` vectors for each V of its units. */
-static fc_panels share_panels(const fc_shape *shape, const fc_panels *panels, int gates,
-                              ptrdiff_t padded, const fc_team *team, fc_units *units) {
-    *units = (fc_units){0, padded};
-    if (team->parts == 1)
-        return *panels;
-    *units = fc_share_units(shape, FC_PACK_FORWARD, padded, team->part, team->parts);
-    return fc_panels_of(shape, panels, gates, *units);
-}
-
 static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *packed,
                        const fc_stream_layer *layer, const char *x, ptrdiff_t first,
                        ptrdiff_t last, row_pointers pointers, const fc_team *team) {
@@ -65,13 +55,13 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
     point(input, layer->input_parts, fc_bytes(shape, columns), some, first, last);
     fc_units units;
     fc_panels panels =
-        share_panels(shape, &packed->x, cell->gates, shape->padded, team, &units);
+        fc_team_panels(shape, &packed->x, cell->gates, shape->padded, *team, &units);
     fc_product product = {.a = (const void *const *)h_prev + first,
                           .out = input + first,
                           .rows = last - first,
                           .columns = units.count * cell->gates,
                           .first = units.first * cell->gates,
-                          .scratch = layer->operands};
+                          .scratch = layer->step.operands};
     shape->k->product(&panels, &product);
 
     for (ptrdiff_t i = first; i < last; i++) {
@@ -87,35 +77,17 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
     if (layer->slots)
         point(saved, layer->slots, fc_bytes(shape, cell->slots * shape->padded), some,
               first, last);
-    fc_tile tile = {
+    fc_step_rows step = {
         .rows = last - first,
-        .input = (const void *const *)input + first,
-        .h_prev = (const void *const *)h_prev + first,
+        .input = input + first,
+        .h_prev = h_prev + first,
         .h = h + first,
-        .c_prev = layer->c ? (const void *const *)c + first : NULL,
+        .c_prev = layer->c ? c + first : NULL,
         .c = layer->c ? c + first : NULL,
         .middle = layer->middle ? middle + first : NULL,
         .saved = layer->slots ? saved + first : NULL,
-        .slot = shape->padded,
     };
-    for (int i = 0; i < cell->phases; i++) {
-        const fc_phase *phase = &cell->phase[i];
-        fc_step_job step = {
-            .cell = cell,
-            .phase = i,
-            .row_buffer = layer->row_buffer,
-            .scratch = layer->operands,
-            .a = (const void *const *)(phase->from_middle ? middle : h_prev) + first,
-            .t = &tile,
-        };
-        panels = share_panels(shape, &packed->phase[i], phase->gates,
-                              phase->projects ? shape->out_padded : shape->padded, team,
-                              &units);
-        tile.unit = units.first;
-        if (i > 0)
-            fc_barrier_wait(team->barrier, team->part, team->parts);
-        shape->k->step(&panels, &step);
-    }
+    fc_run_phases(shape, packed, &step, &layer->step, *team);
 }
 
 /* Returns the bytes of a row of y. */
