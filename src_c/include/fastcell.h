@@ -32,7 +32,8 @@
  *
  * Weights are laid out as in torch.nn: w_ih (G H, I or D P), w_hh (G H, P), b_ih and
  * b_hh (G H) or NULL for zero, w_hr (P, H) for the projected LSTM; gate order i f g o
- * (LSTM), r z n (GRU).  Arrays of weights hold layer 0 forward, layer 0 reverse,
+ * (LSTM), r z n (GRU).  Parameters of a cell's own have a value for each unit, and are
+ * as fc_cell_parameter tells.  Arrays of weights hold layer 0 forward, layer 0 reverse,
  * layer 1 forward, and so on.  States h (L D, B, P) and c (L D, B, H) likewise. */
 #ifndef FASTCELL_H
 #define FASTCELL_H
@@ -145,6 +146,20 @@ FC_API const char *fc_cell_name(int cell);
 FC_API int fc_cell_gates(int cell);
 FC_API int fc_cell_states(int cell);
 
+/* What a parameter begins with: drawn as the weights are, or a number. */
+typedef enum fc_initial { FC_DRAWN, FC_ZEROS, FC_ONES } fc_initial;
+
+/* A parameter that a cell has beside weights and biases: `vectors` vectors of H values,
+ * one behind the other. */
+typedef struct fc_unit_parameter {
+    const char *name; /* as in "weight_ch", without a layer's suffix */
+    int vectors;
+    fc_initial initial;
+} fc_unit_parameter;
+
+/* The parameters of a cell in their order; NULL past the end. */
+FC_API const fc_unit_parameter *fc_cell_parameter(int cell, int which);
+
 /* ---- recurrent stacks ---------------------------------------------------------- */
 
 typedef struct fc_stack {
@@ -155,12 +170,17 @@ typedef struct fc_stack {
     int layers, directions;
 } fc_stack;
 
+/* params: an array for each fc_cell_parameter, in their order; NULL where the cell has
+ * none. */
 typedef struct fc_weights {
     const void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
+    const void *const *params;
 } fc_weights;
 
+/* NULL, also for one of params or for all: not wanted.  A bias only with its w. */
 typedef struct fc_gradients {
-    void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr; /* NULL: not wanted; a bias with its w */
+    void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
+    void *const *params;
 } fc_gradients;
 
 typedef enum fc_pack_kind { FC_PACK_FORWARD, FC_PACK_BACKWARD } fc_pack_kind;

@@ -23,6 +23,8 @@ void fc_run_phases(const fc_shape *shape, const fc_packed *packed,
         .middle = rows->middle,
         .saved = rows->saved,
         .slot = shape->padded,
+        .hidden = shape->units,
+        .params = packed->params,
     };
     for (int i = 0; i < cell->phases; i++) {
         const fc_phase *phase = &cell->phase[i];

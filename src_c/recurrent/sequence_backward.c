@@ -81,6 +81,8 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
         .dmiddle = dmiddle,
         .saved = saved,
         .slot = shape->padded,
+        .hidden = shape->units,
+        .params = direction->packed.params,
     };
     for (int i = cell->phases - 1; i >= 0; i--) {
         const fc_phase *phase = &cell->phase[i];

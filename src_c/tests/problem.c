@@ -35,6 +35,15 @@ static uint8_t *random_bytes(ptrdiff_t count, double probability) {
     return bytes;
 }
 
+/* What a cell normalizes is of the size of its gains, whatever R is.  With gains of one
+ * a step makes differences larger, and many steps make more of a rounding error than a
+ * tolerance can allow. */
+static void set_gains(problem *p, section gains) {
+    p->normalizes = true;
+    for (ptrdiff_t i = 0; i < gains.count; i++)
+        p->v[gains.at + i] += 0.3;
+}
+
 void problem_make(problem *p, const spec *from) {
     *p = (problem){.spec = *from};
     const spec *s = &p->spec;
@@ -56,6 +65,10 @@ void problem_make(problem *p, const spec *from) {
         p->b_ih[i] = next_section(p, s->no_bias ? 0 : rows);
         p->b_hh[i] = next_section(p, s->no_bias ? 0 : rows);
         p->w_hr[i] = next_section(p, projects ? p->out * s->hidden : 0);
+        p->owned = 0;
+        for (const fc_unit_parameter *own;
+             (own = fc_cell_parameter(cell, p->owned)) != NULL; p->owned++)
+            p->own[i][p->owned] = next_section(p, own->vectors * s->hidden);
     }
     p->y_count = pairs * s->directions * p->out;
     p->h_count = p->passes * s->rows * p->out;
@@ -69,6 +82,10 @@ void problem_make(problem *p, const spec *from) {
     p->v = random_values(p->count, size);
     for (ptrdiff_t i = p->x.at; i < p->count; i++)
         p->v[i] = uniform(-1, 1);
+    for (int i = 0; i < p->passes; i++)
+        for (int j = 0; j < p->owned; j++)
+            if (fc_cell_parameter(cell, j)->initial == FC_ONES)
+                set_gains(p, p->own[i][j]);
     p->dy = random_values(p->y_count, 1);
     p->dh = random_values(p->h_count, 1);
     p->dc = random_values(p->c_count, 1);
@@ -128,14 +145,18 @@ static void *section_reals(const problem *p, fc_dtype dtype, section s) {
 void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind, fc_stack *stack,
                    int threads) {
     fc_weights weights[MOST_PASSES];
+    const void *own[MOST_PASSES][MOST_OWN];
     size_t bytes;
     *stack = p->stack;
     stack->dtype = dtype;
-    for (int i = 0; i < p->passes; i++)
+    for (int i = 0; i < p->passes; i++) {
+        for (int j = 0; j < p->owned; j++)
+            own[i][j] = section_reals(p, dtype, p->own[i][j]);
         weights[i] = (fc_weights){
             section_reals(p, dtype, p->w_ih[i]), section_reals(p, dtype, p->w_hh[i]),
             section_reals(p, dtype, p->b_ih[i]), section_reals(p, dtype, p->b_hh[i]),
-            section_reals(p, dtype, p->w_hr[i])};
+            section_reals(p, dtype, p->w_hr[i]), p->owned ? own[i] : NULL};
+    }
     CHECK_OK(fc_pack_size(stack, kind, &bytes));
     void *packed = take(bytes, 0);
     CHECK_OK(fc_pack(stack, kind, weights, packed, threads));
@@ -145,6 +166,8 @@ void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind, fc_stack
         release((void *)weights[i].b_ih);
         release((void *)weights[i].b_hh);
         release((void *)weights[i].w_hr);
+        for (int j = 0; j < p->owned; j++)
+            release((void *)own[i][j]);
     }
     return packed;
 }
@@ -222,6 +245,7 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
                          outcome *o) {
     fc_stack stack;
     fc_gradients gradients[MOST_PASSES];
+    void *own[MOST_PASSES][MOST_OWN];
     size_t bytes, real = real_size(dtype);
     void *packed = pack_weights(p, dtype, FC_PACK_BACKWARD, &stack, batch->threads);
     grid dy = grid_new(p, dtype, p->spec.directions * p->out);
@@ -235,11 +259,14 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
          *dc = reals_of(dtype, p->dc, p->c_count);
     void *dh0 = take((size_t)p->h_count * real, real);
     void *dc0 = take((size_t)p->c_count * real, real);
-    for (int i = 0; i < p->passes; i++)
+    for (int i = 0; i < p->passes; i++) {
+        for (int j = 0; j < p->owned; j++)
+            own[i][j] = gradient_memory(dtype, p->own[i][j]);
         gradients[i] = (fc_gradients){
             gradient_memory(dtype, p->w_ih[i]), gradient_memory(dtype, p->w_hh[i]),
             gradient_memory(dtype, p->b_ih[i]), gradient_memory(dtype, p->b_hh[i]),
-            gradient_memory(dtype, p->w_hr[i])};
+            gradient_memory(dtype, p->w_hr[i]), p->owned ? own[i] : NULL};
+    }
     fc_backward_io io = {.dy = dy.data,
                          .dy_step = dy.step,
                          .dy_row = dy.row,
@@ -262,6 +289,8 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
         get_gradient(dtype, p->b_ih[i], gradients[i].b_ih, o->g);
         get_gradient(dtype, p->b_hh[i], gradients[i].b_hh, o->g);
         get_gradient(dtype, p->w_hr[i], gradients[i].w_hr, o->g);
+        for (int j = 0; j < p->owned; j++)
+            get_gradient(dtype, p->own[i][j], own[i][j], o->g);
     }
     if (p->index)
         get_section(dtype, p->x, dx.data, o->g);

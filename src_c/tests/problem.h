@@ -10,7 +10,7 @@
 
 #include "tests/harness.h"
 
-enum { MOST_PASSES = 6 };
+enum { MOST_PASSES = 6, MOST_OWN = 4 };
 
 typedef struct section {
     ptrdiff_t at, count;
@@ -28,12 +28,12 @@ typedef struct spec {
 
 typedef struct problem {
     spec spec;
-    fc_stack stack; /* of dtype FC_F64; run_core takes its own */
-    int passes, gates;
-    bool has_c;
+    fc_stack stack;           /* of dtype FC_F64; run_core takes its own */
+    int passes, gates, owned; /* owned: parameters of the cell's own */
+    bool has_c, normalizes;
     ptrdiff_t out, x_rows;
     section w_ih[MOST_PASSES], w_hh[MOST_PASSES], b_ih[MOST_PASSES], b_hh[MOST_PASSES],
-        w_hr[MOST_PASSES], x, h0, c0;
+        w_hr[MOST_PASSES], own[MOST_PASSES][MOST_OWN], x, h0, c0;
     ptrdiff_t count;
     double *v;
     ptrdiff_t y_count, h_count, c_count;
