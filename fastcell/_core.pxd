@@ -28,6 +28,19 @@ cdef extern from "fastcell.h" nogil:
         FC_PACK_FORWARD
         FC_PACK_BACKWARD
 
+    enum:
+        FC_MOST_OWN
+
+    ctypedef enum fc_initial:
+        FC_DRAWN
+        FC_ZEROS
+        FC_ONES
+
+    ctypedef struct fc_unit_parameter:
+        const char *name
+        int vectors
+        fc_initial initial
+
     ctypedef struct fc_stack:
         int cell
         fc_dtype dtype
@@ -43,6 +56,7 @@ cdef extern from "fastcell.h" nogil:
         const void *b_ih
         const void *b_hh
         const void *w_hr
+        const void *own[FC_MOST_OWN]
 
     ctypedef struct fc_gradients:
         void *w_ih
@@ -50,6 +64,7 @@ cdef extern from "fastcell.h" nogil:
         void *b_ih
         void *b_hh
         void *w_hr
+        void *own[FC_MOST_OWN]
 
     ctypedef struct fc_batch:
         Py_ssize_t steps
@@ -163,6 +178,7 @@ cdef extern from "fastcell.h" nogil:
     const char *fc_cell_name(int cell)
     int fc_cell_gates(int cell)
     int fc_cell_states(int cell)
+    const fc_unit_parameter *fc_cell_own(int cell, int which)
 
     fc_status fc_pack_size(const fc_stack *, fc_pack_kind, size_t *)
     fc_status fc_pack(const fc_stack *, fc_pack_kind, const fc_weights *, void *, int)

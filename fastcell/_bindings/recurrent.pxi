@@ -32,6 +32,25 @@ cdef class Batch:
             raise_other_isa("saved", self.isa)
 
 
+_INITIAL = {FC_DRAWN: "drawn", FC_ZEROS: "zeros", FC_ONES: "ones"}
+
+
+def own_parameters(str cell):
+    """Return the parameters that a cell has beside weights and biases.
+
+    Each is (name without a layer's suffix, vectors of H values, "drawn", "zeros" or
+    "ones").
+    """
+    cdef int index = fc_cell_index(cell.encode()), which = 0
+    cdef const fc_unit_parameter *own = fc_cell_own(index, 0)
+    found = []
+    while own != NULL:
+        found.append((own.name.decode(), own.vectors, _INITIAL[own.initial]))
+        which += 1
+        own = fc_cell_own(index, which)
+    return found
+
+
 _PRECISIONS = {
     "float32": FC_F32, "float64": FC_F64, "bf16": FC_BF16, "int8": FC_INT8,
 }
@@ -75,7 +94,10 @@ cdef class Stack:
         return self.stack.proj_size if self.stack.proj_size else self.stack.hidden_size
 
     def pack(self, bint backward, list weights, int threads):
-        """Pack weights: a list of (w_ih, w_hh, b_ih, b_hh, w_hr) per layer and direction."""
+        """Pack weights: a list of tuples, one per layer and direction.
+
+        Each is w_ih, w_hh, b_ih, b_hh, w_hr, and then as `own_parameters` tells.
+        """
         cdef fc_pack_kind kind = FC_PACK_BACKWARD if backward else FC_PACK_FORWARD
         cdef Py_ssize_t gates = fc_cell_gates(self.stack.cell) * self.stack.hidden_size
         cdef size_t size
@@ -88,7 +110,7 @@ cdef class Stack:
         check(fc_pack_size(&self.stack, kind, &size))
         holders = []
         for i in range(passes):
-            w_ih, w_hh, b_ih, b_hh, w_hr = weights[i]
+            w_ih, w_hh, b_ih, b_hh, w_hr, *own = weights[i]
             views = Views()
             holders.append(views)
             w[i].w_ih = views.contiguous(w_ih, 0, self.itemsize, gates * self.width(i))
@@ -98,11 +120,27 @@ cdef class Stack:
             w[i].w_hr = views.contiguous(
                 w_hr, 0, self.itemsize, self.out() * self.stack.hidden_size
             )
+            self.point_at_own(views, own, 0, <void **> w[i].own)
         packed = aligned_empty(size)
         cdef uint8_t[::1] memory = packed
         with nogil:
             check(fc_pack(&self.stack, kind, w, &memory[0], threads))
         return packed
+
+    cdef int point_at_own(
+        self, Views views, list arrays, bint written, void **own
+    ) except -1:
+        """Pointers at the parameters of the cell's own, or at their gradients."""
+        cdef const fc_unit_parameter *parameter
+        for i, array in enumerate(arrays):
+            parameter = fc_cell_own(self.stack.cell, i)
+            if parameter == NULL:
+                raise ValueError(f"weights must be tuples of {5 + i} arrays")
+            own[i] = views.contiguous(
+                array, written, self.itemsize,
+                parameter.vectors * self.stack.hidden_size,
+            )
+        return 0
 
     cdef Py_ssize_t width(self, int one_pass):
         """Input features of a pass (layer and direction)."""
@@ -445,7 +483,7 @@ cdef class Stack:
                 raise ValueError(f"gradients must be {passes} tuples")
             io.weights = g
             for i in range(passes):
-                w_ih, w_hh, b_ih, b_hh, w_hr = gradients[i]
+                w_ih, w_hh, b_ih, b_hh, w_hr, *own = gradients[i]
                 one = Views()
                 holders.append(one)
                 g[i].w_ih = one.contiguous(
@@ -457,6 +495,7 @@ cdef class Stack:
                 g[i].w_hr = one.contiguous(
                     w_hr, 1, self.itemsize, self.out() * self.stack.hidden_size
                 )
+                self.point_at_own(one, own, 1, g[i].own)
         self.use_up(packed, &batch, &io, saved)
 
     def backward_alone(

@@ -78,8 +78,18 @@ class Recurrent(Module, Generic[StateT]):
         self._directions = 2 if self.bidirectional else 1
         self._core_cell = core_cell
         self._random: np.random.Generator = np.random.default_rng(self.seed)
+        own = _core.own_parameters(core_cell)
+        self._own = {name: vectors for name, vectors, _ in own}
+        self._begin_with = {name: initial for name, _, initial in own}
         self._shapes = self._parameter_shapes()
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        names = (
+            "weight_ih",
+            "weight_hh",
+            "bias_ih",
+            "bias_hh",
+            "weight_hr",
+            *self._own,
+        )
         self._names = [[n + suffix for n in names] for suffix in self._suffixes()]
         self._parameters: Parameters = self._new_parameters()
         self._set_precision(self.dtype.name)
@@ -136,22 +146,32 @@ class Recurrent(Module, Generic[StateT]):
                 shapes[f"bias_hh{suffix}"] = (rows,)
             if self.proj_size:
                 shapes[f"weight_hr{suffix}"] = (self.proj_size, self.hidden_size)
+            for name, vectors in self._own.items():
+                shapes[name + suffix] = (vectors * self.hidden_size,)
         return shapes
 
     def _new_parameters(self) -> Parameters:
         return Parameters(self._initial())
 
     def _initial(self) -> dict[str, np.ndarray]:
-        """Return weights uniform in +-1/sqrt(H), as torch.nn draws them."""
+        """Return weights uniform in +-1/sqrt(H), as torch.nn draws them.
+
+        Parameters of a cell's own are what its descriptor tells.
+        """
         bound = self.hidden_size**-0.5
         check_size(self._shapes.values())
-        return {
-            name: self._random.uniform(-bound, bound, shape).astype(self.dtype)
-            for name, shape in self._shapes.items()
-        }
+        arrays = {}
+        for name, shape in self._shapes.items():
+            begin = self._begin_with.get(name.rpartition("_l")[0], "drawn")
+            if begin == "drawn":
+                array = self._random.uniform(-bound, bound, shape)
+            else:
+                array = np.full(shape, begin == "ones")
+            arrays[name] = array.astype(self.dtype)
+        return arrays
 
     def _by_pass(self, arrays: Mapping[str, np.ndarray]) -> list[tuple[Any, ...]]:
-        """Return (w_ih, w_hh, b_ih, b_hh, w_hr) of each pass, for the core."""
+        """Return the arrays of each pass in the order of the core's `pack`."""
         return [tuple(map(arrays.get, names)) for names in self._names]
 
     def _pack(self, backward: bool, arrays: Mapping[str, np.ndarray]) -> Any:

@@ -29,7 +29,7 @@
 
 #include "fastcell.h"
 
-enum { FC_MAX_GATES = 4, FC_MAX_PHASES = 2, FC_MAX_PARAMETERS = 4, FC_MAX_SUMS = 6 };
+enum { FC_MAX_GATES = 4, FC_MAX_PHASES = 2, FC_MAX_SUMS = 6 };
 
 typedef struct fc_phase {
     int gates;        /* gates this phase's recurrent product makes */
@@ -102,8 +102,8 @@ typedef struct fc_cell {
     /* b_ih and b_hh are not added to the products: they are the first 2 * gates vectors
      * of `params`, before the parameters below, and have sums like those. */
     bool own_biases;
-    int parameters;
-    fc_unit_parameter parameter[FC_MAX_PARAMETERS];
+    int owns;
+    fc_unit_parameter own[FC_MOST_OWN];
     int sums;
     fc_sum sum[FC_MAX_SUMS];
     int phases;

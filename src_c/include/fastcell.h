@@ -33,7 +33,7 @@
  * Weights are laid out as in torch.nn: w_ih (G H, I or D P), w_hh (G H, P), b_ih and
  * b_hh (G H) or NULL for zero, w_hr (P, H) for the projected LSTM; gate order i f g o
  * (LSTM), r z n (GRU).  Parameters of a cell's own have a value for each unit, and are
- * as fc_cell_parameter tells.  Arrays of weights hold layer 0 forward, layer 0 reverse,
+ * as fc_cell_own tells.  Arrays of weights hold layer 0 forward, layer 0 reverse,
  * layer 1 forward, and so on.  States h (L D, B, P) and c (L D, B, H) likewise. */
 #ifndef FASTCELL_H
 #define FASTCELL_H
@@ -157,8 +157,9 @@ typedef struct fc_unit_parameter {
     fc_initial initial;
 } fc_unit_parameter;
 
-/* The parameters of a cell in their order; NULL past the end. */
-FC_API const fc_unit_parameter *fc_cell_parameter(int cell, int which);
+/* Those of a cell, in their order, FC_MOST_OWN at most; NULL past the end. */
+enum { FC_MOST_OWN = 4 };
+FC_API const fc_unit_parameter *fc_cell_own(int cell, int which);
 
 /* ---- recurrent stacks ---------------------------------------------------------- */
 
@@ -170,17 +171,14 @@ typedef struct fc_stack {
     int layers, directions;
 } fc_stack;
 
-/* params: an array for each fc_cell_parameter, in their order; NULL where the cell has
- * none. */
 typedef struct fc_weights {
     const void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
-    const void *const *params;
+    const void *own[FC_MOST_OWN]; /* as fc_cell_own tells */
 } fc_weights;
 
-/* NULL, also for one of params or for all: not wanted.  A bias only with its w. */
 typedef struct fc_gradients {
-    void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
-    void *const *params;
+    void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr; /* NULL: not wanted; a bias with its w */
+    void *own[FC_MOST_OWN];                 /* NULL: not wanted */
 } fc_gradients;
 
 typedef enum fc_pack_kind { FC_PACK_FORWARD, FC_PACK_BACKWARD } fc_pack_kind;

@@ -52,25 +52,25 @@ size_t fc_operand_bytes(const fc_shape *shape, int directions) {
 
 int fc_own_vectors(const fc_cell *cell) {
     int vectors = cell->own_biases ? 2 * cell->gates : 0;
-    for (int i = 0; i < cell->parameters; i++)
-        vectors += cell->parameter[i].vectors;
+    for (int i = 0; i < cell->owns; i++)
+        vectors += cell->own[i].vectors;
     return vectors;
 }
 
 fc_own_arrays fc_own_arrays_of(const fc_cell *cell, const void *b_ih, const void *b_hh,
-                               const void *const *params) {
-    fc_own_arrays own = {0};
+                               const void *const *own) {
+    fc_own_arrays all = {0};
     if (cell->own_biases) {
-        own.count = 2;
-        own.vectors[0] = own.vectors[1] = cell->gates;
-        own.array[0] = b_ih;
-        own.array[1] = b_hh;
+        all.count = 2;
+        all.vectors[0] = all.vectors[1] = cell->gates;
+        all.array[0] = b_ih;
+        all.array[1] = b_hh;
     }
-    for (int i = 0; i < cell->parameters; i++, own.count++) {
-        own.vectors[own.count] = cell->parameter[i].vectors;
-        own.array[own.count] = params ? params[i] : NULL;
+    for (int i = 0; i < cell->owns; i++, all.count++) {
+        all.vectors[all.count] = cell->own[i].vectors;
+        all.array[all.count] = own[i];
     }
-    return own;
+    return all;
 }
 
 /* A panel holds as many vectors as it may, but where all gates of a block of units fit,
@@ -198,7 +198,7 @@ static void pack_backward(const pack_job *job, int gates, const unsigned char *o
 /* The cell's own parameters, each vector padded by zeros. */
 static void pack_params(const fc_shape *shape, char *to, const fc_weights *weights) {
     const fc_own_arrays own =
-        fc_own_arrays_of(shape->cell, weights->b_ih, weights->b_hh, weights->params);
+        fc_own_arrays_of(shape->cell, weights->b_ih, weights->b_hh, weights->own);
     size_t units = fc_bytes(shape, shape->units),
            padded = fc_bytes(shape, shape->padded);
     for (int i = 0; i < own.count; i++)

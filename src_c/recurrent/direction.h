@@ -32,7 +32,7 @@ typedef struct fc_packed {
     void *params; /* [vectors][padded], zeros behind the units; or NULL */
 } fc_packed;
 
-enum { FC_MOST_OWN_ARRAYS = 2 + FC_MAX_PARAMETERS };
+enum { FC_MOST_OWN_ARRAYS = 2 + FC_MOST_OWN };
 
 /* Arrays that `params` is made of, in their order; or that get its gradients. */
 typedef struct fc_own_arrays {
@@ -42,7 +42,7 @@ typedef struct fc_own_arrays {
 } fc_own_arrays;
 
 fc_own_arrays fc_own_arrays_of(const fc_cell *cell, const void *b_ih, const void *b_hh,
-                               const void *const *params);
+                               const void *const *own);
 /* Vectors of `params`; 0 for most cells. */
 int fc_own_vectors(const fc_cell *cell);
 

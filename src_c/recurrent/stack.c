@@ -121,9 +121,9 @@ static void run_pack(void *context, int part, int parts) {
     }
 }
 
-static bool has_params(const fc_cell *cell, const fc_weights *weights) {
-    for (int i = 0; i < cell->parameters; i++)
-        if (!weights->params || !weights->params[i])
+static bool has_own(const fc_cell *cell, const fc_weights *weights) {
+    for (int i = 0; i < cell->owns; i++)
+        if (!weights->own[i])
             return false;
     return true;
 }
@@ -141,7 +141,7 @@ fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *we
     const fc_cell *cell = fc_kernels_of(stack->dtype)->cells[stack->cell];
     for (int i = 0; i < stack->layers * stack->directions; i++)
         if (!weights[i].w_ih || !weights[i].w_hh ||
-            (stack->proj_size && !weights[i].w_hr) || !has_params(cell, &weights[i]))
+            (stack->proj_size && !weights[i].w_hr) || !has_own(cell, &weights[i]))
             return FC_BAD_ARGUMENT;
     pack_context job = {stack, kind, weights, packed};
     size_t most = bytes / PACKED_BYTES_OF_A_THREAD;

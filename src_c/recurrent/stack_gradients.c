@@ -169,7 +169,7 @@ static void weight_gradients(const fc_layer_job *job, int d, const pair_range *p
     if (cell->sums == 0)
         return;
     const fc_own_arrays own =
-        fc_own_arrays_of(cell, out->b_ih, out->b_hh, (const void *const *)out->params);
+        fc_own_arrays_of(cell, out->b_ih, out->b_hh, (const void *const *)out->own);
     for (int i = 0; i < cell->sums; i++)
         unit_sums(job, direction, pairs, &cell->sum[i], &own, part, parts);
 }

@@ -167,7 +167,7 @@ const char *fc_cell_name(int cell) {
 }
 int fc_cell_gates(int cell) { return cell_at(cell) ? cell_at(cell)->gates : 0; }
 int fc_cell_states(int cell) { return cell_at(cell) ? cell_at(cell)->states : 0; }
-const fc_unit_parameter *fc_cell_parameter(int cell, int which) {
+const fc_unit_parameter *fc_cell_own(int cell, int which) {
     const fc_cell *c = cell_at(cell);
-    return c && which >= 0 && which < c->parameters ? &c->parameter[which] : NULL;
+    return c && which >= 0 && which < c->owns ? &c->own[which] : NULL;
 }

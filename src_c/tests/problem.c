@@ -66,8 +66,8 @@ void problem_make(problem *p, const spec *from) {
         p->b_hh[i] = next_section(p, s->no_bias ? 0 : rows);
         p->w_hr[i] = next_section(p, projects ? p->out * s->hidden : 0);
         p->owned = 0;
-        for (const fc_unit_parameter *own;
-             (own = fc_cell_parameter(cell, p->owned)) != NULL; p->owned++)
+        for (const fc_unit_parameter *own; (own = fc_cell_own(cell, p->owned)) != NULL;
+             p->owned++)
             p->own[i][p->owned] = next_section(p, own->vectors * s->hidden);
     }
     p->y_count = pairs * s->directions * p->out;
@@ -84,7 +84,7 @@ void problem_make(problem *p, const spec *from) {
         p->v[i] = uniform(-1, 1);
     for (int i = 0; i < p->passes; i++)
         for (int j = 0; j < p->owned; j++)
-            if (fc_cell_parameter(cell, j)->initial == FC_ONES)
+            if (fc_cell_own(cell, j)->initial == FC_ONES)
                 set_gains(p, p->own[i][j]);
     p->dy = random_values(p->y_count, 1);
     p->dh = random_values(p->h_count, 1);
@@ -145,17 +145,17 @@ static void *section_reals(const problem *p, fc_dtype dtype, section s) {
 void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind, fc_stack *stack,
                    int threads) {
     fc_weights weights[MOST_PASSES];
-    const void *own[MOST_PASSES][MOST_OWN];
     size_t bytes;
     *stack = p->stack;
     stack->dtype = dtype;
     for (int i = 0; i < p->passes; i++) {
+        weights[i] = (fc_weights){.w_ih = section_reals(p, dtype, p->w_ih[i]),
+                                  .w_hh = section_reals(p, dtype, p->w_hh[i]),
+                                  .b_ih = section_reals(p, dtype, p->b_ih[i]),
+                                  .b_hh = section_reals(p, dtype, p->b_hh[i]),
+                                  .w_hr = section_reals(p, dtype, p->w_hr[i])};
         for (int j = 0; j < p->owned; j++)
-            own[i][j] = section_reals(p, dtype, p->own[i][j]);
-        weights[i] = (fc_weights){
-            section_reals(p, dtype, p->w_ih[i]), section_reals(p, dtype, p->w_hh[i]),
-            section_reals(p, dtype, p->b_ih[i]), section_reals(p, dtype, p->b_hh[i]),
-            section_reals(p, dtype, p->w_hr[i]), p->owned ? own[i] : NULL};
+            weights[i].own[j] = section_reals(p, dtype, p->own[i][j]);
     }
     CHECK_OK(fc_pack_size(stack, kind, &bytes));
     void *packed = take(bytes, 0);
@@ -167,7 +167,7 @@ void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind, fc_stack
         release((void *)weights[i].b_hh);
         release((void *)weights[i].w_hr);
         for (int j = 0; j < p->owned; j++)
-            release((void *)own[i][j]);
+            release((void *)weights[i].own[j]);
     }
     return packed;
 }
@@ -245,7 +245,6 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
                          outcome *o) {
     fc_stack stack;
     fc_gradients gradients[MOST_PASSES];
-    void *own[MOST_PASSES][MOST_OWN];
     size_t bytes, real = real_size(dtype);
     void *packed = pack_weights(p, dtype, FC_PACK_BACKWARD, &stack, batch->threads);
     grid dy = grid_new(p, dtype, p->spec.directions * p->out);
@@ -260,12 +259,13 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
     void *dh0 = take((size_t)p->h_count * real, real);
     void *dc0 = take((size_t)p->c_count * real, real);
     for (int i = 0; i < p->passes; i++) {
+        gradients[i] = (fc_gradients){.w_ih = gradient_memory(dtype, p->w_ih[i]),
+                                      .w_hh = gradient_memory(dtype, p->w_hh[i]),
+                                      .b_ih = gradient_memory(dtype, p->b_ih[i]),
+                                      .b_hh = gradient_memory(dtype, p->b_hh[i]),
+                                      .w_hr = gradient_memory(dtype, p->w_hr[i])};
         for (int j = 0; j < p->owned; j++)
-            own[i][j] = gradient_memory(dtype, p->own[i][j]);
-        gradients[i] = (fc_gradients){
-            gradient_memory(dtype, p->w_ih[i]), gradient_memory(dtype, p->w_hh[i]),
-            gradient_memory(dtype, p->b_ih[i]), gradient_memory(dtype, p->b_hh[i]),
-            gradient_memory(dtype, p->w_hr[i]), p->owned ? own[i] : NULL};
+            gradients[i].own[j] = gradient_memory(dtype, p->own[i][j]);
     }
     fc_backward_io io = {.dy = dy.data,
                          .dy_step = dy.step,
@@ -290,7 +290,7 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
         get_gradient(dtype, p->b_hh[i], gradients[i].b_hh, o->g);
         get_gradient(dtype, p->w_hr[i], gradients[i].w_hr, o->g);
         for (int j = 0; j < p->owned; j++)
-            get_gradient(dtype, p->own[i][j], own[i][j], o->g);
+            get_gradient(dtype, p->own[i][j], gradients[i].own[j], o->g);
     }
     if (p->index)
         get_section(dtype, p->x, dx.data, o->g);

@@ -10,7 +10,7 @@
 
 #include "tests/harness.h"
 
-enum { MOST_PASSES = 6, MOST_OWN = 4 };
+enum { MOST_PASSES = 6 };
 
 typedef struct section {
     ptrdiff_t at, count;
@@ -33,7 +33,7 @@ typedef struct problem {
     bool has_c, normalizes;
     ptrdiff_t out, x_rows;
     section w_ih[MOST_PASSES], w_hh[MOST_PASSES], b_ih[MOST_PASSES], b_hh[MOST_PASSES],
-        w_hr[MOST_PASSES], own[MOST_PASSES][MOST_OWN], x, h0, c0;
+        w_hr[MOST_PASSES], own[MOST_PASSES][FC_MOST_OWN], x, h0, c0;
     ptrdiff_t count;
     double *v;
     ptrdiff_t y_count, h_count, c_count;

@@ -4,7 +4,7 @@
 
 typedef struct weights {
     const double *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
-    const double *own[MOST_OWN]; /* parameters of the cell's own, in their order */
+    const double *own[FC_MOST_OWN]; /* parameters of the cell's own, in their order */
     ptrdiff_t in, hidden, out;
     uint8_t *positive; /* [H] of this step */
     bool replay;       /* read it, instead of writing it */

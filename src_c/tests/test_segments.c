@@ -16,7 +16,6 @@ typedef struct cut {
     size_t carry_bytes;
     char *h, *c, *dh, *dc; /* states at all borders; gradients of one */
     fc_gradients gradients[MOST_PASSES];
-    void *own[MOST_PASSES][MOST_OWN];
 } cut;
 
 static void *clear_reals(fc_dtype dtype, section s) {
@@ -160,12 +159,13 @@ static void run_cut(const problem *p, fc_dtype dtype, ptrdiff_t length, int thre
     CHECK_OK(fc_carry_size(&c.stack, &c.whole, &c.carry_bytes));
     c.carry = take(c.carry_bytes, 0);
     for (int i = 0; i < p->passes; i++) {
+        c.gradients[i] = (fc_gradients){.w_ih = clear_reals(dtype, p->w_ih[i]),
+                                        .w_hh = clear_reals(dtype, p->w_hh[i]),
+                                        .b_ih = clear_reals(dtype, p->b_ih[i]),
+                                        .b_hh = clear_reals(dtype, p->b_hh[i]),
+                                        .w_hr = clear_reals(dtype, p->w_hr[i])};
         for (int j = 0; j < p->owned; j++)
-            c.own[i][j] = clear_reals(dtype, p->own[i][j]);
-        c.gradients[i] = (fc_gradients){
-            clear_reals(dtype, p->w_ih[i]), clear_reals(dtype, p->w_hh[i]),
-            clear_reals(dtype, p->b_ih[i]), clear_reals(dtype, p->b_hh[i]),
-            clear_reals(dtype, p->w_hr[i]), p->owned ? c.own[i] : NULL};
+            c.gradients[i].own[j] = clear_reals(dtype, p->own[i][j]);
     }
     for (ptrdiff_t i = 0; i < segments; i++)
         run_segment(&c, i, false);
@@ -183,8 +183,8 @@ static void run_cut(const problem *p, fc_dtype dtype, ptrdiff_t length, int thre
             release(from[j]);
         }
         for (int j = 0; j < p->owned; j++) {
-            get(&c, p->own[i][j], c.own[i][j], o->g);
-            release(c.own[i][j]);
+            get(&c, p->own[i][j], g->own[j], o->g);
+            release(g->own[j]);
         }
     }
     get(&c, p->x, c.dx, o->g);
