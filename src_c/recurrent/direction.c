@@ -99,29 +99,34 @@ static fc_panels gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t d
     return panels;
 }
 
+/* Not inline: most cells have none, and every step of a stream lays out its layers. */
+static __attribute__((noinline)) void take_params(const fc_shape *shape,
+                                                  fc_packed *packed, fc_arena *arena) {
+    packed->params = fc_take2(arena, (size_t)fc_own_vectors(shape->cell),
+                              (size_t)shape->padded, shape->k->real_size);
+}
+
 void fc_packed_layout(const fc_shape *shape, fc_pack_kind kind, fc_packed *packed,
                       fc_arena *arena) {
     const fc_cell *cell = shape->cell;
-    bool forward = kind == FC_PACK_FORWARD;
-    packed->x = forward ? gate_panels(shape, arena, shape->in, shape->units,
-                                      cell->gates, !cell->own_biases)
-                        : gate_panels(shape, arena, cell->gates * shape->padded,
-                                      shape->in, 1, false);
+    bool forward = kind == FC_PACK_FORWARD, bias = !cell->own_biases;
+    packed->x =
+        forward ? gate_panels(shape, arena, shape->in, shape->units, cell->gates, bias)
+                : gate_panels(shape, arena, cell->gates * shape->padded, shape->in, 1,
+                              false);
     for (int i = 0; i < cell->phases; i++) {
         const fc_phase *phase = &cell->phase[i];
         ptrdiff_t units = fc_phase_units(shape, phase);
         ptrdiff_t operand = fc_operand_units(shape, phase);
         ptrdiff_t padded = phase->projects ? shape->out_padded : shape->padded;
-        packed->phase[i] =
-            forward
-                ? gate_panels(shape, arena, operand, units, phase->gates,
-                              !phase->projects && !cell->own_biases)
-                : gate_panels(shape, arena, phase->gates * padded, operand, 1, false);
+        packed->phase[i] = forward ? gate_panels(shape, arena, operand, units,
+                                                 phase->gates, bias && !phase->projects)
+                                   : gate_panels(shape, arena, phase->gates * padded,
+                                                 operand, 1, false);
     }
-    int own = fc_own_vectors(cell);
-    packed->params =
-        own ? fc_take2(arena, (size_t)own, (size_t)shape->padded, shape->k->real_size)
-            : NULL;
+    packed->params = NULL;
+    if (cell->sums) /* parameters of a cell's own have them */
+        take_params(shape, packed, arena);
 }
 
 /* The vectors first .. last-1 of some panels, and what they are made of. */

@@ -17,18 +17,15 @@ typedef struct fc_team {
 
 /* The share of a member of the team in some of forward's panels, `gates` vectors for
  * each V of its units. */
-fc_panels fc_team_panels(const fc_shape *shape, const fc_panels *panels, int gates,
-                         ptrdiff_t padded, fc_team team, fc_units *units);
-
-/* A step of some rows: pointers at their memory, [rows] each.  c_prev and c, middle and
- * saved are NULL where the cell, or the call, has none. */
-typedef struct fc_step_rows {
-    ptrdiff_t rows;
-    void *const *input; /* input parts, [H / V][gates][V] */
-    void *const *h_prev, *const *c_prev;
-    void *const *h, *const *c; /* c may be c_prev: see cell.h */
-    void *const *middle, *const *saved;
-} fc_step_rows;
+static inline fc_panels fc_team_panels(const fc_shape *shape, const fc_panels *panels,
+                                       int gates, ptrdiff_t padded, fc_team team,
+                                       fc_units *units) {
+    *units = (fc_units){0, padded};
+    if (team.parts == 1)
+        return *panels;
+    *units = fc_share_units(shape, FC_PACK_FORWARD, padded, team.part, team.parts);
+    return fc_panels_of(shape, panels, gates, *units);
+}
 
 /* Where products and whole rows are made. */
 typedef struct fc_step_scratch {
@@ -36,10 +33,11 @@ typedef struct fc_step_scratch {
     void *operands;
 } fc_step_scratch;
 
-/* All phases, of the member's units.  A phase that reads what the one before has made
- * waits for the others. */
-void fc_run_phases(const fc_shape *shape, const fc_packed *packed,
-                   const fc_step_rows *rows, const fc_step_scratch *scratch,
-                   fc_team team);
+/* All phases, of the member's units.  Of the tile, the caller sets `rows` and the
+ * pointers at rows: c_prev and c, middle and saved are NULL where the cell, or the
+ * call, has none.  A phase that reads what the one before has made waits for the
+ * others. */
+void fc_run_phases(const fc_shape *shape, const fc_packed *packed, fc_tile *tile,
+                   const fc_step_scratch *scratch, fc_team team);
 
 #endif

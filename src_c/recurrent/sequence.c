@@ -164,17 +164,17 @@ static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin
     }
     if (team.parts > 1)
         fetch_states(shape, h_prev, end - begin, team);
-    fc_step_rows step = {
+    fc_tile tile = {
         .rows = end - begin,
-        .input = input,
-        .h_prev = h_prev,
+        .input = (const void *const *)input,
+        .h_prev = (const void *const *)h_prev,
         .h = h,
-        .c_prev = memory->c ? c_prev : NULL,
+        .c_prev = memory->c ? (const void *const *)c_prev : NULL,
         .c = memory->c ? c : NULL,
         .middle = memory->middle ? middle : NULL,
         .saved = memory->slots ? saved : NULL,
     };
-    fc_run_phases(shape, &direction->packed, &step, &scratch->step, team);
+    fc_run_phases(shape, &direction->packed, &tile, &scratch->step, team);
     fc_units out = output_units(shape, team);
     ptrdiff_t t = fc_time(plan, s);
     for (ptrdiff_t p = begin; p < end && direction->y.data; p++)

@@ -77,17 +77,17 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
     if (layer->slots)
         point(saved, layer->slots, fc_bytes(shape, cell->slots * shape->padded), some,
               first, last);
-    fc_step_rows step = {
+    fc_tile tile = {
         .rows = last - first,
-        .input = input + first,
-        .h_prev = h_prev + first,
+        .input = (const void *const *)input + first,
+        .h_prev = (const void *const *)h_prev + first,
         .h = h + first,
-        .c_prev = layer->c ? c + first : NULL,
+        .c_prev = layer->c ? (const void *const *)c + first : NULL,
         .c = layer->c ? c + first : NULL,
         .middle = layer->middle ? middle + first : NULL,
         .saved = layer->slots ? saved + first : NULL,
     };
-    fc_run_phases(shape, packed, &step, &layer->step, *team);
+    fc_run_phases(shape, packed, &tile, &layer->step, *team);
 }
 
 /* Returns the bytes of a row of y. */
