@@ -265,7 +265,8 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
                                       .b_hh = gradient_memory(dtype, p->b_hh[i]),
                                       .w_hr = gradient_memory(dtype, p->w_hr[i])};
         for (int j = 0; j < p->owned; j++)
-            gradients[i].own[j] = gradient_memory(dtype, p->own[i][j]);
+            if (!(p->frozen & 1u << j))
+                gradients[i].own[j] = gradient_memory(dtype, p->own[i][j]);
     }
     fc_backward_io io = {.dy = dy.data,
                          .dy_step = dy.step,
@@ -290,7 +291,8 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
         get_gradient(dtype, p->b_hh[i], gradients[i].b_hh, o->g);
         get_gradient(dtype, p->w_hr[i], gradients[i].w_hr, o->g);
         for (int j = 0; j < p->owned; j++)
-            get_gradient(dtype, p->own[i][j], gradients[i].own[j], o->g);
+            if (gradients[i].own[j])
+                get_gradient(dtype, p->own[i][j], gradients[i].own[j], o->g);
     }
     if (p->index)
         get_section(dtype, p->x, dx.data, o->g);

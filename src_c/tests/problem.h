@@ -31,6 +31,7 @@ typedef struct problem {
     fc_stack stack;           /* of dtype FC_F64; run_core takes its own */
     int passes, gates, owned; /* owned: parameters of the cell's own */
     bool has_c, normalizes;
+    unsigned frozen; /* a bit for each parameter whose gradients nobody wants */
     ptrdiff_t out, x_rows;
     section w_ih[MOST_PASSES], w_hh[MOST_PASSES], b_ih[MOST_PASSES], b_hh[MOST_PASSES],
         w_hr[MOST_PASSES], own[MOST_PASSES][FC_MOST_OWN], x, h0, c0;

@@ -1,0 +1,85 @@
+/* Parameters that a cell has of its own: what is told of them, and refused; gradients
+ * that nobody wants. */
+#include "tests/problem.h"
+
+static void test_names(void) {
+    const fc_unit_parameter *peepholes = fc_cell_own(fc_cell_index("lstm_peephole"), 0);
+    if (!CHECK(peepholes != NULL))
+        return;
+    CHECK(!strcmp(peepholes->name, "weight_ch"));
+    CHECK(peepholes->vectors == 3 && peepholes->initial == FC_DRAWN);
+    CHECK(fc_cell_own(fc_cell_index("lstm_peephole"), 1) == NULL);
+    CHECK(fc_cell_own(fc_cell_index("lstm"), 0) == NULL);
+    CHECK(fc_cell_own(fc_cell_index("lstm_peephole"), -1) == NULL);
+    CHECK(fc_cell_own(-1, 0) == NULL);
+}
+
+/* Layer 0 in both directions, of ones. */
+static void test_missing(int cell, const fc_unit_parameter *missing, int which) {
+    enum { H = 5, MOST = 4 * H * H };
+    float ones[MOST];
+    fc_weights weights[2] = {{0}};
+    fc_stack stack = {cell, FC_F32, H, H, 0, 1, 2};
+    size_t bytes;
+    for (int i = 0; i < MOST; i++)
+        ones[i] = 1;
+    for (int d = 0; d < 2; d++) {
+        weights[d].w_ih = weights[d].w_hh = ones;
+        for (int i = 0; fc_cell_own(cell, i); i++)
+            weights[d].own[i] = ones;
+    }
+    describe("%s without %s", fc_cell_name(cell), missing->name);
+    CHECK_OK(fc_pack_size(&stack, FC_PACK_FORWARD, &bytes));
+    void *packed = take(bytes, 0);
+    CHECK_OK(fc_pack(&stack, FC_PACK_FORWARD, weights, packed, 1));
+    weights[1].own[which] = NULL;
+    CHECK_STATUS(fc_pack(&stack, FC_PACK_FORWARD, weights, packed, 1), FC_BAD_ARGUMENT);
+    release(packed);
+}
+
+static void test_frozen(const problem *p, fc_dtype dtype) {
+    outcome all = outcome_new(p);
+    run_core(p, dtype, 1, GRADIENTS, &all);
+    for (int frozen = 0; frozen < p->owned; frozen++) {
+        problem without = *p;
+        outcome some = outcome_new(p);
+        section s = p->own[0][frozen];
+        without.frozen = 1u << frozen;
+        run_core(&without, dtype, 1, GRADIENTS, &some);
+        CHECK_SAME_BITS(some.g, all.g, s.at);
+        for (ptrdiff_t i = 0; i < s.count; i++)
+            CHECK(some.g[s.at + i] == 0);
+        CHECK_SAME_BITS(some.g + s.at + s.count, all.g + s.at + s.count,
+                        p->count - s.at - s.count);
+        outcome_free(&some);
+    }
+    outcome_free(&all);
+}
+
+int main(void) {
+    test_names();
+    for (int cell = 0; fc_cell_name(cell); cell++) {
+        const fc_unit_parameter *own;
+        for (int i = 0; (own = fc_cell_own(cell, i)) != NULL; i++)
+            test_missing(cell, own, i);
+        spec s = {.cell = fc_cell_name(cell),
+                  .in = 3,
+                  .hidden = 9,
+                  .proj = 4,
+                  .layers = 1,
+                  .directions = 1,
+                  .steps = 4,
+                  .rows = 3};
+        problem p;
+        seed(900);
+        problem_make(&p, &s);
+        FOR_EACH_ISA(isa) {
+            for (int d = 0; d < 2; d++) {
+                describe("frozen parameters, %s, %s f%d", s.cell, isa, d ? 64 : 32);
+                test_frozen(&p, (fc_dtype)d);
+            }
+        }
+        problem_free(&p);
+    }
+    return finish("own");
+}
