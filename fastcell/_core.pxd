@@ -178,7 +178,7 @@ cdef extern from "fastcell.h" nogil:
     const char *fc_cell_name(int cell)
     int fc_cell_gates(int cell)
     int fc_cell_states(int cell)
-    const fc_unit_parameter *fc_cell_own(int cell, int which)
+    int fc_cell_own(int cell, int which, fc_unit_parameter *own)
 
     fc_status fc_pack_size(const fc_stack *, fc_pack_kind, size_t *)
     fc_status fc_pack(const fc_stack *, fc_pack_kind, const fc_weights *, void *, int)

@@ -41,13 +41,11 @@ def own_parameters(str cell):
     Each is (name without a layer's suffix, vectors of H values, "drawn", "zeros" or
     "ones").
     """
-    cdef int index = fc_cell_index(cell.encode()), which = 0
-    cdef const fc_unit_parameter *own = fc_cell_own(index, 0)
+    cdef int index = fc_cell_index(cell.encode())
+    cdef fc_unit_parameter own
     found = []
-    while own != NULL:
+    while fc_cell_own(index, len(found), &own):
         found.append((own.name.decode(), own.vectors, _INITIAL[own.initial]))
-        which += 1
-        own = fc_cell_own(index, which)
     return found
 
 
@@ -131,10 +129,9 @@ cdef class Stack:
         self, Views views, list arrays, bint written, void **own
     ) except -1:
         """Pointers at the parameters of the cell's own, or at their gradients."""
-        cdef const fc_unit_parameter *parameter
+        cdef fc_unit_parameter parameter
         for i, array in enumerate(arrays):
-            parameter = fc_cell_own(self.stack.cell, i)
-            if parameter == NULL:
+            if not fc_cell_own(self.stack.cell, i, &parameter):
                 raise ValueError(f"weights must be tuples of {5 + i} arrays")
             own[i] = views.contiguous(
                 array, written, self.itemsize,

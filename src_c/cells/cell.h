@@ -27,9 +27,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "fastcell.h"
-
-enum { FC_MAX_GATES = 4, FC_MAX_PHASES = 2, FC_MAX_SUMS = 6 };
+enum { FC_MAX_GATES = 4, FC_MAX_PHASES = 2, FC_MAX_OWN = 4, FC_MAX_SUMS = 6 };
 
 typedef struct fc_phase {
     int gates;        /* gates this phase's recurrent product makes */
@@ -39,6 +37,16 @@ typedef struct fc_phase {
     bool projects;    /* the product is with weight_hr: P units, no input part */
     bool bounded;     /* the operand stays in [-1, 1], if the initial state does */
 } fc_phase;
+
+/* A parameter of the cell's own: `vectors` vectors of H values, and what they begin
+ * with: what weights do, or a number. */
+typedef enum fc_begin { FC_BEGIN_DRAWN, FC_BEGIN_ZERO, FC_BEGIN_ONE } fc_begin;
+
+typedef struct fc_own {
+    const char *name; /* without a layer's suffix */
+    int vectors;
+    fc_begin begin;
+} fc_own;
 
 /* What a slot is multiplied by before it is summed. */
 typedef enum fc_factor { FC_BY_ONE, FC_BY_SLOT, FC_BY_C_PREV, FC_BY_C } fc_factor;
@@ -103,7 +111,7 @@ typedef struct fc_cell {
      * of `params`, before the parameters below, and have sums like those. */
     bool own_biases;
     int owns;
-    fc_unit_parameter own[FC_MOST_OWN];
+    fc_own own[FC_MAX_OWN];
     int sums;
     fc_sum sum[FC_MAX_SUMS];
     int phases;

@@ -76,7 +76,7 @@ static const fc_cell lstm_peephole = {
     .slots = 4,
     .x_gate = {0, 1, 2, 3},
     .owns = 1,
-    .own = {{"weight_ch", 3, FC_DRAWN}},
+    .own = {{"weight_ch", 3, FC_BEGIN_DRAWN}},
     .sums = 2,
     .sum = {{.to = PEEP_P_I, .vectors = 2, .slot = PEEP_I, .factor = FC_BY_C_PREV},
             {.to = PEEP_P_O, .vectors = 1, .slot = PEEP_O, .factor = FC_BY_C}},

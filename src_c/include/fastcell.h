@@ -157,9 +157,10 @@ typedef struct fc_unit_parameter {
     fc_initial initial;
 } fc_unit_parameter;
 
-/* Those of a cell, in their order, FC_MOST_OWN at most; NULL past the end. */
+/* Parameter `which` of a cell's own, of FC_MOST_OWN at most.  Returns 1; 0 past the
+ * last, with *own as it was. */
 enum { FC_MOST_OWN = 4 };
-FC_API const fc_unit_parameter *fc_cell_own(int cell, int which);
+FC_API int fc_cell_own(int cell, int which, fc_unit_parameter *own);
 
 /* ---- recurrent stacks ---------------------------------------------------------- */
 

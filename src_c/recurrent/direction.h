@@ -32,7 +32,7 @@ typedef struct fc_packed {
     void *params; /* [vectors][padded], zeros behind the units; or NULL */
 } fc_packed;
 
-enum { FC_MOST_OWN_ARRAYS = 2 + FC_MOST_OWN };
+enum { FC_MOST_OWN_ARRAYS = 2 + FC_MAX_OWN };
 
 /* Arrays that `params` is made of, in their order; or that get its gradients. */
 typedef struct fc_own_arrays {

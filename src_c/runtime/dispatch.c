@@ -167,7 +167,17 @@ const char *fc_cell_name(int cell) {
 }
 int fc_cell_gates(int cell) { return cell_at(cell) ? cell_at(cell)->gates : 0; }
 int fc_cell_states(int cell) { return cell_at(cell) ? cell_at(cell)->states : 0; }
-const fc_unit_parameter *fc_cell_own(int cell, int which) {
+_Static_assert((int)FC_MAX_OWN == (int)FC_MOST_OWN &&
+                   (int)FC_BEGIN_DRAWN == (int)FC_DRAWN &&
+                   (int)FC_BEGIN_ZERO == (int)FC_ZEROS &&
+                   (int)FC_BEGIN_ONE == (int)FC_ONES,
+               "the contract's names are those of the public header");
+
+int fc_cell_own(int cell, int which, fc_unit_parameter *own) {
     const fc_cell *c = cell_at(cell);
-    return c && which >= 0 && which < c->owns ? &c->own[which] : NULL;
+    if (!c || !own || which < 0 || which >= c->owns)
+        return 0;
+    *own = (fc_unit_parameter){c->own[which].name, c->own[which].vectors,
+                               (fc_initial)c->own[which].begin};
+    return 1;
 }

@@ -44,6 +44,11 @@ static void set_gains(problem *p, section gains) {
         p->v[gains.at + i] += 0.3;
 }
 
+static bool begins_with_ones(int cell, int which) {
+    fc_unit_parameter own;
+    return fc_cell_own(cell, which, &own) && own.initial == FC_ONES;
+}
+
 void problem_make(problem *p, const spec *from) {
     *p = (problem){.spec = *from};
     const spec *s = &p->spec;
@@ -65,10 +70,9 @@ void problem_make(problem *p, const spec *from) {
         p->b_ih[i] = next_section(p, s->no_bias ? 0 : rows);
         p->b_hh[i] = next_section(p, s->no_bias ? 0 : rows);
         p->w_hr[i] = next_section(p, projects ? p->out * s->hidden : 0);
-        p->owned = 0;
-        for (const fc_unit_parameter *own; (own = fc_cell_own(cell, p->owned)) != NULL;
-             p->owned++)
-            p->own[i][p->owned] = next_section(p, own->vectors * s->hidden);
+        fc_unit_parameter own;
+        for (p->owned = 0; fc_cell_own(cell, p->owned, &own); p->owned++)
+            p->own[i][p->owned] = next_section(p, own.vectors * s->hidden);
     }
     p->y_count = pairs * s->directions * p->out;
     p->h_count = p->passes * s->rows * p->out;
@@ -84,7 +88,7 @@ void problem_make(problem *p, const spec *from) {
         p->v[i] = uniform(-1, 1);
     for (int i = 0; i < p->passes; i++)
         for (int j = 0; j < p->owned; j++)
-            if (fc_cell_own(cell, j)->initial == FC_ONES)
+            if (begins_with_ones(cell, j))
                 set_gains(p, p->own[i][j]);
     p->dy = random_values(p->y_count, 1);
     p->dh = random_values(p->h_count, 1);

@@ -80,8 +80,9 @@ static void check_work(const fc_stack *stack, const fc_batch *batch, int trainin
     double H = (double)stack->hidden_size, G = fc_cell_gates(stack->cell);
     double P = stack->proj_size ? (double)stack->proj_size : H;
     double projection = stack->proj_size ? P * H : 0, input = 0, reals = 0, own = 0;
-    for (int i = 0; fc_cell_own(stack->cell, i); i++)
-        own += H * fc_cell_own(stack->cell, i)->vectors;
+    fc_unit_parameter one;
+    for (int i = 0; fc_cell_own(stack->cell, i, &one); i++)
+        own += H * one.vectors;
     for (int layer = 0; layer < stack->layers; layer++) {
         double I = layer ? stack->directions * P : (double)stack->input_size;
         input += stack->directions * G * H * I;

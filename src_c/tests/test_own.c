@@ -3,15 +3,19 @@
 #include "tests/problem.h"
 
 static void test_names(void) {
-    const fc_unit_parameter *peepholes = fc_cell_own(fc_cell_index("lstm_peephole"), 0);
-    if (!CHECK(peepholes != NULL))
-        return;
-    CHECK(!strcmp(peepholes->name, "weight_ch"));
-    CHECK(peepholes->vectors == 3 && peepholes->initial == FC_DRAWN);
-    CHECK(fc_cell_own(fc_cell_index("lstm_peephole"), 1) == NULL);
-    CHECK(fc_cell_own(fc_cell_index("lstm"), 0) == NULL);
-    CHECK(fc_cell_own(fc_cell_index("lstm_peephole"), -1) == NULL);
-    CHECK(fc_cell_own(-1, 0) == NULL);
+    fc_unit_parameter own = {"unchanged", 7, FC_ZEROS};
+    CHECK(!fc_cell_own(fc_cell_index("lstm_peephole"), 1, &own));
+    CHECK(!fc_cell_own(fc_cell_index("lstm"), 0, &own));
+    CHECK(!fc_cell_own(fc_cell_index("lstm_peephole"), -1, &own));
+    CHECK(!fc_cell_own(-1, 0, &own));
+    CHECK(!fc_cell_own(fc_cell_index("lstm_peephole"), 0, NULL));
+    CHECK(!strcmp(own.name, "unchanged") && own.vectors == 7);
+    CHECK(fc_cell_own(fc_cell_index("lstm_peephole"), 0, &own));
+    CHECK(!strcmp(own.name, "weight_ch"));
+    CHECK(own.vectors == 3 && own.initial == FC_DRAWN);
+    CHECK(fc_cell_own(fc_cell_index("lstm_layer_norm"), 3, &own));
+    CHECK(!strcmp(own.name, "bias_ln_c"));
+    CHECK(own.vectors == 1 && own.initial == FC_ZEROS);
 }
 
 /* Layer 0 in both directions, of ones. */
@@ -25,7 +29,8 @@ static void test_missing(int cell, const fc_unit_parameter *missing, int which) 
         ones[i] = 1;
     for (int d = 0; d < 2; d++) {
         weights[d].w_ih = weights[d].w_hh = ones;
-        for (int i = 0; fc_cell_own(cell, i); i++)
+        fc_unit_parameter own;
+        for (int i = 0; fc_cell_own(cell, i, &own); i++)
             weights[d].own[i] = ones;
     }
     describe("%s without %s", fc_cell_name(cell), missing->name);
@@ -59,9 +64,9 @@ static void test_frozen(const problem *p, fc_dtype dtype) {
 int main(void) {
     test_names();
     for (int cell = 0; fc_cell_name(cell); cell++) {
-        const fc_unit_parameter *own;
-        for (int i = 0; (own = fc_cell_own(cell, i)) != NULL; i++)
-            test_missing(cell, own, i);
+        fc_unit_parameter own;
+        for (int i = 0; fc_cell_own(cell, i, &own); i++)
+            test_missing(cell, &own, i);
         spec s = {.cell = fc_cell_name(cell),
                   .in = 3,
                   .hidden = 9,
