@@ -28,6 +28,14 @@ cdef extern from "fastcell.h" nogil:
         FC_PACK_FORWARD
         FC_PACK_BACKWARD
 
+    enum:
+        FC_MOST_OWN
+
+    ctypedef enum fc_initial:
+        FC_DRAWN
+        FC_ZEROS
+        FC_ONES
+
     ctypedef struct fc_stack:
         int cell
         fc_dtype dtype
@@ -43,6 +51,7 @@ cdef extern from "fastcell.h" nogil:
         const void *b_ih
         const void *b_hh
         const void *w_hr
+        const void *own[FC_MOST_OWN]
 
     ctypedef struct fc_gradients:
         void *w_ih
@@ -50,6 +59,7 @@ cdef extern from "fastcell.h" nogil:
         void *b_ih
         void *b_hh
         void *w_hr
+        void *own[FC_MOST_OWN]
 
     enum:
         FC_MOST_GATES
@@ -62,6 +72,7 @@ cdef extern from "fastcell.h" nogil:
         FC_AXIS_INPUT
         FC_AXIS_OUTPUT
         FC_AXIS_HIDDEN
+        FC_AXIS_VECTORS
 
     ctypedef struct fc_cell_parameter:
         const char *name
@@ -69,6 +80,8 @@ cdef extern from "fastcell.h" nogil:
         fc_axis columns
         int bias_of
         size_t member
+        int vectors
+        fc_initial initial
 
     ctypedef struct fc_cell_description:
         const char *name

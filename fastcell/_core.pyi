@@ -32,6 +32,7 @@ class _CellDescription(TypedDict):
     projects: bool
     parameters: dict[str, tuple[str, ...]]
     bias_of: dict[str, str]
+    initial: dict[str, Literal["drawn", "zeros", "ones"]]
 
 class _Description(TypedDict):
     isa: str

@@ -111,6 +111,20 @@ class Problem:
         return float(total)
 
 
+def set_constants(layer: Any, seed: int) -> None:
+    """Draw what begins with ones or zeros too, so that no value is like another.
+
+    Those of one are gains of a normalization. With gains of one a step makes
+    differences larger, and many steps make more of a rounding error than a tolerance
+    can allow; so they are about 0.3.
+    """
+    random = np.random.default_rng(seed)
+    for weight in layer.params.values():
+        if weight.size and (np.all(weight == 1) or np.all(weight == 0)):
+            weight *= 0.3
+            weight += random.uniform(-0.2, 0.2, weight.shape)
+
+
 def problem(
     cell: Cell,
     *,
@@ -127,6 +141,7 @@ def problem(
     if cell.proj_size:  # a projection is smaller than what it projects
         H = max(H, 2)
     layer = cell.layer(I, H, dtype=np.float64, seed=seed, **arguments)
+    set_constants(layer, seed)
     layer.load_state_dict({n: rounded(w) for n, w in layer.state_dict().items()})
     passes = layer.num_layers * (2 if layer.bidirectional else 1)
     width = (2 if layer.bidirectional else 1) * layer.output_size

@@ -11,7 +11,7 @@ def cells():
 
 
 cdef inline Py_ssize_t length_of(
-    fc_axis axis, int gates, Py_ssize_t input_size, Py_ssize_t hidden_size,
+    const fc_cell_parameter *parameter, fc_axis axis, int gates, Py_ssize_t input_size, Py_ssize_t hidden_size,
     Py_ssize_t output_size,
 ) noexcept:
     """The length of a parameter's axis; 1 if there is none."""
@@ -21,12 +21,16 @@ cdef inline Py_ssize_t length_of(
         return input_size
     if axis == FC_AXIS_OUTPUT:
         return output_size
+    if axis == FC_AXIS_VECTORS:
+        return parameter.vectors * hidden_size
     return hidden_size if axis == FC_AXIS_HIDDEN else 1
 
 
 _AXES = {
     FC_AXIS_GATES: "GH", FC_AXIS_INPUT: "I", FC_AXIS_OUTPUT: "P", FC_AXIS_HIDDEN: "H",
+    FC_AXIS_VECTORS: "{}H",
 }
+_INITIAL = {FC_DRAWN: "drawn", FC_ZEROS: "zeros", FC_ONES: "ones"}
 
 
 cdef int describe(str name, fc_cell_description *found) except -1:
@@ -40,19 +44,22 @@ def describe_cell(str name):
     """Return what the C registry knows of a cell: fc_cell_description, as a dict.
 
     parameters: their names, without the layer's suffix, with the lengths of their axes:
-    "GH", "I", "P" or "H".  bias_of: of each bias, the matrix to whose product it is
-    added.
+    "GH", "I", "P", "H", or "3H" for three vectors.  bias_of: of each bias, the matrix to
+    whose product it is added.  initial: "drawn", "zeros" or "ones".
     """
     cdef fc_cell_description found
     cdef fc_cell_parameter *parameter
     cdef int i
     describe(name, &found)
-    parameters, bias_of = {}, {}
+    parameters, bias_of, initial = {}, {}, {}
     for i in range(found.parameters):
         parameter = &found.parameter[i]
         axes = (parameter.rows, parameter.columns)
         label = parameter.name.decode()
-        parameters[label] = tuple([_AXES[axis] for axis in axes if axis != FC_AXIS_NONE])
+        parameters[label] = tuple([
+            _AXES[axis].format(parameter.vectors) for axis in axes if axis != FC_AXIS_NONE
+        ])
+        initial[label] = _INITIAL[parameter.initial]
         if parameter.bias_of >= 0:
             bias_of[label] = found.parameter[parameter.bias_of].name.decode()
     return {
@@ -63,6 +70,7 @@ def describe_cell(str name):
         "projects": bool(found.projects),
         "parameters": parameters,
         "bias_of": bias_of,
+        "initial": initial,
     }
 
 
@@ -78,7 +86,7 @@ def parameter_shapes(
     for i in range(found.parameters):
         parameter = &found.parameter[i]
         shapes[parameter.name.decode()] = tuple([
-            length_of(axis, found.gates, input_size, hidden_size, output_size)
+            length_of(parameter, axis, found.gates, input_size, hidden_size, output_size)
             for axis in (parameter.rows, parameter.columns) if axis != FC_AXIS_NONE
         ])
     return shapes

@@ -383,9 +383,9 @@ cdef class QuickCall:
                     # The core only computes the gradient of a bias with that of its matrix.
                     wanted = self.needs_bias_of(k, needed[first : first + each])
                 self.new_zeros(
-                    tensors, wanted, stack.length(parameter.rows, i),
+                    tensors, wanted, stack.length(parameter, parameter.rows, i),
                     0 if parameter.columns == FC_AXIS_NONE
-                    else stack.length(parameter.columns, i),
+                    else stack.length(parameter, parameter.columns, i),
                     <void **> (entry + parameter.member),
                 )
                 at += 1

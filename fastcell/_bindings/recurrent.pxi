@@ -122,17 +122,19 @@ cdef class Stack:
                 (<void **> (entries + i * entry_bytes + parameter.member))[0] = (
                     views.contiguous(
                         arrays[k], access == WRITTEN, self.itemsize,
-                        self.length(parameter.rows, i)
-                        * self.length(parameter.columns, i),
+                        self.length(parameter, parameter.rows, i)
+                        * self.length(parameter, parameter.columns, i),
                     )
                 )
         return holders
 
-    cdef Py_ssize_t length(self, fc_axis axis, int one_pass) noexcept:
+    cdef Py_ssize_t length(
+        self, const fc_cell_parameter *parameter, fc_axis axis, int one_pass
+    ) noexcept:
         """Of an axis of a parameter of a pass (layer and direction)."""
         return length_of(
-            axis, self.cell.gates, self.width(one_pass), self.stack.hidden_size,
-            self.out(),
+            parameter, axis, self.cell.gates, self.width(one_pass),
+            self.stack.hidden_size, self.out(),
         )
 
     cdef Py_ssize_t width(self, int one_pass) noexcept:

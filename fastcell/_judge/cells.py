@@ -75,6 +75,8 @@ class _Counted(np.ndarray):
             halved = inputs[0].halved
             counts["sigmoid" if halved else "tanh"] += inputs[0].size
         plain = [a.view(np.ndarray) if isinstance(a, _Counted) else a for a in inputs]
+        if "out" in given:  # as in a mean
+            given["out"] = tuple(np.asarray(out) for out in given["out"])
         result = getattr(ufunc, method)(*plain, **given)
         counted = np.asarray(result).view(_Counted)
         counted.counts = counts

@@ -7,6 +7,8 @@ from fastcell.cells.gru import CELLS as _GRU
 from fastcell.cells.gru import GRU, GRUCell
 from fastcell.cells.lstm import CELLS as _LSTM
 from fastcell.cells.lstm import LSTM, LSTMCell
+from fastcell.cells.lstm_layer_norm import CELLS as _LSTM_LAYER_NORM
+from fastcell.cells.lstm_peephole import CELLS as _LSTM_PEEPHOLE
 from fastcell.cells.registry import Cell
 from fastcell.cells.rnn import CELLS as _RNN
 from fastcell.cells.rnn import RNN, RNNCell
@@ -15,6 +17,8 @@ _CELLS = (
     *_RNN,
     *_LSTM,
     *_GRU,
+    *_LSTM_PEEPHOLE,
+    *_LSTM_LAYER_NORM,
 )
 REGISTRY: dict[str, Cell] = {cell.name: cell for cell in _CELLS}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcell._checks.numbers import integer
+from fastcell._checks.numbers import flag, integer
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
 from fastcell.layers.recurrent import Recurrent
@@ -29,6 +29,22 @@ def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
     h = sigmoid(o) * np.tanh(c)
     return (h @ w["weight_hr"].T if "weight_hr" in w else h), c
+
+
+def _core_cell(proj_size: int, peephole: bool, layer_norm: bool) -> str:
+    """Return the name of the one cell of the core that is chosen."""
+    chosen = {
+        "lstm_projected": proj_size > 0,
+        "lstm_peephole": peephole,
+        "lstm_layer_norm": layer_norm,
+    }
+    names = [name for name, is_chosen in chosen.items() if is_chosen]
+    if len(names) > 1:
+        raise ValueError(
+            "proj_size, peephole and layer_norm must not be combined; got "
+            f"proj_size={proj_size}, peephole={peephole}, layer_norm={layer_norm}"
+        )
+    return names[0] if names else "lstm"
 
 
 @in_files
@@ -65,6 +81,16 @@ class LSTM(Recurrent[LSTMState]):
         arXiv:1402.1128).
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
+    peephole : bool, default False
+        Whether gates see the cell state: i and f that of the step before, o that of
+        its own step, each unit its own times a weight. The parameter weight_ch (3 H)
+        holds those of i, f and o. Gers, Schraudolph and Schmidhuber, JMLR 3, 2002.
+    layer_norm : bool, default False
+        Whether W x, R h and, before the output's tanh, c are normalized over the units
+        (Ba, Kiros and Hinton 2016, arXiv:1607.06450). The gains weight_ln_ih and
+        weight_ln_hh (4 H) and weight_ln_c (H) begin with 1, bias_ln_c (H) with 0;
+        b_ih and b_hh are added behind the normalization. Not with peephole, nor
+        either of them with proj_size.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -97,12 +123,16 @@ class LSTM(Recurrent[LSTMState]):
         proj_size: int = 0,
         *,
         zero_output_for_mask: bool = False,
+        peephole: bool = False,
+        layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
     ) -> None:
         proj_size = integer("proj_size", proj_size, minimum=0)
+        self.peephole = flag("peephole", peephole)
+        self.layer_norm = flag("layer_norm", layer_norm)
         super().__init__(
-            "lstm_projected" if proj_size else "lstm",
+            _core_cell(proj_size, self.peephole, self.layer_norm),
             input_size,
             hidden_size,
             num_layers,
@@ -118,7 +148,12 @@ class LSTM(Recurrent[LSTMState]):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
-        return {**super().config(), "proj_size": self.proj_size}
+        variants = {"peephole": self.peephole, "layer_norm": self.layer_norm}
+        return {
+            **super().config(),
+            "proj_size": self.proj_size,
+            **{name: True for name, chosen in variants.items() if chosen},
+        }
 
 
 class LSTMCell(RecurrentCell[LSTMState]):
@@ -142,10 +177,23 @@ class LSTMCell(RecurrentCell[LSTMState]):
         hidden_size: int,
         bias: bool = True,
         *,
+        peephole: bool = False,
+        layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
     ) -> None:
-        super().__init__(LSTM(input_size, hidden_size, 1, bias, dtype=dtype, seed=seed))
+        super().__init__(
+            LSTM(
+                input_size,
+                hidden_size,
+                1,
+                bias,
+                peephole=peephole,
+                layer_norm=layer_norm,
+                dtype=dtype,
+                seed=seed,
+            )
+        )
 
 
 CELLS = (

@@ -150,13 +150,21 @@ class Recurrent(Module, Generic[StateT]):
         return Parameters(self._initial())
 
     def _initial(self) -> dict[str, np.ndarray]:
-        """Return weights uniform in +-1/sqrt(H), as torch.nn draws them."""
+        """Return weights uniform in +-1/sqrt(H), as torch.nn draws them.
+
+        Parameters of a cell's own are what its descriptor tells.
+        """
         bound = self.hidden_size**-0.5
         check_size(self._shapes.values())
-        return {
-            name: self._random.uniform(-bound, bound, shape).astype(self.dtype)
-            for name, shape in self._shapes.items()
-        }
+        arrays = {}
+        for name, shape in self._shapes.items():
+            begin = self._description["initial"][name.rpartition("_l")[0]]
+            if begin == "drawn":
+                array = self._random.uniform(-bound, bound, shape)
+            else:
+                array = np.full(shape, begin == "ones")
+            arrays[name] = array.astype(self.dtype)
+        return arrays
 
     def _by_pass(self, arrays: Mapping[str, np.ndarray]) -> list[tuple[Any, ...]]:
         """Return the parameters of each pass in the core's order; None: no bias."""

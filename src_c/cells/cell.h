@@ -14,14 +14,20 @@
  * Most cells have one *phase*: one recurrent product, one elementwise pass.  Where a
  * step holds a second product (the reset-before GRU multiplies r * h_{t-1}, the
  * projected LSTM projects o * tanh c) the first phase writes its operand to the
- * *middle* row, and the second phase's product reads it. */
+ * *middle* row, and the second phase's product reads it.
+ *
+ * A cell may have parameters of its own, one value for each unit: peepholes, or the
+ * gains of a normalization.  A tile has them as vectors of padded units, zero where
+ * there is no unit.  Their gradients are sums over all pairs (step, row) of a slot, or
+ * of a slot times something else of the pair.  The descriptor lists these sums, and the
+ * driver makes them after the time loop, in the order of the weight gradients. */
 #ifndef FC_CELL_H
 #define FC_CELL_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { FC_MAX_GATES = 4, FC_MAX_PHASES = 2 };
+enum { FC_MAX_GATES = 4, FC_MAX_PHASES = 2, FC_MAX_OWN = 4, FC_MAX_SUMS = 6 };
 
 typedef struct fc_phase {
     int gates;        /* gates this phase's recurrent product makes */
@@ -32,11 +38,37 @@ typedef struct fc_phase {
     bool bounded;     /* the operand stays in [-1, 1], if the initial state does */
 } fc_phase;
 
+/* A parameter of the cell's own: `vectors` vectors of H values, and what they begin
+ * with: what weights do, or a number. */
+typedef enum fc_begin { FC_BEGIN_DRAWN, FC_BEGIN_ZERO, FC_BEGIN_ONE } fc_begin;
+
+typedef struct fc_own {
+    const char *name; /* without a layer's suffix */
+    int vectors;
+    fc_begin begin;
+} fc_own;
+
+/* What a slot is multiplied by before it is summed. */
+typedef enum fc_factor { FC_BY_ONE, FC_BY_SLOT, FC_BY_C_PREV, FC_BY_C } fc_factor;
+
+/* The gradient of vectors to .. to+vectors-1 of a tile's `params`: over all pairs, the
+ * sum of slots slot .. slot+vectors-1 times the factor. */
+typedef struct fc_sum {
+    int to, vectors, slot;
+    fc_factor factor;
+    int by_slot; /* of FC_BY_SLOT: the first of `vectors` slots */
+} fc_sum;
+
 /* What a cell's forward sees: `rows` rows, units unit .. unit+units-1, in blocks of V.
- * Row pointers point at unit 0. */
+ * Row pointers point at unit 0.
+ *
+ * In a stream, c is the memory of c_prev: of every unit c_prev has to be read before c
+ * is written.  h is never that of h_prev. */
 typedef struct fc_tile {
     ptrdiff_t rows, unit, units;
-    const void *recurrent;    /* [rows][units / V][gates of the phase][V], in L1 */
+    ptrdiff_t hidden;      /* H: units of a row that exist, where units may be padded */
+    const void *params;    /* [vectors][H, as far apart as slots]; see fc_cell */
+    const void *recurrent; /* [rows][units / V][gates of the phase][V], in L1 */
     const void *const *input; /* [H / V][gates of the cell][V] */
     const void *const *h_prev;
     const void *const *c_prev;
@@ -53,6 +85,8 @@ typedef struct fc_tile {
  * c_{t-1}. */
 typedef struct fc_back_tile {
     ptrdiff_t rows, unit, units;
+    ptrdiff_t hidden;
+    const void *params;
     const void *const *h_prev;
     const void *const *c_prev;
     const void *const *h;
@@ -74,6 +108,13 @@ typedef struct fc_cell {
     const char *gate_names[FC_MAX_GATES]; /* in the order of the weight rows */
     bool has_middle;
     bool whole_row; /* the cell needs all units of a row at once (layer norm) */
+    /* b_ih and b_hh are not added to the products: they are the first 2 * gates vectors
+     * of `params`, before the parameters below, and have sums like those. */
+    bool own_biases;
+    int owns;
+    fc_own own[FC_MAX_OWN];
+    int sums;
+    fc_sum sum[FC_MAX_SUMS];
     int phases;
     fc_phase phase[FC_MAX_PHASES];
     void (*forward[FC_MAX_PHASES])(const fc_tile *);

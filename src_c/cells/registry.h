@@ -2,9 +2,12 @@
 #include "cells/gru.c"
 #include "cells/gru_reset_before.c"
 #include "cells/lstm.c"
+#include "cells/lstm_layer_norm.c"
+#include "cells/lstm_peephole.c"
 #include "cells/lstm_projected.c"
 #include "cells/rnn.c"
 
 static const fc_cell *const fc_registry[] = {
-    &rnn_tanh, &rnn_relu, &lstm, &lstm_projected, &gru, &gru_reset_before,
+    &rnn_tanh, &rnn_relu,         &lstm,          &lstm_projected,
+    &gru,      &gru_reset_before, &lstm_peephole, &lstm_layer_norm,
 };

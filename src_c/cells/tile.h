@@ -33,6 +33,13 @@ FC_INLINE vreal load_mutable(void *const *rows, ptrdiff_t r, ptrdiff_t u) {
 FC_INLINE void store_row(void *const *rows, ptrdiff_t r, ptrdiff_t u, vreal x) {
     vstore((real *)rows[r] + u, x);
 }
+/* Vector `vector` of the cell's own parameters. */
+FC_INLINE vreal unit_param(const fc_tile *t, int vector, ptrdiff_t u) {
+    return vload((const real *)t->params + vector * t->slot + u);
+}
+FC_INLINE vreal back_param(const fc_back_tile *t, int vector, ptrdiff_t u) {
+    return vload((const real *)t->params + vector * t->slot + u);
+}
 FC_INLINE void save_slot(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int slot,
                          vreal x) {
     if (t->saved)

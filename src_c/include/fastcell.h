@@ -33,8 +33,9 @@
  *
  * Weights are laid out as in torch.nn: w_ih (G H, I or D P), w_hh (G H, P), b_ih and
  * b_hh (G H) or NULL for zero, w_hr (P, H) for the projected LSTM; gate order i f g o
- * (LSTM), r z n (GRU).  Arrays of weights hold layer 0 forward, layer 0 reverse,
- * layer 1 forward, and so on.  States h (L D, B, P) and c (L D, B, H) likewise. */
+ * (LSTM), r z n (GRU).  A cell's own parameters are vectors with a value for each unit,
+ * see fc_describe_cell.  Arrays of weights hold layer 0 forward, layer 0 reverse, layer
+ * 1 forward, and so on.  States h (L D, B, P) and c (L D, B, H) likewise. */
 #ifndef FASTCELL_H
 #define FASTCELL_H
 
@@ -157,25 +158,33 @@ typedef struct fc_stack {
     int layers, directions;
 } fc_stack;
 
+enum { FC_MOST_OWN = 4 }; /* parameters that only this cell has: see fc_describe_cell */
+
 typedef struct fc_weights {
     const void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
+    const void *own[FC_MOST_OWN];
 } fc_weights;
 
 typedef struct fc_gradients {
     /* NULL: not computed.  A gradient of a bias needs that of its w. */
     void *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
+    void *own[FC_MOST_OWN];
 } fc_gradients;
 
 /* What the core knows of a cell.  G is its number of gates. */
-enum { FC_MOST_GATES = 4, FC_MOST_STATES = 2, FC_MOST_PARAMETERS = 5 };
+enum { FC_MOST_GATES = 4, FC_MOST_STATES = 2, FC_MOST_PARAMETERS = 5 + FC_MOST_OWN };
 
 typedef enum fc_axis {
-    FC_AXIS_NONE,   /* there is none */
-    FC_AXIS_GATES,  /* G H */
-    FC_AXIS_INPUT,  /* I in the first layer, D P in those above */
-    FC_AXIS_OUTPUT, /* P */
-    FC_AXIS_HIDDEN, /* H */
+    FC_AXIS_NONE,    /* there is none */
+    FC_AXIS_GATES,   /* G H */
+    FC_AXIS_INPUT,   /* I in the first layer, D P in those above */
+    FC_AXIS_OUTPUT,  /* P */
+    FC_AXIS_HIDDEN,  /* H */
+    FC_AXIS_VECTORS, /* a number of vectors of H, one after another */
 } fc_axis;
+
+/* Initial values: drawn as those of the weights, or a number. */
+typedef enum fc_initial { FC_DRAWN, FC_ZEROS, FC_ONES } fc_initial;
 
 /* A parameter that each layer and direction of a cell has. */
 typedef struct fc_cell_parameter {
@@ -183,6 +192,8 @@ typedef struct fc_cell_parameter {
     fc_axis rows, columns; /* of a vector: rows, and no columns */
     int bias_of;   /* the parameter whose product this bias is added to; else -1 */
     size_t member; /* bytes to its pointer in fc_weights, and in fc_gradients */
+    int vectors;   /* of FC_AXIS_VECTORS; else 0 */
+    fc_initial initial;
 } fc_cell_parameter;
 
 typedef struct fc_cell_description {

@@ -96,6 +96,7 @@ const fc_kernels FC_PASTE(FC_ISA, FC_KIND) = {
     .trains = true,
     .weight_gradient = weight_gradient,
     .weight_gradient_scratch = weight_gradient_scratch,
+    .unit_sum = unit_sum,
     .gradient_block = FC_GRADIENT_DEPTH,
 #endif
     .group = FC_GROUP,

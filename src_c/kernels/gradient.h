@@ -239,4 +239,40 @@ static void weight_gradient(const fc_weight_gradient *g) {
     }
 }
 
+/* A block of rows, V units; `there` of them exist.  Rows of slots and of by_row are
+ * padded to whole vectors. */
+FC_INLINE void unit_sum_of_rows(const fc_unit_sum *s, int vector, ptrdiff_t first,
+                                ptrdiff_t rows, ptrdiff_t u, ptrdiff_t there) {
+    ptrdiff_t at = first * s->d_row + vector * s->d_vector + u;
+    const real *d = (const real *)s->d + at, *by = (const real *)s->by_slot;
+    vreal sum = vzero();
+    if (by) {
+        by += at;
+        for (ptrdiff_t row = 0; row < rows; row++)
+            sum = vfma(vload(d + row * s->d_row), vload(by + row * s->d_row), sum);
+    } else if (s->by_row) {
+        for (ptrdiff_t row = 0; row < rows; row++)
+            sum = vfma(vload(d + row * s->d_row),
+                       vload((const real *)s->by_row[first + row] + u), sum);
+    } else {
+        for (ptrdiff_t row = 0; row < rows; row++)
+            sum = sum + vload(d + row * s->d_row);
+    }
+    real *out = (real *)s->out + vector * s->units + u;
+    vstore_part(out, vload_part(out, there) + sum, there);
+}
+
+/* In the blocks of weight_gradient, from the last to the first. */
+static void unit_sum(const fc_unit_sum *s) {
+    for (ptrdiff_t row = fc_last_block(s->rows, FC_GRADIENT_DEPTH); row >= 0;
+         row -= FC_GRADIENT_DEPTH) {
+        ptrdiff_t rows = s->rows - row;
+        if (rows > FC_GRADIENT_DEPTH)
+            rows = FC_GRADIENT_DEPTH;
+        for (int vector = 0; vector < s->vectors; vector++)
+            for (ptrdiff_t u = s->first_unit; u < s->last_unit; u += V)
+                unit_sum_of_rows(s, vector, row, rows, u, s->last_unit - u);
+    }
+}
+
 #endif

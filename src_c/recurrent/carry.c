@@ -26,6 +26,16 @@ static void layout(fc_carry *carry, fc_arena *arena, const fc_stack *stack,
         carry->at.x = fc_take(arena, block, sizeof(void *));
         carry->at.h_prev = fc_take(arena, block, sizeof(void *));
         carry->at.middle = fc_take(arena, block, sizeof(void *));
+        carry->c_prev = carry->c = NULL;
+        carry->at.c_prev = carry->at.c = NULL;
+        if (fc_sums_read(shape.cell, FC_BY_C_PREV)) {
+            carry->c_prev = fc_take(arena, block, fc_bytes(&shape, shape.padded));
+            carry->at.c_prev = fc_take(arena, block, sizeof(void *));
+        }
+        if (fc_sums_read(shape.cell, FC_BY_C)) {
+            carry->c = fc_take(arena, block, fc_bytes(&shape, shape.padded));
+            carry->at.c = fc_take(arena, block, sizeof(void *));
+        }
     }
 }
 
@@ -77,6 +87,11 @@ void fc_carry_open(fc_carry *carry, const fc_stack *stack, const fc_batch *batch
     point_at_rows(carry->at.h_prev, carry->h_prev, block, fc_bytes(&shape, shape.out));
     point_at_rows(carry->at.middle, carry->middle, block,
                   fc_bytes(&shape, shape.units));
+    if (carry->c_prev)
+        point_at_rows(carry->at.c_prev, carry->c_prev, block,
+                      fc_bytes(&shape, shape.padded));
+    if (carry->c)
+        point_at_rows(carry->at.c, carry->c, block, fc_bytes(&shape, shape.padded));
     if (segment->steps_after == 0)
         *carry->end = 0;
 }
@@ -112,6 +127,11 @@ static void keep(const fc_layer_job *job, ptrdiff_t first, ptrdiff_t last) {
         if (!direction->dtable)
             keep_row(to->x, place, pairs->x[p], fc_bytes(shape, shape->in));
         keep_row(to->h_prev, place, pairs->h_prev[p], fc_bytes(shape, shape->out));
+        if (to->c_prev)
+            keep_row(to->c_prev, place, pairs->c_prev[p],
+                     fc_bytes(shape, shape->padded));
+        if (to->c)
+            keep_row(to->c, place, pairs->c[p], fc_bytes(shape, shape->padded));
         if (direction->memory.middle)
             keep_row(to->middle, place, pairs->middle[p],
                      fc_bytes(shape, shape->units));

@@ -24,7 +24,7 @@ struct fc_carry {
     ptrdiff_t *end;  /* the pair after the last one that waits; 0: none does */
     char *slots;     /* [block][slots of a pair] */
     fc_pair_rows at; /* [block] pointers at the copies of rows, made in every call */
-    char *x, *h_prev, *middle;
+    char *x, *h_prev, *middle, *c_prev, *c;
 };
 
 /* Is the segment the one before that of the last call, or the last of all, which may

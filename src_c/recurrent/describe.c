@@ -19,10 +19,12 @@ static fc_status add_layer(const fc_shape *shape, int directions, size_t *bytes,
                            double *input, double *recurrent) {
     const fc_cell *cell = shape->cell;
     ptrdiff_t gates = cell->gates * shape->units;
+    ptrdiff_t own = fc_own_vectors(cell) - (cell->own_biases ? 2 * cell->gates : 0);
     for (int d = 0; d < directions; d++) {
         if (!add_reals(bytes, shape, gates, shape->in) ||
             !add_reals(bytes, shape, gates, shape->out) ||
-            !add_reals(bytes, shape, gates, 2))
+            !add_reals(bytes, shape, gates, 2) ||
+            !add_reals(bytes, shape, shape->units, own))
             return FC_TOO_LARGE;
         *input += (double)gates * (double)shape->in;
         for (int i = 0; i < cell->phases; i++) {

@@ -7,6 +7,11 @@
 #include "runtime/dispatch.h"
 
 _Static_assert((int)FC_MOST_GATES == (int)FC_MAX_GATES, "all gates have names");
+_Static_assert((int)FC_MOST_OWN == (int)FC_MAX_OWN &&
+                   (int)FC_DRAWN == (int)FC_BEGIN_DRAWN &&
+                   (int)FC_ZEROS == (int)FC_BEGIN_ZERO &&
+                   (int)FC_ONES == (int)FC_BEGIN_ONE,
+               "the contract's numbers are those of the public header");
 
 static const fc_cell *cell_at(int cell) {
     const fc_kernels *k = fc_kernels_of(FC_F32);
@@ -34,18 +39,25 @@ SAME_PLACE(w_hh);
 SAME_PLACE(b_ih);
 SAME_PLACE(b_hh);
 SAME_PLACE(w_hr);
+SAME_PLACE(own);
 
 /* Those of every cell, in the order of torch.nn. */
 static const fc_cell_parameter of_all_cells[] = {
-    {"weight_ih", FC_AXIS_GATES, FC_AXIS_INPUT, -1, offsetof(fc_weights, w_ih)},
-    {"weight_hh", FC_AXIS_GATES, FC_AXIS_OUTPUT, -1, offsetof(fc_weights, w_hh)},
-    {"bias_ih", FC_AXIS_GATES, FC_AXIS_NONE, 0, offsetof(fc_weights, b_ih)},
-    {"bias_hh", FC_AXIS_GATES, FC_AXIS_NONE, 1, offsetof(fc_weights, b_hh)},
+    {"weight_ih", FC_AXIS_GATES, FC_AXIS_INPUT, -1, offsetof(fc_weights, w_ih), 0,
+     FC_DRAWN},
+    {"weight_hh", FC_AXIS_GATES, FC_AXIS_OUTPUT, -1, offsetof(fc_weights, w_hh), 0,
+     FC_DRAWN},
+    {"bias_ih", FC_AXIS_GATES, FC_AXIS_NONE, 0, offsetof(fc_weights, b_ih), 0,
+     FC_DRAWN},
+    {"bias_hh", FC_AXIS_GATES, FC_AXIS_NONE, 1, offsetof(fc_weights, b_hh), 0,
+     FC_DRAWN},
 };
 static const fc_cell_parameter of_a_projection = {
-    "weight_hr", FC_AXIS_OUTPUT, FC_AXIS_HIDDEN, -1, offsetof(fc_weights, w_hr)};
+    "weight_hr", FC_AXIS_OUTPUT, FC_AXIS_HIDDEN, -1, offsetof(fc_weights, w_hr),
+    0,           FC_DRAWN};
 enum { OF_ALL_CELLS = sizeof of_all_cells / sizeof *of_all_cells };
-_Static_assert(OF_ALL_CELLS + 1 <= FC_MOST_PARAMETERS, "room for all of a cell");
+_Static_assert(OF_ALL_CELLS + 1 + FC_MOST_OWN <= FC_MOST_PARAMETERS,
+               "room for all of a cell");
 
 fc_status fc_describe_cell(int index, fc_cell_description *description) {
     static const char *const state_names[FC_MOST_STATES] = {"h", "c"};
@@ -64,6 +76,14 @@ fc_status fc_describe_cell(int index, fc_cell_description *description) {
         d.projects |= cell->phase[i].projects;
     if (d.projects)
         d.parameter[d.parameters++] = of_a_projection;
+    for (int i = 0; i < cell->owns; i++)
+        d.parameter[d.parameters++] = (fc_cell_parameter){
+            .name = cell->own[i].name,
+            .rows = FC_AXIS_VECTORS,
+            .bias_of = -1,
+            .member = offsetof(fc_weights, own) + (size_t)i * sizeof(void *),
+            .vectors = cell->own[i].vectors,
+            .initial = (fc_initial)cell->own[i].begin};
     *description = d;
     return FC_OK;
 }

@@ -50,6 +50,29 @@ size_t fc_operand_bytes(const fc_shape *shape, int directions) {
     return shape->k->operand_scratch(most > gates ? most : gates);
 }
 
+int fc_own_vectors(const fc_cell *cell) {
+    int vectors = cell->own_biases ? 2 * cell->gates : 0;
+    for (int i = 0; i < cell->owns; i++)
+        vectors += cell->own[i].vectors;
+    return vectors;
+}
+
+fc_own_arrays fc_own_arrays_of(const fc_cell *cell, const void *b_ih, const void *b_hh,
+                               const void *const *own) {
+    fc_own_arrays all = {0};
+    if (cell->own_biases) {
+        all.count = 2;
+        all.vectors[0] = all.vectors[1] = cell->gates;
+        all.array[0] = b_ih;
+        all.array[1] = b_hh;
+    }
+    for (int i = 0; i < cell->owns; i++, all.count++) {
+        all.vectors[all.count] = cell->own[i].vectors;
+        all.array[all.count] = own[i];
+    }
+    return all;
+}
+
 /* A panel holds as many vectors as it may, but where all gates of a block of units fit,
  * whole blocks. */
 static int panel_width(const fc_shape *shape, int gates) {
@@ -76,12 +99,19 @@ static fc_panels gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t d
     return panels;
 }
 
+/* Not inline: most cells have none, and every step of a stream lays out its layers. */
+static __attribute__((noinline)) void take_params(const fc_shape *shape,
+                                                  fc_packed *packed, fc_arena *arena) {
+    packed->params = fc_take2(arena, (size_t)fc_own_vectors(shape->cell),
+                              (size_t)shape->padded, shape->k->real_size);
+}
+
 void fc_packed_layout(const fc_shape *shape, fc_pack_kind kind, fc_packed *packed,
                       fc_arena *arena) {
     const fc_cell *cell = shape->cell;
-    bool forward = kind == FC_PACK_FORWARD;
+    bool forward = kind == FC_PACK_FORWARD, bias = !cell->own_biases;
     packed->x =
-        forward ? gate_panels(shape, arena, shape->in, shape->units, cell->gates, true)
+        forward ? gate_panels(shape, arena, shape->in, shape->units, cell->gates, bias)
                 : gate_panels(shape, arena, cell->gates * shape->padded, shape->in, 1,
                               false);
     for (int i = 0; i < cell->phases; i++) {
@@ -90,10 +120,13 @@ void fc_packed_layout(const fc_shape *shape, fc_pack_kind kind, fc_packed *packe
         ptrdiff_t operand = fc_operand_units(shape, phase);
         ptrdiff_t padded = phase->projects ? shape->out_padded : shape->padded;
         packed->phase[i] = forward ? gate_panels(shape, arena, operand, units,
-                                                 phase->gates, !phase->projects)
+                                                 phase->gates, bias && !phase->projects)
                                    : gate_panels(shape, arena, phase->gates * padded,
                                                  operand, 1, false);
     }
+    packed->params = NULL;
+    if (cell->sums) /* parameters of a cell's own have them */
+        take_params(shape, packed, arena);
 }
 
 /* The vectors first .. last-1 of some panels, and what they are made of. */
@@ -167,9 +200,25 @@ static void pack_backward(const pack_job *job, int gates, const unsigned char *o
     }
 }
 
+/* The cell's own parameters, each vector padded by zeros. */
+static void pack_params(const fc_shape *shape, char *to, const fc_weights *weights) {
+    const fc_own_arrays own =
+        fc_own_arrays_of(shape->cell, weights->b_ih, weights->b_hh, weights->own);
+    size_t units = fc_bytes(shape, shape->units),
+           padded = fc_bytes(shape, shape->padded);
+    for (int i = 0; i < own.count; i++)
+        for (int j = 0; j < own.vectors[i]; j++, to += padded) {
+            memset(to, 0, padded);
+            if (own.array[i])
+                memcpy(to, (const char *)own.array[i] + (size_t)j * units, units);
+        }
+}
+
 void fc_pack_weights(const fc_shape *shape, fc_pack_kind kind, const fc_packed *packed,
                      const fc_weights *weights, int part, int parts) {
     const fc_cell *cell = shape->cell;
+    if (packed->params && part == 0) /* a few rows beside matrices */
+        pack_params(shape, packed->params, weights);
     pack_job job = share_panels(shape, &packed->x, part, parts);
     if (kind == FC_PACK_FORWARD)
         pack_forward(&job, cell->gates, 0, shape->units, weights->w_ih, weights->b_ih);

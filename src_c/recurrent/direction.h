@@ -24,11 +24,27 @@ fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape);
 ptrdiff_t fc_phase_units(const fc_shape *shape, const fc_phase *phase);
 ptrdiff_t fc_operand_units(const fc_shape *shape, const fc_phase *phase);
 
-/* Products of a direction: x for the input part, one per phase. */
+/* Products of a direction: x for the input part, one per phase; and the parameters that
+ * the cell has of its own. */
 typedef struct fc_packed {
     fc_panels x;
     fc_panels phase[FC_MAX_PHASES];
+    void *params; /* [vectors][padded], zeros behind the units; or NULL */
 } fc_packed;
+
+enum { FC_MOST_OWN_ARRAYS = 2 + FC_MAX_OWN };
+
+/* Arrays that `params` is made of, in their order; or that get its gradients. */
+typedef struct fc_own_arrays {
+    int count;
+    int vectors[FC_MOST_OWN_ARRAYS];
+    const void *array[FC_MOST_OWN_ARRAYS]; /* [vectors][units], or NULL */
+} fc_own_arrays;
+
+fc_own_arrays fc_own_arrays_of(const fc_cell *cell, const void *b_ih, const void *b_hh,
+                               const void *const *own);
+/* Vectors of `params`; 0 for most cells. */
+int fc_own_vectors(const fc_cell *cell);
 
 /* Panels of all directions stand one after another in direction order. */
 void fc_packed_layout(const fc_shape *shape, fc_pack_kind kind, fc_packed *packed,

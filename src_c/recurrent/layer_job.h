@@ -6,10 +6,18 @@
 #include "recurrent/sharing.h"
 #include "runtime/blas.h"
 
-/* Rows of all pairs of one direction, as pointers. */
+/* Rows of all pairs of one direction, as pointers.  c_prev and c: NULL where no sum of
+ * the cell's reads them. */
 typedef struct fc_pair_rows {
-    const void **x, **h_prev, **middle;
+    const void **x, **h_prev, **middle, **c_prev, **c;
 } fc_pair_rows;
+
+static inline bool fc_sums_read(const fc_cell *cell, fc_factor factor) {
+    for (int i = 0; i < cell->sums; i++)
+        if (cell->sum[i].factor == factor)
+            return true;
+    return false;
+}
 
 typedef struct fc_carry fc_carry;
 

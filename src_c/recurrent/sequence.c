@@ -24,8 +24,8 @@ void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chu
         scratch->input_parts = fc_take(arena, (size_t)capacity, row_bytes);
     }
     if (shape->cell->whole_row)
-        scratch->row_buffer = fc_take(arena, FC_MAX_ROWS, row_bytes);
-    scratch->operands = fc_take(arena, 1, operand_bytes);
+        scratch->step.row_buffer = fc_take(arena, FC_MAX_ROWS, row_bytes);
+    scratch->step.operands = fc_take(arena, 1, operand_bytes);
     scratch->pointers =
         fc_take2(arena, FC_POINTER_ARRAYS, (size_t)plan->rows, sizeof(void *));
     scratch->now = fc_take(arena, (size_t)plan->rows, sizeof *scratch->now);
@@ -80,10 +80,9 @@ static ptrdiff_t make_input_parts(const fc_direction *direction, ptrdiff_t s,
     }
     if (!direction->table) {
         int gates = direction->shape.cell->gates;
-        fc_units units = fc_share_units(&direction->shape, FC_PACK_FORWARD,
-                                        direction->shape.padded, team.part, team.parts);
-        fc_panels panels =
-            fc_panels_of(&direction->shape, &direction->packed.x, gates, units);
+        fc_units units;
+        fc_panels panels = fc_team_panels(&direction->shape, &direction->packed.x,
+                                          gates, direction->shape.padded, team, &units);
         ptrdiff_t block = fc_rows_between_stops(&direction->shape, direction->shape.in);
         for (ptrdiff_t row = 0; row < count; row += block) {
             fc_product product = {.a = scratch->x + row,
@@ -91,7 +90,7 @@ static ptrdiff_t make_input_parts(const fc_direction *direction, ptrdiff_t s,
                                   .rows = count - row < block ? count - row : block,
                                   .columns = units.count * gates,
                                   .first = units.first * gates,
-                                  .scratch = scratch->operands};
+                                  .scratch = scratch->step.operands};
             if (fc_stops(direction->watch,
                          fc_product_work(&direction->shape, product.rows,
                                          direction->shape.in)))
@@ -143,7 +142,6 @@ static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin
                      ptrdiff_t end, void *const *input, const fc_loop_scratch *scratch,
                      ptrdiff_t rows, fc_team team) {
     const fc_shape *shape = &direction->shape;
-    const fc_cell *cell = shape->cell;
     const fc_plan *plan = direction->plan;
     const fc_memory *memory = &direction->memory;
     size_t h_row = fc_bytes(shape, shape->out_padded),
@@ -175,28 +173,8 @@ static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin
         .c = memory->c ? c : NULL,
         .middle = memory->middle ? middle : NULL,
         .saved = memory->slots ? saved : NULL,
-        .slot = shape->padded,
     };
-    for (int i = 0; i < cell->phases; i++) {
-        const fc_phase *phase = &cell->phase[i];
-        fc_units units = fc_share_units(
-            shape, FC_PACK_FORWARD, phase->projects ? shape->out_padded : shape->padded,
-            team.part, team.parts);
-        fc_panels panels =
-            fc_panels_of(shape, &direction->packed.phase[i], phase->gates, units);
-        fc_step_job job = {
-            .cell = cell,
-            .phase = i,
-            .row_buffer = scratch->row_buffer,
-            .scratch = scratch->operands,
-            .a = (const void *const *)(phase->from_middle ? middle : h_prev),
-            .t = &tile,
-        };
-        tile.unit = units.first;
-        if (i > 0)
-            fc_barrier_wait(team.barrier, team.part, team.parts);
-        shape->k->step(&panels, &job);
-    }
+    fc_run_phases(shape, &direction->packed, &tile, &scratch->step, team);
     fc_units out = output_units(shape, team);
     ptrdiff_t t = fc_time(plan, s);
     for (ptrdiff_t p = begin; p < end && direction->y.data; p++)

@@ -4,8 +4,7 @@
 #ifndef FC_SEQUENCE_H
 #define FC_SEQUENCE_H
 
-#include "recurrent/direction.h"
-#include "runtime/pool.h"
+#include "recurrent/phases.h"
 #include "runtime/watch.h"
 
 /* A (T, B, n) array: element (t, b) starts at data + t * step + b * row, in bytes. */
@@ -46,20 +45,12 @@ typedef struct fc_loop_scratch {
     const void **x;     /* [capacity] */
     void **input;       /* [capacity] */
     char *input_parts;  /* [capacity][input columns] */
-    void *row_buffer;
-    void *operands;  /* of a product */
+    fc_step_scratch step;
     void **pointers; /* [FC_POINTER_ARRAYS][rows] */
     int64_t *now;    /* [rows] state slot, for masks */
 } fc_loop_scratch;
 
 enum { FC_POINTER_ARRAYS = 9 };
-
-/* Members that share the units of every step of the same rows, with a barrier a step:
- * where there are too few rows to share. */
-typedef struct fc_team {
-    int part, parts;
-    fc_barrier *barrier; /* or NULL, where parts is 1 */
-} fc_team;
 
 /* `chunks`: for forward, which makes input parts. */
 void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chunks,

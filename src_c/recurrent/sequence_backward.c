@@ -81,6 +81,8 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
         .dmiddle = dmiddle,
         .saved = saved,
         .slot = shape->padded,
+        .hidden = shape->units,
+        .params = direction->packed.params,
     };
     for (int i = cell->phases - 1; i >= 0; i--) {
         const fc_phase *phase = &cell->phase[i];
@@ -107,7 +109,7 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
             .columns = units.count,
             .accumulate = !phase->from_middle,
             .first = units.first,
-            .scratch = scratch->operands,
+            .scratch = scratch->step.operands,
         };
         shape->k->product(&share, &product);
     }

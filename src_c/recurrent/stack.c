@@ -121,6 +121,13 @@ static void run_pack(void *context, int part, int parts) {
     }
 }
 
+static bool has_own(const fc_cell *cell, const fc_weights *weights) {
+    for (int i = 0; i < cell->owns; i++)
+        if (!weights->own[i])
+            return false;
+    return true;
+}
+
 fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *weights,
                   void *packed, int threads) {
     size_t bytes;
@@ -131,9 +138,10 @@ fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *we
         status = fc_check_alignment(packed);
     if (status)
         return status;
+    const fc_cell *cell = fc_kernels_of(stack->dtype)->cells[stack->cell];
     for (int i = 0; i < stack->layers * stack->directions; i++)
         if (!weights[i].w_ih || !weights[i].w_hh ||
-            (stack->proj_size && !weights[i].w_hr))
+            (stack->proj_size && !weights[i].w_hr) || !has_own(cell, &weights[i]))
             return FC_BAD_ARGUMENT;
     pack_context job = {stack, kind, weights, packed};
     size_t most = bytes / PACKED_BYTES_OF_A_THREAD;

@@ -42,6 +42,12 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
         s->pairs[d].x = fc_take(arena, (size_t)total, sizeof(void *));
         s->pairs[d].h_prev = fc_take(arena, (size_t)total, sizeof(void *));
         s->pairs[d].middle = fc_take(arena, (size_t)total, sizeof(void *));
+        s->pairs[d].c_prev = fc_sums_read(first->cell, FC_BY_C_PREV)
+                                 ? fc_take(arena, (size_t)total, sizeof(void *))
+                                 : NULL;
+        s->pairs[d].c = fc_sums_read(first->cell, FC_BY_C)
+                            ? fc_take(arena, (size_t)total, sizeof(void *))
+                            : NULL;
         s->dtable[d] = batch->index ? fc_take2(arena, (size_t)batch->x_rows,
                                                (size_t)fc_input_columns(first), real)
                                     : NULL;
@@ -194,6 +200,13 @@ static void point_at_pairs(const fc_direction *direction, fc_pair_rows *pairs) {
             pairs->h_prev[p] =
                 direction->memory.h +
                 (size_t)plan->previous[p] * fc_bytes(shape, shape->out_padded);
+            if (pairs->c_prev)
+                pairs->c_prev[p] =
+                    direction->memory.c +
+                    (size_t)plan->previous[p] * fc_bytes(shape, shape->padded);
+            if (pairs->c)
+                pairs->c[p] = direction->memory.c +
+                              (size_t)plan->next[p] * fc_bytes(shape, shape->padded);
             if (direction->memory.middle)
                 pairs->middle[p] = direction->memory.middle +
                                    (size_t)p * fc_bytes(shape, shape->padded);

@@ -103,6 +103,36 @@ typedef struct pair_range {
     ptrdiff_t rows;
 } pair_range;
 
+/* The gradients of some vectors of the cell's own parameters, of the part's units. */
+static void unit_sums(const fc_layer_job *job, const fc_direction *direction,
+                      const pair_range *pairs, const fc_sum *sum,
+                      const fc_own_arrays *out, int part, int parts) {
+    const fc_shape *shape = &direction->shape;
+    int which = 0, vector = sum->to;
+    for (; vector >= out->vectors[which]; which++)
+        vector -= out->vectors[which];
+    if (!out->array[which])
+        return;
+    fc_unit_sum s = {
+        .d = pairs->slots + fc_bytes(shape, sum->slot * shape->padded),
+        .d_row = fc_slots_row(shape),
+        .d_vector = shape->padded,
+        .rows = pairs->rows,
+        .vectors = sum->vectors,
+        .units = shape->units,
+        .first_unit = share(shape->units, shape->k->lanes, part, parts),
+        .last_unit = share(shape->units, shape->k->lanes, part + 1, parts),
+        .out = (char *)out->array[which] + fc_bytes(shape, vector * shape->units),
+    };
+    if (sum->factor == FC_BY_SLOT)
+        s.by_slot = pairs->slots + fc_bytes(shape, sum->by_slot * shape->padded);
+    else if (sum->factor != FC_BY_ONE)
+        s.by_row = sum->factor == FC_BY_C ? pairs->at.c : pairs->at.c_prev;
+    if (!fc_stops(job->watch,
+                  sum->vectors * pairs->rows * (s.last_unit - s.first_unit)))
+        shape->k->unit_sum(&s);
+}
+
 static void weight_gradients(const fc_layer_job *job, int d, const pair_range *pairs,
                              int part, int parts) {
     const fc_direction *direction = &job->direction[d];
@@ -118,7 +148,7 @@ static void weight_gradients(const fc_layer_job *job, int d, const pair_range *p
         g.gate_order = cell->x_gate;
         g.units = shape->units;
         g.out = out->w_ih;
-        g.bias = out->b_ih;
+        g.bias = cell->own_biases ? NULL : out->b_ih;
         run_gradient(job, direction, &g, part, parts);
     }
     for (int i = 0; i < cell->phases; i++) {
@@ -133,9 +163,15 @@ static void weight_gradients(const fc_layer_job *job, int d, const pair_range *p
         g.gate_order = order;
         g.units = fc_phase_units(shape, phase);
         g.out = phase->projects ? out->w_hr : out->w_hh;
-        g.bias = phase->projects ? NULL : out->b_hh;
+        g.bias = phase->projects || cell->own_biases ? NULL : out->b_hh;
         run_gradient(job, direction, &g, part, parts);
     }
+    if (cell->sums == 0)
+        return;
+    const fc_own_arrays own =
+        fc_own_arrays_of(cell, out->b_ih, out->b_hh, (const void *const *)out->own);
+    for (int i = 0; i < cell->sums; i++)
+        unit_sums(job, direction, pairs, &cell->sum[i], &own, part, parts);
 }
 
 /* The pairs that are due: a block that waited, then those in place. */
@@ -150,7 +186,9 @@ static void due_gradients(const fc_layer_job *job, int d, int part, int parts) {
         return;
     pair_range range = {
         .slots = fc_slots(&direction->shape, &direction->memory, job->low, 0),
-        .at = {pairs->x + job->low, pairs->h_prev + job->low, pairs->middle + job->low},
+        .at = {pairs->x + job->low, pairs->h_prev + job->low, pairs->middle + job->low,
+               pairs->c_prev ? pairs->c_prev + job->low : NULL,
+               pairs->c ? pairs->c + job->low : NULL},
         .rows = job->high - job->low,
     };
     weight_gradients(job, d, &range, part, parts);
@@ -219,16 +257,17 @@ void fc_table_gradients(void *context, int part, int parts) {
         flush(&block, direction, d > 0);
         if (!job->gradients)
             continue;
-        fc_weight_gradient g = {.d = direction->dtable,
-                                .d_row = fc_input_columns(shape),
-                                .rows = rows,
-                                .x = job->scratch->table_x,
-                                .depth = shape->in,
-                                .gates = shape->cell->gates,
-                                .gate_order = shape->cell->x_gate,
-                                .units = shape->units,
-                                .out = job->gradients[d].w_ih,
-                                .bias = job->gradients[d].b_ih};
+        fc_weight_gradient g = {
+            .d = direction->dtable,
+            .d_row = fc_input_columns(shape),
+            .rows = rows,
+            .x = job->scratch->table_x,
+            .depth = shape->in,
+            .gates = shape->cell->gates,
+            .gate_order = shape->cell->x_gate,
+            .units = shape->units,
+            .out = job->gradients[d].w_ih,
+            .bias = shape->cell->own_biases ? NULL : job->gradients[d].b_ih};
         run_gradient(job, direction, &g, part, parts);
     }
 }

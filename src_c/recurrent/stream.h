@@ -15,7 +15,8 @@ static inline ptrdiff_t fc_selected(const fc_selection *some, ptrdiff_t i) {
 typedef struct fc_stream_layer {
     char *h[2];
     char *c;
-    char *middle, *slots, *input_parts, *row_buffer, *operands;
+    char *middle, *slots, *input_parts;
+    fc_step_scratch step;
 } fc_stream_layer;
 
 enum { FC_STREAM_POINTERS = 6 };
@@ -53,9 +54,9 @@ fc_next_stream_layer(fc_stream_memory *s, const fc_shape *shape, ptrdiff_t rows)
     layer.input_parts =
         fc_take2(&s->arena, n, (size_t)(cell->gates * shape->padded), real);
     if (cell->whole_row)
-        layer.row_buffer = fc_take2(&s->arena, FC_MAX_ROWS,
-                                    (size_t)(cell->gates * shape->padded), real);
-    layer.operands = fc_take(&s->arena, 1, fc_operand_bytes(shape, 1));
+        layer.step.row_buffer = fc_take2(&s->arena, FC_MAX_ROWS,
+                                         (size_t)(cell->gates * shape->padded), real);
+    layer.step.operands = fc_take(&s->arena, 1, fc_operand_bytes(shape, 1));
     return layer;
 }
 

@@ -34,16 +34,6 @@ static void point(void **to, const char *data, size_t bytes, const fc_selection 
         to[i] = (void *)(data + (size_t)(some ? fc_selected(some, i) : i) * bytes);
 }
 
-/* The member's share of some panels, `gates` vectors for each V of its units. */
-static fc_panels share_panels(const fc_shape *shape, const fc_panels *panels, int gates,
-                              ptrdiff_t padded, const fc_team *team, fc_units *units) {
-    *units = (fc_units){0, padded};
-    if (team->parts == 1)
-        return *panels;
-    *units = fc_share_units(shape, FC_PACK_FORWARD, padded, team->part, team->parts);
-    return fc_panels_of(shape, panels, gates, *units);
-}
-
 /* Rows first .. last-1, and the member that steps them or its units of them. */
 typedef struct step_part {
     ptrdiff_t first, last;
@@ -75,13 +65,13 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
     point(input, layer->input_parts, fc_bytes(shape, columns), some, first, last);
     fc_units units;
     fc_panels panels =
-        share_panels(shape, &packed->x, cell->gates, shape->padded, team, &units);
+        fc_team_panels(shape, &packed->x, cell->gates, shape->padded, *team, &units);
     fc_product product = {.a = (const void *const *)h_prev + first,
                           .out = input + first,
                           .rows = last - first,
                           .columns = units.count * cell->gates,
                           .first = units.first * cell->gates,
-                          .scratch = layer->operands};
+                          .scratch = layer->step.operands};
     shape->k->product(&panels, &product);
 
     for (ptrdiff_t i = first; i < last; i++) {
@@ -106,26 +96,8 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
         .c = layer->c ? c + first : NULL,
         .middle = layer->middle ? middle + first : NULL,
         .saved = layer->slots ? saved + first : NULL,
-        .slot = shape->padded,
     };
-    for (int i = 0; i < cell->phases; i++) {
-        const fc_phase *phase = &cell->phase[i];
-        fc_step_job step = {
-            .cell = cell,
-            .phase = i,
-            .row_buffer = layer->row_buffer,
-            .scratch = layer->operands,
-            .a = (const void *const *)(phase->from_middle ? middle : h_prev) + first,
-            .t = &tile,
-        };
-        panels = share_panels(shape, &packed->phase[i], phase->gates,
-                              phase->projects ? shape->out_padded : shape->padded, team,
-                              &units);
-        tile.unit = units.first;
-        if (i > 0)
-            fc_barrier_wait(team->barrier, team->part, team->parts);
-        shape->k->step(&panels, &step);
-    }
+    fc_run_phases(shape, packed, &tile, &layer->step, *team);
 }
 
 /* Returns the bytes of a row of y. */

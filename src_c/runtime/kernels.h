@@ -88,6 +88,20 @@ typedef struct fc_weight_gradient {
     fc_watch *watch;
 } fc_weight_gradient;
 
+/* Gradients of parameters of which each unit has one value, of some units:
+ *     out[v*units + u] += sum over rows p of d[p][v*stride + u] * factor
+ * The factor is by_slot[p][v*stride + u], or by_row[p][u], or 1 where both are NULL. */
+typedef struct fc_unit_sum {
+    const void *d; /* first vector's column of the first row */
+    ptrdiff_t d_row, d_vector;
+    const void *by_slot; /* as d */
+    const void *const *by_row;
+    ptrdiff_t rows;
+    int vectors;
+    ptrdiff_t units, first_unit, last_unit; /* multiples of V but the last of all */
+    void *out;
+} fc_unit_sum;
+
 /* Whether the call is to end; called between blocks of rows and gates. */
 static inline bool fc_gradient_stops(const fc_weight_gradient *g, ptrdiff_t rows) {
     return fc_stops(g->watch,
@@ -127,9 +141,10 @@ typedef struct fc_kernels {
     fc_tile_shape (*tile_shape)(const fc_panels *, ptrdiff_t rows);
     void (*weight_gradient)(const fc_weight_gradient *);
     size_t (*weight_gradient_scratch)(ptrdiff_t depth); /* bytes */
-    ptrdiff_t gradient_block;                           /* rows of x in its scratch */
-    int group;                                          /* k in one operand */
-    bool trains;                                        /* has weight gradients */
+    void (*unit_sum)(const fc_unit_sum *);
+    ptrdiff_t gradient_block;               /* rows of x in its scratch */
+    int group;                              /* k in one operand */
+    bool trains;                            /* has weight gradients */
     bool scales;                            /* its panels have `scale` and `zero` */
     size_t (*operand_scratch)(ptrdiff_t k); /* bytes */
     void (*pack)(const fc_panels *, ptrdiff_t vector, const fc_columns *);

@@ -31,10 +31,12 @@ void fixture_make(fixture *f) {
                           .threads = 1,
                           .recompute = 1};
     f->output = (fc_output){f->y, B * H, H, NULL, NULL};
-    f->gradients = (fc_gradients){f->g, f->g + G * H * H, f->g + 2 * G * H * H,
-                                  f->g + 3 * G * H * H, NULL};
-    fc_weights weights = {f->w, f->w + G * H * H, f->w + 2 * G * H * H,
-                          f->w + 3 * G * H * H, NULL};
+    f->gradients = (fc_gradients){
+        f->g,  f->g + G * H * H, f->g + 2 * G * H * H, f->g + 3 * G * H * H, NULL,
+        {NULL}};
+    fc_weights weights = {
+        f->w,  f->w + G * H * H, f->w + 2 * G * H * H, f->w + 3 * G * H * H, NULL,
+        {NULL}};
     CHECK_OK(fc_pack_size(&f->stack, FC_PACK_FORWARD, &f->packed_bytes));
     CHECK_OK(fc_pack_size(&f->stack, FC_PACK_BACKWARD, &f->backward_bytes));
     CHECK_OK(fc_saved_size(&f->stack, &f->batch, &f->saved_bytes));

@@ -9,6 +9,18 @@ static section next_section(problem *p, ptrdiff_t count) {
     return s;
 }
 
+bool own_parameter(int cell, int which, fc_cell_parameter *own) {
+    fc_cell_description d;
+    if (fc_describe_cell(cell, &d))
+        return false;
+    for (int i = 0; which >= 0 && i < d.parameters; i++)
+        if (d.parameter[i].rows == FC_AXIS_VECTORS && which-- == 0) {
+            *own = d.parameter[i];
+            return true;
+        }
+    return false;
+}
+
 ptrdiff_t pass_inputs(const problem *p, int pass) {
     return pass < p->spec.directions ? p->spec.in : p->spec.directions * p->out;
 }
@@ -35,6 +47,20 @@ static uint8_t *random_bytes(ptrdiff_t count, double probability) {
     return bytes;
 }
 
+/* What a cell normalizes is of the size of its gains, whatever R is.  With gains of one
+ * a step makes differences larger, and many steps make more of a rounding error than a
+ * tolerance can allow. */
+static void set_gains(problem *p, section gains) {
+    p->normalizes = true;
+    for (ptrdiff_t i = 0; i < gains.count; i++)
+        p->v[gains.at + i] += 0.3;
+}
+
+static bool begins_with_ones(int cell, int which) {
+    fc_cell_parameter own;
+    return own_parameter(cell, which, &own) && own.initial == FC_ONES;
+}
+
 void problem_make(problem *p, const spec *from) {
     *p = (problem){.spec = *from};
     const spec *s = &p->spec;
@@ -56,6 +82,9 @@ void problem_make(problem *p, const spec *from) {
         p->b_ih[i] = next_section(p, s->no_bias ? 0 : rows);
         p->b_hh[i] = next_section(p, s->no_bias ? 0 : rows);
         p->w_hr[i] = next_section(p, projects ? p->out * s->hidden : 0);
+        fc_cell_parameter own;
+        for (p->owned = 0; own_parameter(cell, p->owned, &own); p->owned++)
+            p->own[i][p->owned] = next_section(p, own.vectors * s->hidden);
     }
     p->y_count = pairs * s->directions * p->out;
     p->h_count = p->passes * s->rows * p->out;
@@ -69,6 +98,10 @@ void problem_make(problem *p, const spec *from) {
     p->v = random_values(p->count, size);
     for (ptrdiff_t i = p->x.at; i < p->count; i++)
         p->v[i] = uniform(-1, 1);
+    for (int i = 0; i < p->passes; i++)
+        for (int j = 0; j < p->owned; j++)
+            if (begins_with_ones(cell, j))
+                set_gains(p, p->own[i][j]);
     p->dy = random_values(p->y_count, 1);
     p->dh = random_values(p->h_count, 1);
     p->dc = random_values(p->c_count, 1);
@@ -131,11 +164,15 @@ void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind, fc_stack
     size_t bytes;
     *stack = p->stack;
     stack->dtype = dtype;
-    for (int i = 0; i < p->passes; i++)
-        weights[i] = (fc_weights){
-            section_reals(p, dtype, p->w_ih[i]), section_reals(p, dtype, p->w_hh[i]),
-            section_reals(p, dtype, p->b_ih[i]), section_reals(p, dtype, p->b_hh[i]),
-            section_reals(p, dtype, p->w_hr[i])};
+    for (int i = 0; i < p->passes; i++) {
+        weights[i] = (fc_weights){.w_ih = section_reals(p, dtype, p->w_ih[i]),
+                                  .w_hh = section_reals(p, dtype, p->w_hh[i]),
+                                  .b_ih = section_reals(p, dtype, p->b_ih[i]),
+                                  .b_hh = section_reals(p, dtype, p->b_hh[i]),
+                                  .w_hr = section_reals(p, dtype, p->w_hr[i])};
+        for (int j = 0; j < p->owned; j++)
+            weights[i].own[j] = section_reals(p, dtype, p->own[i][j]);
+    }
     CHECK_OK(fc_pack_size(stack, kind, &bytes));
     void *packed = take(bytes, 0);
     CHECK_OK(fc_pack(stack, kind, weights, packed, threads));
@@ -145,6 +182,8 @@ void *pack_weights(const problem *p, fc_dtype dtype, fc_pack_kind kind, fc_stack
         release((void *)weights[i].b_ih);
         release((void *)weights[i].b_hh);
         release((void *)weights[i].w_hr);
+        for (int j = 0; j < p->owned; j++)
+            release((void *)weights[i].own[j]);
     }
     return packed;
 }
@@ -235,11 +274,16 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
          *dc = reals_of(dtype, p->dc, p->c_count);
     void *dh0 = take((size_t)p->h_count * real, real);
     void *dc0 = take((size_t)p->c_count * real, real);
-    for (int i = 0; i < p->passes; i++)
-        gradients[i] = (fc_gradients){
-            gradient_memory(dtype, p->w_ih[i]), gradient_memory(dtype, p->w_hh[i]),
-            gradient_memory(dtype, p->b_ih[i]), gradient_memory(dtype, p->b_hh[i]),
-            gradient_memory(dtype, p->w_hr[i])};
+    for (int i = 0; i < p->passes; i++) {
+        gradients[i] = (fc_gradients){.w_ih = gradient_memory(dtype, p->w_ih[i]),
+                                      .w_hh = gradient_memory(dtype, p->w_hh[i]),
+                                      .b_ih = gradient_memory(dtype, p->b_ih[i]),
+                                      .b_hh = gradient_memory(dtype, p->b_hh[i]),
+                                      .w_hr = gradient_memory(dtype, p->w_hr[i])};
+        for (int j = 0; j < p->owned; j++)
+            if (!(p->frozen & 1u << j))
+                gradients[i].own[j] = gradient_memory(dtype, p->own[i][j]);
+    }
     fc_backward_io io = {.dy = dy.data,
                          .dy_step = dy.step,
                          .dy_row = dy.row,
@@ -262,6 +306,9 @@ static void run_backward(const problem *p, const fc_batch *batch, fc_dtype dtype
         get_gradient(dtype, p->b_ih[i], gradients[i].b_ih, o->g);
         get_gradient(dtype, p->b_hh[i], gradients[i].b_hh, o->g);
         get_gradient(dtype, p->w_hr[i], gradients[i].w_hr, o->g);
+        for (int j = 0; j < p->owned; j++)
+            if (gradients[i].own[j])
+                get_gradient(dtype, p->own[i][j], gradients[i].own[j], o->g);
     }
     if (p->index)
         get_section(dtype, p->x, dx.data, o->g);

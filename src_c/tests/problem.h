@@ -28,12 +28,13 @@ typedef struct spec {
 
 typedef struct problem {
     spec spec;
-    fc_stack stack; /* of dtype FC_F64; run_core takes its own */
-    int passes, gates;
-    bool has_c;
+    fc_stack stack;           /* of dtype FC_F64; run_core takes its own */
+    int passes, gates, owned; /* owned: parameters of the cell's own */
+    bool has_c, normalizes;
+    unsigned frozen; /* a bit for each parameter whose gradients nobody wants */
     ptrdiff_t out, x_rows;
     section w_ih[MOST_PASSES], w_hh[MOST_PASSES], b_ih[MOST_PASSES], b_hh[MOST_PASSES],
-        w_hr[MOST_PASSES], x, h0, c0;
+        w_hr[MOST_PASSES], own[MOST_PASSES][FC_MOST_OWN], x, h0, c0;
     ptrdiff_t count;
     double *v;
     ptrdiff_t y_count, h_count, c_count;
@@ -48,6 +49,8 @@ typedef struct problem {
 void problem_make(problem *p, const spec *from);
 void problem_free(problem *p);
 
+/* Parameter `which` that only this cell has, in *own; false past the last. */
+bool own_parameter(int cell, int which, fc_cell_parameter *own);
 ptrdiff_t pass_inputs(const problem *p, int pass);
 /* Does step t of the row exist, and is it not masked? */
 bool step_exists(const problem *p, ptrdiff_t t, ptrdiff_t row);

@@ -4,6 +4,7 @@
 
 typedef struct weights {
     const double *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
+    const double *own[FC_MOST_OWN]; /* parameters of the cell's own, in their order */
     ptrdiff_t in, hidden, out;
     uint8_t *positive; /* [H] of this step */
     bool replay;       /* read it, instead of writing it */
@@ -93,6 +94,47 @@ static void gru_reset_before(const weights *w, const double *x, const double *h,
     }
 }
 
+static void lstm_peephole(const weights *w, const double *x, const double *h,
+                          double *new_h, double *c) {
+    const double *p_i = w->own[0], *p_f = p_i + w->hidden, *p_o = p_f + w->hidden;
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double i = sigmoid(of_both(w, 0, u, x, h) + p_i[u] * c[u]);
+        double f = sigmoid(of_both(w, 1, u, x, h) + p_f[u] * c[u]);
+        c[u] = f * c[u] + i * tanh(of_both(w, 2, u, x, h));
+        new_h[u] = sigmoid(of_both(w, 3, u, x, h) + p_o[u] * c[u]) * tanh(c[u]);
+    }
+}
+
+/* a = gain * (a - mean) / sqrt(variance + 1e-5) + bias; no bias: NULL. */
+static void normalize(double *a, ptrdiff_t n, const double *gain, const double *bias) {
+    double mean = 0, variance = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        mean += a[i] / (double)n;
+    for (ptrdiff_t i = 0; i < n; i++)
+        variance += (a[i] - mean) * (a[i] - mean) / (double)n;
+    for (ptrdiff_t i = 0; i < n; i++)
+        a[i] = gain[i] * (a[i] - mean) / sqrt(variance + 1e-5) + (bias ? bias[i] : 0);
+}
+
+static void lstm_layer_norm(const weights *w, const double *x, const double *h,
+                            double *new_h, double *c) {
+    double a[4 * MOST_UNITS], b[4 * MOST_UNITS], n[MOST_UNITS];
+    ptrdiff_t H = w->hidden;
+    for (ptrdiff_t row = 0; row < 4 * H; row++) {
+        a[row] = dot(w->w_ih + row * w->in, x, w->in);
+        b[row] = dot(w->w_hh + row * w->out, h, w->out);
+    }
+    normalize(a, 4 * H, w->own[0], w->b_ih);
+    normalize(b, 4 * H, w->own[1], w->b_hh);
+    for (ptrdiff_t row = 0; row < 4 * H; row++)
+        a[row] += b[row];
+    for (ptrdiff_t u = 0; u < H; u++)
+        n[u] = c[u] = sigmoid(a[H + u]) * c[u] + sigmoid(a[u]) * tanh(a[2 * H + u]);
+    normalize(n, H, w->own[2], w->own[3]);
+    for (ptrdiff_t u = 0; u < H; u++)
+        new_h[u] = sigmoid(a[3 * H + u]) * tanh(n[u]);
+}
+
 typedef void step_fn(const weights *, const double *x, const double *h, double *new_h,
                      double *c);
 
@@ -101,9 +143,14 @@ static step_fn *step_of(const char *cell) {
         const char *cell;
         step_fn *step;
     } steps[] = {
-        {"rnn_tanh", rnn_tanh}, {"rnn_relu", rnn_relu},
-        {"lstm", lstm},         {"lstm_projected", lstm_projected},
-        {"gru", gru},           {"gru_reset_before", gru_reset_before},
+        {"rnn_tanh", rnn_tanh},
+        {"rnn_relu", rnn_relu},
+        {"lstm", lstm},
+        {"lstm_projected", lstm_projected},
+        {"gru", gru},
+        {"gru_reset_before", gru_reset_before},
+        {"lstm_peephole", lstm_peephole},
+        {"lstm_layer_norm", lstm_layer_norm},
     };
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (!strcmp(steps[i].cell, cell))
@@ -124,6 +171,8 @@ static void run_row(problem *p, const double *v, bool replay, int pass, ptrdiff_
                  .hidden = s->hidden,
                  .out = p->out,
                  .replay = replay};
+    for (int j = 0; j < p->owned; j++)
+        w.own[j] = v + p->own[pass][j].at;
     step_fn *step = step_of(s->cell);
     ptrdiff_t h_at = (pass * s->rows + row) * p->out;
     ptrdiff_t c_at = (pass * s->rows + row) * s->hidden;

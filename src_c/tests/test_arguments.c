@@ -349,7 +349,7 @@ static void test_missing_pointers(void) {
     CHECK_STATUS(backward(&b), FC_BAD_ARGUMENT);
     b.gradients[0] = (fc_gradients){.b_ih = b.g_hh};
     CHECK_STATUS(backward(&b), FC_BAD_ARGUMENT);
-    b.gradients[0] = (fc_gradients){NULL, NULL, NULL, NULL, NULL};
+    b.gradients[0] = (fc_gradients){0};
     b.gradients[1].w_ih = NULL;
     CHECK_OK(backward(&b));
     b = good;

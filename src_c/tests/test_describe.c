@@ -74,16 +74,20 @@ static void check_sizes(const fc_stack *stack, const fc_batch *batch, int traini
     CHECK(d->saved_bytes == (training ? bytes : 0));
 }
 
-/* 2 G H (I + P) for each row and step, and 2 P H with a projection. */
+/* 2 G H (I + P) for each row and step, and 2 P H with a projection.  Parameters of a
+ * cell's own are in no product. */
 static void check_work(const fc_stack *stack, const fc_batch *batch, int training,
                        const fc_description *d) {
     double H = (double)stack->hidden_size, G = fc_cell_gates(stack->cell);
     double P = stack->proj_size ? (double)stack->proj_size : H;
-    double projection = stack->proj_size ? P * H : 0, input = 0, reals = 0;
+    double projection = stack->proj_size ? P * H : 0, input = 0, reals = 0, own = 0;
+    fc_cell_parameter one;
+    for (int i = 0; own_parameter(stack->cell, i, &one); i++)
+        own += H * one.vectors;
     for (int layer = 0; layer < stack->layers; layer++) {
         double I = layer ? stack->directions * P : (double)stack->input_size;
         input += stack->directions * G * H * I;
-        reals += stack->directions * (G * H * (I + P + 2) + projection);
+        reals += stack->directions * (G * H * (I + P + 2) + projection + own);
     }
     double recurrent = stack->layers * stack->directions * (G * H * P + projection);
     double pairs = 2.0 * (double)(batch->steps * batch->rows) * (training == 2 ? 2 : 1);
@@ -227,7 +231,7 @@ static bool leads_to(const fc_cell_description *d, const char *name,
 
 static void test_cells(void) {
     char at[5];
-    fc_weights w = {&at[0], &at[1], &at[2], &at[3], &at[4]};
+    fc_weights w = {&at[0], &at[1], &at[2], &at[3], &at[4], {NULL}};
     fc_cell_description d;
     for (int cell = 0; fc_cell_name(cell); cell++) {
         describe("description of %s", fc_cell_name(cell));

@@ -245,7 +245,7 @@ static void test_other_isas(void) {
 static void test_alignment_of_outputs(void) {
     fixture f;
     fixture_make(&f);
-    fc_weights weights = {f.w, f.w, NULL, NULL, NULL};
+    fc_weights weights = {f.w, f.w, NULL, NULL, NULL, {NULL}};
     char *memory = take(f.saved_bytes + (1 << 20), 0);
     double loss[B] = {0}, scale[B] = {0};
     const int64_t labels[B] = {1, 1, 1}, label_lengths[B] = {1, 1, 1};

@@ -158,11 +158,15 @@ static void run_cut(const problem *p, fc_dtype dtype, ptrdiff_t length, int thre
                          .recompute = recompute};
     CHECK_OK(fc_carry_size(&c.stack, &c.whole, &c.carry_bytes));
     c.carry = take(c.carry_bytes, 0);
-    for (int i = 0; i < p->passes; i++)
-        c.gradients[i] = (fc_gradients){
-            clear_reals(dtype, p->w_ih[i]), clear_reals(dtype, p->w_hh[i]),
-            clear_reals(dtype, p->b_ih[i]), clear_reals(dtype, p->b_hh[i]),
-            clear_reals(dtype, p->w_hr[i])};
+    for (int i = 0; i < p->passes; i++) {
+        c.gradients[i] = (fc_gradients){.w_ih = clear_reals(dtype, p->w_ih[i]),
+                                        .w_hh = clear_reals(dtype, p->w_hh[i]),
+                                        .b_ih = clear_reals(dtype, p->b_ih[i]),
+                                        .b_hh = clear_reals(dtype, p->b_hh[i]),
+                                        .w_hr = clear_reals(dtype, p->w_hr[i])};
+        for (int j = 0; j < p->owned; j++)
+            c.gradients[i].own[j] = clear_reals(dtype, p->own[i][j]);
+    }
     for (ptrdiff_t i = 0; i < segments; i++)
         run_segment(&c, i, false);
     doubles_of(dtype, c.y, p->y_count, o->y);
@@ -177,6 +181,10 @@ static void run_cut(const problem *p, fc_dtype dtype, ptrdiff_t length, int thre
         for (int j = 0; j < 5; j++) {
             get(&c, at[j], from[j], o->g);
             release(from[j]);
+        }
+        for (int j = 0; j < p->owned; j++) {
+            get(&c, p->own[i][j], g->own[j], o->g);
+            release(g->own[j]);
         }
     }
     get(&c, p->x, c.dx, o->g);

@@ -103,6 +103,16 @@ static void check_same_outcome(const problem *p, const outcome *a, const outcome
         CHECK_SAME_BITS(a->g, b->g, p->count);
 }
 
+static double difference(problem *p, double *v, ptrdiff_t i, double step,
+                         outcome *work) {
+    v[i] = p->v[i] + step;
+    double above = reference_loss(p, v, work);
+    v[i] = p->v[i] - step;
+    double below = reference_loss(p, v, work);
+    v[i] = p->v[i];
+    return (above - below) / (2 * step);
+}
+
 /* Central differences of some variables, ascending; returns how many. */
 static ptrdiff_t differences(problem *p, ptrdiff_t *which, double *wanted) {
     double products = (double)(p->spec.steps * p->spec.rows) * (double)p->x.at;
@@ -114,13 +124,13 @@ static ptrdiff_t differences(problem *p, ptrdiff_t *which, double *wanted) {
     outcome work = outcome_new(p);
     memcpy(v, p->v, (size_t)p->count * sizeof *v);
     for (ptrdiff_t i = p->count % stride; i < p->count; i += stride) {
-        v[i] = p->v[i] + difference_step;
-        double above = reference_loss(p, v, &work);
-        v[i] = p->v[i] - difference_step;
-        double below = reference_loss(p, v, &work);
-        v[i] = p->v[i];
         which[n] = i;
-        wanted[n++] = (above - below) / (2 * difference_step);
+        wanted[n] = difference(p, v, i, difference_step, &work);
+        /* Normalized, few small values curve within a step: its square is taken off. */
+        if (p->normalizes)
+            wanted[n] =
+                (4 * wanted[n] - difference(p, v, i, 2 * difference_step, &work)) / 3;
+        n++;
     }
     outcome_free(&work);
     free(v);

@@ -170,6 +170,8 @@ def test_gate_functions_are_counted_in_the_formulas():
         "lstm_projected": (3, 2),
         "gru": (2, 1),
         "gru_reset_before": (2, 1),
+        "lstm_peephole": (3, 2),
+        "lstm_layer_norm": (3, 2),
     }
 
 

@@ -45,6 +45,7 @@ def test_a_layer_is_what_the_core_says_of_its_cell(cell):
     assert (layer.proj_size > 0) == described["projects"] == bool(cell.proj_size)
     lengths = {"GH": 7 * len(cell.gates), "I": 2 * layer.output_size, "H": 7}
     lengths["P"] = layer.output_size
+    lengths |= {f"{n}H": n * 7 for n in range(1, 5)}
     state = layer.state_dict()
     for name, axes in described["parameters"].items():
         assert state[f"{name}_l1_reverse"].shape == tuple(lengths[a] for a in axes)
@@ -72,7 +73,14 @@ def test_the_core_describes_the_lstm():
             "weight_hr": ("P", "H"),
         },
         "bias_of": {"bias_ih": "weight_ih", "bias_hh": "weight_hh"},
+        "initial": dict.fromkeys(
+            ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"), "drawn"
+        ),
     }
+    layer_norm = _core.describe_cell("lstm_layer_norm")
+    assert layer_norm["parameters"]["weight_ln_ih"] == ("4H",)
+    assert layer_norm["initial"]["weight_ln_ih"] == "ones"
+    assert layer_norm["initial"]["bias_ln_c"] == "zeros"
     with pytest.raises(ValueError, match=r"cell must be one of .*lstm.*got 'LTSM'"):
         _core.describe_cell("LTSM")
 

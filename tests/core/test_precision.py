@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 import tolerances
-from oracle import by_name, same_bits
+from oracle import by_name, same_bits, set_constants
 
 import fastcell
 from fastcell.layers.recurrent import Recurrent
@@ -26,6 +26,7 @@ def layer_of(
     layer = cell.layer(
         I, H, num_layers=layers, dtype=dtype, seed=3, bidirectional=bidirectional
     )
+    set_constants(layer, seed=3)
     return layer.quantize() if precision == "int8" else layer.to(precision)
 
 

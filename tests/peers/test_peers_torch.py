@@ -253,3 +253,36 @@ def test_errors_of_float32_are_no_more_than_twice_torchs(name, options, isa):
             ]
     ratios = {kind: float(np.sqrt(own / peer)) for kind, (own, peer) in squares.items()}
     assert max(ratios.values()) <= PEER_ERROR_RATIO, ratios
+
+
+def test_a_normalized_lstm_is_that_of_pytorchs_formula():
+    # LayerNormLSTMCell of PyTorch's benchmarks (fastrnns/custom_lstms.py).
+    H, I = 7, 3  # noqa: E741
+    layer = fastcell.LSTM(I, H, layer_norm=True, dtype=np.float64, seed=1)
+    random = np.random.default_rng(0)
+    for name, weight in layer.params.items():
+        weight += random.uniform(-0.2, 0.2, weight.shape) * ("_ln_" in name)
+    w = {
+        name.removesuffix("_l0"): torch.tensor(array, requires_grad=True)
+        for name, array in layer.state_dict().items()
+    }
+    x = random.standard_normal((5, 2, I))
+    norm = torch.nn.functional.layer_norm
+    h = c = torch.zeros(2, H, dtype=torch.float64)
+    outputs = []
+    for x_t in torch.tensor(x):
+        a = norm(x_t @ w["weight_ih"].T, (4 * H,), w["weight_ln_ih"], w["bias_ih"])
+        r = h @ w["weight_hh"].T
+        a = a + norm(r, (4 * H,), w["weight_ln_hh"], w["bias_hh"])
+        i, f, g, o = a.chunk(4, 1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * norm(c, (H,), w["weight_ln_c"], w["bias_ln_c"]).tanh()
+        outputs.append(h)
+    y_expected = torch.stack(outputs)
+    dy = random.standard_normal(y_expected.shape)
+    (y_expected * torch.tensor(dy)).sum().backward()
+    y, _, saved = layer.forward(x)
+    _, _, grads = layer.backward(dy, saved)
+    assert error(y, y_expected.detach().numpy()) <= PEER_FLOAT64
+    for name, weight in w.items():
+        assert error(grads[f"{name}_l0"], weight.grad.numpy()) <= PEER_FLOAT64, name

@@ -148,7 +148,7 @@ MUTATIONS = [
         "a team does not wait between steps",
     ),
     (
-        "src_c/recurrent/sequence.c",
+        "src_c/recurrent/phases.c",
         "        if (i > 0)\n            fc_barrier_wait(",
         "        if (i < 0)\n            fc_barrier_wait(",
         "a team does not wait between phases",
@@ -327,5 +327,42 @@ MUTATIONS = [
         '.gate_names = {"i", "f",',
         '.gate_names = {"f", "i",',
         "a descriptor swaps the names of two gates",
+    ),
+    (
+        "src_c/cells/lstm_peephole.c",
+        "vreal c = vfma(f, c_prev, i * g);",
+        "store_row(t->c, r, u, i * g);\n"
+        "        vreal c = vfma(f, load_row(t->c_prev, r, u), i * g);",
+        "a cell reads c_prev after it has written c",
+    ),
+    (
+        "src_c/cells/lstm_peephole.c",
+        "vfma(unit_param(t, PEEP_P_O, u), c, peep_sum(t, r, u, PEEP_O))",
+        "vfma(unit_param(t, PEEP_P_O, u), c_prev, peep_sum(t, r, u, PEEP_O))",
+        "a peephole cell's output gate sees c of the step before",
+    ),
+    (
+        "src_c/cells/layer_norm.h",
+        "d = vif_positive(live, d, vzero());",
+        "d = vif_positive(vset1(1), d, vzero());",
+        "padded units count in a layer norm's variance",
+    ),
+    (
+        "src_c/recurrent/carry.c",
+        "keep_row(to->c_prev, place, pairs->c_prev[p],",
+        "keep_row(to->c_prev, place, pairs->h_prev[p],",
+        "h_prev waits in the carry in place of c_prev",
+    ),
+    (
+        "src_c/recurrent/stack_gradients.c",
+        "pairs->c ? pairs->c + job->low : NULL",
+        "pairs->c",
+        "sums of c read the rows of other pairs in a chunk",
+    ),
+    (
+        "src_c/recurrent/stack_gradients.c",
+        "    if (!out->array[which])\n        return;\n",
+        "",
+        "the gradient of a parameter of a cell's own is made though nobody wants it",
     ),
 ]

@@ -584,4 +584,16 @@ MUTATIONS = [  # -- functions
         "if True:",
         "a layer without biases has them",
     ),
+    (
+        "fastcell/cells/lstm.py",
+        "if len(names) > 1:",
+        "if len(names) > 2:",
+        "an LSTM takes peepholes and layer normalization together",
+    ),
+    (
+        "fastcell/layers/recurrent.py",
+        'np.full(shape, begin == "ones")',
+        'np.full(shape, begin != "ones")',
+        "gains begin with zeros, biases of a normalization with ones",
+    ),
 ]

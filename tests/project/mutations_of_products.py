@@ -31,8 +31,8 @@ MUTATIONS = [
     ),
     (
         "src_c/kernels/gradient.h",
-        "         row -= FC_GRADIENT_DEPTH) {",
-        "         row = -1) {",
+        "         row -= FC_GRADIENT_DEPTH) {\n        ptrdiff_t rows = g->rows - row;",
+        "         row = -1) {\n        ptrdiff_t rows = g->rows - row;",
         "weight gradients stop after the last block of pairs",
     ),
     (

@@ -1,0 +1,92 @@
+/* Layer normalization of a row of units: Ba, Kiros & Hinton, arXiv:1607.06450.
+ *
+ *     n = (a - mean(a)) * scale,  scale = 1 / sqrt(var(a) + eps)             (1)
+ *     da = scale * (dn - mean(dn) - n * mean(dn * n))                        (1')
+ *
+ * A row is [units / V][gates][V], as products make it, and the means are over all gates
+ * of the units that exist.  Vectors are added gate by gate in the order of the units,
+ * then the lanes in theirs: sums depend on the set's lanes, and on no tile. */
+#ifndef FC_CELLS_LAYER_NORM_H
+#define FC_CELLS_LAYER_NORM_H
+
+#include <math.h>
+
+#include "cells/tile.h"
+
+static const double layer_norm_eps = 1e-5;
+
+typedef struct layer_norm {
+    vreal mean, scale;
+} layer_norm;
+
+/* The sum of the gates' sums, over `count` numbers. */
+FC_INLINE double layer_norm_mean(const vreal *sum, int gates, ptrdiff_t count) {
+    vreal all = sum[0];
+#pragma GCC unroll 4
+    for (int g = 1; g < gates; g++)
+        all = all + sum[g];
+    return (double)vsum(all) / (double)count;
+}
+
+/* (1): what it takes of a row of `units` units. */
+FC_INLINE layer_norm layer_norm_of(const real *a, ptrdiff_t units, const int gates) {
+    vreal sum[FC_MAX_GATES], squares[FC_MAX_GATES], live = vset1(1);
+    ptrdiff_t whole = units / V * V, count = units * gates;
+#pragma GCC unroll 4
+    for (int g = 0; g < gates; g++)
+        sum[g] = squares[g] = vzero();
+    for (ptrdiff_t u = 0; u < whole; u += V)
+#pragma GCC unroll 4
+        for (int g = 0; g < gates; g++)
+            sum[g] = sum[g] + vload(a + u * gates + g * V);
+    if (whole < units) {
+        real one[V];
+        vstore(one, live);
+        live = vload_part(one, units - whole);
+#pragma GCC unroll 4
+        for (int g = 0; g < gates; g++)
+            sum[g] = sum[g] + vload_part(a + whole * gates + g * V, units - whole);
+    }
+    layer_norm norm = {.mean = vset1((real)layer_norm_mean(sum, gates, count))};
+    for (ptrdiff_t u = 0; u < whole; u += V)
+#pragma GCC unroll 4
+        for (int g = 0; g < gates; g++) {
+            vreal d = vload(a + u * gates + g * V) - norm.mean;
+            squares[g] = vfma(d, d, squares[g]);
+        }
+    if (whole < units)
+#pragma GCC unroll 4
+        for (int g = 0; g < gates; g++) {
+            vreal d = vload(a + whole * gates + g * V) - norm.mean;
+            d = vif_positive(live, d, vzero());
+            squares[g] = vfma(d, d, squares[g]);
+        }
+    double variance = layer_norm_mean(squares, gates, count);
+    norm.scale = vset1((real)(1 / sqrt(variance + layer_norm_eps)));
+    return norm;
+}
+
+/* The means of dn and dn * n: their sums, over `count` numbers. */
+typedef struct layer_norm_means {
+    vreal dn, dn_n;
+} layer_norm_means;
+
+FC_INLINE void layer_norm_add(layer_norm_means *sums, vreal dn, vreal n) {
+    sums->dn = sums->dn + dn;
+    sums->dn_n = vfma(dn, n, sums->dn_n);
+}
+
+FC_INLINE layer_norm_means layer_norm_divide(layer_norm_means sums, ptrdiff_t count) {
+    return (layer_norm_means){
+        vset1((real)layer_norm_mean(&sums.dn, 1, count)),
+        vset1((real)layer_norm_mean(&sums.dn_n, 1, count)),
+    };
+}
+
+/* (1') */
+FC_INLINE vreal layer_norm_gradient(vreal dn, vreal n, layer_norm_means means,
+                                    vreal scale) {
+    return scale * (dn - means.dn - n * means.dn_n);
+}
+
+#endif
