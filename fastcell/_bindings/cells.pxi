@@ -11,7 +11,8 @@ def cells():
 
 
 cdef inline Py_ssize_t length_of(
-    const fc_cell_parameter *parameter, fc_axis axis, int gates, Py_ssize_t input_size, Py_ssize_t hidden_size,
+    const fc_cell_parameter *parameter, fc_axis axis, int gates,
+    Py_ssize_t input_size, Py_ssize_t hidden_size,
     Py_ssize_t output_size,
 ) noexcept:
     """The length of a parameter's axis; 1 if there is none."""
@@ -86,7 +87,9 @@ def parameter_shapes(
     for i in range(found.parameters):
         parameter = &found.parameter[i]
         shapes[parameter.name.decode()] = tuple([
-            length_of(parameter, axis, found.gates, input_size, hidden_size, output_size)
+            length_of(
+                parameter, axis, found.gates, input_size, hidden_size, output_size
+            )
             for axis in (parameter.rows, parameter.columns) if axis != FC_AXIS_NONE
         ])
     return shapes

@@ -41,10 +41,11 @@ _RECURRENT = {
 _CELL = {"input_size": 2, "hidden_size": 3, "bias": True, "dtype": "f4", "seed": 0}
 _RECURRENT["zero_output_for_mask"] = False
 _constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh")
-_constructor(fastcell.LSTM, _RECURRENT, proj_size=0)
+_NAMED = {"peephole": False, "layer_norm": False}
+_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, **_NAMED)
 _constructor(fastcell.GRU, _RECURRENT, reset_after=True)
 _constructor(fastcell.RNNCell, _CELL, nonlinearity="tanh")
-_constructor(fastcell.LSTMCell, _CELL)
+_constructor(fastcell.LSTMCell, _CELL, **_NAMED)
 _constructor(fastcell.GRUCell, _CELL, reset_after=True)
 _constructor(
     fastcell.Attention,
