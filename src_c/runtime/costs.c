@@ -81,7 +81,7 @@ enum { LINE = 64, LINES = 8, TRIALS = 12, TURNS = 32 };
 typedef struct turns {
     fc_barrier barrier;
     struct {
-        _Alignas(LINE) atomic_int first;
+        _Alignas(LINE) atomic_uint first;
     } line[2][2][LINES]; /* of each member, in turn */
     int64_t best;        /* ns of the best trial; 0: there was no team */
     atomic_bool ends;    /* the cores have other work: stop */
@@ -95,13 +95,13 @@ static void take_turns(void *context, int part, int parts) {
     for (int trial = 0; trial < TRIALS && !atomic_load(&all->ends); trial++) {
         int64_t begin = fc_now_ns();
         for (int turn = 0; turn < TURNS; turn++) {
-            int sum = 0;
+            unsigned sum = 0;
             for (int i = 0; i < LINES; i++)
                 sum += atomic_load_explicit(&all->line[!part][turn & 1][i].first,
                                             memory_order_relaxed);
             for (int i = 0; i < LINES; i++)
-                atomic_store_explicit(&all->line[part][!(turn & 1)][i].first, sum + i,
-                                      memory_order_relaxed);
+                atomic_store_explicit(&all->line[part][!(turn & 1)][i].first,
+                                      sum + (unsigned)i, memory_order_relaxed);
             fc_barrier_wait(&all->barrier, part, parts);
         }
         int64_t took = fc_now_ns() - begin;
