@@ -62,7 +62,10 @@ fc_status fc_set_thread_costs(const fc_thread_costs *costs) {
 /* Forgets costs measured with other threads than the pool's present ones. */
 static void forget_others(void) {
     unsigned now = fc_pool_generation();
-    if (atomic_exchange(&measured_of, now) == now || atomic_load(&given))
+    if (atomic_load(&measured_of) == now) /* nearly always: no write, as it is shared */
+        return;
+    atomic_store(&measured_of, now);
+    if (atomic_load(&given))
         return;
     for (int i = 0; i < FLOP; i++)
         atomic_store(&of[i].known, -1);

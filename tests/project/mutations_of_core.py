@@ -305,14 +305,14 @@ MUTATIONS = [
     ),
     (
         "src_c/runtime/costs.c",
-        "if (atomic_exchange(&measured_of, now) == now || atomic_load(&given))",
-        "if (measured_of <= now)",
+        "    if (atomic_load(&measured_of) == now) ",
+        "    if (atomic_load(&measured_of) <= now) ",
         "costs of the threads before are taken for those of now",
     ),
     (
         "src_c/runtime/costs.c",
-        "if (atomic_exchange(&measured_of, now) == now || atomic_load(&given))",
-        "if (atomic_exchange(&measured_of, now) == now)",
+        "    atomic_store(&measured_of, now);\n    if (atomic_load(&given))\n",
+        "    atomic_store(&measured_of, now);\n    if (false)\n",
         "costs that were given are forgotten with other threads",
     ),
     # -- what a cell is said to be
