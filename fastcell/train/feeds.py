@@ -18,7 +18,7 @@ from fastcell.train.loader_order import Order
 if TYPE_CHECKING:
     from fastcell.train.position import Position
 
-_NONE: Any = object()  # stands for no batch; None may be one
+_NONE: Any = object()  # no batch; None may be a batch
 
 
 class Feed(ABC):

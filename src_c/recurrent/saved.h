@@ -21,7 +21,8 @@ typedef struct fc_saved_sizes {
     int64_t steps, total, x_rows;
     uint64_t keep, bytes, unused[3];
 } fc_saved_sizes;
-_Static_assert(sizeof(fc_seal) + sizeof(fc_saved_sizes) == FC_SAVED_HEAD, "as told");
+_Static_assert(sizeof(fc_seal) + sizeof(fc_saved_sizes) == FC_SAVED_HEAD,
+               "the head has the size in fastcell.h");
 
 typedef struct fc_saved {
     fc_seal *seal; /* or NULL, in inference */

@@ -1,6 +1,6 @@
 /* Backward through time: gate gradients over the saved gates, and the gradient of the
  * state carried from step to step.  Weight and input gradients follow after the loop
- * (stack.c), as large products over all pairs. */
+ * (stack_gradients.c), as large products over all pairs. */
 #include <string.h>
 
 #include "recurrent/sequence.h"

@@ -361,7 +361,7 @@ def test_no_two_modules_import_each_other():
 
 
 def test_no_module_is_imported_by_a_name_in_a_string():
-    # But a peer, when it is asked for, and what `fastcell` has for whoever uses it.
+    # Except peers, imported on request, and the lazy submodules of `fastcell`.
     for path in files(PACKAGE, ".py"):
         place = path.relative_to(PACKAGE).as_posix()
         if place not in ("__init__.py", "_judge/engines.py"):

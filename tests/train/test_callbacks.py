@@ -21,16 +21,7 @@ from fastcell.train import History, TrainingInterrupted
 TIMING = {"seconds", "tokens_per_second"}
 
 
-@pytest.fixture(autouse=True)
-def last_step_may_be_saved(monkeypatch):
-    monkeypatch.setitem(CLASSES, "LastStep", LastStep)
-
-
-@pytest.fixture(autouse=True)
-def usual_handler():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("last_step_may_be_saved", "usual_handler")
 
 
 class Losses:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from last_step import LastStep, sequences
+from last_step import sequences
 from last_step import trainer_of as trainer_of_last_step
 from trainers import streams, trainer_of
 
@@ -17,7 +17,6 @@ from fastcell._checks.files import (
     written_atomically,
 )
 from fastcell.callbacks import CSVLogger
-from fastcell.named_classes import CLASSES
 
 DEAD = ".run.checkpoint.0123456789ab.tmp"
 
@@ -125,8 +124,7 @@ def test_files_are_written_where_there_are_no_locks(tmp_path, monkeypatch):
     assert temporaries(tmp_path) == [DEAD]
 
 
-def test_run_removes_what_runs_before_have_left(tmp_path, monkeypatch):
-    monkeypatch.setitem(CLASSES, "LastStep", LastStep)
+def test_run_removes_what_runs_before_have_left(tmp_path, last_step_may_be_saved):
     for name in ("run.checkpoint", "best.safetensors", "log.csv"):
         (tmp_path / f".{name}.0123456789ab.tmp").touch()
     trainer = trainer_of_last_step(callbacks=[CSVLogger(tmp_path / "log.csv")])

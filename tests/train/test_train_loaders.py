@@ -65,13 +65,6 @@ class Interrupting:
         return 1.0
 
 
-@pytest.fixture
-def usual_handler():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 # ----------------------------------------------------------------- what a run computes
 
 

@@ -21,16 +21,7 @@ resource = pytest.importorskip("resource", reason="no limits of processes here")
 EPOCHS = 3  # of 10 steps
 
 
-@pytest.fixture(autouse=True)
-def last_step_may_be_saved(monkeypatch):
-    monkeypatch.setitem(CLASSES, "LastStep", LastStep)
-
-
-@pytest.fixture(autouse=True)
-def usual_handler():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("last_step_may_be_saved", "usual_handler")
 
 
 def full_disk():
