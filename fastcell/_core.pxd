@@ -46,6 +46,9 @@ cdef extern from "fastcell.h" nogil:
         int layers
         int directions
         int heads
+        double zoneout_h
+        double zoneout_c
+        double recurrent_dropout
 
     ctypedef struct fc_weights:
         const void *w_ih
@@ -114,6 +117,9 @@ cdef extern from "fastcell.h" nogil:
         const void *dropout
         int threads
         int recompute
+        int random
+        uint64_t key
+        Py_ssize_t first_step
 
     enum:
         FC_SHARED_ONE_THREAD

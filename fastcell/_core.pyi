@@ -108,6 +108,7 @@ class Stack:
         layers: int,
         directions: int,
         heads: int = 1,
+        rates: tuple[float, float, float] = ...,
     ) -> None: ...
     def pack(
         self, backward: bool, weights: list[_PassArrays], threads: int
@@ -173,6 +174,8 @@ class Stack:
 @disjoint_base
 class Batch:
     recompute: bool
+    key: int | None  # of random masks; first_step: of the batch, for them
+    first_step: int
     @property
     def steps(self) -> int: ...
     @property

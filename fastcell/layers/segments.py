@@ -196,6 +196,7 @@ def _steps(
         call.threads,
     )
     steps.recompute = recompute
+    steps.key, steps.first_step = call.key, call.first_step + begin
     return steps
 
 

@@ -160,6 +160,12 @@ typedef struct fc_stack {
     /* K heads, which divide H: the units of a head read h of their head alone, and w_hh
      * is (G H, H / K), its blocks along the diagonal.  0 is 1. */
     int heads;
+    /* Rates in [0, 1), 0 for none.  Zoneout: in a batch with `random`, a unit keeps its
+     * h, or all its other states, of the step before with this probability; without,
+     * each keeps this share of it.  Recurrent dropout: in a batch with `random`,
+     * products with R read h_{t-1} with a share of the units zero and the others
+     * divided by 1 - the rate, the same units in all steps of a sequence. */
+    double zoneout_h, zoneout_c, recurrent_dropout;
 } fc_stack;
 
 enum { FC_MOST_OWN = 4 }; /* parameters that only this cell has: see fc_describe_cell */
@@ -256,6 +262,12 @@ typedef struct fc_batch {
      * fc_backward computes the gates again, some steps at a time, with the same bits.
      */
     int recompute;
+    /* Not 0: random masks, for the rates of the stack.  They follow from the key, the
+     * layer and direction, the number of the row, the step (first_step is the number of
+     * the first in the whole sequence) and the unit.  `saved` holds the key. */
+    int random;
+    uint64_t key;
+    ptrdiff_t first_step;
 } fc_batch;
 
 FC_API fc_status fc_saved_size(const fc_stack *stack, const fc_batch *batch,

@@ -95,6 +95,7 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
 
     direction->plan = &saved->plan[which];
     direction->batch = batch;
+    direction->masks = fc_masks_of(batch, layer * stack->directions + which);
     direction->x =
         layer ? fc_saved_between(saved, batch, layer - 1)
               : (fc_array){(char *)batch->x, batch->x_step * real, batch->x_row * real};
@@ -117,6 +118,8 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
     fc_set_states(&h, direction->memory.h, NULL, zeros, zeros + 1);
     if (direction->memory.c)
         fc_set_states(&c, direction->memory.c, NULL, zeros, zeros + 1);
+    if (direction->memory.dropped)
+        fc_set_states(&h, direction->memory.dropped, NULL, zeros, zeros + 1);
 }
 
 fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *batch,

@@ -72,9 +72,14 @@ void problem_make(problem *p, const spec *from) {
     p->has_c = p->states > 1;
     p->has_r = has_r(s->cell);
     p->passes = s->layers * s->directions;
-    p->stack =
-        (fc_stack){cell,      FC_F64,        s->in,   s->hidden, projects ? s->proj : 0,
-                   s->layers, s->directions, s->heads};
+    p->stack = (fc_stack){.cell = cell,
+                          .dtype = FC_F64,
+                          .input_size = s->in,
+                          .hidden_size = s->hidden,
+                          .proj_size = projects ? s->proj : 0,
+                          .layers = s->layers,
+                          .directions = s->directions,
+                          .heads = s->heads};
     p->out = projects ? s->proj : s->hidden;
     p->x_rows = s->index ? 11 : 0;
     for (int i = 0; i < p->passes; i++) {

@@ -23,7 +23,12 @@ static void test_missing(int cell, const fc_cell_parameter *missing, int which) 
     enum { H = 5, MOST = 4 * H * H };
     float ones[MOST];
     fc_weights weights[2] = {{0}};
-    fc_stack stack = {cell, FC_F32, H, H, 0, 1, 2, 0};
+    fc_stack stack = {.cell = cell,
+                      .dtype = FC_F32,
+                      .input_size = H,
+                      .hidden_size = H,
+                      .layers = 1,
+                      .directions = 2};
     size_t bytes;
     for (int i = 0; i < MOST; i++)
         ones[i] = 1;
