@@ -11,7 +11,7 @@ r"""GRU (Cho et al. 2014, arXiv:1406.1078), with the reset after or before the p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -81,7 +81,14 @@ class GRU(Recurrent[np.ndarray]):
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+        Of the initial weights and of dropout.
+    init : {"uniform", "orthogonal", "glorot", "keras", "chrono"}, default "uniform"
+        How the parameters begin: see `fastcell.layers.starts.Start`.
+    forget_bias : float, optional
+        Initial bias of the gate z, which keeps the state, as the sum b_ih + b_hh: b_hh
+        is 0 there.
+    chrono_steps : int, optional
+        T_max of init="chrono", at least 2: the longest dependency, in steps.
 
     Raises
     ------
@@ -98,6 +105,8 @@ class GRU(Recurrent[np.ndarray]):
     ((5, 2, 4), (1, 2, 4))
     """
 
+    _keeping_gates: ClassVar = {"z": 1}
+
     def __init__(
         self,
         input_size: int,
@@ -112,6 +121,9 @@ class GRU(Recurrent[np.ndarray]):
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         self.reset_after = flag("reset_after", reset_after)
         super().__init__(
@@ -127,6 +139,9 @@ class GRU(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            init=init,
+            forget_bias=forget_bias,
+            chrono_steps=chrono_steps,
         )
 
     def config(self) -> dict[str, Any]:
@@ -157,6 +172,9 @@ class GRUCell(RecurrentCell[np.ndarray]):
         reset_after: bool = True,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         super().__init__(
             GRU(
@@ -167,6 +185,9 @@ class GRUCell(RecurrentCell[np.ndarray]):
                 reset_after=reset_after,
                 dtype=dtype,
                 seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
             )
         )
 

@@ -10,7 +10,7 @@ r"""LSTM (Hochreiter and Schmidhuber 1997; Gers et al. 2000), also with a projec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -94,7 +94,14 @@ class LSTM(Recurrent[LSTMState]):
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+        Of the initial weights and of dropout.
+    init : {"uniform", "orthogonal", "glorot", "keras", "chrono"}, default "uniform"
+        How the parameters begin: see `fastcell.layers.starts.Start`.
+    forget_bias : float, optional
+        Initial bias of the forget gate f, as the sum b_ih + b_hh: b_hh is 0 there.
+        Jozefowicz et al. 2015 (PMLR 37) recommend 1.
+    chrono_steps : int, optional
+        T_max of init="chrono", at least 2: the longest dependency, in steps.
 
     Raises
     ------
@@ -110,6 +117,8 @@ class LSTM(Recurrent[LSTMState]):
     >>> y.shape, h.shape
     ((5, 2, 8), (2, 2, 4))
     """
+
+    _keeping_gates: ClassVar = {"f": 1, "i": -1}
 
     def __init__(
         self,
@@ -127,6 +136,9 @@ class LSTM(Recurrent[LSTMState]):
         layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         proj_size = integer("proj_size", proj_size, minimum=0)
         self.peephole = flag("peephole", peephole)
@@ -144,6 +156,9 @@ class LSTM(Recurrent[LSTMState]):
             dtype,
             seed,
             zero_output_for_mask,
+            init=init,
+            forget_bias=forget_bias,
+            chrono_steps=chrono_steps,
         )
 
     def config(self) -> dict[str, Any]:
@@ -181,6 +196,9 @@ class LSTMCell(RecurrentCell[LSTMState]):
         layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         super().__init__(
             LSTM(
@@ -192,6 +210,9 @@ class LSTMCell(RecurrentCell[LSTMState]):
                 layer_norm=layer_norm,
                 dtype=dtype,
                 seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
             )
         )
 

@@ -60,7 +60,9 @@ class RNN(Recurrent[np.ndarray]):
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+        Of the initial weights and of dropout.
+    init : {"uniform", "orthogonal", "glorot", "keras"}, default "uniform"
+        How the parameters begin: see `fastcell.layers.starts.Start`.
 
     Raises
     ------
@@ -91,6 +93,7 @@ class RNN(Recurrent[np.ndarray]):
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
     ) -> None:
         self.nonlinearity = one_of("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
@@ -106,6 +109,7 @@ class RNN(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            init=init,
         )
 
     def config(self) -> dict[str, Any]:
@@ -136,9 +140,19 @@ class RNNCell(RecurrentCell[np.ndarray]):
         *,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
     ) -> None:
         super().__init__(
-            RNN(input_size, hidden_size, 1, nonlinearity, bias, dtype=dtype, seed=seed)
+            RNN(
+                input_size,
+                hidden_size,
+                1,
+                nonlinearity,
+                bias,
+                dtype=dtype,
+                seed=seed,
+                init=init,
+            )
         )
 
 

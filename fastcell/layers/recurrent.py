@@ -7,7 +7,7 @@ parameters. See fastcell/cells/.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 
@@ -21,8 +21,9 @@ from fastcell.layers.packs import Packs
 from fastcell.layers.saved import Saved, SpareMemory, check_saved, check_version
 from fastcell.layers.segments import Segments, cut
 from fastcell.layers.session import Session
+from fastcell.layers.starts import Start
 from fastcell.layers.states import States, StateT
-from fastcell.module import Module, check_dtype, check_size
+from fastcell.module import Module, check_dtype
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
 
@@ -43,6 +44,8 @@ class Recurrent(Module, Generic[StateT]):
     """
 
     _takes_precision = False
+    # Gates whose bias lengthens (1) or shortens (-1) the memory, the forget gate first.
+    _keeping_gates: ClassVar[Mapping[str, int]] = {}
 
     def __init__(
         self,
@@ -58,6 +61,10 @@ class Recurrent(Module, Generic[StateT]):
         dtype: Any,
         seed: int | None,
         zero_output_for_mask: bool = False,
+        *,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         self.input_size = integer("input_size", input_size, minimum=0)
         self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
@@ -85,6 +92,10 @@ class Recurrent(Module, Generic[StateT]):
         self._description = _core.describe_cell(core_cell)
         self.gates = self._description["gates"]
         self.states = self._description["states"]
+        keeps = self._keeping_gates
+        self._start = Start.of(
+            init, forget_bias, chrono_steps, self.bias, keeps, self.gates
+        )
         self._random: np.random.Generator = np.random.default_rng(self.seed)
         self._shapes = self._parameter_shapes()
         names = self._description["parameters"]
@@ -147,24 +158,15 @@ class Recurrent(Module, Generic[StateT]):
         return shapes
 
     def _new_parameters(self) -> Parameters:
-        return Parameters(self._initial())
-
-    def _initial(self) -> dict[str, np.ndarray]:
-        """Return weights uniform in +-1/sqrt(H), as torch.nn draws them.
-
-        Parameters of a cell's own are what its descriptor tells.
-        """
-        bound = self.hidden_size**-0.5
-        check_size(self._shapes.values())
-        arrays = {}
-        for name, shape in self._shapes.items():
-            begin = self._description["initial"][name.rpartition("_l")[0]]
-            if begin == "drawn":
-                array = self._random.uniform(-bound, bound, shape)
-            else:
-                array = np.full(shape, begin == "ones")
-            arrays[name] = array.astype(self.dtype)
-        return arrays
+        return Parameters(
+            self._start.arrays(
+                self._shapes,
+                self._description,
+                self.hidden_size,
+                self._random,
+                self.dtype,
+            )
+        )
 
     def _by_pass(self, arrays: Mapping[str, np.ndarray]) -> list[tuple[Any, ...]]:
         """Return the parameters of each pass in the core's order; None: no bias."""
@@ -516,5 +518,6 @@ class Recurrent(Module, Generic[StateT]):
             "zero_output_for_mask": self.zero_output_for_mask,
             "dtype": self.dtype.name,
             "seed": self.seed,
+            **self._start.config(),
             **self._precision_config(),
         }

@@ -40,13 +40,24 @@ _RECURRENT = {
 }
 _CELL = {"input_size": 2, "hidden_size": 3, "bias": True, "dtype": "f4", "seed": 0}
 _RECURRENT["zero_output_for_mask"] = False
+_RECURRENT["init"] = _CELL["init"] = "glorot"
+_GATED = {
+    "forget_bias": 1.0,
+    "chrono_steps": None,
+    "accepts": {"forget_bias": "none negative", "chrono_steps": OPTIONAL},
+}
 _constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh")
 _NAMED = {"peephole": False, "layer_norm": False}
-_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, **_NAMED)
-_constructor(fastcell.GRU, _RECURRENT, reset_after=True)
+_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, **_NAMED, **_GATED)
+_constructor(fastcell.GRU, _RECURRENT, reset_after=True, **_GATED)
 _constructor(fastcell.RNNCell, _CELL, nonlinearity="tanh")
-_constructor(fastcell.LSTMCell, _CELL, **_NAMED)
-_constructor(fastcell.GRUCell, _CELL, reset_after=True)
+_constructor(fastcell.LSTMCell, _CELL, **_NAMED, **_GATED)
+_constructor(fastcell.GRUCell, _CELL, reset_after=True, **_GATED)
+_constructor(
+    fastcell.LSTM,
+    {**_RECURRENT, "init": "chrono"},
+    chrono_steps=9,
+)
 _constructor(
     fastcell.Attention,
     {"query_size": 2, "memory_size": 3},

@@ -591,9 +591,33 @@ MUTATIONS = [  # -- functions
         "an LSTM takes peepholes and layer normalization together",
     ),
     (
-        "fastcell/layers/recurrent.py",
+        "fastcell/layers/starts.py",
         'np.full(shape, begin == "ones")',
         'np.full(shape, begin != "ones")',
         "gains begin with zeros, biases of a normalization with ones",
+    ),
+    (
+        "fastcell/layers/starts.py",
+        "                        other[rows] = 0\n",
+        "                        pass\n",
+        "b_hh is added to a forget_bias",
+    ),
+    (
+        "fastcell/layers/starts.py",
+        "sign * log for gate",
+        "log for gate",
+        "chrono opens the input gate along with the forget gate",
+    ),
+    (
+        "fastcell/layers/starts.py",
+        'at_once = self.init == "keras" or kind',
+        "at_once = kind",
+        "Keras' initial weights are those of Glorot for each gate",
+    ),
+    (
+        "fastcell/layers/starts.py",
+        "q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)",
+        "q = q * 1.0",
+        "an orthogonal matrix has the signs that LAPACK gives it",
     ),
 ]
