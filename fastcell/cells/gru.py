@@ -78,6 +78,9 @@ class GRU(Recurrent[np.ndarray]):
         reset_after=True, ONNX' linear_before_reset=1) or before it.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
+    merge : {"concat", "sum", "mul", "ave"}, default "concat"
+        What y has of both directions: their outputs side by side, or their sum, product
+        or mean, as Keras' Bidirectional. The last three need num_layers=1.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -121,6 +124,7 @@ class GRU(Recurrent[np.ndarray]):
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        merge: str = "concat",
         init: str = "uniform",
         forget_bias: float | None = None,
         chrono_steps: int | None = None,
@@ -139,6 +143,7 @@ class GRU(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            merge=merge,
             init=init,
             forget_bias=forget_bias,
             chrono_steps=chrono_steps,

@@ -81,6 +81,9 @@ class LSTM(Recurrent[LSTMState]):
         arXiv:1402.1128).
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
+    merge : {"concat", "sum", "mul", "ave"}, default "concat"
+        What y has of both directions: their outputs side by side, or their sum, product
+        or mean, as Keras' Bidirectional. The last three need num_layers=1.
     peephole : bool, default False
         Whether gates see the cell state: i and f that of the step before, o that of
         its own step, each unit its own times a weight. The parameter weight_ch (3 H)
@@ -136,6 +139,7 @@ class LSTM(Recurrent[LSTMState]):
         layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        merge: str = "concat",
         init: str = "uniform",
         forget_bias: float | None = None,
         chrono_steps: int | None = None,
@@ -156,6 +160,7 @@ class LSTM(Recurrent[LSTMState]):
             dtype,
             seed,
             zero_output_for_mask,
+            merge=merge,
             init=init,
             forget_bias=forget_bias,
             chrono_steps=chrono_steps,

@@ -57,6 +57,9 @@ class RNN(Recurrent[np.ndarray]):
         features.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
+    merge : {"concat", "sum", "mul", "ave"}, default "concat"
+        What y has of both directions: their outputs side by side, or their sum, product
+        or mean, as Keras' Bidirectional. The last three need num_layers=1.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -93,6 +96,7 @@ class RNN(Recurrent[np.ndarray]):
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        merge: str = "concat",
         init: str = "uniform",
     ) -> None:
         self.nonlinearity = one_of("nonlinearity", nonlinearity, ("tanh", "relu"))
@@ -109,6 +113,7 @@ class RNN(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            merge=merge,
             init=init,
         )
 

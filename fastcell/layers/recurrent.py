@@ -17,6 +17,7 @@ from fastcell._checks.numbers import flag, integer, real, seed_of
 from fastcell.layers.batches import PLAIN, Layout, flags_of, lengths_of, sequence_of
 from fastcell.layers.dropout import drawn_key
 from fastcell.layers.gradients import gradient_arrays
+from fastcell.layers.merging import merge_of, merged, merged_gradient
 from fastcell.layers.packs import Packs
 from fastcell.layers.saved import Saved, SpareMemory, check_saved, check_version
 from fastcell.layers.segments import Segments, cut
@@ -62,6 +63,7 @@ class Recurrent(Module, Generic[StateT]):
         seed: int | None,
         zero_output_for_mask: bool = False,
         *,
+        merge: str = "concat",
         init: str = "uniform",
         forget_bias: float | None = None,
         chrono_steps: int | None = None,
@@ -77,6 +79,7 @@ class Recurrent(Module, Generic[StateT]):
         self.batch_first = flag("batch_first", batch_first)
         self.dropout = real("dropout", dropout, minimum=0, maximum=1)
         self.bidirectional = flag("bidirectional", bidirectional)
+        self.merge = merge_of(merge, self.bidirectional, self.num_layers)
         self.proj_size = integer("proj_size", proj_size, minimum=0)
         if self.proj_size >= self.hidden_size:
             raise ValueError(
@@ -88,6 +91,8 @@ class Recurrent(Module, Generic[StateT]):
         self.seed = seed_of(seed)
         self.output_size = self.proj_size or self.hidden_size
         self._directions = 2 if self.bidirectional else 1
+        # Whether y is the core's own, so that the quick way of a call is open.
+        self._plain = not self.batch_first and self.merge == "concat"
         self._core_cell = core_cell
         self._description = _core.describe_cell(core_cell)
         self.gates = self._description["gates"]
@@ -196,7 +201,7 @@ class Recurrent(Module, Generic[StateT]):
         """
         _, packed = self._packed(False)
         alone = state is None and lengths is None and mask is None and reset is None
-        if alone and not self.batch_first:
+        if alone and self._plain:
             # The usual case. For one step it takes half the time of the checks below.
             quick = self._stack.infer(packed, x, self.dtype, get_num_threads())
             if quick is not None:
@@ -204,7 +209,8 @@ class Recurrent(Module, Generic[StateT]):
                 final: Any = h if c is None else (h, c)
                 return y, final
         call, layout = self._batch(x, state, lengths, mask, reset, None)
-        return self._run(call, layout, packed, None)
+        y, state, _ = self._run(call, layout, packed, None)
+        return y, state
 
     def forward(
         self,
@@ -255,12 +261,12 @@ class Recurrent(Module, Generic[StateT]):
             fit either. If nothing fits, segments have about sqrt(T) steps, which
             exceeds the budget but is about the least possible. A bidirectional layer
             cannot be cut, because its second direction begins at the end: its states
-            must fit. The caller's x and y, dropout factors, and the scratch memory of a
-            call are not counted.
+            must fit. The caller's x and y, the factors of merge="mul" and of dropout,
+            and the scratch memory of a call are not counted.
 
         Returns
         -------
-        y : ndarray, shape as x with D P features
+        y : ndarray, shape as x with D P features, or P if they are merged
             The outputs h_t of the last layer, forward's then reverse's.
         state : ndarray or tuple of two
             Final h, or (h, c), shaped as the initial one.
@@ -282,7 +288,7 @@ class Recurrent(Module, Generic[StateT]):
         version, packed = self._packed(False)
         alone = state is None and mask is None and reset is None
         drops = self.dropout > 0 and self.num_layers > 1
-        if alone and memory_budget is None and not self.batch_first and not drops:
+        if alone and memory_budget is None and self._plain and not drops:
             # The usual case. With few units the checks take longer than the core.
             quick = self._stack.train(
                 packed, x, lengths, self.dtype, get_num_threads(), self._spare
@@ -295,8 +301,8 @@ class Recurrent(Module, Generic[StateT]):
         masks = self._dropout_masks
         call, layout = self._batch(x, state, lengths, mask, reset, masks)
         memory = self._memory_for(call, memory_budget)
-        y, state = self._run(call, layout, packed, memory)
-        return y, state, Saved(self._stack, call, memory, layout, version)
+        y, state, parts = self._run(call, layout, packed, memory)
+        return y, state, Saved(self._stack, call, memory, layout, version, parts)
 
     def backward(
         self,
@@ -359,11 +365,10 @@ class Recurrent(Module, Generic[StateT]):
                 initial: Any = dh if dc is None else (dh, dc)
                 return dx, initial, grads
         T, B = call.steps, call.rows
-        width = self._directions * self.output_size
         if dy is not None:
             dy = real_array("dy", dy, self.dtype)
-            check_shape("dy", dy, layout.shape((T, B, width)))
-            dy = layout.to_core(dy)
+            check_shape("dy", dy, layout.shape((T, B, self._width(self.merge))))
+            dy = layout.to_core(merged_gradient(dy, saved.parts(), self.merge))
             if self.zero_output_for_mask and call.mask is not None:
                 seen = (call.mask != 0)[..., np.newaxis]
                 dy = np.where(seen, dy, self.dtype.type(0))
@@ -435,9 +440,9 @@ class Recurrent(Module, Generic[StateT]):
 
     def _run(
         self, call: _core.Batch, layout: Layout, packed: Any, memory: Any
-    ) -> tuple[np.ndarray, Any]:
-        width = self._directions * self.output_size
-        y = layout.empty((call.steps, call.rows, width), self.dtype)
+    ) -> tuple[np.ndarray, Any, np.ndarray | None]:
+        """Return y, the final state, and the outputs that the gradient of y reads."""
+        y = layout.empty((call.steps, call.rows, self._width("concat")), self.dtype)
         state = self._states.empty(call.rows)
         if isinstance(memory, Segments):
             memory.forward(packed, layout.to_core(y), *state)
@@ -445,7 +450,12 @@ class Recurrent(Module, Generic[StateT]):
             self._stack.forward(packed, call, layout.to_core(y), *state, memory)
         if self.zero_output_for_mask and call.mask is not None:
             layout.to_core(y)[call.mask == 0] = 0
-        return y, self._states.to_caller(state, layout)
+        parts = y if self.merge == "mul" else None
+        return merged(y, self.merge), self._states.to_caller(state, layout), parts
+
+    def _width(self, merge: str) -> int:
+        """Return the features of y."""
+        return (self._directions if merge == "concat" else 1) * self.output_size
 
     def _memory_for(self, call: _core.Batch, budget: int | None) -> Any:
         """Return the storage for backward: memory, or segments."""
@@ -518,6 +528,7 @@ class Recurrent(Module, Generic[StateT]):
             "zero_output_for_mask": self.zero_output_for_mask,
             "dtype": self.dtype.name,
             "seed": self.seed,
+            **({} if self.merge == "concat" else {"merge": self.merge}),
             **self._start.config(),
             **self._precision_config(),
         }

@@ -176,9 +176,10 @@ class Saved:
         memory: Any,  # bytes, or Segments
         layout: Layout,
         version: int,
+        parts: np.ndarray | None = None,  # outputs that the gradient of y reads
     ) -> None:
         self._stack = stack
-        self._kept = Once(call, memory, Watched("x", call.x))
+        self._kept = Once(call, memory, Watched("x", call.x), parts)
         self._layout = layout
         self._version = version
 
@@ -191,10 +192,10 @@ class Saved:
     @property
     def nbytes(self) -> int:
         try:
-            nbytes: int = self._kept.look()[1].nbytes
-            return nbytes
+            _, memory, _, parts = self._kept.look()
         except ValueError:
             return 0
+        return int(memory.nbytes) + (0 if parts is None else int(parts.nbytes))
 
     def look(self) -> tuple[_core.Batch, Any]:
         """Return the batch of forward, checked for changes, and the memory.
@@ -204,9 +205,14 @@ class Saved:
         ValueError
             If `saved` was used up, or x has changed.
         """
-        call, memory, x = self._kept.look()
+        call, memory, x, _ = self._kept.look()
         x.unchanged()
         return call, memory
+
+    def parts(self) -> np.ndarray | None:
+        """Return the outputs that the gradient of y reads, if it reads any."""
+        parts: np.ndarray | None = self._kept.look()[3]
+        return parts
 
     def take(self) -> Any:
         """Return the memory, to one caller.

@@ -620,4 +620,22 @@ MUTATIONS = [  # -- functions
         "q = q * 1.0",
         "an orthogonal matrix has the signs that LAPACK gives it",
     ),
+    (
+        "fastcell/layers/merging.py",
+        "np.concatenate([dy * reverse, dy * forward], axis=-1)",
+        "np.concatenate([dy * forward, dy * reverse], axis=-1)",
+        "the gradient of merged outputs goes to the other direction",
+    ),
+    (
+        "fastcell/layers/merging.py",
+        "        dy = dy / 2\n",
+        "        pass\n",
+        "the gradient of averaged outputs is that of their sum",
+    ),
+    (
+        "fastcell/layers/recurrent.py",
+        'parts = y if self.merge == "mul" else None',
+        "parts = y",
+        "outputs are kept for backward where no gradient reads them",
+    ),
 ]
