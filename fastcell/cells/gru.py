@@ -81,6 +81,9 @@ class GRU(Recurrent[np.ndarray]):
     merge : {"concat", "sum", "mul", "ave"}, default "concat"
         What y has of both directions: their outputs side by side, or their sum, product
         or mean, as Keras' Bidirectional. The last three need num_layers=1.
+    zero_length : {"keep", "zero"}, default "keep"
+        Whether a sequence without steps has its initial state as the final one, or
+        zeros.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -125,6 +128,7 @@ class GRU(Recurrent[np.ndarray]):
         dtype: Any = np.float32,
         seed: int | None = None,
         merge: str = "concat",
+        zero_length: str = "keep",
         init: str = "uniform",
         forget_bias: float | None = None,
         chrono_steps: int | None = None,
@@ -144,6 +148,7 @@ class GRU(Recurrent[np.ndarray]):
             seed,
             zero_output_for_mask,
             merge=merge,
+            zero_length=zero_length,
             init=init,
             forget_bias=forget_bias,
             chrono_steps=chrono_steps,

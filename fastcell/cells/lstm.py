@@ -84,6 +84,9 @@ class LSTM(Recurrent[LSTMState]):
     merge : {"concat", "sum", "mul", "ave"}, default "concat"
         What y has of both directions: their outputs side by side, or their sum, product
         or mean, as Keras' Bidirectional. The last three need num_layers=1.
+    zero_length : {"keep", "zero"}, default "keep"
+        Whether a sequence without steps has its initial state as the final one, or
+        zeros.
     peephole : bool, default False
         Whether gates see the cell state: i and f that of the step before, o that of
         its own step, each unit its own times a weight. The parameter weight_ch (3 H)
@@ -140,6 +143,7 @@ class LSTM(Recurrent[LSTMState]):
         dtype: Any = np.float32,
         seed: int | None = None,
         merge: str = "concat",
+        zero_length: str = "keep",
         init: str = "uniform",
         forget_bias: float | None = None,
         chrono_steps: int | None = None,
@@ -161,6 +165,7 @@ class LSTM(Recurrent[LSTMState]):
             seed,
             zero_output_for_mask,
             merge=merge,
+            zero_length=zero_length,
             init=init,
             forget_bias=forget_bias,
             chrono_steps=chrono_steps,

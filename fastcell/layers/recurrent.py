@@ -13,9 +13,11 @@ import numpy as np
 
 from fastcell import _core
 from fastcell._checks.arrays import check_shape, real_array, rows_of
+from fastcell._checks.names import one_of
 from fastcell._checks.numbers import flag, integer, real, seed_of
 from fastcell.layers.batches import PLAIN, Layout, flags_of, lengths_of, sequence_of
 from fastcell.layers.dropout import drawn_key
+from fastcell.layers.empty_rows import POLICIES, empty_rows, without_rows
 from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.merging import merge_of, merged, merged_gradient
 from fastcell.layers.packs import Packs
@@ -64,6 +66,7 @@ class Recurrent(Module, Generic[StateT]):
         zero_output_for_mask: bool = False,
         *,
         merge: str = "concat",
+        zero_length: str = "keep",
         init: str = "uniform",
         forget_bias: float | None = None,
         chrono_steps: int | None = None,
@@ -80,6 +83,7 @@ class Recurrent(Module, Generic[StateT]):
         self.dropout = real("dropout", dropout, minimum=0, maximum=1)
         self.bidirectional = flag("bidirectional", bidirectional)
         self.merge = merge_of(merge, self.bidirectional, self.num_layers)
+        self.zero_length = one_of("zero_length", zero_length, POLICIES)
         self.proj_size = integer("proj_size", proj_size, minimum=0)
         if self.proj_size >= self.hidden_size:
             raise ValueError(
@@ -91,8 +95,9 @@ class Recurrent(Module, Generic[StateT]):
         self.seed = seed_of(seed)
         self.output_size = self.proj_size or self.hidden_size
         self._directions = 2 if self.bidirectional else 1
-        # Whether y is the core's own, so that the quick way of a call is open.
-        self._plain = not self.batch_first and self.merge == "concat"
+        # Whether results are the core's own, so that the quick way of a call is open.
+        as_core = self.merge == "concat" and self.zero_length == "keep"
+        self._plain = as_core and not self.batch_first
         self._core_cell = core_cell
         self._description = _core.describe_cell(core_cell)
         self.gates = self._description["gates"]
@@ -235,7 +240,9 @@ class Recurrent(Module, Generic[StateT]):
             unbatched x; P is proj_size or H. Default: zeros.
         lengths : array of int, shape (B,), optional
             Steps of each sequence, 0 to T, in any order. Outputs past them are 0, and
-            the final state is that of each sequence's own last step.
+            the final state is that of each sequence's own last step. A sequence without
+            steps keeps its initial state, or has a final state of zero, whose gradient
+            is not read, if the layer's zero_length is "zero".
         mask : array of bool, shape (T, B), or (B, T) if batch_first, or (T,), optional
             A step where it is False is skipped: the state stays, as in Keras. y is then
             the unchanged h of each direction, and its dy is added to the gradient of
@@ -374,6 +381,8 @@ class Recurrent(Module, Generic[StateT]):
                 dy = np.where(seen, dy, self.dtype.type(0))
             dy = rows_of(dy)
         dh, dc = self._dstate(dstate, layout, B)
+        if self.zero_length == "zero":
+            dh, dc = without_rows((dh, dc), empty_rows(call))
         indexed = call.index is not None
         dx = (
             np.empty(call.x.shape, self.dtype)
@@ -450,6 +459,8 @@ class Recurrent(Module, Generic[StateT]):
             self._stack.forward(packed, call, layout.to_core(y), *state, memory)
         if self.zero_output_for_mask and call.mask is not None:
             layout.to_core(y)[call.mask == 0] = 0
+        if self.zero_length == "zero":
+            state = without_rows(state, empty_rows(call))
         parts = y if self.merge == "mul" else None
         return merged(y, self.merge), self._states.to_caller(state, layout), parts
 
@@ -529,6 +540,7 @@ class Recurrent(Module, Generic[StateT]):
             "dtype": self.dtype.name,
             "seed": self.seed,
             **({} if self.merge == "concat" else {"merge": self.merge}),
+            **({} if self.zero_length == "keep" else {"zero_length": "zero"}),
             **self._start.config(),
             **self._precision_config(),
         }

@@ -638,4 +638,16 @@ MUTATIONS = [  # -- functions
         "parts = y",
         "outputs are kept for backward where no gradient reads them",
     ),
+    (
+        "fastcell/layers/recurrent.py",
+        "            dh, dc = without_rows((dh, dc), empty_rows(call))\n",
+        "            pass\n",
+        "the gradient of a final state of zero reaches the initial one",
+    ),
+    (
+        "fastcell/layers/empty_rows.py",
+        "    if call.steps == 0:\n",
+        "    if False:\n",
+        "sequences of no time keep their state whatever the policy",
+    ),
 ]
