@@ -41,6 +41,10 @@ class Layout:
             return T, n
         return (B, T, n) if self.batch_first else (T, B, n)
 
+    def last_shape(self, B: int, n: int) -> tuple[int, ...]:
+        """Return the caller's shape of one step of an array, (B, n) of the core."""
+        return (n,) if self.unbatched else (B, n)
+
     def empty(self, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
         """Return a new array for the caller, which the core views as (T, B, n)."""
         return np.empty(self.shape(shape), dtype)

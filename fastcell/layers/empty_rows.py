@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastcell import _core
 
 POLICIES = ("keep", "zero")
-Arrays = tuple[np.ndarray | None, np.ndarray | None]
+Arrays = tuple[Any, Any]  # h and c, each an array or None
 
 
 def empty_rows(call: _core.Batch) -> np.ndarray | None:

@@ -12,14 +12,12 @@ from typing import Any, ClassVar, Generic
 import numpy as np
 
 from fastcell import _core
-from fastcell._checks.arrays import check_shape, real_array, rows_of
-from fastcell._checks.names import one_of
 from fastcell._checks.numbers import flag, integer, real, seed_of
 from fastcell.layers.batches import PLAIN, Layout, flags_of, lengths_of, sequence_of
 from fastcell.layers.dropout import drawn_key
-from fastcell.layers.empty_rows import POLICIES, empty_rows, without_rows
 from fastcell.layers.gradients import gradient_arrays
-from fastcell.layers.merging import merge_of, merged, merged_gradient
+from fastcell.layers.last_outputs import is_last
+from fastcell.layers.outputs import Outputs
 from fastcell.layers.packs import Packs
 from fastcell.layers.saved import Saved, SpareMemory, check_saved, check_version
 from fastcell.layers.segments import Segments, cut
@@ -82,8 +80,6 @@ class Recurrent(Module, Generic[StateT]):
         self.batch_first = flag("batch_first", batch_first)
         self.dropout = real("dropout", dropout, minimum=0, maximum=1)
         self.bidirectional = flag("bidirectional", bidirectional)
-        self.merge = merge_of(merge, self.bidirectional, self.num_layers)
-        self.zero_length = one_of("zero_length", zero_length, POLICIES)
         self.proj_size = integer("proj_size", proj_size, minimum=0)
         if self.proj_size >= self.hidden_size:
             raise ValueError(
@@ -95,9 +91,6 @@ class Recurrent(Module, Generic[StateT]):
         self.seed = seed_of(seed)
         self.output_size = self.proj_size or self.hidden_size
         self._directions = 2 if self.bidirectional else 1
-        # Whether results are the core's own, so that the quick way of a call is open.
-        as_core = self.merge == "concat" and self.zero_length == "keep"
-        self._plain = as_core and not self.batch_first
         self._core_cell = core_cell
         self._description = _core.describe_cell(core_cell)
         self.gates = self._description["gates"]
@@ -120,6 +113,19 @@ class Recurrent(Module, Generic[StateT]):
             self.hidden_size,
             self.dtype,
         )
+        self._outputs = Outputs(
+            merge,
+            zero_length,
+            self.zero_output_for_mask,
+            self.num_layers,
+            self._directions,
+            self.output_size,
+            self._states,
+            self.dtype,
+        )
+        self.merge, self.zero_length = self._outputs.merge, self._outputs.zero_length
+        # Whether results are the core's own: the quick way of a call is open then.
+        self._plain = self._outputs.are_plain and not self.batch_first
 
     def _set_precision(self, precision: str) -> None:
         """Set the precision; packed weights and `saved` of earlier calls are void."""
@@ -199,6 +205,7 @@ class Recurrent(Module, Generic[StateT]):
         lengths: Any = None,
         mask: Any = None,
         reset: Any = None,
+        outputs: str = "all",
     ) -> tuple[np.ndarray, StateT]:
         """Run the layer for inference: without dropout, and without `saved`.
 
@@ -206,7 +213,7 @@ class Recurrent(Module, Generic[StateT]):
         """
         _, packed = self._packed(False)
         alone = state is None and lengths is None and mask is None and reset is None
-        if alone and self._plain:
+        if alone and self._plain and outputs == "all":
             # The usual case. For one step it takes half the time of the checks below.
             quick = self._stack.infer(packed, x, self.dtype, get_num_threads())
             if quick is not None:
@@ -214,7 +221,7 @@ class Recurrent(Module, Generic[StateT]):
                 final: Any = h if c is None else (h, c)
                 return y, final
         call, layout = self._batch(x, state, lengths, mask, reset, None)
-        y, state, _ = self._run(call, layout, packed, None)
+        y, state, _ = self._run(call, layout, packed, None, is_last(outputs))
         return y, state
 
     def forward(
@@ -226,6 +233,7 @@ class Recurrent(Module, Generic[StateT]):
         mask: Any = None,
         reset: Any = None,
         memory_budget: int | None = None,
+        outputs: str = "all",
     ) -> tuple[np.ndarray, StateT, Saved]:
         """Run the layer for training.
 
@@ -270,6 +278,11 @@ class Recurrent(Module, Generic[StateT]):
             cannot be cut, because its second direction begins at the end: its states
             must fit. The caller's x and y, the factors of merge="mul" and of dropout,
             and the scratch memory of a call are not counted.
+        outputs : {"all", "last"}, default "all"
+            "last": y has the final h of the last layer only, (B, D P), forward's then
+            reverse's, or (D P,) for an unbatched x. Those of the other steps are not
+            stored. It is the h of the state, also where the last step is masked. In
+            backward dy has the shape of y, too.
 
         Returns
         -------
@@ -293,7 +306,7 @@ class Recurrent(Module, Generic[StateT]):
         if self.precision == "int8":
             raise RuntimeError("a layer of precision int8 is for inference only")
         version, packed = self._packed(False)
-        alone = state is None and mask is None and reset is None
+        alone = state is None and mask is None and reset is None and outputs == "all"
         drops = self.dropout > 0 and self.num_layers > 1
         if alone and memory_budget is None and self._plain and not drops:
             # The usual case. With few units the checks take longer than the core.
@@ -305,11 +318,12 @@ class Recurrent(Module, Generic[StateT]):
                 final: Any = h if c is None else (h, c)
                 saved = Saved(self._stack, call, memory, PLAIN, version)
                 return y, final, saved
-        masks = self._dropout_masks
+        masks, last = self._dropout_masks, is_last(outputs)
         call, layout = self._batch(x, state, lengths, mask, reset, masks)
         memory = self._memory_for(call, memory_budget)
-        y, state, parts = self._run(call, layout, packed, memory)
-        return y, state, Saved(self._stack, call, memory, layout, version, parts)
+        y, state, parts = self._run(call, layout, packed, memory, last)
+        kept = Saved(self._stack, call, memory, layout, version, parts, last)
+        return y, state, kept
 
     def backward(
         self,
@@ -372,17 +386,7 @@ class Recurrent(Module, Generic[StateT]):
                 initial: Any = dh if dc is None else (dh, dc)
                 return dx, initial, grads
         T, B = call.steps, call.rows
-        if dy is not None:
-            dy = real_array("dy", dy, self.dtype)
-            check_shape("dy", dy, layout.shape((T, B, self._width(self.merge))))
-            dy = layout.to_core(merged_gradient(dy, saved.parts(), self.merge))
-            if self.zero_output_for_mask and call.mask is not None:
-                seen = (call.mask != 0)[..., np.newaxis]
-                dy = np.where(seen, dy, self.dtype.type(0))
-            dy = rows_of(dy)
-        dh, dc = self._dstate(dstate, layout, B)
-        if self.zero_length == "zero":
-            dh, dc = without_rows((dh, dc), empty_rows(call))
+        dy, dh, dc = self._outputs.gradients(dy, dstate, saved, call)
         indexed = call.index is not None
         dx = (
             np.empty(call.x.shape, self.dtype)
@@ -413,10 +417,7 @@ class Recurrent(Module, Generic[StateT]):
         """Raise if `dstate` is not what `backward` takes with this `saved`."""
         check_saved(saved, Saved)
         call, _ = saved.look()
-        self._dstate(dstate, saved._layout, call.rows)
-
-    def _dstate(self, dstate: Any, layout: Layout, B: int) -> tuple[Any, Any]:
-        return self._states.to_core("dstate", dstate, layout, B, parts_may_be_none=True)
+        self._outputs.gradients(None, dstate, saved, call)
 
     def session(self, batch_size: int = 1) -> Session[StateT]:
         """Return a `Session`: the layer one step at a time.
@@ -448,25 +449,17 @@ class Recurrent(Module, Generic[StateT]):
     # ------------------------------------------------------------- preparation
 
     def _run(
-        self, call: _core.Batch, layout: Layout, packed: Any, memory: Any
+        self, call: _core.Batch, layout: Layout, packed: Any, memory: Any, last: bool
     ) -> tuple[np.ndarray, Any, np.ndarray | None]:
-        """Return y, the final state, and the outputs that the gradient of y reads."""
-        y = layout.empty((call.steps, call.rows, self._width("concat")), self.dtype)
-        state = self._states.empty(call.rows)
-        if isinstance(memory, Segments):
-            memory.forward(packed, layout.to_core(y), *state)
-        else:
-            self._stack.forward(packed, call, layout.to_core(y), *state, memory)
-        if self.zero_output_for_mask and call.mask is not None:
-            layout.to_core(y)[call.mask == 0] = 0
-        if self.zero_length == "zero":
-            state = without_rows(state, empty_rows(call))
-        parts = y if self.merge == "mul" else None
-        return merged(y, self.merge), self._states.to_caller(state, layout), parts
+        """Return what `Outputs.run` does."""
 
-    def _width(self, merge: str) -> int:
-        """Return the features of y."""
-        return (self._directions if merge == "concat" else 1) * self.output_size
+        def forward(y: Any, h: Any, c: Any) -> None:
+            if isinstance(memory, Segments):
+                memory.forward(packed, y, h, c)
+            else:
+                self._stack.forward(packed, call, y, h, c, memory)
+
+        return self._outputs.run(call, layout, last, forward)
 
     def _memory_for(self, call: _core.Batch, budget: int | None) -> Any:
         """Return the storage for backward: memory, or segments."""
@@ -539,8 +532,7 @@ class Recurrent(Module, Generic[StateT]):
             "zero_output_for_mask": self.zero_output_for_mask,
             "dtype": self.dtype.name,
             "seed": self.seed,
-            **({} if self.merge == "concat" else {"merge": self.merge}),
-            **({} if self.zero_length == "keep" else {"zero_length": "zero"}),
+            **self._outputs.config(),
             **self._start.config(),
             **self._precision_config(),
         }

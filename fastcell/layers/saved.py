@@ -165,9 +165,11 @@ class Saved:
     ----------
     nbytes : int
         Bytes held: gates and states of every step, or less with a memory budget.
+    last : bool
+        Whether y had the last outputs only.
     """
 
-    __slots__ = ("_kept", "_layout", "_stack", "_version")
+    __slots__ = ("_kept", "_layout", "_stack", "_version", "last")
 
     def __init__(
         self,
@@ -177,11 +179,13 @@ class Saved:
         layout: Layout,
         version: int,
         parts: np.ndarray | None = None,  # outputs that the gradient of y reads
+        last: bool = False,
     ) -> None:
         self._stack = stack
         self._kept = Once(call, memory, Watched("x", call.x), parts)
         self._layout = layout
         self._version = version
+        self.last = last
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(

@@ -106,7 +106,8 @@ class Sequential(Module):
         state : optional
             State of the recurrent layer; a tuple if there are several.
         **sequence
-            lengths, mask and reset of the recurrent layers.
+            lengths, mask and reset of the recurrent layers; outputs of the last of them
+            (see `fastcell.LSTM.forward`).
 
         Returns
         -------
@@ -121,7 +122,8 @@ class Sequential(Module):
             if self._gathers(i):
                 x, _ = layer.gather(x)
             elif _has_state(layer):
-                x, final = layer(x, states[len(after)], **sequence)
+                place = len(after)
+                x, final = layer(x, states[place], **self._of_one(place, sequence))
                 after.append(final)
             else:
                 x = layer(x)
@@ -140,7 +142,8 @@ class Sequential(Module):
             if self._gathers(i):
                 x, kept = layer.gather(x)
             elif _has_state(layer):
-                x, final, kept = layer.forward(x, states[len(after)], **sequence)
+                given = self._of_one(len(after), sequence)
+                x, final, kept = layer.forward(x, states[len(after)], **given)
                 after.append(final)
             else:
                 x, kept = layer.forward(x)
@@ -303,6 +306,12 @@ class Sequential(Module):
             and i + 1 < len(self.layers)
             and isinstance(self.layers[i + 1], Recurrent)
         )
+
+    def _of_one(self, place: int, sequence: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of one recurrent layer: only the last has `outputs`."""
+        if "outputs" not in sequence or place == len(self._recurrent) - 1:
+            return sequence
+        return {name: value for name, value in sequence.items() if name != "outputs"}
 
     def _states_in(self, name: str, state: Any) -> list[Any]:
         count = len(self._recurrent)

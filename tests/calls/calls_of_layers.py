@@ -122,6 +122,7 @@ def sequence():
         "lengths": np.array([4, 2]),
         "mask": np.ones((4, 2), bool),
         "reset": np.zeros((4, 2), bool),
+        "outputs": "last",
     }
 
 

@@ -453,14 +453,14 @@ MUTATIONS = [  # -- functions
         "backward: without dh there is no dc",
     ),
     (
-        "fastcell/layers/recurrent.py",
-        "dy = np.where(seen, dy, self.dtype.type(0))",
+        "fastcell/layers/outputs.py",
+        "dy = np.where(seen, dy, self._dtype.type(0))",
         "dy = dy + 0",
         "masks: the gradient of an output of zeros counts",
     ),
     (
-        "fastcell/layers/recurrent.py",
-        "layout.to_core(y)[call.mask == 0] = 0",
+        "fastcell/layers/outputs.py",
+        "y_core[call.mask == 0] = 0",
         "layout.to_core(y)[call.mask != 0] = 0",
         "masks: the outputs of the other steps are zero",
     ),
@@ -633,13 +633,13 @@ MUTATIONS = [  # -- functions
         "the gradient of averaged outputs is that of their sum",
     ),
     (
-        "fastcell/layers/recurrent.py",
+        "fastcell/layers/outputs.py",
         'parts = y if self.merge == "mul" else None',
         "parts = y",
         "outputs are kept for backward where no gradient reads them",
     ),
     (
-        "fastcell/layers/recurrent.py",
+        "fastcell/layers/outputs.py",
         "            dh, dc = without_rows((dh, dc), empty_rows(call))\n",
         "            pass\n",
         "the gradient of a final state of zero reaches the initial one",
@@ -649,5 +649,23 @@ MUTATIONS = [  # -- functions
         "    if call.steps == 0:\n",
         "    if False:\n",
         "sequences of no time keep their state whatever the policy",
+    ),
+    (
+        "src_c/recurrent/sequence.c",
+        "if (!direction->batch->lengths || !direction->y.data)",
+        "if (!direction->batch->lengths)",
+        "outputs that are not stored are cleared past the lengths",
+    ),
+    (
+        "fastcell/layers/last_outputs.py",
+        "    dh[-directions:] += parts\n",
+        "    dh[:directions] += parts\n",
+        "the gradient of last outputs goes to the first layer",
+    ),
+    (
+        "fastcell/layers/sequential.py",
+        'if "outputs" not in sequence or place == len(self._recurrent) - 1:',
+        "if True:",
+        "all recurrent layers of a Sequential return their last outputs",
     ),
 ]
