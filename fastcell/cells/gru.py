@@ -78,6 +78,10 @@ class GRU(Recurrent[np.ndarray]):
         reset_after=True, ONNX' linear_before_reset=1) or before it.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
+    go_backwards : bool, default False
+        Whether all layers read each sequence from its last step to its first, as Keras'
+        layers do: y is in the order of reading, y[0] is that of the last step. Not with
+        bidirectional.
     merge : {"concat", "sum", "mul", "ave"}, default "concat"
         What y has of both directions: their outputs side by side, or their sum, product
         or mean, as Keras' Bidirectional. The last three need num_layers=1.
@@ -127,6 +131,7 @@ class GRU(Recurrent[np.ndarray]):
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        go_backwards: bool = False,
         merge: str = "concat",
         zero_length: str = "keep",
         init: str = "uniform",
@@ -147,6 +152,7 @@ class GRU(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            go_backwards=go_backwards,
             merge=merge,
             zero_length=zero_length,
             init=init,

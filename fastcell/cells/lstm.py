@@ -81,6 +81,10 @@ class LSTM(Recurrent[LSTMState]):
         arXiv:1402.1128).
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
+    go_backwards : bool, default False
+        Whether all layers read each sequence from its last step to its first, as Keras'
+        layers do: y is in the order of reading, y[0] is that of the last step. Not with
+        bidirectional.
     merge : {"concat", "sum", "mul", "ave"}, default "concat"
         What y has of both directions: their outputs side by side, or their sum, product
         or mean, as Keras' Bidirectional. The last three need num_layers=1.
@@ -142,6 +146,7 @@ class LSTM(Recurrent[LSTMState]):
         layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        go_backwards: bool = False,
         merge: str = "concat",
         zero_length: str = "keep",
         init: str = "uniform",
@@ -164,6 +169,7 @@ class LSTM(Recurrent[LSTMState]):
             dtype,
             seed,
             zero_output_for_mask,
+            go_backwards=go_backwards,
             merge=merge,
             zero_length=zero_length,
             init=init,

@@ -24,6 +24,7 @@ from fastcell.layers.segments import Segments, cut
 from fastcell.layers.session import Session
 from fastcell.layers.starts import Start
 from fastcell.layers.states import States, StateT
+from fastcell.layers.turning import turned, turned_batch
 from fastcell.module import Module, check_dtype
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
@@ -63,6 +64,7 @@ class Recurrent(Module, Generic[StateT]):
         seed: int | None,
         zero_output_for_mask: bool = False,
         *,
+        go_backwards: bool = False,
         merge: str = "concat",
         zero_length: str = "keep",
         init: str = "uniform",
@@ -80,6 +82,12 @@ class Recurrent(Module, Generic[StateT]):
         self.batch_first = flag("batch_first", batch_first)
         self.dropout = real("dropout", dropout, minimum=0, maximum=1)
         self.bidirectional = flag("bidirectional", bidirectional)
+        self.go_backwards = flag("go_backwards", go_backwards)
+        if self.go_backwards and self.bidirectional:
+            raise ValueError(
+                "go_backwards must be False in a bidirectional layer, which runs both "
+                "ways; got True"
+            )
         self.proj_size = integer("proj_size", proj_size, minimum=0)
         if self.proj_size >= self.hidden_size:
             raise ValueError(
@@ -125,7 +133,8 @@ class Recurrent(Module, Generic[StateT]):
         )
         self.merge, self.zero_length = self._outputs.merge, self._outputs.zero_length
         # Whether results are the core's own: the quick way of a call is open then.
-        self._plain = self._outputs.are_plain and not self.batch_first
+        plain = self._outputs.are_plain and not self.go_backwards
+        self._plain = plain and not self.batch_first
 
     def _set_precision(self, precision: str) -> None:
         """Set the precision; packed weights and `saved` of earlier calls are void."""
@@ -396,6 +405,9 @@ class Recurrent(Module, Generic[StateT]):
         dstate_in = self._states.empty(B)
         grads = gradient_arrays(self._shapes, self.dtype, add_to)
         dx_core = dx if indexed else layout.to_core(dx)
+        dx_turned = self.go_backwards and not indexed
+        if dx_turned:  # the core's is in its order: a view of dx, or a copy
+            dx_core = turned(dx_core, call.lengths)
         by_pass = self._by_pass(grads)
         call.check_isa()
         memory = saved.take()  # by one thread only, and after all checks
@@ -411,6 +423,8 @@ class Recurrent(Module, Generic[StateT]):
                 packed, forward, call, dy, dh, dc, dx_core, *dstate_in, by_pass, memory
             )
         self._spare.give(memory)
+        if dx_turned and call.lengths is not None:
+            layout.to_core(dx)[...] = turned(dx_core, call.lengths)
         return dx, self._states.to_caller(dstate_in, layout), grads
 
     def check_dstate(self, dstate: Any, saved: Saved) -> None:
@@ -432,7 +446,8 @@ class Recurrent(Module, Generic[StateT]):
         Raises
         ------
         ValueError
-            If the layer is bidirectional: its second direction begins at the end.
+            If the layer is bidirectional or goes backwards: a direction begins at the
+            end.
         MemoryError
             If there is not enough memory.
 
@@ -502,7 +517,7 @@ class Recurrent(Module, Generic[StateT]):
             masks(T, B) if masks else None,
             get_num_threads(),
         )
-        return call, layout
+        return turned_batch(call) if self.go_backwards else call, layout
 
     def _dropout_masks(self, T: int, B: int) -> np.ndarray | None:
         """Return factors 0 or 1/(1-p) for the outputs between layers."""
@@ -533,6 +548,7 @@ class Recurrent(Module, Generic[StateT]):
             "dtype": self.dtype.name,
             "seed": self.seed,
             **self._outputs.config(),
+            **({"go_backwards": True} if self.go_backwards else {}),
             **self._start.config(),
             **self._precision_config(),
         }

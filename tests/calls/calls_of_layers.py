@@ -41,6 +41,7 @@ _RECURRENT = {
 _CELL = {"input_size": 2, "hidden_size": 3, "bias": True, "dtype": "f4", "seed": 0}
 _RECURRENT["zero_output_for_mask"] = False
 _RECURRENT["merge"] = "concat"
+_RECURRENT["go_backwards"] = False
 _RECURRENT["zero_length"] = "zero"
 _RECURRENT["init"] = _CELL["init"] = "glorot"
 _GATED = {

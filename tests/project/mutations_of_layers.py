@@ -668,4 +668,22 @@ MUTATIONS = [  # -- functions
         "if True:",
         "all recurrent layers of a Sequential return their last outputs",
     ),
+    (
+        "fastcell/layers/turning.py",
+        "behind[:-1] = reset[1:]",
+        "behind[:] = reset",
+        "a turned sequence is reset a step late",
+    ),
+    (
+        "fastcell/layers/turning.py",
+        "np.where(t < lengths, lengths - 1 - t, t)",
+        "np.where(t < lengths, len(array) - 1 - t, t)",
+        "short sequences are turned at the end of the longest",
+    ),
+    (
+        "fastcell/layers/recurrent.py",
+        "            layout.to_core(dx)[...] = turned(dx_core, call.lengths)\n",
+        "            layout.to_core(dx)[...] = dx_core\n",
+        "the gradient of a turned sequence is not turned back",
+    ),
 ]
