@@ -17,6 +17,7 @@ from fastcell.layers import (
     Embedding,
     LayerNorm,
     Linear,
+    Ragged,
     Sequential,
 )
 from fastcell.layers.stream_pool import StreamPool
@@ -42,6 +43,7 @@ __all__ = [
     "Linear",
     "Module",
     "RNNCell",
+    "Ragged",
     "Sequential",
     "StreamPool",
     "callbacks",

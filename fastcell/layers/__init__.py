@@ -7,6 +7,7 @@ from fastcell.layers.embedding import Embedding
 from fastcell.layers.layer_norm import LayerNorm
 from fastcell.layers.linear import Linear
 from fastcell.layers.pooling import Pooling
+from fastcell.layers.ragged import Ragged
 from fastcell.layers.sequential import Sequential
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "Pooling",
+    "Ragged",
     "Sequential",
 ]

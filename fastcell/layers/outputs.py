@@ -95,7 +95,9 @@ class Outputs:
             y = last_outputs(state[0], self._directions)
             y = y.reshape(layout.last_shape(B, n))
         parts = y if self.merge == "mul" else None
-        return merged(y, self.merge), self._states.to_caller(state, layout), parts
+        y = merged(y, self.merge)
+        y = y if last else layout.finished(y)
+        return y, self._states.to_caller(state, layout), parts
 
     def gradients(
         self, dy: Any, dstate: Any, saved: Saved, call: _core.Batch
@@ -111,9 +113,11 @@ class Outputs:
         """
         T, B, n, layout = call.steps, call.rows, self._merged_width, saved._layout
         if dy is not None:
-            dy = real_array("dy", dy, self._dtype)
-            shape = layout.last_shape(B, n) if saved.last else layout.shape((T, B, n))
-            check_shape("dy", dy, shape)
+            if saved.last:
+                dy = real_array("dy", dy, self._dtype)
+                check_shape("dy", dy, layout.last_shape(B, n))
+            else:
+                dy = layout.gradient("dy", dy, (T, B, n), self._dtype)
             dy = merged_gradient(dy, saved.parts(), self.merge)
         dh, dc = self._states.to_core(
             "dstate", dstate, layout, B, parts_may_be_none=True

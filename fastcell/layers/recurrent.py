@@ -19,6 +19,7 @@ from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.last_outputs import is_last
 from fastcell.layers.outputs import Outputs
 from fastcell.layers.packs import Packs
+from fastcell.layers.ragged import Ragged, ragged_call
 from fastcell.layers.saved import Saved, SpareMemory, check_saved, check_version
 from fastcell.layers.segments import Segments, cut
 from fastcell.layers.session import Session
@@ -248,10 +249,11 @@ class Recurrent(Module, Generic[StateT]):
 
         Parameters
         ----------
-        x : array, shape (T, B, I), or (B, T, I) if batch_first, or (T, I)
-            The sequences, of the layer's dtype. x is kept without a copy: it must not
-            be written to before `backward`, which compares a sample of 127 of its
-            elements. All other arguments are copied.
+        x : array, shape (T, B, I), or (B, T, I) if batch_first, or (T, I), or Ragged
+            The sequences, of the layer's dtype. An array is kept without a copy: it
+            must not be written to before `backward`, which compares a sample of 127 of
+            its elements. All other arguments are copied. With a `fastcell.Ragged` y, dy
+            and dx are one, too, and mask and reset are one or (T, B) of the longest.
         state : array or tuple of two, optional
             Initial h, or (h, c): h (L D, B, P) and c (L D, B, H), without B for an
             unbatched x; P is proj_size or H. Default: zeros.
@@ -425,6 +427,8 @@ class Recurrent(Module, Generic[StateT]):
         self._spare.give(memory)
         if dx_turned and call.lengths is not None:
             layout.to_core(dx)[...] = turned(dx_core, call.lengths)
+        if not indexed:
+            dx = layout.finished(dx)
         return dx, self._states.to_caller(dstate_in, layout), grads
 
     def check_dstate(self, dstate: Any, saved: Saved) -> None:
@@ -499,9 +503,16 @@ class Recurrent(Module, Generic[StateT]):
         self, x: Any, state: Any, lengths: Any, mask: Any, reset: Any, masks: Any
     ) -> tuple[_core.Batch, Layout]:
         """Check the arguments of a call, and return them as a batch for the core."""
-        layout, rows, index = sequence_of(
-            x, self.input_size, self.dtype, self.batch_first
-        )
+        layout: Layout
+        index: np.ndarray | None = None
+        if isinstance(x, Ragged):
+            layout, rows, lengths, mask, reset = ragged_call(
+                x, self.input_size, self.dtype, lengths, mask, reset
+            )
+        else:
+            layout, rows, index = sequence_of(
+                x, self.input_size, self.dtype, self.batch_first
+            )
         T, B = rows.shape[:2] if index is None else index.shape
         h0, c0 = self._states.to_core("state", state, layout, B, copies=bool(masks))
         call = _core.Batch(

@@ -106,6 +106,16 @@ _constructor(
 )
 
 
+@recipe("Ragged")
+def _():
+    return fastcell.Ragged, {"values": reals(5, 2), "offsets": np.array([0, 2, 5])}
+
+
+@recipe("Ragged")
+def _():
+    return fastcell.Ragged, {"values": [reals(2, 2), reals(3, 2)]}
+
+
 @recipe("Sequential")
 def _():
     return fastcell.Sequential, {"layers": [fastcell.Linear(2, 3)]}

@@ -686,4 +686,22 @@ MUTATIONS = [  # -- functions
         "            layout.to_core(dx)[...] = dx_core\n",
         "the gradient of a turned sequence is not turned back",
     ),
+    (
+        "fastcell/layers/ragged.py",
+        "if not np.array_equal(value.offsets, self._like.offsets):",
+        "if len(value.values) != len(self._like.values):",
+        "ragged gradients may have other lengths than x",
+    ),
+    (
+        "fastcell/layers/ragged.py",
+        "    return layout, x.padded(), x.lengths, mask, reset\n",
+        "    return layout, x.padded(), None, mask, reset\n",
+        "ragged sequences are all as long as the longest",
+    ),
+    (
+        "fastcell/layers/ragged.py",
+        'raise TypeError("Ragged is no array: use its values, or its items")',
+        "return np.stack([*self])",
+        "other layers take ragged sequences of one length for a batch",
+    ),
 ]
