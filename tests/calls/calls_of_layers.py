@@ -8,7 +8,7 @@ import numpy as np
 from public_calls import recipe
 
 import fastcell
-from fastcell.layers import Activation, Pooling
+from fastcell.layers import Activation, Highway, Pooling, Residual
 
 # Kinds of junk that some arguments take: a number without an upper limit, an array of
 # whatever numbers, and so on.
@@ -114,6 +114,18 @@ def _():
 @recipe("Ragged")
 def _():
     return fastcell.Ragged, {"values": [reals(2, 2), reals(3, 2)]}
+
+
+_constructor(Residual, {"layer": fastcell.GRU(2, 2)})
+_constructor(
+    Highway,
+    {"layer": fastcell.Linear(2, 2)},
+    features=2,
+    gate_bias=-1.0,
+    dtype=np.float32,
+    seed=0,
+    accepts={"gate_bias": "negative"},
+)
 
 
 @recipe("Sequential")
@@ -338,6 +350,46 @@ def _():
 @recipe("Sequential.from_config")
 def _():
     return fastcell.Sequential.from_config, {"config": sequential().config()}
+
+
+def residual():
+    return Residual(gru_of(2))
+
+
+@functools.cache
+def gru_of(size):
+    return fastcell.GRU(size, size, seed=0)
+
+
+def of_residual():
+    return {"x": X.copy(), "state": np.zeros((1, 2, 2), np.float32)}
+
+
+@recipe("Residual.__call__", **_OPTIONAL)
+def _():
+    return residual(), of_residual()
+
+
+@recipe("Residual.forward", **_OPTIONAL)
+def _():
+    return residual().forward, of_residual()
+
+
+@recipe("Residual.backward", dy=OPTIONAL, dstate=OPTIONAL)
+def _():
+    around = residual()
+    y, state, saved = around.forward(X)
+    return around.backward, {"dy": y, "saved": saved, "dstate": state}
+
+
+@recipe("Residual.from_config")
+def _():
+    return Residual.from_config, {"config": residual().config()}
+
+
+@recipe("Residual.session")
+def _():
+    return residual().session, {"batch_size": 2}
 
 
 @recipe("Sequential.session")

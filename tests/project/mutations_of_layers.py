@@ -704,4 +704,22 @@ MUTATIONS = [  # -- functions
         "return np.stack([*self])",
         "other layers take ragged sequences of one length for a batch",
     ),
+    (
+        "fastcell/layers/residual.py",
+        "        return _existing(y, exists), exists, join\n",
+        "        return y, exists, join\n",
+        "a residual connection has outputs past the lengths",
+    ),
+    (
+        "fastcell/layers/residual.py",
+        "return dx + around, initial, self._named(grads, own)",
+        "return dx, initial, self._named(grads, own)",
+        "the gradient of a residual connection does not pass around the layer",
+    ),
+    (
+        "fastcell/layers/highway.py",
+        "return dx + dy - dh, dh,",
+        "return dx + dy, dh,",
+        "the gradient of a highway's input passes its closed gate",
+    ),
 ]
