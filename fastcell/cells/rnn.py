@@ -55,6 +55,10 @@ class RNN(Recurrent[np.ndarray]):
     bidirectional : bool, default False
         Whether a second pass runs from the last step to the first; y then has 2 H
         features.
+    num_heads : int, default 1
+        K, which divides H: the units are K heads, and a unit reads h of its own head
+        alone. weight_hh is then (G H, H / K), R's blocks along the diagonal. FlashRNN:
+        Pöppel, Beck and Hochreiter 2024, arXiv:2412.07752.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
     go_backwards : bool, default False
@@ -100,6 +104,7 @@ class RNN(Recurrent[np.ndarray]):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        num_heads: int = 1,
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
@@ -122,6 +127,7 @@ class RNN(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            num_heads,
             go_backwards=go_backwards,
             merge=merge,
             zero_length=zero_length,

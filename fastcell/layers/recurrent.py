@@ -64,6 +64,7 @@ class Recurrent(Module, Generic[StateT]):
         dtype: Any,
         seed: int | None,
         zero_output_for_mask: bool = False,
+        num_heads: int = 1,
         *,
         go_backwards: bool = False,
         merge: str = "concat",
@@ -95,6 +96,12 @@ class Recurrent(Module, Generic[StateT]):
                 f"proj_size must be less than hidden_size, {self.hidden_size}; "
                 f"got {self.proj_size}"
             )
+        self.num_heads = integer("num_heads", num_heads, minimum=1)
+        if self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"num_heads must divide hidden_size, {self.hidden_size}; "
+                f"got {self.num_heads}"
+            )
         self.zero_output_for_mask = flag("zero_output_for_mask", zero_output_for_mask)
         self.dtype = check_dtype(dtype)
         self.seed = seed_of(seed)
@@ -102,6 +109,10 @@ class Recurrent(Module, Generic[StateT]):
         self._directions = 2 if self.bidirectional else 1
         self._core_cell = core_cell
         self._description = _core.describe_cell(core_cell)
+        if self.num_heads > 1 and not self._description["takes_heads"]:
+            raise ValueError(
+                f"num_heads must be 1 for the cell {core_cell}; got {self.num_heads}"
+            )
         self.gates = self._description["gates"]
         self.states = self._description["states"]
         keeps = self._keeping_gates
@@ -149,6 +160,7 @@ class Recurrent(Module, Generic[StateT]):
             self.proj_size,
             self.num_layers,
             self._directions,
+            self.num_heads,
         )
         self._packs = Packs(self._parameters)
         self._parameters.changed()  # sessions fetch the weights again
@@ -177,6 +189,7 @@ class Recurrent(Module, Generic[StateT]):
                 self.input_size if i < self._directions else below,
                 self.hidden_size,
                 self.output_size,
+                self.num_heads,
             )
             for name, shape in of_pass.items():
                 if self.bias or name not in self._description["bias_of"]:
@@ -189,6 +202,7 @@ class Recurrent(Module, Generic[StateT]):
                 self._shapes,
                 self._description,
                 self.hidden_size,
+                self.num_heads,
                 self._random,
                 self.dtype,
             )
@@ -228,8 +242,7 @@ class Recurrent(Module, Generic[StateT]):
             quick = self._stack.infer(packed, x, self.dtype, get_num_threads())
             if quick is not None:
                 y, h, c = quick
-                final: Any = h if c is None else (h, c)
-                return y, final
+                return y, self._states.joined(h, c)
         call, layout = self._batch(x, state, lengths, mask, reset, None)
         y, state, _ = self._run(call, layout, packed, None, is_last(outputs))
         return y, state
@@ -326,9 +339,8 @@ class Recurrent(Module, Generic[StateT]):
             )
             if quick is not None:
                 y, h, c, call, memory = quick
-                final: Any = h if c is None else (h, c)
                 saved = Saved(self._stack, call, memory, PLAIN, version)
-                return y, final, saved
+                return y, self._states.joined(h, c), saved
         masks, last = self._dropout_masks, is_last(outputs)
         call, layout = self._batch(x, state, lengths, mask, reset, masks)
         memory = self._memory_for(call, memory_budget)
@@ -394,8 +406,7 @@ class Recurrent(Module, Generic[StateT]):
             if quick is not None:
                 dx, dh, dc, grads, memory = quick
                 self._spare.give(memory)
-                initial: Any = dh if dc is None else (dh, dc)
-                return dx, initial, grads
+                return dx, self._states.joined(dh, dc), grads
         T, B = call.steps, call.rows
         dy, dh, dc = self._outputs.gradients(dy, dstate, saved, call)
         indexed = call.index is not None
@@ -556,6 +567,7 @@ class Recurrent(Module, Generic[StateT]):
             "dropout": self.dropout,
             "bidirectional": self.bidirectional,
             "zero_output_for_mask": self.zero_output_for_mask,
+            **({} if self.num_heads == 1 else {"num_heads": self.num_heads}),
             "dtype": self.dtype.name,
             "seed": self.seed,
             **self._outputs.config(),

@@ -24,7 +24,8 @@ class Start(NamedTuple):
     gate's part of W or R has H rows. *Glorot* is uniform in +-sqrt(6 / (rows +
     columns)) (Glorot and Bengio 2010, AISTATS 9, equation 16). *Orthogonal* is drawn
     uniformly from the matrices with orthonormal columns, or rows if there are fewer
-    (Saxe, McClelland and Ganguli 2014, arXiv:1312.6120).
+    (Saxe, McClelland and Ganguli 2014, arXiv:1312.6120). With heads, both hold for each
+    head's block of R.
 
     ==========  ===================  =====================  ===========================
     init        W and W_hr           R                      biases b_ih, b_hh
@@ -120,6 +121,7 @@ class Start(NamedTuple):
         shapes: Mapping[str, tuple[int, ...]],
         description: Mapping[str, Any],
         hidden_size: int,
+        heads: int,
         random: np.random.Generator,
         dtype: np.dtype,
     ) -> dict[str, np.ndarray]:
@@ -131,8 +133,8 @@ class Start(NamedTuple):
             By full name, as "weight_ih_l0_reverse".
         description : mapping
             That of the cell, by `fastcell._core.describe_cell`.
-        hidden_size : int
-            H.
+        hidden_size, heads : int
+            H and K.
         random : Generator
         dtype : dtype
         """
@@ -143,11 +145,13 @@ class Start(NamedTuple):
             kind = name.rpartition("_l")[0]
             begin = description["initial"][kind]
             if self.init != "uniform" and kind in _MATRICES:
-                array = self._matrix(kind, shape, hidden_size, random)
+                array = self._matrix(kind, shape, hidden_size, heads, random)
             elif self.init != "uniform" and kind in description["bias_of"]:
                 array = np.zeros(shape)
             elif begin == "drawn":
                 array = random.uniform(-bound, bound, shape)
+            elif begin == "fractions":
+                array = random.uniform(0, 1, shape)
             else:
                 array = np.full(shape, begin == "ones")
             arrays[name] = array.astype(dtype)
@@ -167,14 +171,24 @@ class Start(NamedTuple):
         kind: str,
         shape: tuple[int, ...],
         hidden_size: int,
+        heads: int,
         random: np.random.Generator,
     ) -> np.ndarray:
         rows, columns = shape
         at_once = self.init == "keras" or kind == "weight_hr"
         each = rows if at_once else hidden_size
+        if kind == "weight_hh":
+            each //= heads  # of the blocks on the diagonal of R
         if kind == "weight_hh" and self.init in ("orthogonal", "keras"):
-            parts = [orthogonal(random, each, columns) for _ in range(rows // each)]
-            return np.concatenate(parts)
+            gates = rows // hidden_size
+            together = gates if at_once else 1
+            R = np.empty(
+                (gates // together, together, heads, hidden_size // heads, columns)
+            )
+            for gate, head in np.ndindex(gates // together, heads):
+                block = orthogonal(random, each, columns)
+                R[gate, :, head] = block.reshape(together, -1, columns)
+            return R.reshape(rows, columns)
         limit = (6 / (each + columns)) ** 0.5
         return random.uniform(-limit, limit, shape)
 

@@ -49,10 +49,10 @@ _GATED = {
     "chrono_steps": None,
     "accepts": {"forget_bias": "none negative", "chrono_steps": OPTIONAL},
 }
-_constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh")
+_constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh", num_heads=3)
 _NAMED = {"peephole": False, "layer_norm": False}
-_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, **_NAMED, **_GATED)
-_constructor(fastcell.GRU, _RECURRENT, reset_after=True, **_GATED)
+_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, num_heads=1, **_NAMED, **_GATED)
+_constructor(fastcell.GRU, _RECURRENT, reset_after=True, num_heads=3, **_GATED)
 _constructor(fastcell.RNNCell, _CELL, nonlinearity="tanh")
 _constructor(fastcell.LSTMCell, _CELL, **_NAMED, **_GATED)
 _constructor(fastcell.GRUCell, _CELL, reset_after=True, **_GATED)
@@ -61,6 +61,12 @@ _constructor(
     {**_RECURRENT, "init": "chrono"},
     chrono_steps=9,
 )
+_constructor(fastcell.IndRNN, _RECURRENT, nonlinearity="relu")
+_constructor(fastcell.IndRNNCell, _CELL, nonlinearity="relu")
+_constructor(fastcell.MinGRU, _RECURRENT, positive=False, **_GATED)
+_constructor(fastcell.MinGRUCell, _CELL, positive=False, **_GATED)
+_constructor(fastcell.MinLSTM, _RECURRENT, positive=False, **_GATED)
+_constructor(fastcell.MinLSTMCell, _CELL, positive=False, **_GATED)
 _constructor(
     fastcell.Attention,
     {"query_size": 2, "memory_size": 3},

@@ -66,7 +66,7 @@ def test_gradients_are_the_slopes(cell, merge, kind):
     ahead = [loss(made.x + sign * DIFFERENCE_STEP * step) for sign in (1, -1)]
     slope = (ahead[0] - ahead[1]) / (2 * DIFFERENCE_STEP)
     assert abs((dx * step).sum() - slope) < DIFFERENCE * (1 + abs(slope))
-    for name in ("weight_ih_l0", "bias_hh_l0_reverse"):
+    for name in ("weight_ih_l0", "bias_ih_l0_reverse"):
         weight, ahead = layer.params[name], []
         step = np.random.default_rng(1).standard_normal(weight.shape)
         for sign in (1, -2):

@@ -61,6 +61,19 @@ def test_orthogonal_of_a_projection_has_orthonormal_columns():
     assert within(w["weight_hr_l0"], np.sqrt(6 / (3 + H)))
 
 
+def test_each_head_has_its_own_block():
+    """R of heads: the blocks of each gate, (H / K, H / K), one below the other."""
+    for init, together in (("orthogonal", 1), ("keras", 3), ("glorot", None)):
+        R = weights(GRU, init=init, num_heads=2)["weight_hh_l0"]
+        blocks = R.reshape(3, 2, H // 2, H // 2)
+        if together is None:
+            assert within(R, np.sqrt(6 / (H // 2 + H // 2)))
+        for head in range(2) if together else ():
+            for gate in range(0, 3, together):
+                block = blocks[gate : gate + together, head].reshape(-1, H // 2)
+                assert orthonormal(block)
+
+
 def test_orthogonal_is_as_likely_a_reflection_as_a_rotation():
     signs = [
         np.sign(
