@@ -30,6 +30,7 @@ from fastcell.layers import (
     Embedding,
     LayerNorm,
     Linear,
+    Ragged,
     Sequential,
 )
 from fastcell.layers.stream_pool import StreamPool
@@ -61,6 +62,7 @@ __all__ = [
     "MinLSTMCell",
     "Module",
     "RNNCell",
+    "Ragged",
     "Sequential",
     "StreamPool",
     "callbacks",

@@ -122,7 +122,7 @@ class Stack:
         self,
         packed: _Bytes,
         call: Batch,
-        y: _Reals,
+        y: _Reals | None,
         h: _Reals | None,
         c: _Reals | None,
         saved: _Bytes | None,

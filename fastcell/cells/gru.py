@@ -11,7 +11,7 @@ r"""GRU (Cho et al. 2014, arXiv:1406.1078), with the reset after or before the p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -83,10 +83,27 @@ class GRU(Recurrent[np.ndarray]):
         Not with reset_after=False.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
+    go_backwards : bool, default False
+        Whether all layers read each sequence from its last step to its first, as Keras'
+        layers do: y is in the order of reading, y[0] is that of the last step. Not with
+        bidirectional.
+    merge : {"concat", "sum", "mul", "ave"}, default "concat"
+        What y has of both directions: their outputs side by side, or their sum, product
+        or mean, as Keras' Bidirectional. The last three need num_layers=1.
+    zero_length : {"keep", "zero"}, default "keep"
+        Whether a sequence without steps has its initial state as the final one, or
+        zeros.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+        Of the initial weights and of dropout.
+    init : {"uniform", "orthogonal", "glorot", "keras", "chrono"}, default "uniform"
+        How the parameters begin: see `fastcell.layers.starts.Start`.
+    forget_bias : float, optional
+        Initial bias of the gate z, which keeps the state, as the sum b_ih + b_hh: b_hh
+        is 0 there.
+    chrono_steps : int, optional
+        T_max of init="chrono", at least 2: the longest dependency, in steps.
 
     Raises
     ------
@@ -103,6 +120,8 @@ class GRU(Recurrent[np.ndarray]):
     ((5, 2, 4), (1, 2, 4))
     """
 
+    _keeping_gates: ClassVar = {"z": 1}
+
     def __init__(
         self,
         input_size: int,
@@ -118,6 +137,12 @@ class GRU(Recurrent[np.ndarray]):
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        go_backwards: bool = False,
+        merge: str = "concat",
+        zero_length: str = "keep",
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         self.reset_after = flag("reset_after", reset_after)
         super().__init__(
@@ -134,6 +159,12 @@ class GRU(Recurrent[np.ndarray]):
             seed,
             zero_output_for_mask,
             num_heads,
+            go_backwards=go_backwards,
+            merge=merge,
+            zero_length=zero_length,
+            init=init,
+            forget_bias=forget_bias,
+            chrono_steps=chrono_steps,
         )
 
     def config(self) -> dict[str, Any]:
@@ -164,6 +195,9 @@ class GRUCell(RecurrentCell[np.ndarray]):
         reset_after: bool = True,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         super().__init__(
             GRU(
@@ -174,6 +208,9 @@ class GRUCell(RecurrentCell[np.ndarray]):
                 reset_after=reset_after,
                 dtype=dtype,
                 seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
             )
         )
 

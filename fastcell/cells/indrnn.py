@@ -62,6 +62,8 @@ class IndRNN(Recurrent[np.ndarray]):
     seed : int, optional
         Of the initial weights, uniform in +-1/sqrt(H) and, of
         u, in [0, 1), and of dropout.
+    go_backwards, merge, zero_length, init
+        As those of `fastcell.LSTM`.
 
     Raises
     ------
@@ -92,6 +94,10 @@ class IndRNN(Recurrent[np.ndarray]):
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        go_backwards: bool = False,
+        merge: str = "concat",
+        zero_length: str = "keep",
+        init: str = "uniform",
     ) -> None:
         self.nonlinearity = one_of("nonlinearity", nonlinearity, ("relu", "tanh"))
         super().__init__(
@@ -107,6 +113,10 @@ class IndRNN(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            go_backwards=go_backwards,
+            merge=merge,
+            zero_length=zero_length,
+            init=init,
         )
 
     def config(self) -> dict[str, Any]:
@@ -135,6 +145,7 @@ class IndRNNCell(RecurrentCell[np.ndarray]):
         nonlinearity: str = "relu",
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
     ) -> None:
         super().__init__(
             IndRNN(
@@ -145,6 +156,7 @@ class IndRNNCell(RecurrentCell[np.ndarray]):
                 nonlinearity=nonlinearity,
                 dtype=dtype,
                 seed=seed,
+                init=init,
             )
         )
 

@@ -10,7 +10,7 @@ r"""LSTM (Hochreiter and Schmidhuber 1997; Gers et al. 2000), also with a projec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -86,6 +86,16 @@ class LSTM(Recurrent[LSTMState]):
         Not with proj_size or layer_norm.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
+    go_backwards : bool, default False
+        Whether all layers read each sequence from its last step to its first, as Keras'
+        layers do: y is in the order of reading, y[0] is that of the last step. Not with
+        bidirectional.
+    merge : {"concat", "sum", "mul", "ave"}, default "concat"
+        What y has of both directions: their outputs side by side, or their sum, product
+        or mean, as Keras' Bidirectional. The last three need num_layers=1.
+    zero_length : {"keep", "zero"}, default "keep"
+        Whether a sequence without steps has its initial state as the final one, or
+        zeros.
     peephole : bool, default False
         Whether gates see the cell state: i and f that of the step before, o that of
         its own step, each unit its own times a weight. The parameter weight_ch (3 H)
@@ -99,7 +109,14 @@ class LSTM(Recurrent[LSTMState]):
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+        Of the initial weights and of dropout.
+    init : {"uniform", "orthogonal", "glorot", "keras", "chrono"}, default "uniform"
+        How the parameters begin: see `fastcell.layers.starts.Start`.
+    forget_bias : float, optional
+        Initial bias of the forget gate f, as the sum b_ih + b_hh: b_hh is 0 there.
+        Jozefowicz et al. 2015 (PMLR 37) recommend 1.
+    chrono_steps : int, optional
+        T_max of init="chrono", at least 2: the longest dependency, in steps.
 
     Raises
     ------
@@ -115,6 +132,8 @@ class LSTM(Recurrent[LSTMState]):
     >>> y.shape, h.shape
     ((5, 2, 8), (2, 2, 4))
     """
+
+    _keeping_gates: ClassVar = {"f": 1, "i": -1}
 
     def __init__(
         self,
@@ -133,6 +152,12 @@ class LSTM(Recurrent[LSTMState]):
         layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        go_backwards: bool = False,
+        merge: str = "concat",
+        zero_length: str = "keep",
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         proj_size = integer("proj_size", proj_size, minimum=0)
         self.peephole = flag("peephole", peephole)
@@ -151,6 +176,12 @@ class LSTM(Recurrent[LSTMState]):
             seed,
             zero_output_for_mask,
             num_heads,
+            go_backwards=go_backwards,
+            merge=merge,
+            zero_length=zero_length,
+            init=init,
+            forget_bias=forget_bias,
+            chrono_steps=chrono_steps,
         )
 
     def config(self) -> dict[str, Any]:
@@ -188,6 +219,9 @@ class LSTMCell(RecurrentCell[LSTMState]):
         layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         super().__init__(
             LSTM(
@@ -199,6 +233,9 @@ class LSTMCell(RecurrentCell[LSTMState]):
                 layer_norm=layer_norm,
                 dtype=dtype,
                 seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
             )
         )
 

@@ -8,7 +8,7 @@ r"""minGRU: a GRU whose gates follow from x alone (Feng et al. 2024, arXiv:2410.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -74,6 +74,8 @@ class MinGRU(Recurrent[np.ndarray]):
         float32 or float64.
     seed : int, optional
         Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+    go_backwards, merge, zero_length, init, forget_bias, chrono_steps
+        As those of `fastcell.LSTM`.
 
     Raises
     ------
@@ -90,6 +92,8 @@ class MinGRU(Recurrent[np.ndarray]):
     ((5, 2, 4), (1, 2, 4))
     """
 
+    _keeping_gates: ClassVar = {"z": -1}
+
     def __init__(
         self,
         input_size: int,
@@ -104,6 +108,12 @@ class MinGRU(Recurrent[np.ndarray]):
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        go_backwards: bool = False,
+        merge: str = "concat",
+        zero_length: str = "keep",
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         self.positive = flag("positive", positive)
         super().__init__(
@@ -119,6 +129,12 @@ class MinGRU(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            go_backwards=go_backwards,
+            merge=merge,
+            zero_length=zero_length,
+            init=init,
+            forget_bias=forget_bias,
+            chrono_steps=chrono_steps,
         )
 
     def config(self) -> dict[str, Any]:
@@ -147,6 +163,9 @@ class MinGRUCell(RecurrentCell[np.ndarray]):
         positive: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         super().__init__(
             MinGRU(
@@ -157,6 +176,9 @@ class MinGRUCell(RecurrentCell[np.ndarray]):
                 positive=positive,
                 dtype=dtype,
                 seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
             )
         )
 

@@ -8,7 +8,7 @@ r"""minLSTM: its gates follow from x alone (Feng et al. 2024, arXiv:2410.01201).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -78,6 +78,8 @@ class MinLSTM(Recurrent[np.ndarray]):
         float32 or float64.
     seed : int, optional
         Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+    go_backwards, merge, zero_length, init, forget_bias, chrono_steps
+        As those of `fastcell.LSTM`.
 
     Raises
     ------
@@ -94,6 +96,8 @@ class MinLSTM(Recurrent[np.ndarray]):
     ((5, 2, 4), (1, 2, 4))
     """
 
+    _keeping_gates: ClassVar = {"f": 1, "i": -1}
+
     def __init__(
         self,
         input_size: int,
@@ -108,6 +112,12 @@ class MinLSTM(Recurrent[np.ndarray]):
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        go_backwards: bool = False,
+        merge: str = "concat",
+        zero_length: str = "keep",
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         self.positive = flag("positive", positive)
         super().__init__(
@@ -123,6 +133,12 @@ class MinLSTM(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            go_backwards=go_backwards,
+            merge=merge,
+            zero_length=zero_length,
+            init=init,
+            forget_bias=forget_bias,
+            chrono_steps=chrono_steps,
         )
 
     def config(self) -> dict[str, Any]:
@@ -151,6 +167,9 @@ class MinLSTMCell(RecurrentCell[np.ndarray]):
         positive: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         super().__init__(
             MinLSTM(
@@ -161,6 +180,9 @@ class MinLSTMCell(RecurrentCell[np.ndarray]):
                 positive=positive,
                 dtype=dtype,
                 seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
             )
         )
 

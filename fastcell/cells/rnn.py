@@ -61,10 +61,22 @@ class RNN(Recurrent[np.ndarray]):
         Pöppel, Beck and Hochreiter 2024, arXiv:2412.07752.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
+    go_backwards : bool, default False
+        Whether all layers read each sequence from its last step to its first, as Keras'
+        layers do: y is in the order of reading, y[0] is that of the last step. Not with
+        bidirectional.
+    merge : {"concat", "sum", "mul", "ave"}, default "concat"
+        What y has of both directions: their outputs side by side, or their sum, product
+        or mean, as Keras' Bidirectional. The last three need num_layers=1.
+    zero_length : {"keep", "zero"}, default "keep"
+        Whether a sequence without steps has its initial state as the final one, or
+        zeros.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+        Of the initial weights and of dropout.
+    init : {"uniform", "orthogonal", "glorot", "keras"}, default "uniform"
+        How the parameters begin: see `fastcell.layers.starts.Start`.
 
     Raises
     ------
@@ -96,6 +108,10 @@ class RNN(Recurrent[np.ndarray]):
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        go_backwards: bool = False,
+        merge: str = "concat",
+        zero_length: str = "keep",
+        init: str = "uniform",
     ) -> None:
         self.nonlinearity = one_of("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
@@ -112,6 +128,10 @@ class RNN(Recurrent[np.ndarray]):
             seed,
             zero_output_for_mask,
             num_heads,
+            go_backwards=go_backwards,
+            merge=merge,
+            zero_length=zero_length,
+            init=init,
         )
 
     def config(self) -> dict[str, Any]:
@@ -142,9 +162,19 @@ class RNNCell(RecurrentCell[np.ndarray]):
         *,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
     ) -> None:
         super().__init__(
-            RNN(input_size, hidden_size, 1, nonlinearity, bias, dtype=dtype, seed=seed)
+            RNN(
+                input_size,
+                hidden_size,
+                1,
+                nonlinearity,
+                bias,
+                dtype=dtype,
+                seed=seed,
+                init=init,
+            )
         )
 
 

@@ -325,10 +325,9 @@ typedef struct fc_description {
 FC_API fc_status fc_describe(const fc_stack *stack, const fc_batch *batch, int training,
                              fc_description *description);
 
-/* y: element (t, b, j) at y[t * y_step + b * y_row + j], j < D P, written.  Overlapping
- * rows, as with strides of 0, are FC_BAD_ARGUMENT.  h, c: final states, written, or
- * NULL.
- */
+/* y: element (t, b, j) at y[t * y_step + b * y_row + j], j < D P, written, or NULL.
+ * Overlapping rows, as with strides of 0, are FC_BAD_ARGUMENT.  h, c: final states,
+ * written, or NULL. */
 typedef struct fc_output {
     void *y;
     ptrdiff_t y_step, y_row;

@@ -254,7 +254,7 @@ static void emit_masked(const fc_direction *direction, ptrdiff_t s, ptrdiff_t fi
 /* y of the steps that do not exist. */
 static void clear_past_lengths(const fc_direction *direction, ptrdiff_t first,
                                ptrdiff_t last) {
-    if (!direction->batch->lengths)
+    if (!direction->batch->lengths || !direction->y.data)
         return;
     for (ptrdiff_t row = first; row < last; row++)
         for (ptrdiff_t t = (ptrdiff_t)direction->batch->lengths[row];

@@ -135,9 +135,8 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
     if (saved_memory && !shape.k->trains)
         return FC_BAD_ARGUMENT;
     if (!output || (fc_reads_x(batch, total) && !batch->x) ||
-        (batch->steps && batch->rows && !output->y) ||
-        !fc_rows_are_apart(batch, output->y_step, output->y_row,
-                           stack->directions * shape.out))
+        (output->y && !fc_rows_are_apart(batch, output->y_step, output->y_row,
+                                         stack->directions * shape.out)))
         return FC_BAD_ARGUMENT;
     status = fc_check_pack(packed, FC_PACK_FORWARD, stack, shape.k);
     if (!status)

@@ -372,15 +372,21 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
                       .threads = threads,
                       .recompute = recompute};
     fc_output output = {y.data, y.step, y.row, h, p->has_c ? c : NULL};
+    bool without_y = kind == INFERENCE_WITHOUT_Y || kind == GRADIENTS_WITHOUT_Y;
+    if (without_y) {
+        output.y = NULL;
+        output.y_step = output.y_row = 0;
+    }
     void *saved = NULL;
-    if (kind != INFERENCE) {
+    if (kind >= TRAINING) {
         CHECK_OK(fc_saved_size(&stack, &batch, &bytes));
         saved = take(bytes, 0);
     }
-    CHECK_OK(fc_scratch_size(&stack, &batch, kind != INFERENCE, &bytes));
+    CHECK_OK(fc_scratch_size(&stack, &batch, kind >= TRAINING, &bytes));
     void *scratch = take(bytes, 0);
     CHECK_OK(fc_forward(&stack, packed, &batch, &output, saved, scratch));
-    grid_get(p, dtype, &y, o->y);
+    if (!without_y)
+        grid_get(p, dtype, &y, o->y);
     doubles_of(dtype, h, p->h_count, o->h);
     doubles_of(dtype, c, p->c_count, o->c);
     release(scratch);

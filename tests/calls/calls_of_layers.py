@@ -8,7 +8,7 @@ import numpy as np
 from public_calls import recipe
 
 import fastcell
-from fastcell.layers import Activation, Pooling
+from fastcell.layers import Activation, Highway, Pooling, Residual
 
 # Kinds of junk that some arguments take: a number without an upper limit, an array of
 # whatever numbers, and so on.
@@ -40,19 +40,33 @@ _RECURRENT = {
 }
 _CELL = {"input_size": 2, "hidden_size": 3, "bias": True, "dtype": "f4", "seed": 0}
 _RECURRENT["zero_output_for_mask"] = False
+_RECURRENT["merge"] = "concat"
+_RECURRENT["go_backwards"] = False
+_RECURRENT["zero_length"] = "zero"
+_RECURRENT["init"] = _CELL["init"] = "glorot"
+_GATED = {
+    "forget_bias": 1.0,
+    "chrono_steps": None,
+    "accepts": {"forget_bias": "none negative", "chrono_steps": OPTIONAL},
+}
 _constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh", num_heads=3)
 _NAMED = {"peephole": False, "layer_norm": False}
-_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, num_heads=1, **_NAMED)
-_constructor(fastcell.GRU, _RECURRENT, reset_after=True, num_heads=3)
+_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, num_heads=1, **_NAMED, **_GATED)
+_constructor(fastcell.GRU, _RECURRENT, reset_after=True, num_heads=3, **_GATED)
 _constructor(fastcell.RNNCell, _CELL, nonlinearity="tanh")
-_constructor(fastcell.LSTMCell, _CELL, **_NAMED)
-_constructor(fastcell.GRUCell, _CELL, reset_after=True)
+_constructor(fastcell.LSTMCell, _CELL, **_NAMED, **_GATED)
+_constructor(fastcell.GRUCell, _CELL, reset_after=True, **_GATED)
+_constructor(
+    fastcell.LSTM,
+    {**_RECURRENT, "init": "chrono"},
+    chrono_steps=9,
+)
 _constructor(fastcell.IndRNN, _RECURRENT, nonlinearity="relu")
 _constructor(fastcell.IndRNNCell, _CELL, nonlinearity="relu")
-_constructor(fastcell.MinGRU, _RECURRENT, positive=False)
-_constructor(fastcell.MinGRUCell, _CELL, positive=False)
-_constructor(fastcell.MinLSTM, _RECURRENT, positive=False)
-_constructor(fastcell.MinLSTMCell, _CELL, positive=False)
+_constructor(fastcell.MinGRU, _RECURRENT, positive=False, **_GATED)
+_constructor(fastcell.MinGRUCell, _CELL, positive=False, **_GATED)
+_constructor(fastcell.MinLSTM, _RECURRENT, positive=False, **_GATED)
+_constructor(fastcell.MinLSTMCell, _CELL, positive=False, **_GATED)
 _constructor(
     fastcell.Attention,
     {"query_size": 2, "memory_size": 3},
@@ -98,6 +112,28 @@ _constructor(
 )
 
 
+@recipe("Ragged")
+def _():
+    return fastcell.Ragged, {"values": reals(5, 2), "offsets": np.array([0, 2, 5])}
+
+
+@recipe("Ragged")
+def _():
+    return fastcell.Ragged, {"values": [reals(2, 2), reals(3, 2)]}
+
+
+_constructor(Residual, {"layer": fastcell.GRU(2, 2)})
+_constructor(
+    Highway,
+    {"layer": fastcell.Linear(2, 2)},
+    features=2,
+    gate_bias=-1.0,
+    dtype=np.float32,
+    seed=0,
+    accepts={"gate_bias": "negative"},
+)
+
+
 @recipe("Sequential")
 def _():
     return fastcell.Sequential, {"layers": [fastcell.Linear(2, 3)]}
@@ -115,6 +151,7 @@ def sequence():
         "lengths": np.array([4, 2]),
         "mask": np.ones((4, 2), bool),
         "reset": np.zeros((4, 2), bool),
+        "outputs": "last",
     }
 
 
@@ -319,6 +356,46 @@ def _():
 @recipe("Sequential.from_config")
 def _():
     return fastcell.Sequential.from_config, {"config": sequential().config()}
+
+
+def residual():
+    return Residual(gru_of(2))
+
+
+@functools.cache
+def gru_of(size):
+    return fastcell.GRU(size, size, seed=0)
+
+
+def of_residual():
+    return {"x": X.copy(), "state": np.zeros((1, 2, 2), np.float32)}
+
+
+@recipe("Residual.__call__", **_OPTIONAL)
+def _():
+    return residual(), of_residual()
+
+
+@recipe("Residual.forward", **_OPTIONAL)
+def _():
+    return residual().forward, of_residual()
+
+
+@recipe("Residual.backward", dy=OPTIONAL, dstate=OPTIONAL)
+def _():
+    around = residual()
+    y, state, saved = around.forward(X)
+    return around.backward, {"dy": y, "saved": saved, "dstate": state}
+
+
+@recipe("Residual.from_config")
+def _():
+    return Residual.from_config, {"config": residual().config()}
+
+
+@recipe("Residual.session")
+def _():
+    return residual().session, {"batch_size": 2}
 
 
 @recipe("Sequential.session")

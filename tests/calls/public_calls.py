@@ -98,6 +98,7 @@ INTERNAL = {
     *("Embedding.gather", "Embedding.scatter", "Linear.add_backward"),
     *("Optimizer.holds_any", "Recurrent.check_dstate", "Sequential.check_dstate"),
     *("Linear.outputs", "Pooling.running", "Schedule.__call__"),
+    *("Residual.check_dstate",),
     # Made by the methods `session` and `forward`, and by the registry.
     *("Session", "SequentialSession", "ModelSession", "FrameSession"),
     *("ForecastSession", "Saved", "Cell"),

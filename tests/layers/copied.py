@@ -64,6 +64,8 @@ MODULES: dict[str, Callable[[], Any]] = {
         ]
     ),
     "Sequential, tied": tied,
+    "Residual": lambda: layers.Residual(fastcell.GRU(I, I, seed=0).to("bf16")),
+    "Highway": lambda: layers.Highway(fastcell.Linear(I, I, seed=0), I, seed=1),
     "FeedForward": lambda: models.FeedForward(I, [H], 3, dropout=0.5, seed=0),
     "SequenceClassifier": lambda: models.SequenceClassifier(
         I, H, 3, dropout=0.5, pooling="attention", seed=0

@@ -93,7 +93,7 @@ MUTATIONS = [
     # -- lengths, masks, resets, directions, dropout
     (
         "src_c/recurrent/sequence.c",
-        "    if (!direction->batch->lengths)\n        return;",
+        "    if (!direction->batch->lengths || !direction->y.data)\n        return;",
         "    if (direction->batch)\n        return;",
         "y is not cleared past the lengths",
     ),
