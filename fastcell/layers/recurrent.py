@@ -7,19 +7,21 @@ parameters. See fastcell/cells/.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic, Unpack
 
 import numpy as np
 
 from fastcell import _core
 from fastcell._checks.numbers import flag, integer, real, seed_of
 from fastcell.layers.batches import PLAIN, Layout, flags_of, lengths_of, sequence_of
-from fastcell.layers.dropout import drawn_key
+from fastcell.layers.dropout import drawn_factors, drawn_key
 from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.last_outputs import is_last
+from fastcell.layers.options import Options
 from fastcell.layers.outputs import Outputs
 from fastcell.layers.packs import Packs
 from fastcell.layers.ragged import Ragged, ragged_call
+from fastcell.layers.regularizers import Regularizers
 from fastcell.layers.saved import Saved, SpareMemory, check_saved, check_version
 from fastcell.layers.segments import Segments, cut
 from fastcell.layers.session import Session
@@ -36,7 +38,8 @@ MOST_LAYERS = 10_000  # far above any use: a configuration may come from a file
 class Recurrent(Module, Generic[StateT]):
     """A stack of recurrent layers, in one direction or both.
 
-    The base of `fastcell.RNN`, `fastcell.LSTM` and `fastcell.GRU`, which document it.
+    The base of `fastcell.RNN`, `fastcell.LSTM` and the others, which document it;
+    `fastcell.layers.options.Options` documents the arguments that all of them take.
 
     Attributes
     ----------
@@ -63,16 +66,14 @@ class Recurrent(Module, Generic[StateT]):
         proj_size: int,
         dtype: Any,
         seed: int | None,
-        zero_output_for_mask: bool = False,
-        num_heads: int = 1,
-        *,
-        go_backwards: bool = False,
-        merge: str = "concat",
-        zero_length: str = "keep",
-        init: str = "uniform",
-        forget_bias: float | None = None,
-        chrono_steps: int | None = None,
+        **options: Unpack[Options],
     ) -> None:
+        for name in options:
+            if name not in Options.__annotations__:
+                raise TypeError(
+                    f"{type(self).__name__} takes no argument {name!r}; of all layers "
+                    f"it takes {', '.join(Options.__annotations__)}"
+                )
         self.input_size = integer("input_size", input_size, minimum=0)
         self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
         self.num_layers = integer("num_layers", num_layers, minimum=1)
@@ -84,7 +85,7 @@ class Recurrent(Module, Generic[StateT]):
         self.batch_first = flag("batch_first", batch_first)
         self.dropout = real("dropout", dropout, minimum=0, maximum=1)
         self.bidirectional = flag("bidirectional", bidirectional)
-        self.go_backwards = flag("go_backwards", go_backwards)
+        self.go_backwards = flag("go_backwards", options.get("go_backwards", False))
         if self.go_backwards and self.bidirectional:
             raise ValueError(
                 "go_backwards must be False in a bidirectional layer, which runs both "
@@ -96,13 +97,15 @@ class Recurrent(Module, Generic[StateT]):
                 f"proj_size must be less than hidden_size, {self.hidden_size}; "
                 f"got {self.proj_size}"
             )
-        self.num_heads = integer("num_heads", num_heads, minimum=1)
+        self.num_heads = integer("num_heads", options.get("num_heads", 1), minimum=1)
         if self.hidden_size % self.num_heads:
             raise ValueError(
                 f"num_heads must divide hidden_size, {self.hidden_size}; "
                 f"got {self.num_heads}"
             )
-        self.zero_output_for_mask = flag("zero_output_for_mask", zero_output_for_mask)
+        self.zero_output_for_mask = flag(
+            "zero_output_for_mask", options.get("zero_output_for_mask", False)
+        )
         self.dtype = check_dtype(dtype)
         self.seed = seed_of(seed)
         self.output_size = self.proj_size or self.hidden_size
@@ -117,7 +120,18 @@ class Recurrent(Module, Generic[StateT]):
         self.states = self._description["states"]
         keeps = self._keeping_gates
         self._start = Start.of(
-            init, forget_bias, chrono_steps, self.bias, keeps, self.gates
+            options.get("init", "uniform"),
+            options.get("forget_bias"),
+            options.get("chrono_steps"),
+            self.bias,
+            keeps,
+            self.gates,
+        )
+        self._regularizers = Regularizers.of(
+            options.get("zoneout", 0.0),
+            options.get("recurrent_dropout", 0.0),
+            options.get("weight_drop", 0.0),
+            self._description,
         )
         self._random: np.random.Generator = np.random.default_rng(self.seed)
         self._shapes = self._parameter_shapes()
@@ -134,8 +148,8 @@ class Recurrent(Module, Generic[StateT]):
             self.dtype,
         )
         self._outputs = Outputs(
-            merge,
-            zero_length,
+            options.get("merge", "concat"),
+            options.get("zero_length", "keep"),
             self.zero_output_for_mask,
             self.num_layers,
             self._directions,
@@ -161,6 +175,7 @@ class Recurrent(Module, Generic[StateT]):
             self.num_layers,
             self._directions,
             self.num_heads,
+            self._regularizers.rates,
         )
         self._packs = Packs(self._parameters)
         self._parameters.changed()  # sessions fetch the weights again
@@ -218,6 +233,13 @@ class Recurrent(Module, Generic[StateT]):
     def _packed(self, backward: bool) -> tuple[int, Any]:
         """Return the version of the weights and their packed form, cached."""
         return self._packs.get(backward, self._pack)
+
+    def _packed_for(self, call: _core.Batch, backward: bool) -> Any:
+        """Return the packed weights of a call of training, some of R dropped."""
+        if call.key is None or not self._regularizers.weight_drop:
+            return self._packed(backward)[1]
+        arrays = self._regularizers.dropped(self._parameters.arrays(), call.key)
+        return self._pack(backward, arrays)
 
     # ------------------------------------------------------------------- calls
 
@@ -332,6 +354,7 @@ class Recurrent(Module, Generic[StateT]):
         version, packed = self._packed(False)
         alone = state is None and mask is None and reset is None and outputs == "all"
         drops = self.dropout > 0 and self.num_layers > 1
+        drops = drops or self._regularizers.are_random
         if alone and memory_budget is None and self._plain and not drops:
             # The usual case. With few units the checks take longer than the core.
             quick = self._stack.train(
@@ -343,6 +366,9 @@ class Recurrent(Module, Generic[StateT]):
                 return y, self._states.joined(h, c), saved
         masks, last = self._dropout_masks, is_last(outputs)
         call, layout = self._batch(x, state, lengths, mask, reset, masks)
+        if self._regularizers.are_random:
+            call.key = drawn_key(self._random)
+            packed = self._packed_for(call, False)
         memory = self._memory_for(call, memory_budget)
         y, state, parts = self._run(call, layout, packed, memory, last)
         kept = Saved(self._stack, call, memory, layout, version, parts, last)
@@ -398,7 +424,9 @@ class Recurrent(Module, Generic[StateT]):
         (call, _), layout = saved.look(), saved._layout
         version, packed = self._packed(True)
         check_version(saved._version, version)
-        if layout is PLAIN and dstate is None and add_to is None:
+        if call.key is not None:
+            packed = self._packed_for(call, True)
+        elif layout is PLAIN and dstate is None and add_to is None:
             # The usual case, as in forward.
             quick = self._stack.backward_alone(
                 packed, call, dy, self.dtype, self._names, self._shapes, saved
@@ -421,21 +449,23 @@ class Recurrent(Module, Generic[StateT]):
         dx_turned = self.go_backwards and not indexed
         if dx_turned:  # the core's is in its order: a view of dx, or a copy
             dx_core = turned(dx_core, call.lengths)
-        by_pass = self._by_pass(grads)
+        of_core, of_r = self._regularizers.gradients(grads)
+        by_pass = self._by_pass(of_core)
         call.check_isa()
         memory = saved.take()  # by one thread only, and after all checks
         if isinstance(memory, Segments):
-            segments, forward = memory, self._packed(False)[1]
+            segments, forward = memory, self._packed_for(call, False)
             memory = self._spare.take(segments.saved_bytes, segments.peak_bytes)
             segments.backward(
                 packed, forward, dy, (dh, dc), dx_core, dstate_in, by_pass, memory
             )
         else:
-            forward = self._packed(False)[1] if call.recompute else None
+            forward = self._packed_for(call, False) if call.recompute else None
             self._stack.backward(
                 packed, forward, call, dy, dh, dc, dx_core, *dstate_in, by_pass, memory
             )
         self._spare.give(memory)
+        self._regularizers.add_masked(grads, of_r, call.key)
         if dx_turned and call.lengths is not None:
             layout.to_core(dx)[...] = turned(dx_core, call.lengths)
         if not indexed:
@@ -545,12 +575,8 @@ class Recurrent(Module, Generic[StateT]):
         """Return factors 0 or 1/(1-p) for the outputs between layers."""
         if self.dropout == 0 or self.num_layers == 1:
             return None
-        width = self._directions * self.output_size
-        shape = (self.num_layers - 1, T, B, width)
-        masks = np.empty(shape, self.dtype)
-        key = drawn_key(self._random)
-        _core.dropout(self.dropout, key, None, masks, get_num_threads())
-        return masks
+        shape = (self.num_layers - 1, T, B, self._directions * self.output_size)
+        return drawn_factors(self.dropout, shape, self.dtype, self._random)
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
@@ -573,5 +599,6 @@ class Recurrent(Module, Generic[StateT]):
             **self._outputs.config(),
             **({"go_backwards": True} if self.go_backwards else {}),
             **self._start.config(),
+            **self._regularizers.config(),
             **self._precision_config(),
         }
