@@ -10,7 +10,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fastcell._environment import select_isa, set_thread_costs
-from fastcell.cells import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from fastcell.cells import (
+    GRU,
+    LSTM,
+    MGU,
+    RNN,
+    CoupledLSTM,
+    GRUCell,
+    LiGRU,
+    LiGRUCell,
+    LSTMCell,
+    MGUCell,
+    PeepholeLSTM,
+    RNNCell,
+)
 from fastcell.layers import (
     Attention,
     Dropout,
@@ -32,15 +45,21 @@ __version__ = "0.1.0"
 __all__ = [
     "GRU",
     "LSTM",
+    "MGU",
     "RNN",
     "Attention",
+    "CoupledLSTM",
     "Dropout",
     "Embedding",
     "GRUCell",
     "LSTMCell",
     "LayerNorm",
+    "LiGRU",
+    "LiGRUCell",
     "Linear",
+    "MGUCell",
     "Module",
+    "PeepholeLSTM",
     "RNNCell",
     "Sequential",
     "StreamPool",

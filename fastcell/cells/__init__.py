@@ -5,10 +5,17 @@ Tests, benchmarks and tools iterate over `REGISTRY`; a new cell adds its lines t
 
 from fastcell.cells.gru import CELLS as _GRU
 from fastcell.cells.gru import GRU, GRUCell
+from fastcell.cells.gru_layer_norm import CELLS as _GRU_LAYER_NORM
+from fastcell.cells.ligru import CELLS as _LIGRU
+from fastcell.cells.ligru import LiGRU, LiGRUCell
 from fastcell.cells.lstm import CELLS as _LSTM
 from fastcell.cells.lstm import LSTM, LSTMCell
+from fastcell.cells.lstm_coupled import CELLS as _LSTM_COUPLED
 from fastcell.cells.lstm_layer_norm import CELLS as _LSTM_LAYER_NORM
+from fastcell.cells.lstm_named import CoupledLSTM, PeepholeLSTM
 from fastcell.cells.lstm_peephole import CELLS as _LSTM_PEEPHOLE
+from fastcell.cells.mgu import CELLS as _MGU
+from fastcell.cells.mgu import MGU, MGUCell
 from fastcell.cells.registry import Cell
 from fastcell.cells.rnn import CELLS as _RNN
 from fastcell.cells.rnn import RNN, RNNCell
@@ -19,16 +26,26 @@ _CELLS = (
     *_GRU,
     *_LSTM_PEEPHOLE,
     *_LSTM_LAYER_NORM,
+    *_LSTM_COUPLED,
+    *_MGU,
+    *_LIGRU,
+    *_GRU_LAYER_NORM,
 )
 REGISTRY: dict[str, Cell] = {cell.name: cell for cell in _CELLS}
 
 __all__ = [
     "GRU",
     "LSTM",
+    "MGU",
     "REGISTRY",
     "RNN",
     "Cell",
+    "CoupledLSTM",
     "GRUCell",
     "LSTMCell",
+    "LiGRU",
+    "LiGRUCell",
+    "MGUCell",
+    "PeepholeLSTM",
     "RNNCell",
 ]

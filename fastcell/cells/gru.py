@@ -44,6 +44,18 @@ def reset_before_step(
     return ((1 - z) * n + z * h,)
 
 
+def _core_cell(reset_after: bool, layer_norm: bool) -> str:
+    """Return the name of the cell of the core that has what is chosen."""
+    if layer_norm and not reset_after:
+        raise ValueError(
+            "layer_norm must not be combined with reset_after=False; got "
+            "layer_norm=True, reset_after=False"
+        )
+    if layer_norm:
+        return "gru_layer_norm"
+    return "gru" if reset_after else "gru_reset_before"
+
+
 @in_files
 class GRU(Recurrent[np.ndarray]):
     r"""A stack of gated recurrent unit layers.
@@ -76,6 +88,13 @@ class GRU(Recurrent[np.ndarray]):
     reset_after : bool, default True
         Whether the reset gate acts after the recurrent product (PyTorch, cuDNN; Keras'
         reset_after=True, ONNX' linear_before_reset=1) or before it.
+    layer_norm : bool, default False
+        Whether W x and R h are normalized over the units (Ba, Kiros and Hinton 2016,
+        arXiv:1607.06450), with the reset gate after the product: as printed there, over
+        the 2 H values of r and z, and apart from them over the H values of n. haste's
+        LayerNormGRU differs: its norms are over all 3 H values. The gains weight_ln_ih
+        and weight_ln_hh (3 H) begin with 1; b_ih and b_hh are added behind the
+        normalization. Not with reset_after=False.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
     dtype : dtype, default float32
@@ -109,13 +128,15 @@ class GRU(Recurrent[np.ndarray]):
         bidirectional: bool = False,
         *,
         reset_after: bool = True,
+        layer_norm: bool = False,
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
     ) -> None:
         self.reset_after = flag("reset_after", reset_after)
+        self.layer_norm = flag("layer_norm", layer_norm)
         super().__init__(
-            "gru" if reset_after else "gru_reset_before",
+            _core_cell(self.reset_after, self.layer_norm),
             input_size,
             hidden_size,
             num_layers,
@@ -131,7 +152,8 @@ class GRU(Recurrent[np.ndarray]):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
-        return {**super().config(), "reset_after": self.reset_after}
+        chosen = {"layer_norm": self.layer_norm} if self.layer_norm else {}
+        return {**super().config(), "reset_after": self.reset_after, **chosen}
 
 
 class GRUCell(RecurrentCell[np.ndarray]):
@@ -155,6 +177,7 @@ class GRUCell(RecurrentCell[np.ndarray]):
         bias: bool = True,
         *,
         reset_after: bool = True,
+        layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
     ) -> None:
@@ -165,6 +188,7 @@ class GRUCell(RecurrentCell[np.ndarray]):
                 1,
                 bias,
                 reset_after=reset_after,
+                layer_norm=layer_norm,
                 dtype=dtype,
                 seed=seed,
             )

@@ -27,24 +27,31 @@ def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
     h, c = state
     i, f, g, o = np.split(linear(x, w, "ih") + linear(h, w, "hh"), 4, axis=-1)
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-    h = sigmoid(o) * np.tanh(c)
-    return (h @ w["weight_hr"].T if "weight_hr" in w else h), c
+    return projected(sigmoid(o) * np.tanh(c), w), c
 
 
-def _core_cell(proj_size: int, peephole: bool, layer_norm: bool) -> str:
-    """Return the name of the one cell of the core that is chosen."""
+def projected(m: np.ndarray, w: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return W_hr m; m, if there is no projection."""
+    return m @ w["weight_hr"].T if "weight_hr" in w else m
+
+
+def _core_cell(
+    proj_size: int, peephole: bool, coupled_input_forget: bool, layer_norm: bool
+) -> str:
+    """Return the name of the cell of the core that has what is chosen."""
     chosen = {
-        "lstm_projected": proj_size > 0,
-        "lstm_peephole": peephole,
-        "lstm_layer_norm": layer_norm,
+        "_peephole": peephole,
+        "_coupled": coupled_input_forget,
+        "_projected": proj_size > 0,
     }
-    names = [name for name, is_chosen in chosen.items() if is_chosen]
-    if len(names) > 1:
+    suffix = "".join(name for name, is_chosen in chosen.items() if is_chosen)
+    if layer_norm and suffix:
         raise ValueError(
-            "proj_size, peephole and layer_norm must not be combined; got "
-            f"proj_size={proj_size}, peephole={peephole}, layer_norm={layer_norm}"
+            "layer_norm must not be combined with proj_size, peephole or "
+            f"coupled_input_forget; got layer_norm=True, proj_size={proj_size}, "
+            f"peephole={peephole}, coupled_input_forget={coupled_input_forget}"
         )
-    return names[0] if names else "lstm"
+    return "lstm_layer_norm" if layer_norm else f"lstm{suffix}"
 
 
 @in_files
@@ -85,12 +92,16 @@ class LSTM(Recurrent[LSTMState]):
         Whether gates see the cell state: i and f that of the step before, o that of
         its own step, each unit its own times a weight. The parameter weight_ch (3 H)
         holds those of i, f and o. Gers, Schraudolph and Schmidhuber, JMLR 3, 2002.
+    coupled_input_forget : bool, default False
+        Whether the input gate is 1 - f: three gates f g o, and weights of 3 H rows.
+        With peepholes, weight_ch (2 H) holds those of f and o. Greff et al. 2017,
+        arXiv:1503.04069, where it is CIFG and the forget gate is 1 - i.
     layer_norm : bool, default False
         Whether W x, R h and, before the output's tanh, c are normalized over the units
         (Ba, Kiros and Hinton 2016, arXiv:1607.06450). The gains weight_ln_ih and
         weight_ln_hh (4 H) and weight_ln_c (H) begin with 1, bias_ln_c (H) with 0;
-        b_ih and b_hh are added behind the normalization. Not with peephole, nor
-        either of them with proj_size.
+        b_ih and b_hh are added behind the normalization. Not with proj_size,
+        peephole or coupled_input_forget, which combine freely.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -124,15 +135,19 @@ class LSTM(Recurrent[LSTMState]):
         *,
         zero_output_for_mask: bool = False,
         peephole: bool = False,
+        coupled_input_forget: bool = False,
         layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
     ) -> None:
         proj_size = integer("proj_size", proj_size, minimum=0)
         self.peephole = flag("peephole", peephole)
+        self.coupled_input_forget = flag("coupled_input_forget", coupled_input_forget)
         self.layer_norm = flag("layer_norm", layer_norm)
         super().__init__(
-            _core_cell(proj_size, self.peephole, self.layer_norm),
+            _core_cell(
+                proj_size, self.peephole, self.coupled_input_forget, self.layer_norm
+            ),
             input_size,
             hidden_size,
             num_layers,
@@ -148,7 +163,11 @@ class LSTM(Recurrent[LSTMState]):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
-        variants = {"peephole": self.peephole, "layer_norm": self.layer_norm}
+        variants = {
+            "peephole": self.peephole,
+            "coupled_input_forget": self.coupled_input_forget,
+            "layer_norm": self.layer_norm,
+        }
         return {
             **super().config(),
             "proj_size": self.proj_size,
@@ -178,6 +197,7 @@ class LSTMCell(RecurrentCell[LSTMState]):
         bias: bool = True,
         *,
         peephole: bool = False,
+        coupled_input_forget: bool = False,
         layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
@@ -189,6 +209,7 @@ class LSTMCell(RecurrentCell[LSTMState]):
                 1,
                 bias,
                 peephole=peephole,
+                coupled_input_forget=coupled_input_forget,
                 layer_norm=layer_norm,
                 dtype=dtype,
                 seed=seed,
@@ -196,13 +217,12 @@ class LSTMCell(RecurrentCell[LSTMState]):
         )
 
 
+def half(hidden_size: int) -> int:
+    """Return the proj_size that cells with a projection have in tests and benches."""
+    return max(1, hidden_size // 2)
+
+
 CELLS = (
     Cell("lstm", LSTM, LSTMCell, step),
-    Cell(
-        "lstm_projected",
-        LSTM,
-        LSTMCell,
-        step,
-        proj_size=lambda hidden_size: max(1, hidden_size // 2),
-    ),
+    Cell("lstm_projected", LSTM, LSTMCell, step, proj_size=half),
 )

@@ -41,12 +41,18 @@ _RECURRENT = {
 _CELL = {"input_size": 2, "hidden_size": 3, "bias": True, "dtype": "f4", "seed": 0}
 _RECURRENT["zero_output_for_mask"] = False
 _constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh")
-_NAMED = {"peephole": False, "layer_norm": False}
+_NAMED = {"peephole": False, "coupled_input_forget": False, "layer_norm": False}
 _constructor(fastcell.LSTM, _RECURRENT, proj_size=0, **_NAMED)
-_constructor(fastcell.GRU, _RECURRENT, reset_after=True)
+_constructor(fastcell.PeepholeLSTM, _RECURRENT, proj_size=0, coupled_input_forget=False)
+_constructor(fastcell.CoupledLSTM, _RECURRENT, proj_size=0, peephole=False)
+_constructor(fastcell.GRU, _RECURRENT, reset_after=True, layer_norm=False)
+_constructor(fastcell.MGU, _RECURRENT)
+_constructor(fastcell.LiGRU, _RECURRENT)
 _constructor(fastcell.RNNCell, _CELL, nonlinearity="tanh")
 _constructor(fastcell.LSTMCell, _CELL, **_NAMED)
-_constructor(fastcell.GRUCell, _CELL, reset_after=True)
+_constructor(fastcell.GRUCell, _CELL, reset_after=True, layer_norm=False)
+_constructor(fastcell.MGUCell, _CELL)
+_constructor(fastcell.LiGRUCell, _CELL)
 _constructor(
     fastcell.Attention,
     {"query_size": 2, "memory_size": 3},
