@@ -23,7 +23,8 @@ static void ligru_forward(const fc_tile *t) {
     FOR_EACH_BLOCK(t, r, u) {
         vreal z = vsigmoid(ligru_sum(t, r, u, LIGRU_Z));
         vreal n = vmax_keep_nan(ligru_sum(t, r, u, LIGRU_N), vzero());
-        store_row(t->h, r, u, vfma(z, load_row(t->h_prev, r, u) - n, n));
+        vreal h = vfma(z, load_row(t->h_prev, r, u), (vset1(1) - z) * n);
+        store_row(t->h, r, u, h); /* not n + z * (h - n): n may be infinite */
         save_slot(t, r, u, LIGRU_Z, z);
         save_slot(t, r, u, LIGRU_N, n);
     }
