@@ -94,7 +94,12 @@ class GRU(Recurrent[np.ndarray]):
         the 2 H values of r and z, and apart from them over the H values of n. haste's
         LayerNormGRU differs: its norms are over all 3 H values. The gains weight_ln_ih
         and weight_ln_hh (3 H) begin with 1; b_ih and b_hh are added behind the
-        normalization. Not with reset_after=False.
+        normalization. Not with reset_after=False or num_heads.
+    num_heads : int, default 1
+        K, which divides H: the units are K heads, and a unit reads h of its own head
+        alone. weight_hh is then (G H, H / K), R's blocks along the diagonal. FlashRNN:
+        Pöppel, Beck and Hochreiter 2024, arXiv:2412.07752.
+        Not with reset_after=False or layer_norm.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
     dtype : dtype, default float32
@@ -129,6 +134,7 @@ class GRU(Recurrent[np.ndarray]):
         *,
         reset_after: bool = True,
         layer_norm: bool = False,
+        num_heads: int = 1,
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
@@ -148,6 +154,7 @@ class GRU(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            num_heads,
         )
 
     def config(self) -> dict[str, Any]:

@@ -55,6 +55,9 @@ class LiGRU(Recurrent[np.ndarray]):
     bidirectional : bool, default False
         Whether a second pass runs from the last step to the first; y then has 2 H
         features.
+    num_heads : int, default 1
+        K, which divides H: the units are K heads, and a unit reads h of its own head
+        alone. weight_hh is then (2 H, H / K), R's blocks along the diagonal.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
     dtype : dtype, default float32
@@ -87,6 +90,7 @@ class LiGRU(Recurrent[np.ndarray]):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        num_heads: int = 1,
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
@@ -104,6 +108,7 @@ class LiGRU(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            num_heads,
         )
 
 

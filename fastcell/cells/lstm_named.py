@@ -20,7 +20,7 @@ class PeepholeLSTM(LSTM):
     ----------
     input_size, hidden_size : int
         I and H.
-    num_layers, bias, batch_first, dropout, bidirectional, proj_size
+    num_layers, bias, batch_first, dropout, bidirectional, proj_size, num_heads
         As of `LSTM`.
     coupled_input_forget : bool, default False
         As of `LSTM`: both make the CIFG of Greff et al. 2017.
@@ -51,6 +51,7 @@ class PeepholeLSTM(LSTM):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
+        num_heads: int = 1,
         zero_output_for_mask: bool = False,
         coupled_input_forget: bool = False,
         dtype: Any = np.float32,
@@ -65,6 +66,7 @@ class PeepholeLSTM(LSTM):
             dropout,
             bidirectional,
             proj_size,
+            num_heads=num_heads,
             zero_output_for_mask=zero_output_for_mask,
             peephole=True,
             coupled_input_forget=coupled_input_forget,
@@ -89,7 +91,7 @@ class CoupledLSTM(LSTM):
     ----------
     input_size, hidden_size : int
         I and H.
-    num_layers, bias, batch_first, dropout, bidirectional, proj_size
+    num_layers, bias, batch_first, dropout, bidirectional, proj_size, num_heads
         As of `LSTM`.
     peephole : bool, default False
         As of `LSTM`: both make the CIFG of Greff et al. 2017.
@@ -120,6 +122,7 @@ class CoupledLSTM(LSTM):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
+        num_heads: int = 1,
         zero_output_for_mask: bool = False,
         peephole: bool = False,
         dtype: Any = np.float32,
@@ -134,6 +137,7 @@ class CoupledLSTM(LSTM):
             dropout,
             bidirectional,
             proj_size,
+            num_heads=num_heads,
             zero_output_for_mask=zero_output_for_mask,
             coupled_input_forget=True,
             peephole=peephole,

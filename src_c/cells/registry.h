@@ -2,6 +2,7 @@
 #include "cells/gru.c"
 #include "cells/gru_layer_norm.c"
 #include "cells/gru_reset_before.c"
+#include "cells/indrnn.c"
 #include "cells/ligru.c"
 #include "cells/lstm.c"
 #include "cells/lstm_coupled.c"
@@ -13,6 +14,8 @@
 #include "cells/lstm_peephole_projected.c"
 #include "cells/lstm_projected.c"
 #include "cells/mgu.c"
+#include "cells/min_gru.c"
+#include "cells/min_lstm.c"
 #include "cells/rnn.c"
 
 static const fc_cell *const fc_registry[] = {
@@ -24,6 +27,12 @@ static const fc_cell *const fc_registry[] = {
     &gru_reset_before,
     &lstm_peephole,
     &lstm_layer_norm,
+    &indrnn_tanh,
+    &indrnn_relu,
+    &min_gru,
+    &min_gru_positive,
+    &min_lstm,
+    &min_lstm_positive,
     &lstm_coupled,
     &lstm_peephole_coupled,
     &lstm_peephole_projected,
