@@ -11,13 +11,14 @@ r"""GRU (Cho et al. 2014, arXiv:1406.1078), with the reset after or before the p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
 from fastcell._checks.numbers import flag
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
+from fastcell.layers.options import Options
 from fastcell.layers.recurrent import Recurrent
 from fastcell.named_classes import in_files
 
@@ -42,6 +43,18 @@ def reset_before_step(
     r, z = sigmoid(xr + hr), sigmoid(xz + hz)
     n = np.tanh(xn + np.split(linear(r * h, w, "hh"), 3, axis=-1)[2])
     return ((1 - z) * n + z * h,)
+
+
+def _core_cell(reset_after: bool, layer_norm: bool) -> str:
+    """Return the name of the cell of the core that has what is chosen."""
+    if layer_norm and not reset_after:
+        raise ValueError(
+            "layer_norm must not be combined with reset_after=False; got "
+            "layer_norm=True, reset_after=False"
+        )
+    if layer_norm:
+        return "gru_layer_norm"
+    return "gru" if reset_after else "gru_reset_before"
 
 
 @in_files
@@ -76,34 +89,20 @@ class GRU(Recurrent[np.ndarray]):
     reset_after : bool, default True
         Whether the reset gate acts after the recurrent product (PyTorch, cuDNN; Keras'
         reset_after=True, ONNX' linear_before_reset=1) or before it.
-    num_heads : int, default 1
-        K, which divides H: the units are K heads, and a unit reads h of its own head
-        alone. weight_hh is then (G H, H / K), R's blocks along the diagonal. FlashRNN:
-        Pöppel, Beck and Hochreiter 2024, arXiv:2412.07752.
-        Not with reset_after=False.
-    zero_output_for_mask : bool, default False
-        Whether y is 0 where a step is masked, rather than the h that stays.
-    go_backwards : bool, default False
-        Whether all layers read each sequence from its last step to its first, as Keras'
-        layers do: y is in the order of reading, y[0] is that of the last step. Not with
-        bidirectional.
-    merge : {"concat", "sum", "mul", "ave"}, default "concat"
-        What y has of both directions: their outputs side by side, or their sum, product
-        or mean, as Keras' Bidirectional. The last three need num_layers=1.
-    zero_length : {"keep", "zero"}, default "keep"
-        Whether a sequence without steps has its initial state as the final one, or
-        zeros.
+    layer_norm : bool, default False
+        Whether W x and R h are normalized over the units (Ba, Kiros and Hinton 2016,
+        arXiv:1607.06450), with the reset gate after the product: as printed there, over
+        the 2 H values of r and z, and apart from them over the H values of n. haste's
+        LayerNormGRU differs: its norms are over all 3 H values. The gains weight_ln_ih
+        and weight_ln_hh (3 H) begin with 1; b_ih and b_hh are added behind the
+        normalization. Not with reset_after=False or num_heads.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
         Of the initial weights and of dropout.
-    init : {"uniform", "orthogonal", "glorot", "keras", "chrono"}, default "uniform"
-        How the parameters begin: see `fastcell.layers.starts.Start`.
-    forget_bias : float, optional
-        Initial bias of the gate z, which keeps the state, as the sum b_ih + b_hh: b_hh
-        is 0 there.
-    chrono_steps : int, optional
-        T_max of init="chrono", at least 2: the longest dependency, in steps.
+    **options
+        Arguments of all layers, such as zoneout, init and merge: see
+        `fastcell.layers.options.Options`.
 
     Raises
     ------
@@ -133,20 +132,15 @@ class GRU(Recurrent[np.ndarray]):
         bidirectional: bool = False,
         *,
         reset_after: bool = True,
-        num_heads: int = 1,
-        zero_output_for_mask: bool = False,
+        layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
-        go_backwards: bool = False,
-        merge: str = "concat",
-        zero_length: str = "keep",
-        init: str = "uniform",
-        forget_bias: float | None = None,
-        chrono_steps: int | None = None,
+        **options: Unpack[Options],
     ) -> None:
         self.reset_after = flag("reset_after", reset_after)
+        self.layer_norm = flag("layer_norm", layer_norm)
         super().__init__(
-            "gru" if reset_after else "gru_reset_before",
+            _core_cell(self.reset_after, self.layer_norm),
             input_size,
             hidden_size,
             num_layers,
@@ -157,19 +151,13 @@ class GRU(Recurrent[np.ndarray]):
             0,
             dtype,
             seed,
-            zero_output_for_mask,
-            num_heads,
-            go_backwards=go_backwards,
-            merge=merge,
-            zero_length=zero_length,
-            init=init,
-            forget_bias=forget_bias,
-            chrono_steps=chrono_steps,
+            **options,
         )
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
-        return {**super().config(), "reset_after": self.reset_after}
+        chosen = {"layer_norm": self.layer_norm} if self.layer_norm else {}
+        return {**super().config(), "reset_after": self.reset_after, **chosen}
 
 
 class GRUCell(RecurrentCell[np.ndarray]):
@@ -193,6 +181,7 @@ class GRUCell(RecurrentCell[np.ndarray]):
         bias: bool = True,
         *,
         reset_after: bool = True,
+        layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
         init: str = "uniform",
@@ -206,6 +195,7 @@ class GRUCell(RecurrentCell[np.ndarray]):
                 1,
                 bias,
                 reset_after=reset_after,
+                layer_norm=layer_norm,
                 dtype=dtype,
                 seed=seed,
                 init=init,

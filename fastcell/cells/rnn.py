@@ -6,13 +6,14 @@ r"""RNN: one gate, tanh or relu (Elman, Cognitive Science 14, 1990).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from fastcell._checks.names import one_of
 from fastcell.cells.registry import Cell, State, linear
 from fastcell.cells.single import RecurrentCell
+from fastcell.layers.options import Options
 from fastcell.layers.recurrent import Recurrent
 from fastcell.named_classes import in_files
 
@@ -55,28 +56,13 @@ class RNN(Recurrent[np.ndarray]):
     bidirectional : bool, default False
         Whether a second pass runs from the last step to the first; y then has 2 H
         features.
-    num_heads : int, default 1
-        K, which divides H: the units are K heads, and a unit reads h of its own head
-        alone. weight_hh is then (G H, H / K), R's blocks along the diagonal. FlashRNN:
-        Pöppel, Beck and Hochreiter 2024, arXiv:2412.07752.
-    zero_output_for_mask : bool, default False
-        Whether y is 0 where a step is masked, rather than the h that stays.
-    go_backwards : bool, default False
-        Whether all layers read each sequence from its last step to its first, as Keras'
-        layers do: y is in the order of reading, y[0] is that of the last step. Not with
-        bidirectional.
-    merge : {"concat", "sum", "mul", "ave"}, default "concat"
-        What y has of both directions: their outputs side by side, or their sum, product
-        or mean, as Keras' Bidirectional. The last three need num_layers=1.
-    zero_length : {"keep", "zero"}, default "keep"
-        Whether a sequence without steps has its initial state as the final one, or
-        zeros.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
         Of the initial weights and of dropout.
-    init : {"uniform", "orthogonal", "glorot", "keras"}, default "uniform"
-        How the parameters begin: see `fastcell.layers.starts.Start`.
+    **options
+        Arguments of all layers, such as zoneout, init and merge: see
+        `fastcell.layers.options.Options`.
 
     Raises
     ------
@@ -104,14 +90,9 @@ class RNN(Recurrent[np.ndarray]):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
-        num_heads: int = 1,
-        zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
-        go_backwards: bool = False,
-        merge: str = "concat",
-        zero_length: str = "keep",
-        init: str = "uniform",
+        **options: Unpack[Options],
     ) -> None:
         self.nonlinearity = one_of("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
@@ -126,12 +107,7 @@ class RNN(Recurrent[np.ndarray]):
             0,
             dtype,
             seed,
-            zero_output_for_mask,
-            num_heads,
-            go_backwards=go_backwards,
-            merge=merge,
-            zero_length=zero_length,
-            init=init,
+            **options,
         )
 
     def config(self) -> dict[str, Any]:

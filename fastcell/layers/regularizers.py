@@ -1,4 +1,4 @@
-"""Random masks of training inside a recurrent layer: zoneout and two kinds of dropout."""
+"""Random masks of training inside a recurrent layer: zoneout, dropout of h and of R."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from fastcell.threads import get_num_threads
 class Regularizers(NamedTuple):
     """The rates of a layer; see `fastcell.layers.options.Options`.
 
-    All masks of a call follow from one key: those of states and of h, which the core
-    makes, from the layer, the direction, the row, the step and the unit; those of R from
-    the parameter and the element.
+    All masks of a call follow from one key. The core makes those of states and of h, by
+    the layer, the direction, the row, the step and the unit; those of R follow from the
+    parameter and the element.
 
     Attributes
     ----------

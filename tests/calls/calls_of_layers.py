@@ -44,23 +44,27 @@ _RECURRENT["merge"] = "concat"
 _RECURRENT["go_backwards"] = False
 _RECURRENT["zero_length"] = "zero"
 _RECURRENT["init"] = _CELL["init"] = "glorot"
+_RECURRENT["zoneout"] = _RECURRENT["recurrent_dropout"] = 0.0
+_RECURRENT["weight_drop"] = 0.0
 _GATED = {
     "forget_bias": 1.0,
     "chrono_steps": None,
     "accepts": {"forget_bias": "none negative", "chrono_steps": OPTIONAL},
 }
 _constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh", num_heads=3)
-_NAMED = {"peephole": False, "layer_norm": False}
-_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, num_heads=1, **_NAMED, **_GATED)
-_constructor(fastcell.GRU, _RECURRENT, reset_after=True, num_heads=3, **_GATED)
+_VARIANTS = {"peephole": False, "coupled_input_forget": False, "layer_norm": False}
+_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, **_VARIANTS, **_GATED)
+_constructor(fastcell.PeepholeLSTM, _RECURRENT, proj_size=0, coupled_input_forget=False)
+_constructor(fastcell.CoupledLSTM, _RECURRENT, proj_size=0, peephole=False)
+_constructor(fastcell.GRU, _RECURRENT, reset_after=True, layer_norm=False, **_GATED)
+_constructor(fastcell.MGU, _RECURRENT)
+_constructor(fastcell.LiGRU, _RECURRENT)
 _constructor(fastcell.RNNCell, _CELL, nonlinearity="tanh")
-_constructor(fastcell.LSTMCell, _CELL, **_NAMED, **_GATED)
-_constructor(fastcell.GRUCell, _CELL, reset_after=True, **_GATED)
-_constructor(
-    fastcell.LSTM,
-    {**_RECURRENT, "init": "chrono"},
-    chrono_steps=9,
-)
+_constructor(fastcell.LSTMCell, _CELL, **_VARIANTS, **_GATED)
+_constructor(fastcell.GRUCell, _CELL, reset_after=True, layer_norm=False, **_GATED)
+_constructor(fastcell.MGUCell, _CELL)
+_constructor(fastcell.LiGRUCell, _CELL)
+_constructor(fastcell.LSTM, {**_RECURRENT, "init": "chrono"}, chrono_steps=9)
 _constructor(fastcell.IndRNN, _RECURRENT, nonlinearity="relu")
 _constructor(fastcell.IndRNNCell, _CELL, nonlinearity="relu")
 _constructor(fastcell.MinGRU, _RECURRENT, positive=False, **_GATED)

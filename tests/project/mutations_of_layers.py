@@ -586,8 +586,8 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/cells/lstm.py",
-        "if len(names) > 1:",
-        "if len(names) > 2:",
+        "if layer_norm and suffix:",
+        "if layer_norm and proj_size > 0:",
         "an LSTM takes peepholes and layer normalization together",
     ),
     (
@@ -721,5 +721,17 @@ MUTATIONS = [  # -- functions
         "return dx + dy - dh, dh,",
         "return dx + dy, dh,",
         "the gradient of a highway's input passes its closed gate",
+    ),
+    (
+        "fastcell/cells/gru.py",
+        "if layer_norm and not reset_after:",
+        "if False:",
+        "a GRU takes layer normalization and a reset before the product together",
+    ),
+    (
+        "fastcell/cells/lstm_named.py",
+        '        del config["coupled_input_forget"]\n',
+        "",
+        "a named form of the LSTM tells the argument that its name is for",
     ),
 ]
