@@ -18,6 +18,8 @@ from fastcell.layers import (
     LayerNorm,
     Linear,
     Sequential,
+    mlstm,
+    mlstm_step,
 )
 from fastcell.layers.stream_pool import StreamPool
 from fastcell.module import Module
@@ -49,6 +51,8 @@ __all__ = [
     "get_num_threads",
     "load",
     "losses",
+    "mlstm",
+    "mlstm_step",
     "models",
     "optim",
     "save",

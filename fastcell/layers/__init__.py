@@ -6,6 +6,7 @@ from fastcell.layers.dropout import Dropout
 from fastcell.layers.embedding import Embedding
 from fastcell.layers.layer_norm import LayerNorm
 from fastcell.layers.linear import Linear
+from fastcell.layers.matrix_memory import mlstm, mlstm_step
 from fastcell.layers.pooling import Pooling
 from fastcell.layers.sequential import Sequential
 
@@ -18,4 +19,6 @@ __all__ = [
     "Linear",
     "Pooling",
     "Sequential",
+    "mlstm",
+    "mlstm_step",
 ]
