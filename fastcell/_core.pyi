@@ -438,7 +438,7 @@ def mlstm(
     inputs: tuple[_Reals, _Reals, _Reals, _Reals, _Reals],
     y: _Reals,
     before: tuple[_Reals, _Reals, _Reals] | None,
-    after: tuple[_Reals, _Reals, _Reals],
+    after: tuple[_Reals, _Reals, _Reals] | None,
     scale: float,
     eps: float,
     step: bool,

@@ -29,10 +29,11 @@ cdef int mlstm_rows(
 
 
 def mlstm(inputs, y, before, after, double scale, double eps, bint step, int threads):
-    """inputs (q, k, v, i, f) -> y (B, H, T, N) and `after`, the states (c, n, m).
+    """inputs (q, k, v, i, f) -> y (B, H, T, N) and `after`, the states (c, n, m) or None.
 
     c (B, H, K, N), n (B, H, K), m (B, H, 1); `before`, the states before, may be None,
-    or the arrays of `after`.  `step`: T is 1, and C is read and written once.
+    or the arrays of `after`.  `step`: T is 1, and C is read and written once; needs
+    `after`.
     """
     cdef fc_mlstm of
     cdef fc_mlstm_io io
@@ -61,10 +62,11 @@ def mlstm(inputs, y, before, after, double scale, double eps, bint step, int thr
         io.first_c = arrays.contiguous(c, 0, itemsize, of_c)
         io.first_n = arrays.contiguous(n, 0, itemsize, heads * of.keys)
         io.first_m = arrays.contiguous(m, 0, itemsize, heads)
-    c, n, m = after
-    io.c = arrays.contiguous(c, 1, itemsize, of_c)
-    io.n = arrays.contiguous(n, 1, itemsize, heads * of.keys)
-    io.m = arrays.contiguous(m, 1, itemsize, heads)
+    if after is not None:
+        c, n, m = after
+        io.c = arrays.contiguous(c, 1, itemsize, of_c)
+        io.n = arrays.contiguous(n, 1, itemsize, heads * of.keys)
+        io.m = arrays.contiguous(m, 1, itemsize, heads)
     heed_signals()
     if step:
         with nogil:

@@ -31,7 +31,8 @@ typedef struct fc_mlstm_rows {
     ptrdiff_t batch, head, step;
 } fc_mlstm_rows;
 
-/* The states before may be all NULL for zeros, or be those after.  y overlaps no other
+/* The states before may be all NULL for zeros, or be those after.  Those after may be
+ * all NULL if they are not wanted, except after a single step.  y overlaps no other
  * array. */
 typedef struct fc_mlstm_io {
     fc_mlstm_rows q, k, v; /* n: K, K, N */

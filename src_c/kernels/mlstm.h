@@ -35,8 +35,12 @@ enum { MLSTM_ROWS = 8, MLSTM_WIDTH = 3, MLSTM_STEP_WIDTH = 8 };
 #else
 enum { MLSTM_ROWS = 6, MLSTM_WIDTH = 2, MLSTM_STEP_WIDTH = 4 };
 #endif
-/* Steps of a chunk, at most: a multiple of the rows of a tile and of all V. */
-enum { MLSTM_CHUNK = 48 };
+/* Steps of a chunk: of long sequences, and at most.  Both are multiples of the rows of
+ * a tile and of all V.  (5) and the second sum of (6) cost a multiply-add for each pair
+ * of steps and each of K + N, the memory 2 K N for each step; and nothing in the first
+ * chunk before there is a memory, nor in the last if nobody wants it.  So a short
+ * sequence without a state before it is one chunk. */
+enum { MLSTM_USUAL = 48, MLSTM_CHUNK = 96 };
 enum { MLSTM_LEAST_LOG = -256 };
 
 /* log sigmoid(x) = min(x, 0) - log(1 + e),  e = exp(-|x|);  log(1 + e) is twice
@@ -64,13 +68,16 @@ typedef struct mlstm_panel {
 typedef struct mlstm_chunk {
     const fc_mlstm_head *head;
     ptrdiff_t first, steps;
+    bool has_memory; /* else C is 0, and `c` not written yet */
+    real m;          /* after the last chunk */
     /* Scratch.  Rows of k are padded with zeros to `keys`, rows of tiles. */
     ptrdiff_t keys;
     real *c;  /* panels of C, (keys, width V) each */
-    real *kt; /* panels of the transpose of k, (K, width V) each */
+    real *n;  /* (keys) */
+    real *kt; /* (K, MLSTM_CHUNK): k transposed */
     real *k;  /* (steps, keys): k' of (7) */
     real *p;  /* (steps, MLSTM_CHUNK): P of (5) */
-    real *v;  /* (steps, width V): one panel of v */
+    real *v;  /* panels of v, (steps, width V) each */
     /* Of each step; see (4) to (7). */
     double w[MLSTM_CHUNK], b_m[MLSTM_CHUNK];                       /* b_m: b - m */
     real a[MLSTM_CHUNK], to_end[MLSTM_CHUNK], factor[MLSTM_CHUNK]; /* of y */
@@ -93,9 +100,10 @@ static mlstm_panel mlstm_panel_of(ptrdiff_t vectors, ptrdiff_t panel) {
 
 /* Reals of the parts of scratch, each a multiple of 64 bytes. */
 static size_t mlstm_scratch(ptrdiff_t keys, ptrdiff_t values) {
-    size_t padded = (size_t)mlstm_padded(keys, MLSTM_ROWS);
-    size_t reals = padded * (size_t)mlstm_padded(values, V) +
-                   MLSTM_CHUNK * (2 * padded + MLSTM_CHUNK + MLSTM_WIDTH * V);
+    size_t padded_keys = (size_t)mlstm_padded(keys, MLSTM_ROWS);
+    size_t padded_values = (size_t)mlstm_padded(values, V);
+    size_t reals = padded_keys * padded_values + (size_t)mlstm_padded(keys, 16) +
+                   MLSTM_CHUNK * (2 * padded_keys + MLSTM_CHUNK + padded_values);
     return reals * sizeof(real);
 }
 
@@ -129,7 +137,7 @@ static ptrdiff_t mlstm_gates(mlstm_chunk *chunk, ptrdiff_t most) {
     while (steps < most && !(log_f[steps] < MLSTM_LEAST_LOG))
         steps++;
 
-    const double past = (double)log_f[0] + *(const real *)h->m;
+    const double past = (double)log_f[0] + chunk->m;
     double b = 0, largest = past;
     for (ptrdiff_t t = 0; t < steps; t++) {
         b += t ? (double)log_f[t] : 0;
@@ -155,45 +163,76 @@ static ptrdiff_t mlstm_gates(mlstm_chunk *chunk, ptrdiff_t most) {
     return steps;
 }
 
-/* k transposed, in panels, and k'. */
-static void mlstm_take_keys(mlstm_chunk *chunk) {
-    const fc_mlstm_head *h = chunk->head;
-    const ptrdiff_t K = h->keys, steps = chunk->steps;
-    const real *from = (const real *)h->k + chunk->first * h->k_step;
-    for (ptrdiff_t t = 0; t < steps; t++) {
-        const real *k = from + t * h->k_step;
-        real *to = chunk->k + t * chunk->keys, factor = chunk->to_end[t];
-        for (ptrdiff_t d = 0; d < K; d++)
-            to[d] = factor * k[d];
-        for (ptrdiff_t d = K; d < chunk->keys; d++)
-            to[d] = 0;
+/* Transposes 4 x 4 reals; the rows of `to` are MLSTM_CHUNK apart. */
+FC_INLINE void mlstm_transpose(const real *const *k, ptrdiff_t d, real *to) {
+    typedef real four
+        __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real))));
+    /* By elements: GCC and clang make two-operand shuffles of it. */
+    const four a = *(const four *)(k[0] + d), b = *(const four *)(k[1] + d);
+    const four c = *(const four *)(k[2] + d), e = *(const four *)(k[3] + d);
+    four ab[2] = {{a[0], b[0], a[1], b[1]}, {a[2], b[2], a[3], b[3]}};
+    four ce[2] = {{c[0], e[0], c[1], e[1]}, {c[2], e[2], c[3], e[3]}};
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++, to += 2 * MLSTM_CHUNK) {
+        four first = {ab[i][0], ab[i][1], ce[i][0], ce[i][1]};
+        four second = {ab[i][2], ab[i][3], ce[i][2], ce[i][3]};
+        *(four *)to = first;
+        *(four *)(to + MLSTM_CHUNK) = second;
     }
-    const ptrdiff_t vectors = (steps + V - 1) / V, panels = mlstm_panels(vectors);
-    for (ptrdiff_t at = 0; at < panels; at++) {
-        const mlstm_panel panel = mlstm_panel_of(vectors, at);
-        const ptrdiff_t columns = panel.width * V, first = panel.first * V;
-        real *to = chunk->kt + first * K;
-        for (ptrdiff_t t = 0; t < columns; t++) {
-            const real *k = from + (first + t) * h->k_step;
-            const bool is_step = first + t < steps;
-            for (ptrdiff_t d = 0; d < K; d++)
-                to[d * columns + t] = is_step ? k[d] : 0;
+}
+
+/* k transposed, and k'. */
+static void mlstm_take_keys(const mlstm_chunk *chunk) {
+    const fc_mlstm_head *h = chunk->head;
+    const ptrdiff_t K = h->keys, last = chunk->steps - 1;
+    const real *from = (const real *)h->k + chunk->first * h->k_step;
+    for (ptrdiff_t t = 0; t <= last; t += 4) {
+        const real *k[4]; /* columns past the last step are not used */
+        for (int r = 0; r < 4; r++)
+            k[r] = from + (t + r < last ? t + r : last) * h->k_step;
+        ptrdiff_t d = 0;
+        for (; d + 4 <= K; d += 4)
+            mlstm_transpose(k, d, chunk->kt + d * MLSTM_CHUNK + t);
+        for (; d < K; d++)
+            for (int r = 0; r < 4; r++)
+                chunk->kt[d * MLSTM_CHUNK + t + r] = k[r][d];
+        for (int r = 0; r < 4 && t + r <= last; r++) {
+            real *restrict to = chunk->k + (t + r) * chunk->keys;
+            const real factor = chunk->to_end[t + r], *k_r = k[r];
+            for (d = 0; d < K; d++)
+                to[d] = factor * k_r[d];
+            for (; d < chunk->keys; d++)
+                to[d] = 0;
         }
     }
 }
 
-/* acc[r][j] += sum over k of a[r][k step] b[k][j], for n vectors j. */
+static void mlstm_take_values(const mlstm_chunk *chunk) {
+    const fc_mlstm_head *h = chunk->head;
+    const ptrdiff_t vectors = (h->values + V - 1) / V, panels = mlstm_panels(vectors);
+    const real *v = (const real *)h->v + chunk->first * h->v_step;
+    for (ptrdiff_t t = 0; t < chunk->steps; t++, v += h->v_step)
+        for (ptrdiff_t at = 0; at < panels; at++) {
+            const mlstm_panel panel = mlstm_panel_of(vectors, at);
+            const ptrdiff_t first = panel.first * V;
+            real *to = chunk->v + first * chunk->steps + t * panel.width * V;
+            for (ptrdiff_t j = 0; j < panel.width * V; j += V)
+                vstore(to + j, vload_part(v + first + j, h->values - first - j));
+        }
+}
+
+/* acc[r][j] += sum over k of a[r][k a_step] b[k b_step][j], for n vectors j. */
 FC_INLINE void mlstm_multiply(const int n, ptrdiff_t depth, const real *const *a,
-                              const ptrdiff_t step, const real *b,
-                              vreal (*acc)[MLSTM_WIDTH]) {
-    for (ptrdiff_t k = 0; k < depth; k++, b += n * V) {
+                              const ptrdiff_t a_step, const real *b,
+                              const ptrdiff_t b_step, vreal (*acc)[MLSTM_WIDTH]) {
+    for (ptrdiff_t k = 0; k < depth; k++, b += b_step) {
         vreal b_k[MLSTM_WIDTH];
 #pragma GCC unroll 4
         for (int j = 0; j < n; j++)
             b_k[j] = vload(b + j * V);
 #pragma GCC unroll 8
         for (int r = 0; r < MLSTM_ROWS; r++) {
-            vreal a_r = vset1(a[r][k * step]);
+            vreal a_r = vset1(a[r][k * a_step]);
 #pragma GCC unroll 4
             for (int j = 0; j < n; j++)
                 acc[r][j] = vfma(a_r, b_k[j], acc[r][j]);
@@ -222,10 +261,11 @@ typedef void mlstm_tile_fn(const mlstm_tile *tile);
 /* q k^T of (5) */
 FC_INLINE void mlstm_scores(const int n, const mlstm_tile *tile) {
     const mlstm_chunk *chunk = tile->chunk;
-    const ptrdiff_t K = chunk->head->keys, column = tile->panel.first * V;
+    const ptrdiff_t column = tile->panel.first * V;
     vreal acc[MLSTM_ROWS][MLSTM_WIDTH];
     mlstm_clear(acc);
-    mlstm_multiply(n, K, tile->q, 1, chunk->kt + column * K, acc);
+    mlstm_multiply(n, chunk->head->keys, tile->q, 1, chunk->kt + column, MLSTM_CHUNK,
+                   acc);
     real *to = chunk->p + tile->row * MLSTM_CHUNK + column;
 #pragma GCC unroll 8
     for (int r = 0; r < MLSTM_ROWS; r++)
@@ -244,7 +284,9 @@ FC_INLINE void mlstm_outputs(const int n, const mlstm_tile *tile) {
     vreal acc[MLSTM_ROWS][MLSTM_WIDTH];
     const real *p[MLSTM_ROWS];
     mlstm_clear(acc);
-    mlstm_multiply(n, h->keys, tile->q, 1, chunk->c + column * chunk->keys, acc);
+    if (chunk->has_memory)
+        mlstm_multiply(n, h->keys, tile->q, 1, chunk->c + column * chunk->keys, n * V,
+                       acc);
 #pragma GCC unroll 8
     for (int r = 0; r < MLSTM_ROWS; r++) {
         p[r] = chunk->p + (row + (r < rows ? r : rows - 1)) * MLSTM_CHUNK;
@@ -253,8 +295,9 @@ FC_INLINE void mlstm_outputs(const int n, const mlstm_tile *tile) {
         for (int j = 0; j < n; j++)
             acc[r][j] = a * acc[r][j];
     }
-    mlstm_multiply(n, row, p, 1, chunk->v, acc);
-    const real *v = chunk->v + row * n * V;
+    const real *v = chunk->v + column * chunk->steps;
+    mlstm_multiply(n, row, p, 1, v, n * V, acc);
+    v += row * n * V;
 #pragma GCC unroll 8
     for (int t = 0; t < MLSTM_ROWS; t++, v += n * V) {
         if (t >= rows)
@@ -292,13 +335,16 @@ FC_INLINE void mlstm_memory(const int n, const mlstm_tile *tile) {
     for (int r = 0; r < MLSTM_ROWS; r++)
         k[r] = chunk->k + tile->row + r;
     mlstm_clear(acc);
-    mlstm_multiply(n, chunk->steps, k, chunk->keys, chunk->v, acc);
-    real *c = chunk->c + tile->panel.first * V * chunk->keys + tile->row * n * V;
+    const ptrdiff_t column = tile->panel.first * V;
+    mlstm_multiply(n, chunk->steps, k, chunk->keys, chunk->v + column * chunk->steps,
+                   n * V, acc);
+    real *c = chunk->c + column * chunk->keys + tile->row * n * V;
 #pragma GCC unroll 8
     for (int r = 0; r < MLSTM_ROWS; r++, c += n * V)
 #pragma GCC unroll 4
         for (int j = 0; j < n; j++)
-            vstore(c + j * V, vfma(g, vload(c + j * V), acc[r][j]));
+            vstore(c + j * V, chunk->has_memory ? vfma(g, vload(c + j * V), acc[r][j])
+                                                : acc[r][j]);
 }
 
 #define FC_DEFINE_MLSTM(n)                                                             \
@@ -346,7 +392,7 @@ static void mlstm_decay(const mlstm_chunk *chunk, ptrdiff_t t) {
 /* The factors of y of (6), for the rows of a tile. */
 static void mlstm_factors(mlstm_chunk *chunk, const mlstm_tile *tile) {
     const fc_mlstm_head *h = chunk->head;
-    const real *n = h->n;
+    const real *n = chunk->n;
     real lane[MLSTM_ROWS][V], d[MLSTM_ROWS] = {0};
     const ptrdiff_t left = chunk->steps - tile->row;
     const int rows = left < MLSTM_ROWS ? (int)left : MLSTM_ROWS;
@@ -371,20 +417,12 @@ static void mlstm_factors(mlstm_chunk *chunk, const mlstm_tile *tile) {
     }
 }
 
-static void mlstm_take_values(const mlstm_chunk *chunk, const mlstm_panel panel) {
-    const fc_mlstm_head *h = chunk->head;
-    const ptrdiff_t left = h->values - panel.first * V;
-    const real *v = (const real *)h->v + chunk->first * h->v_step + panel.first * V;
-    real *to = chunk->v;
-    for (ptrdiff_t t = 0; t < chunk->steps; t++, v += h->v_step)
-        for (ptrdiff_t j = 0; j < panel.width * V; j += V, to += V)
-            vstore(to, vload_part(v + j, left - j));
-}
-
-static void mlstm_run_chunk(mlstm_chunk *chunk) {
+/* `ends`: nobody wants the memory after it. */
+static void mlstm_run_chunk(mlstm_chunk *chunk, bool ends) {
     const fc_mlstm_head *h = chunk->head;
     mlstm_tile tile = {.chunk = chunk};
     mlstm_take_keys(chunk);
+    mlstm_take_values(chunk);
     const ptrdiff_t of_steps = (chunk->steps + V - 1) / V;
     for (ptrdiff_t row = 0; row < chunk->steps; row += MLSTM_ROWS) {
         mlstm_tile_rows(&tile, row);
@@ -400,21 +438,21 @@ static void mlstm_run_chunk(mlstm_chunk *chunk) {
     const ptrdiff_t vectors = (h->values + V - 1) / V;
     for (ptrdiff_t at = 0; at < mlstm_panels(vectors); at++) {
         tile.panel = mlstm_panel_of(vectors, at);
-        mlstm_take_values(chunk, tile.panel);
         for (ptrdiff_t row = 0; row < chunk->steps; row += MLSTM_ROWS) {
             mlstm_tile_rows(&tile, row);
             mlstm_outputs_of_width[tile.panel.width](&tile);
         }
-        for (tile.row = 0; tile.row < chunk->keys; tile.row += MLSTM_ROWS)
+        for (tile.row = 0; !ends && tile.row < chunk->keys; tile.row += MLSTM_ROWS)
             mlstm_memory_of_width[tile.panel.width](&tile);
     }
-    real *n = h->n;
+    real *n = chunk->n;
     for (ptrdiff_t d = 0; d < h->keys; d++)
         n[d] *= chunk->g;
     for (ptrdiff_t t = 0; t < chunk->steps; t++)
         for (ptrdiff_t d = 0; d < h->keys; d++)
             n[d] += chunk->k[t * chunk->keys + d];
-    *(real *)h->m = chunk->last_m;
+    chunk->m = chunk->last_m;
+    chunk->has_memory = true;
 }
 
 /* Copies the memory between its rows (K, N) and the panels. */
@@ -441,22 +479,38 @@ static void mlstm_copy_memory(const mlstm_chunk *chunk, const real *from, real *
 static void mlstm_sequence(const fc_mlstm_head *h, void *scratch) {
     mlstm_chunk chunk = {.head = h, .keys = mlstm_padded(h->keys, MLSTM_ROWS)};
     chunk.c = scratch;
-    chunk.kt = chunk.c + chunk.keys * mlstm_padded(h->values, V);
+    chunk.n = chunk.c + chunk.keys * mlstm_padded(h->values, V);
+    chunk.kt = chunk.n + mlstm_padded(h->keys, 16);
     chunk.k = chunk.kt + chunk.keys * MLSTM_CHUNK;
     chunk.p = chunk.k + chunk.keys * MLSTM_CHUNK;
     chunk.v = chunk.p + MLSTM_CHUNK * MLSTM_CHUNK;
-    mlstm_copy_memory(&chunk, h->c, NULL);
-    const ptrdiff_t chunks = (h->steps + MLSTM_CHUNK - 1) / MLSTM_CHUNK;
-    const ptrdiff_t most = mlstm_padded((h->steps + chunks - 1) / chunks, MLSTM_ROWS);
+    const size_t n_bytes = (size_t)h->keys * sizeof(real);
+    if (h->first_c) {
+        mlstm_copy_memory(&chunk, h->first_c, NULL);
+        memcpy(chunk.n, h->first_n, n_bytes);
+        chunk.m = *(const real *)h->first_m;
+        chunk.has_memory = true;
+    } else {
+        memset(chunk.n, 0, n_bytes);
+    }
+    ptrdiff_t most = h->steps;
+    if (h->first_c || most > MLSTM_CHUNK) {
+        const ptrdiff_t chunks = (most + MLSTM_USUAL - 1) / MLSTM_USUAL;
+        most = mlstm_padded((most + chunks - 1) / chunks, MLSTM_ROWS);
+    }
     while (chunk.first < h->steps) {
         const ptrdiff_t left = h->steps - chunk.first;
         chunk.steps = mlstm_gates(&chunk, left < most ? left : most);
         if (fc_stops(h->watch, 4 * chunk.steps * h->keys * h->values))
             return;
-        mlstm_run_chunk(&chunk);
+        mlstm_run_chunk(&chunk, !h->c && chunk.steps == left);
         chunk.first += chunk.steps;
     }
+    if (!h->c)
+        return;
     mlstm_copy_memory(&chunk, NULL, h->c);
+    memcpy(h->n, chunk.n, n_bytes);
+    *(real *)h->m = chunk.m;
 }
 
 /* (2) and (3) for `n` vectors of columns. */
@@ -486,19 +540,19 @@ FC_INLINE void mlstm_step_columns(const int n, const fc_mlstm_head *h, ptrdiff_t
         vstore_part(y + j * V, vset1(factor) * sum[j], there);
 }
 
-/* One step, from the states first_c, n and m. */
+/* One step, with a state before it. */
 static void mlstm_step(const fc_mlstm_head *h) {
-    const real *q = h->q, *k = h->k, i = *(const real *)h->i;
+    const real *q = h->q, *k = h->k, *first_n = h->first_n, i = *(const real *)h->i;
     real lane[V], *n = h->n;
     vstore(lane, mlstm_log_sigmoid(vset1(*(const real *)h->f)));
-    const double past = (double)lane[0] + *(const real *)h->m;
+    const double past = (double)lane[0] + *(const real *)h->first_m;
     const real m = (real)mlstm_larger(past, i);
     const real keep = mlstm_exp(past - m), add = mlstm_exp((double)i - m);
     vreal d = vzero();
     for (ptrdiff_t at = 0; at < h->keys; at += V) {
         const ptrdiff_t there = h->keys - at;
         vreal n_d = vfma(vset1(add), vload_part(k + at, there),
-                         vset1(keep) * vload_part(n + at, there));
+                         vset1(keep) * vload_part(first_n + at, there));
         vstore_part(n + at, n_d, there);
         d = vfma(vload_part(q + at, there), n_d, d);
     }

@@ -23,30 +23,21 @@ static const void *rows_of(const job *j, const fc_mlstm_rows *rows, ptrdiff_t he
     return (const char *)rows->data + reals * (ptrdiff_t)j->k->real_size;
 }
 
-/* Row `head` of a contiguous array with rows of n. */
-static void *row_of(const job *j, void *array, ptrdiff_t head, ptrdiff_t n) {
-    return (char *)array + (size_t)(head * n) * j->k->real_size;
-}
-
-/* Copies the state of a head before the call to its state after it; zeros for NULL. */
-static void begin(const job *j, const void *from, void *to, ptrdiff_t n) {
-    size_t bytes = (size_t)n * j->k->real_size;
-    if (!from)
-        memset(to, 0, bytes);
-    else if (from != to)
-        memcpy(to, from, bytes);
-}
-
+/* Row `head` of a contiguous array with rows of n reals, or NULL. */
 static const void *before(const job *j, const void *array, ptrdiff_t head,
                           ptrdiff_t n) {
     return array ? (const char *)array + (size_t)(head * n) * j->k->real_size : NULL;
+}
+
+static void *after(const job *j, void *array, ptrdiff_t head, ptrdiff_t n) {
+    return array ? (char *)array + (size_t)(head * n) * j->k->real_size : NULL;
 }
 
 static void run_head(const job *j, ptrdiff_t head, void *scratch) {
     const fc_mlstm *of = j->of;
     const fc_mlstm_io *io = j->io;
     const ptrdiff_t memory = of->keys * of->values;
-    const fc_mlstm_head one = {
+    fc_mlstm_head one = {
         .q = rows_of(j, &io->q, head),
         .k = rows_of(j, &io->k, head),
         .v = rows_of(j, &io->v, head),
@@ -57,11 +48,13 @@ static void run_head(const job *j, ptrdiff_t head, void *scratch) {
         .v_step = io->v.step,
         .i_step = io->i.step,
         .f_step = io->f.step,
-        .y = row_of(j, io->y, head, of->steps * of->values),
-        .c = row_of(j, io->c, head, memory),
-        .n = row_of(j, io->n, head, of->keys),
-        .m = row_of(j, io->m, head, 1),
-        .first_c = before(j, io->first_c ? io->first_c : io->c, head, memory),
+        .y = after(j, io->y, head, of->steps * of->values),
+        .first_c = before(j, io->first_c, head, memory),
+        .first_n = before(j, io->first_n, head, of->keys),
+        .first_m = before(j, io->first_m, head, 1),
+        .c = after(j, io->c, head, memory),
+        .n = after(j, io->n, head, of->keys),
+        .m = after(j, io->m, head, 1),
         .steps = of->steps,
         .keys = of->keys,
         .values = of->values,
@@ -69,14 +62,26 @@ static void run_head(const job *j, ptrdiff_t head, void *scratch) {
         .eps = of->eps,
         .watch = j->watch,
     };
-    begin(j, before(j, io->first_n, head, of->keys), one.n, of->keys);
-    begin(j, before(j, io->first_m, head, 1), one.m, 1);
-    if (!io->first_c || scratch) /* a step reads the one and writes the other */
-        begin(j, before(j, io->first_c, head, memory), one.c, memory);
-    if (scratch && of->steps)
-        j->k->mlstm_sequence(&one, scratch);
-    else if (!scratch)
+    const struct {
+        const void **before;
+        void *after;
+        ptrdiff_t n;
+    } states[] = {{&one.first_c, one.c, memory},
+                  {&one.first_n, one.n, of->keys},
+                  {&one.first_m, one.m, 1}};
+    for (int i = 0; i < 3 && one.c; i++) {
+        size_t bytes = (size_t)states[i].n * j->k->real_size;
+        if (!*states[i].before && (!scratch || !of->steps)) {
+            memset(states[i].after, 0, bytes);
+            *states[i].before = states[i].after;
+        } else if (!of->steps && *states[i].before != states[i].after) {
+            memcpy(states[i].after, *states[i].before, bytes);
+        }
+    }
+    if (!scratch)
         j->k->mlstm_step(&one);
+    else if (of->steps)
+        j->k->mlstm_sequence(&one, scratch);
 }
 
 static void run_part(void *context, int part, int parts) {
@@ -137,7 +142,7 @@ static fc_status check(const fc_mlstm *of, const fc_mlstm_io *io, int threads) {
     if (!io || !of->batch || !of->heads)
         return io ? FC_OK : FC_BAD_ARGUMENT;
     bool steps = of->steps > 0;
-    if (!io->c || !io->n || !io->m || !io->first_c != !io->first_n ||
+    if (!io->c != !io->n || !io->c != !io->m || !io->first_c != !io->first_n ||
         !io->first_c != !io->first_m ||
         (steps && (!io->q.data || !io->k.data || !io->v.data || !io->i.data ||
                    !io->f.data || !io->y)))
@@ -186,6 +191,8 @@ fc_status fc_mlstm_step(const fc_mlstm *problem, const fc_mlstm_io *io, int thre
         status = FC_BAD_ARGUMENT;
     if (status || !problem->batch || !problem->heads)
         return status;
+    if (!io->c)
+        return FC_BAD_ARGUMENT;
     return run(&(job){.of = problem, .io = io, .k = fc_kernels_of(problem->dtype)},
                threads);
 }

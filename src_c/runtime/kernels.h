@@ -132,9 +132,10 @@ typedef struct fc_mlstm_head {
     const void *q, *k, *v, *i, *f;
     ptrdiff_t q_step, k_step, v_step, i_step, f_step;
     void *y;
-    /* c (keys, values), n (keys), m (1): the states before and, written, after. */
+    /* c (keys, values), n (keys), m (1): the states before, which may be NULL for zeros
+     * but not before a single step, and those after, which may be the same, or NULL. */
+    const void *first_c, *first_n, *first_m;
     void *c, *n, *m;
-    const void *first_c; /* of one step: c before it; may be c */
     ptrdiff_t steps, keys, values;
     double scale, eps;
     fc_watch *watch;
