@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from fastcell.threads import get_num_threads
 MLSTMState = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
+@overload
 def mlstm(
     q: Any,
     k: Any,
@@ -25,7 +26,33 @@ def mlstm(
     *,
     scale: float | None = None,
     eps: float = 1e-6,
-) -> tuple[np.ndarray, MLSTMState]:
+    return_state: Literal[True] = True,
+) -> tuple[np.ndarray, MLSTMState]: ...
+@overload
+def mlstm(
+    q: Any,
+    k: Any,
+    v: Any,
+    i: Any,
+    f: Any,
+    state: Any = None,
+    *,
+    scale: float | None = None,
+    eps: float = 1e-6,
+    return_state: Literal[False],
+) -> np.ndarray: ...
+def mlstm(
+    q: Any,
+    k: Any,
+    v: Any,
+    i: Any,
+    f: Any,
+    state: Any = None,
+    *,
+    scale: float | None = None,
+    eps: float = 1e-6,
+    return_state: bool = True,
+) -> np.ndarray | tuple[np.ndarray, MLSTMState]:
     r"""Return the outputs of an mLSTM over a sequence, and its state after it.
 
     The mLSTM of Beck et al. (2024, arXiv:2405.04517) has no recurrent weights: queries,
@@ -59,12 +86,14 @@ def mlstm(
         The factor s; default: ``K ** -0.5``.
     eps : float, default 1e-6
         Added to the divisor; at least 0.
+    return_state : bool, default True
+        Whether the state is returned; if not, no time is spent on it.
 
     Returns
     -------
     y : ndarray, shape (B, H, T, N)
     state : tuple of three ndarrays
-        The state after the last step: new arrays.
+        The state after the last step, new arrays; not with ``return_state=False``.
 
     Raises
     ------
@@ -90,7 +119,9 @@ def mlstm(
         raise ValueError(f"q must have the shape (B, H, T, K); got {q.shape}")
     inputs = _checked(q, k, v, i, f, q.shape[:3], q.shape[:3])
     before = None if state is None else _checked_state(state, q, inputs[2])
-    return _run(inputs, before, None, scale, eps, False)
+    after = _new_state(q, inputs[2]) if flag("return_state", return_state) else None
+    y = _run(inputs, before, after, scale, eps, False)
+    return y if after is None else (y, after)
 
 
 def mlstm_step(
@@ -160,13 +191,11 @@ def mlstm_step(
     B, H, _ = q.shape
     inputs = _checked(q, k, v, i, f, (B, H), (B, H, 1))
     before = None if state is None else _checked_state(state, q, inputs[2])
-    after = None
-    if flag("in_place", in_place):
-        after = _writable(state)
+    in_place = flag("in_place", in_place)
+    after = _writable(state) if in_place else _new_state(q, inputs[2])
     q, k, v, i, f = inputs
     axis = (q[:, :, np.newaxis], k[:, :, np.newaxis], v[:, :, np.newaxis], i, f)
-    y, state = _run(axis, before, after, scale, eps, True)
-    return y[:, :, 0], state
+    return _run(axis, before, after, scale, eps, True)[:, :, 0], after
 
 
 Inputs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -224,9 +253,8 @@ def _writable(state: Any) -> MLSTMState:
         raise ValueError("in_place must be False without a state; got True")
     for part in state:
         if not isinstance(part, np.ndarray):
-            raise TypeError(
-                f"state must be arrays of NumPy with in_place; got {type(part).__name__}"
-            )
+            kind = type(part).__name__
+            raise TypeError(f"state must be NumPy's arrays with in_place; got {kind}")
         if not (part.flags.c_contiguous and part.flags.writeable):
             raise ValueError(
                 "state must be contiguous, writable arrays with in_place; got "
@@ -236,6 +264,16 @@ def _writable(state: Any) -> MLSTMState:
     return c, n, m
 
 
+def _new_state(q: np.ndarray, v: np.ndarray) -> MLSTMState:
+    B, H = q.shape[:2]
+    K, N = q.shape[-1], v.shape[-1]
+    return (
+        np.empty((B, H, K, N), q.dtype),
+        np.empty((B, H, K), q.dtype),
+        np.empty((B, H, 1), q.dtype),
+    )
+
+
 def _run(
     inputs: Inputs,
     before: MLSTMState | None,
@@ -243,21 +281,14 @@ def _run(
     scale: float | None,
     eps: float,
     step: bool,
-) -> tuple[np.ndarray, MLSTMState]:
+) -> np.ndarray:
+    """Return y, and fill `after`."""
     q, _, v, _, _ = inputs
-    B, H, T, K = q.shape
-    N = v.shape[3]
-    factor = K**-0.5 if scale is None else real("scale", scale)
+    factor = q.shape[3] ** -0.5 if scale is None else real("scale", scale)
     eps = real("eps", eps, minimum=0)
-    y = np.empty((B, H, T, N), q.dtype)
+    y = np.empty((*q.shape[:3], v.shape[3]), q.dtype)
     if before is not None:
         c, n, m = (np.ascontiguousarray(part) for part in before)
         before = (c, n, m)
-    if after is None:
-        after = (
-            np.empty((B, H, K, N), q.dtype),
-            np.empty((B, H, K), q.dtype),
-            np.empty((B, H, 1), q.dtype),
-        )
     _core.mlstm(inputs, y, before, after, factor, eps, step, get_num_threads())
-    return y, after
+    return y
