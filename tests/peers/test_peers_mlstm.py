@@ -89,3 +89,43 @@ def test_keys_scaled_before_give_what_xlstm_computes():
     scaled = inputs | {"k": k * 32**-0.5}
     y = fastcell.mlstm(**scaled, scale=1, eps=0, return_state=False)
     assert np.abs(y - wanted.numpy()).max() <= PEER_FLOAT64 * np.abs(y).max()
+
+
+def test_a_whole_model_of_xlstm_computes_the_same_with_it():
+    large = pytest.importorskip("xlstm.xlstm_large.model")
+
+    class Ours(torch.nn.Module):
+        def forward(self, q, k, v, i, f, c_initial=None, n_initial=None, **options):
+            state = (c_initial, n_initial, options["m_initial"])
+            before = None if c_initial is None else state
+            y, after = fastcell.mlstm(q, k, v, i, f, before)
+            return torch.from_numpy(y), tuple(map(torch.from_numpy, after))
+
+    torch.manual_seed(0)
+    config = large.xLSTMLargeConfig(
+        embedding_dim=128,
+        num_heads=2,
+        num_blocks=2,
+        vocab_size=50,
+        chunkwise_kernel="chunkwise--native_autograd",
+        sequence_kernel="native_sequence__native",
+        step_kernel="native",
+        return_last_states=True,
+        mode="inference",
+    )
+    model = large.xLSTMLarge(config).eval()
+    tokens = torch.randint(0, 50, (2, 77))
+    with torch.inference_mode():
+        wanted = [part.numpy() for part in _two_parts(model, tokens)]
+        for block in model.backbone.blocks:
+            block.mlstm_layer.mlstm_backend = Ours()
+        got = [part.numpy() for part in _two_parts(model, tokens)]
+    for a, b in zip(got, wanted, strict=True):
+        assert (abs(a - b) / (1 + abs(b))).max() <= PEER_FLOAT32
+
+
+def _two_parts(model, tokens):
+    """Return the logits of 70 tokens, and of the rest after the states of those."""
+    first, state = model(tokens[:, :70])
+    rest, _ = model(tokens[:, 70:], state)
+    return first, rest
