@@ -38,6 +38,8 @@ from fastcell.layers import (
     Linear,
     Ragged,
     Sequential,
+    mlstm,
+    mlstm_step,
 )
 from fastcell.layers.stream_pool import StreamPool
 from fastcell.module import Module
@@ -82,6 +84,8 @@ __all__ = [
     "get_num_threads",
     "load",
     "losses",
+    "mlstm",
+    "mlstm_step",
     "models",
     "optim",
     "save",

@@ -443,6 +443,16 @@ def attention_weights(
 def attention_weights_backward(
     weights: _Reals, dweights: _Reals, lengths: _Lengths | None, threads: int
 ) -> None: ...
+def mlstm(
+    inputs: tuple[_Reals, _Reals, _Reals, _Reals, _Reals],
+    y: _Reals,
+    before: tuple[_Reals, _Reals, _Reals] | None,
+    after: tuple[_Reals, _Reals, _Reals] | None,
+    scale: float,
+    eps: float,
+    step: bool,
+    threads: int,
+) -> None: ...
 def dropout(
     p: float, key: int, x: _Reals | None, y: _Reals, threads: int
 ) -> None: ...

@@ -7,6 +7,7 @@ from fastcell.layers.embedding import Embedding
 from fastcell.layers.highway import Highway
 from fastcell.layers.layer_norm import LayerNorm
 from fastcell.layers.linear import Linear
+from fastcell.layers.matrix_memory import mlstm, mlstm_step
 from fastcell.layers.pooling import Pooling
 from fastcell.layers.ragged import Ragged
 from fastcell.layers.residual import Residual
@@ -24,4 +25,6 @@ __all__ = [
     "Ragged",
     "Residual",
     "Sequential",
+    "mlstm",
+    "mlstm_step",
 ]

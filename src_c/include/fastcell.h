@@ -1,5 +1,5 @@
 /* fastcell: recurrent networks on the CPU.  The public header; it includes
- * fastcell_dense.h.
+ * fastcell_dense.h and fastcell_mlstm.h.
  *
  * Letters: T steps, B rows (batch), I input features, H hidden units, P projected units
  * (H without a projection), G gates, L layers, D directions.
@@ -435,6 +435,10 @@ FC_API fc_status fc_stream_step_some(const fc_stack *stack, const void *packed,
 /* ---- dense layers and the loss -------------------------------------------------- */
 
 #include "fastcell_dense.h"
+
+/* ---- the mLSTM ------------------------------------------------------------------ */
+
+#include "fastcell_mlstm.h"
 
 /* ---- attention ------------------------------------------------------------------ */
 

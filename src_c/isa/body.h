@@ -8,6 +8,9 @@
 #endif
 #include "kernels/dropout.h"
 #include "kernels/loss.h"
+#if !defined(FC_OPERANDS_BF16) && !defined(FC_OPERANDS_INT8)
+#include "kernels/mlstm.h"
+#endif
 #include "kernels/optimizer.h"
 #include "kernels/pack.h"
 #include "kernels/step.h"
@@ -135,6 +138,11 @@ const fc_kernels FC_PASTE(FC_ISA, FC_KIND) = {
     .additive_backward = additive_backward,
     .softmax = softmax,
     .softmax_backward = softmax_backward,
+#if !defined(FC_OPERANDS_BF16) && !defined(FC_OPERANDS_INT8)
+    .mlstm_scratch = mlstm_scratch,
+    .mlstm_sequence = mlstm_sequence,
+    .mlstm_step = mlstm_step,
+#endif
     .dropout = dropout,
     .update = {[FC_SGD] = sgd,
                [FC_RMSPROP] = rmsprop,

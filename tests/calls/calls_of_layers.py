@@ -422,6 +422,36 @@ def _():
     return _setter(sequential().session(2), np.zeros((1, 2, 3), np.float32))
 
 
+# -------------------------------------------------------------------- matrix memories
+
+_MLSTM = {"state": OPTIONAL, "scale": "none negative huge", "eps": "huge"}
+
+
+def _mlstm(*steps):
+    state = (reals(2, 1, 3, 4), reals(2, 1, 3), reals(2, 1, 1))
+    gate = reals(2, 1, *(steps or (1,)))
+    return {
+        "q": reals(2, 1, *steps, 3),
+        "k": reals(2, 1, *steps, 3),
+        "v": reals(2, 1, *steps, 4),
+        "i": gate,
+        "f": gate,
+        "state": state,
+        "scale": 0.5,
+        "eps": 1e-6,
+    }
+
+
+@recipe("mlstm", **_MLSTM)
+def _():
+    return fastcell.mlstm, {**_mlstm(5), "return_state": True}
+
+
+@recipe("mlstm_step", **_MLSTM)
+def _():
+    return fastcell.mlstm_step, {**_mlstm(), "in_place": False}
+
+
 # ------------------------------------------------------------------------------ pools
 
 
