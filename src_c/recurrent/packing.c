@@ -143,8 +143,7 @@ static pack_job share_panels(const fc_shape *shape, const fc_panels *panels, int
 typedef struct matrix {
     const char *w, *bias; /* bias: [gates][units]; NULL: zeros */
     int gates;
-    const unsigned char
-        *order; /* [gates] the gate of each vector of a block of units */
+    const unsigned char *order; /* [gates] of each vector of a block of units */
     ptrdiff_t units;
     ptrdiff_t head, columns; /* rows of a gate, and columns, of one block */
     ptrdiff_t first;         /* the unit, and the column, at which the panels begin */

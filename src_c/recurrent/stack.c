@@ -1,5 +1,5 @@
 /* Checks of a call's arguments, and packing of all layers and directions of a stack.
- * stack_forward.c and stack_backward.c run them. */
+ * The calls themselves are in stack_forward.c and stack_backward.c. */
 #include "recurrent/stack.h"
 
 #include <string.h>
