@@ -134,9 +134,9 @@ typedef struct fc_back_tile {
     const void *const *c_prev;
     const void *const *h; /* what forward wrote */
     const void *const *c;
-    /* In: the gradient of what forward wrote to h, or what the phase behind this one
-     * left.  Out: the part of h_{t-1}'s gradient that goes through no product; the
-     * driver adds the product with R. */
+    /* In: the gradient of what forward wrote to h, or what the later phase left.  Out:
+     * the part of h_{t-1}'s gradient that goes through no product; the driver adds the
+     * product with R. */
     void *const *dh;
     void *const *dc;      /* in: gradients of the states of c_t; out: of c_{t-1} */
     void *const *dmiddle; /* gradient of the middle row, from phase 2's product */

@@ -59,9 +59,9 @@ size_t fc_state_bytes(const fc_states *states);
 size_t fc_padded_state_bytes(const fc_states *states);
 
 /* Where one direction of a layer keeps its states and slots: in `saved` in training, in
- * scratch in inference.  `states` is plan->states, and the row behind them holds zeros.
- * [pairs] below means one row for each pair of the plan in training, and one for each
- * row of the batch in inference.  Forward writes all of it; backward reads it, and
+ * scratch in inference.  `states` is plan->states, and the last row, one more, holds
+ * zeros. [pairs] below means one row for each pair of the plan in training, and one for
+ * each row of the batch in inference.  Forward writes all of it; backward reads it, and
  * writes `slots` alone. */
 typedef struct fc_memory {
     char *h;      /* [states + 1][out_padded] */

@@ -150,7 +150,7 @@ static void run_table(void *context, int part, int parts) {
 
 /* One direction of a layer, with recompute: chunks of steps from the last, and in each
  * forward from the saved states, then backward.  Weight gradients of a block of pairs
- * are due with the chunk of its first pair.  Slots of an incomplete block move behind
+ * are due with the chunk of its first pair.  Slots of an incomplete block move after
  * those of the next chunk; in a segment the carry stores them. */
 static void run_direction(const fc_layer_job *layer_job, const fc_stack *stack,
                           const void *packed_forward, int layer, int d) {
