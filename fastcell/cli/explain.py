@@ -338,9 +338,9 @@ def _ns(nanoseconds: float) -> str:
 
 
 def _probed(probes: Probes) -> dict[str, str]:
+    read = f"R at {probes.read / 1e9:.1f} GB/s; " if probes.read < math.inf else ""
     return {
-        "this machine": f"a thread: {probes.flop / 1e9:.1f} GFLOP/s; "
-        f"R at {probes.read / 1e9:.1f} GB/s; "
+        "this machine": f"a thread: {probes.flop / 1e9:.1f} GFLOP/s; {read}"
         f"sigmoid {probes.sigmoid * 1e9:.2f} ns, tanh {probes.tanh * 1e9:.2f} ns"
     }
 
