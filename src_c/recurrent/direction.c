@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "runtime/seal.h"
+
 /* Rounds n up to whole vectors; lanes are a power of two. */
 static ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t lanes) {
     return (n + lanes - 1) & -lanes;
@@ -17,6 +19,22 @@ bool fc_has_recurrent(const fc_cell *cell) {
 
 bool fc_takes_heads(const fc_cell *cell) {
     return cell->phases == 1 && cell->phase[0].gates && !cell->whole_row;
+}
+
+/* Checks the heads and sets those of the shape; without heads nothing is divided, since
+ * every step of a stream sets a shape. */
+static bool set_heads(const fc_stack *stack, fc_shape *shape) {
+    shape->heads = shape->blocks = 1;
+    shape->head = shape->units;
+    if (stack->heads <= 1)
+        return stack->heads >= 0;
+    if (shape->units % stack->heads || !fc_takes_heads(shape->cell))
+        return false;
+    shape->heads = stack->heads;
+    shape->head = shape->units / stack->heads;
+    if ((shape->head & (shape->k->lanes - 1)) == 0) /* lanes are a power of two */
+        shape->blocks = shape->heads;
+    return true;
 }
 
 static bool is_rate(double p) { return p >= 0 && p < 1; }
@@ -43,11 +61,8 @@ fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape) {
         return FC_TOO_LARGE;
     const fc_cell *cell = k->cells[stack->cell];
     bool projects = cell->phase[cell->phases - 1].projects;
-    ptrdiff_t heads = stack->heads > 1 ? stack->heads : 1;
-    if (stack->heads < 0 || stack->hidden_size % heads ||
-        (heads > 1 && !fc_takes_heads(cell)))
-        return FC_BAD_ARGUMENT;
-    if (projects != (stack->proj_size > 0) || !takes_masks(cell, stack))
+    if (projects != (stack->proj_size > 0) ||
+        !(fc_has_no_rates(stack) || takes_masks(cell, stack)))
         return FC_BAD_ARGUMENT;
     shape->k = k;
     shape->cell = cell;
@@ -56,14 +71,11 @@ fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape) {
     shape->out = projects ? stack->proj_size : shape->units;
     shape->out_padded = round_up(shape->out, k->lanes);
     shape->c_row = (cell->states - 1) * shape->padded;
-    shape->heads = heads;
     shape->zone_h = stack->zoneout_h;
     shape->zone_c = stack->zoneout_c;
     shape->drop = stack->recurrent_dropout;
-    shape->head = shape->units / heads;
-    shape->blocks = shape->head % k->lanes ? 1 : heads;
     shape->in = layer ? stack->directions * shape->out : stack->input_size;
-    return FC_OK;
+    return set_heads(stack, shape) ? FC_OK : FC_BAD_ARGUMENT;
 }
 
 ptrdiff_t fc_phase_units(const fc_shape *shape, const fc_phase *phase) {

@@ -30,8 +30,9 @@ fc_own_arrays fc_own_arrays_of(const fc_cell *cell, const void *b_ih, const void
 }
 
 /* Takes the memory of a matrix of `depth` columns and gates * units rows. */
-static fc_panels gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t depth,
-                             ptrdiff_t units, int gates, bool bias) {
+static inline __attribute__((always_inline)) fc_panels
+gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t depth, ptrdiff_t units,
+            int gates, bool bias) {
     ptrdiff_t lanes = shape->k->lanes;
     fc_panels panels = {.k = depth,
                         .depth = (depth + shape->k->group - 1) / shape->k->group,
@@ -59,8 +60,9 @@ static __attribute__((noinline)) void take_params(const fc_shape *shape,
 
 /* Takes the memory of the diagonal blocks of R.  In backward each gate of a block has
  * its own panels, since the gradients of a head's gates are not contiguous. */
-static void take_blocks(const fc_shape *shape, fc_pack_kind kind, fc_packed *packed,
-                        fc_arena *arena) {
+static __attribute__((noinline)) void take_blocks(const fc_shape *shape,
+                                                  fc_pack_kind kind, fc_packed *packed,
+                                                  fc_arena *arena) {
     bool forward = kind == FC_PACK_FORWARD;
     int gates = shape->cell->phase[0].gates;
     ptrdiff_t count = forward ? shape->blocks : shape->blocks * gates;

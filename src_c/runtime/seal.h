@@ -38,16 +38,23 @@ typedef struct fc_seal {
 
 _Static_assert(sizeof(fc_seal) == FC_ALIGNMENT, "what follows a seal is aligned");
 
-/* 30 bits; 0 without rates. */
+/* Whether all rates of the stack have zero bits.  Every step of a stream asks, so this
+ * compares words, not doubles. */
+static inline bool fc_has_no_rates(const fc_stack *stack) {
+    uint64_t rates[3];
+    __builtin_memcpy(rates, &stack->zoneout_h, sizeof rates);
+    return (rates[0] | rates[1] | rates[2]) == 0;
+}
+_Static_assert(offsetof(fc_stack, recurrent_dropout) ==
+                   offsetof(fc_stack, zoneout_h) + 2 * sizeof(double),
+               "the rates follow each other");
+
+/* 30 bits. */
 static inline uint32_t fc_hash_of_rates(const fc_stack *stack) {
-    const double rates[] = {stack->zoneout_h, stack->zoneout_c,
-                            stack->recurrent_dropout};
-    uint64_t hash = 0;
-    for (int i = 0; i < 3; i++) {
-        uint64_t bits;
-        __builtin_memcpy(&bits, &rates[i], sizeof bits);
-        hash = (hash ^ bits) * 0x9e3779b97f4a7c15;
-    }
+    uint64_t rates[3], hash = 0;
+    __builtin_memcpy(rates, &stack->zoneout_h, sizeof rates);
+    for (int i = 0; i < 3; i++)
+        hash = (hash ^ rates[i]) * 0x9e3779b97f4a7c15;
     return (uint32_t)(hash >> 34);
 }
 
@@ -55,18 +62,19 @@ static inline uint32_t fc_hash_of_rates(const fc_stack *stack) {
  * only sets dtype, in and units.  k: the kernels of the dtype. */
 static inline fc_seal fc_seal_of(uint64_t kind, const fc_stack *stack,
                                  const fc_kernels *k, int64_t rows) {
-    fc_seal seal = {.kind = kind,
-                    .cell = (uint64_t)(uint32_t)stack->cell << 48 |
-                            (uint64_t)(uint32_t)(stack->heads > 1 ? stack->heads : 1)
-                                << 8 |
-                            (uint64_t)stack->dtype << 1 | (uint64_t)k->native,
-                    .passes = (uint64_t)(uint32_t)stack->layers << 32 |
-                              (uint64_t)fc_hash_of_rates(stack) << 2 |
-                              (uint64_t)(uint32_t)stack->directions,
-                    .in = stack->input_size,
-                    .units = stack->hidden_size,
-                    .proj = stack->proj_size,
-                    .rows = rows};
+    fc_seal seal = {
+        .kind = kind,
+        .cell = (uint64_t)(uint32_t)stack->cell << 48 |
+                (uint64_t)(uint32_t)(stack->heads > 1 ? stack->heads : 1) << 8 |
+                (uint64_t)stack->dtype << 1 | (uint64_t)k->native,
+        .passes =
+            (uint64_t)(uint32_t)stack->layers << 32 |
+            (fc_has_no_rates(stack) ? 0 : (uint64_t)fc_hash_of_rates(stack) << 2) |
+            (uint64_t)(uint32_t)stack->directions,
+        .in = stack->input_size,
+        .units = stack->hidden_size,
+        .proj = stack->proj_size,
+        .rows = rows};
     __builtin_memcpy(&seal.isa, k->isa, sizeof seal.isa);
     return seal;
 }
