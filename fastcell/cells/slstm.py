@@ -15,10 +15,27 @@ paper's values times exp(-m). R is block-diagonal: a head only reads its own uni
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from fastcell.cells.registry import State, linear, sigmoid
+from fastcell._checks.names import one_of
+from fastcell.cells.registry import Cell, State, linear, sigmoid
+from fastcell.cells.single import RecurrentCell
+from fastcell.layers.recurrent import Recurrent
+from fastcell.named_classes import in_files
+
+# (h, c, n, m)
+SLSTMState = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+#: Cells of the core, by the argument `form`.
+FORMS = {
+    "floored": "slstm",
+    "plain": "slstm_plain",
+    "clamped": "slstm_clamped",
+    "exponential": "slstm_exponential",
+}
 
 # From here on TiRex' forget gate is constant.
 LARGEST_FORGET = 15.0
@@ -59,3 +76,155 @@ def step(
     if form == "floored":
         n = np.maximum(n, 1)
     return sigmoid(o) * (c / n), c, n, m
+
+
+@in_files
+class SLSTM(Recurrent[SLSTMState]):
+    r"""A stack of sLSTM layers, the scalar-memory cells of xLSTM.
+
+    .. math::
+        m_t &= \max(a_i, \log f + m_{t-1}), \text{ or } a_i \text{ where } n_{t-1} = 0 \\
+        i' &= \exp(a_i - m_t), \quad f' = \exp(\log f + m_{t-1} - m_t) \\
+        c_t &= f' c_{t-1} + i' \tanh(a_z) \\
+        n_t &= f' n_{t-1} + i' \\
+        h_t &= \sigma(a_o) \, c_t / n_t
+
+    with :math:`a = W x_t + b_{ih} + R h_{t-1} + b_{hh}`; gate order i f z o. Beck et al.
+    2024, arXiv:2405.04517. The input gate exp(a_i) has no bound; the stabilizer m keeps
+    c and n finite for any finite a, and h does not depend on it. The state is (h, c, n,
+    m). Without n, that is where n is 0, nothing was seen yet.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+        I and H.
+    num_heads : int, default 1
+        R has a block for each head, which only reads the units of that head:
+        weight_hh has the shape (4 H, H / num_heads). num_heads divides H.
+    num_layers : int, default 1
+        L: each layer reads the outputs of the one below.
+    bias : bool, default True
+        Whether there are b_ih and b_hh.
+    batch_first : bool, default False
+        Whether x is (B, T, I) rather than (T, B, I).
+    dropout : float, default 0.0
+        Probability, in training, of dropping an output between layers.
+    bidirectional : bool, default False
+        Whether a second pass runs from the last step to the first; y then has twice
+        the features.
+    form : str, default "floored"
+        What log f and n are.
+
+        ============= ============================ ============ =================
+        form          log f                        n            used by
+        ============= ============================ ============ =================
+        "floored"     log sigmoid(a_f)             at least 1   FlashRNN, TiRex-2
+        "plain"       log sigmoid(a_f)             as above     xlstm
+        "clamped"     log sigmoid(min(a_f, 15))    as above     TiRex
+        "exponential" a_f                          as above     the paper, too
+        ============= ============================ ============ =================
+
+        From a state of zeros "floored" and "plain" have the same bits: n is at least 1
+        anyway.
+    zero_output_for_mask : bool, default False
+        Whether y is 0 where a step is masked, rather than the h that stays.
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastcell
+    >>> layer = fastcell.SLSTM(3, 8, num_heads=2, seed=0)
+    >>> y, (h, c, n, m) = layer(np.zeros((5, 2, 3), np.float32))
+    >>> y.shape, n.shape
+    ((5, 2, 8), (1, 2, 8))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_heads: int = 1,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        form: str = "floored",
+        zero_output_for_mask: bool = False,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        self.form = one_of("form", form, FORMS)
+        super().__init__(
+            FORMS[self.form],
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            0,
+            dtype,
+            seed,
+            zero_output_for_mask,
+            num_heads=num_heads,
+        )
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        return {**super().config(), "form": self.form}
+
+
+class SLSTMCell(RecurrentCell[SLSTMState]):
+    """One step of an `SLSTM`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastcell
+    >>> cell = fastcell.SLSTMCell(3, 4, seed=0)
+    >>> h, c, n, m = cell(np.zeros((2, 3), np.float32))
+    >>> h.shape, m.shape
+    ((2, 4), (2, 4))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_heads: int = 1,
+        bias: bool = True,
+        *,
+        form: str = "floored",
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            SLSTM(
+                input_size,
+                hidden_size,
+                num_heads,
+                1,
+                bias,
+                form=form,
+                dtype=dtype,
+                seed=seed,
+            )
+        )
+
+
+CELLS = tuple(
+    Cell(name, SLSTM, SLSTMCell, partial(step, form=form), {"form": form})
+    for form, name in FORMS.items()
+)
