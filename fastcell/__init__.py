@@ -10,7 +10,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fastcell._environment import select_isa, set_thread_costs
-from fastcell.cells import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from fastcell.cells import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    IndRNN,
+    IndRNNCell,
+    LSTMCell,
+    MinGRU,
+    MinGRUCell,
+    MinLSTM,
+    MinLSTMCell,
+    RNNCell,
+)
 from fastcell.layers import (
     Attention,
     Dropout,
@@ -37,9 +50,15 @@ __all__ = [
     "Dropout",
     "Embedding",
     "GRUCell",
+    "IndRNN",
+    "IndRNNCell",
     "LSTMCell",
     "LayerNorm",
     "Linear",
+    "MinGRU",
+    "MinGRUCell",
+    "MinLSTM",
+    "MinLSTMCell",
     "Module",
     "RNNCell",
     "Sequential",

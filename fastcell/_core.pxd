@@ -35,6 +35,7 @@ cdef extern from "fastcell.h" nogil:
         FC_DRAWN
         FC_ZEROS
         FC_ONES
+        FC_FRACTIONS
 
     ctypedef struct fc_stack:
         int cell
@@ -44,6 +45,7 @@ cdef extern from "fastcell.h" nogil:
         Py_ssize_t proj_size
         int layers
         int directions
+        int heads
 
     ctypedef struct fc_weights:
         const void *w_ih
@@ -71,6 +73,7 @@ cdef extern from "fastcell.h" nogil:
         FC_AXIS_GATES
         FC_AXIS_INPUT
         FC_AXIS_OUTPUT
+        FC_AXIS_HEAD
         FC_AXIS_HIDDEN
         FC_AXIS_VECTORS
 
@@ -91,6 +94,7 @@ cdef extern from "fastcell.h" nogil:
         const char *state_names[FC_MOST_STATES]
         int slots
         int projects
+        int takes_heads
         int parameters
         fc_cell_parameter parameter[FC_MOST_PARAMETERS]
 

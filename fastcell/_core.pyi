@@ -30,9 +30,10 @@ class _CellDescription(TypedDict):
     states: tuple[str, ...]
     slots: int
     projects: bool
+    takes_heads: bool
     parameters: dict[str, tuple[str, ...]]
     bias_of: dict[str, str]
-    initial: dict[str, Literal["drawn", "zeros", "ones"]]
+    initial: dict[str, Literal["drawn", "zeros", "ones", "fractions"]]
 
 class _Description(TypedDict):
     isa: str
@@ -85,7 +86,11 @@ def select_isa(name: str) -> None: ...
 def cells() -> list[str]: ...
 def describe_cell(name: str) -> _CellDescription: ...
 def parameter_shapes(
-    name: str, input_size: int, hidden_size: int, output_size: int
+    name: str,
+    input_size: int,
+    hidden_size: int,
+    output_size: int,
+    heads: int = 1,
 ) -> dict[str, tuple[int, ...]]: ...
 def cpu_info() -> _CpuInfo: ...
 def cpu_name() -> str: ...
@@ -102,6 +107,7 @@ class Stack:
         proj_size: int,
         layers: int,
         directions: int,
+        heads: int = 1,
     ) -> None: ...
     def pack(
         self, backward: bool, weights: list[_PassArrays], threads: int

@@ -13,7 +13,7 @@ def cells():
 cdef inline Py_ssize_t length_of(
     const fc_cell_parameter *parameter, fc_axis axis, int gates,
     Py_ssize_t input_size, Py_ssize_t hidden_size,
-    Py_ssize_t output_size,
+    Py_ssize_t output_size, Py_ssize_t heads,
 ) noexcept:
     """The length of a parameter's axis; 1 if there is none."""
     if axis == FC_AXIS_GATES:
@@ -22,6 +22,8 @@ cdef inline Py_ssize_t length_of(
         return input_size
     if axis == FC_AXIS_OUTPUT:
         return output_size
+    if axis == FC_AXIS_HEAD:
+        return output_size // heads
     if axis == FC_AXIS_VECTORS:
         return parameter.vectors * hidden_size
     return hidden_size if axis == FC_AXIS_HIDDEN else 1
@@ -29,9 +31,11 @@ cdef inline Py_ssize_t length_of(
 
 _AXES = {
     FC_AXIS_GATES: "GH", FC_AXIS_INPUT: "I", FC_AXIS_OUTPUT: "P", FC_AXIS_HIDDEN: "H",
-    FC_AXIS_VECTORS: "{}H",
+    FC_AXIS_HEAD: "P/K", FC_AXIS_VECTORS: "{}H",
 }
-_INITIAL = {FC_DRAWN: "drawn", FC_ZEROS: "zeros", FC_ONES: "ones"}
+_INITIAL = {
+    FC_DRAWN: "drawn", FC_ZEROS: "zeros", FC_ONES: "ones", FC_FRACTIONS: "fractions",
+}
 
 
 cdef int describe(str name, fc_cell_description *found) except -1:
@@ -45,8 +49,9 @@ def describe_cell(str name):
     """Return what the C registry knows of a cell: fc_cell_description, as a dict.
 
     parameters: their names, without the layer's suffix, with the lengths of their axes:
-    "GH", "I", "P", "H", or "3H" for three vectors.  bias_of: of each bias, the matrix to
-    whose product it is added.  initial: "drawn", "zeros" or "ones".
+    "GH", "I", "P", "P/K" with K heads, "H", or "3H" for three vectors.  bias_of: of each
+    bias, the matrix to whose product it is added.  initial: "drawn", "zeros", "ones", or
+    "fractions", drawn from [0, 1).
     """
     cdef fc_cell_description found
     cdef fc_cell_parameter *parameter
@@ -69,6 +74,7 @@ def describe_cell(str name):
         "states": tuple([found.state_names[i].decode() for i in range(found.states)]),
         "slots": found.slots,
         "projects": bool(found.projects),
+        "takes_heads": bool(found.takes_heads),
         "parameters": parameters,
         "bias_of": bias_of,
         "initial": initial,
@@ -76,7 +82,8 @@ def describe_cell(str name):
 
 
 def parameter_shapes(
-    str name, Py_ssize_t input_size, Py_ssize_t hidden_size, Py_ssize_t output_size
+    str name, Py_ssize_t input_size, Py_ssize_t hidden_size, Py_ssize_t output_size,
+    Py_ssize_t heads=1,
 ):
     """Return the shapes of a cell's parameters, by name without the layer's suffix."""
     cdef fc_cell_description found
@@ -88,7 +95,8 @@ def parameter_shapes(
         parameter = &found.parameter[i]
         shapes[parameter.name.decode()] = tuple([
             length_of(
-                parameter, axis, found.gates, input_size, hidden_size, output_size
+                parameter, axis, found.gates, input_size, hidden_size, output_size,
+                heads,
             )
             for axis in (parameter.rows, parameter.columns) if axis != FC_AXIS_NONE
         ])

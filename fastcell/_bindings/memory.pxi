@@ -83,7 +83,7 @@ cdef enum shape:  # of an argument, and the type of its items
     OUTPUTS  # (T, B, D P) reals, rows anywhere
     TABLE  # (x_rows, I) reals; this and all others contiguous
     H_STATES  # (L D, B, P) reals
-    C_STATES  # (L D, B, H) reals
+    C_STATES  # (L D, B, S-1, H) reals: all of S states but h
     DROPOUT  # (L-1, T, B, D P) reals
     IDS  # (T, B) int32
     FLAGS  # (T, B) bytes

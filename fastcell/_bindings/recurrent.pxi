@@ -47,6 +47,7 @@ cdef class Stack:
     def __init__(
         self, str cell, str precision, Py_ssize_t input_size,
         Py_ssize_t hidden_size, Py_ssize_t proj_size, int layers, int directions,
+        int heads=1,
     ):
         cdef size_t size
         describe(cell, &self.cell)
@@ -58,6 +59,7 @@ cdef class Stack:
         self.stack.proj_size = proj_size
         self.stack.layers = layers
         self.stack.directions = directions
+        self.stack.heads = heads
         check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
 
     def __reduce__(self):
@@ -69,10 +71,15 @@ cdef class Stack:
             self.stack.proj_size,
             self.stack.layers,
             self.stack.directions,
+            self.stack.heads,
         )
 
     cdef Py_ssize_t out(self) noexcept:
         return self.stack.proj_size if self.stack.proj_size else self.stack.hidden_size
+
+    cdef Py_ssize_t c_row(self) noexcept:
+        """Reals of a row of c: all states but h."""
+        return (self.cell.states - 1) * self.stack.hidden_size
 
     def pack(self, bint backward, list weights, int threads):
         """Pack weights: of each layer and direction its parameters, a tuple.
@@ -134,7 +141,7 @@ cdef class Stack:
         """Of an axis of a parameter of a pass (layer and direction)."""
         return length_of(
             parameter, axis, self.cell.gates, self.width(one_pass),
-            self.stack.hidden_size, self.out(),
+            self.stack.hidden_size, self.out(), self.stack.heads,
         )
 
     cdef Py_ssize_t width(self, int one_pass) noexcept:
@@ -189,7 +196,7 @@ cdef class Stack:
         if of == H_STATES:
             return states * self.out()
         if of == C_STATES:
-            return states * self.stack.hidden_size
+            return states * self.c_row()
         if of == TABLE:
             return batch.x_rows * self.stack.input_size
         if of == DROPOUT:
@@ -356,23 +363,23 @@ cdef class Stack:
         return np.empty((batch.steps, batch.rows, width), dtype)
 
     cdef tuple states(self, fc_batch *batch, dtype):
-        """Arrays for h and c, which is None where the cell has none."""
+        """Arrays for h and for c, all other states; None where the cell has none."""
         cdef Py_ssize_t passes = self.stack.layers * self.stack.directions
         h = np.empty((passes, batch.rows, self.out()), dtype)
         if self.cell.states == 1:
             return h, None
-        return h, np.empty((passes, batch.rows, self.stack.hidden_size), dtype)
+        return h, np.empty((passes, batch.rows, self.c_row()), dtype)
 
     def step(self, packed, x, state, dtype, int threads):
         """Return the state after one step of one layer: the quick way.
 
         x (B, I) or (I,); state None, h or (h, c), each (B, n) or (n,).  None where one is
-        no such array of NumPy's, contiguous and of the dtype.
+        no such array of NumPy's, contiguous and of the dtype, or there are more states.
         """
         cdef fc_batch batch
         cdef Views views = Views()
         cdef bint two = self.cell.states > 1, single
-        if type(x) is not ndarray or not 1 <= x.ndim <= 2:
+        if type(x) is not ndarray or not 1 <= x.ndim <= 2 or self.cell.states > 2:
             return None
         single = x.ndim == 1
         memset(&batch, 0, sizeof(batch))

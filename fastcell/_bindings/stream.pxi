@@ -112,7 +112,7 @@ cdef class Stream:
         h = np.empty((passes, self.rows, self.owner.out()), self.dtype)
         c = None
         if self.owner.cell.states > 1:
-            c = np.empty((passes, self.rows, self.owner.stack.hidden_size), self.dtype)
+            c = np.empty((passes, self.rows, self.owner.c_row()), self.dtype)
         self.get(h, c)
         Stream.__init__(self, owner, packed, self.rows)
         self.set(h, c)
@@ -205,24 +205,24 @@ cdef class Stream:
         )
 
     def get(self, h, c):
-        """Copy the states into h (L, B, P) and c (L, B, H), or None."""
+        """Copy the states into h (L, B, P) and c (L, B, (S-1) H), or None."""
         cdef Views views = Views()
         self.check_isa()
         cdef Py_ssize_t n = self.owner.stack.layers * self.rows
         cdef void *hp = views.contiguous(h, 1, self.owner.itemsize, n * self.owner.out())
         cdef void *cp = views.contiguous(
-            c, 1, self.owner.itemsize, n * self.owner.stack.hidden_size
+            c, 1, self.owner.itemsize, n * self.owner.c_row()
         )
         check(fc_stream_get(&self.owner.stack, self.rows, self.state, hp, cp))
 
     def set(self, h, c):
-        """Set the states from h (L, B, P) and c (L, B, H); None is zero."""
+        """Set the states from h (L, B, P) and c (L, B, (S-1) H); None is zero."""
         cdef Views views = Views()
         self.check_isa()
         cdef Py_ssize_t n = self.owner.stack.layers * self.rows
         cdef void *hp = views.contiguous(h, 0, self.owner.itemsize, n * self.owner.out())
         cdef void *cp = views.contiguous(
-            c, 0, self.owner.itemsize, n * self.owner.stack.hidden_size
+            c, 0, self.owner.itemsize, n * self.owner.c_row()
         )
         check(fc_stream_set(&self.owner.stack, self.rows, self.state, hp, cp))
 
@@ -258,7 +258,7 @@ cdef class Stream:
         some.count = count
         cdef void *hp = views.contiguous(h, 1, owner.itemsize, n * owner.out())
         cdef void *cp = views.contiguous(
-            c, 1, owner.itemsize, n * owner.stack.hidden_size
+            c, 1, owner.itemsize, n * owner.c_row()
         )
         check(fc_stream_get_some(&owner.stack, self.rows, self.state, &some, hp, cp))
 
@@ -273,7 +273,7 @@ cdef class Stream:
         some.count = count
         cdef void *hp = views.contiguous(h, 0, owner.itemsize, n * owner.out())
         cdef void *cp = views.contiguous(
-            c, 0, owner.itemsize, n * owner.stack.hidden_size
+            c, 0, owner.itemsize, n * owner.c_row()
         )
         check(fc_stream_set_some(&owner.stack, self.rows, self.state, &some, hp, cp))
 

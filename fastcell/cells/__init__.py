@@ -5,10 +5,16 @@ Tests, benchmarks and tools iterate over `REGISTRY`; a new cell adds its lines t
 
 from fastcell.cells.gru import CELLS as _GRU
 from fastcell.cells.gru import GRU, GRUCell
+from fastcell.cells.indrnn import CELLS as _INDRNN
+from fastcell.cells.indrnn import IndRNN, IndRNNCell
 from fastcell.cells.lstm import CELLS as _LSTM
 from fastcell.cells.lstm import LSTM, LSTMCell
 from fastcell.cells.lstm_layer_norm import CELLS as _LSTM_LAYER_NORM
 from fastcell.cells.lstm_peephole import CELLS as _LSTM_PEEPHOLE
+from fastcell.cells.min_gru import CELLS as _MIN_GRU
+from fastcell.cells.min_gru import MinGRU, MinGRUCell
+from fastcell.cells.min_lstm import CELLS as _MIN_LSTM
+from fastcell.cells.min_lstm import MinLSTM, MinLSTMCell
 from fastcell.cells.registry import Cell
 from fastcell.cells.rnn import CELLS as _RNN
 from fastcell.cells.rnn import RNN, RNNCell
@@ -19,6 +25,9 @@ _CELLS = (
     *_GRU,
     *_LSTM_PEEPHOLE,
     *_LSTM_LAYER_NORM,
+    *_INDRNN,
+    *_MIN_GRU,
+    *_MIN_LSTM,
 )
 REGISTRY: dict[str, Cell] = {cell.name: cell for cell in _CELLS}
 
@@ -29,6 +38,12 @@ __all__ = [
     "RNN",
     "Cell",
     "GRUCell",
+    "IndRNN",
+    "IndRNNCell",
     "LSTMCell",
+    "MinGRU",
+    "MinGRUCell",
+    "MinLSTM",
+    "MinLSTMCell",
     "RNNCell",
 ]

@@ -76,6 +76,11 @@ class GRU(Recurrent[np.ndarray]):
     reset_after : bool, default True
         Whether the reset gate acts after the recurrent product (PyTorch, cuDNN; Keras'
         reset_after=True, ONNX' linear_before_reset=1) or before it.
+    num_heads : int, default 1
+        K, which divides H: the units are K heads, and a unit reads h of its own head
+        alone. weight_hh is then (G H, H / K), R's blocks along the diagonal. FlashRNN:
+        Pöppel, Beck and Hochreiter 2024, arXiv:2412.07752.
+        Not with reset_after=False.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
     dtype : dtype, default float32
@@ -109,6 +114,7 @@ class GRU(Recurrent[np.ndarray]):
         bidirectional: bool = False,
         *,
         reset_after: bool = True,
+        num_heads: int = 1,
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
@@ -127,6 +133,7 @@ class GRU(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            num_heads,
         )
 
     def config(self) -> dict[str, Any]:

@@ -79,6 +79,11 @@ class LSTM(Recurrent[LSTMState]):
     proj_size : int, default 0
         P: if not 0, h is projected to P < H features by weight_hr (Sak et al. 2014,
         arXiv:1402.1128).
+    num_heads : int, default 1
+        K, which divides H: the units are K heads, and a unit reads h of its own head
+        alone. weight_hh is then (G H, H / K), R's blocks along the diagonal. FlashRNN:
+        Pöppel, Beck and Hochreiter 2024, arXiv:2412.07752.
+        Not with proj_size or layer_norm.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
     peephole : bool, default False
@@ -122,6 +127,7 @@ class LSTM(Recurrent[LSTMState]):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
+        num_heads: int = 1,
         zero_output_for_mask: bool = False,
         peephole: bool = False,
         layer_norm: bool = False,
@@ -144,6 +150,7 @@ class LSTM(Recurrent[LSTMState]):
             dtype,
             seed,
             zero_output_for_mask,
+            num_heads,
         )
 
     def config(self) -> dict[str, Any]:

@@ -55,6 +55,10 @@ class RNN(Recurrent[np.ndarray]):
     bidirectional : bool, default False
         Whether a second pass runs from the last step to the first; y then has 2 H
         features.
+    num_heads : int, default 1
+        K, which divides H: the units are K heads, and a unit reads h of its own head
+        alone. weight_hh is then (G H, H / K), R's blocks along the diagonal. FlashRNN:
+        Pöppel, Beck and Hochreiter 2024, arXiv:2412.07752.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
     dtype : dtype, default float32
@@ -88,6 +92,7 @@ class RNN(Recurrent[np.ndarray]):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        num_heads: int = 1,
         zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
@@ -106,6 +111,7 @@ class RNN(Recurrent[np.ndarray]):
             dtype,
             seed,
             zero_output_for_mask,
+            num_heads,
         )
 
     def config(self) -> dict[str, Any]:

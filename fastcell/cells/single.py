@@ -9,7 +9,7 @@ import numpy as np
 from fastcell._checks.arrays import check_shape, real_array
 from fastcell.layers.recurrent import Recurrent
 from fastcell.layers.saved import Saved, check_saved
-from fastcell.layers.states import StateT
+from fastcell.layers.states import StateT, parts_of
 from fastcell.module import Module
 from fastcell.parameters import UnsuffixedParameters
 from fastcell.threads import get_num_threads
@@ -148,13 +148,7 @@ class RecurrentCell(Module, Generic[StateT]):
         if state is None:
             return None
         names = self._layer.states
-        parts = (state,)
-        if len(names) == 2:
-            if not isinstance(state, (tuple, list)) or len(state) != 2:
-                raise TypeError(
-                    f"{name} must be a tuple (h, c); got {type(state).__name__}"
-                )
-            parts = tuple(state)
+        parts = parts_of(name, state, names)
         found: list[np.ndarray | None] = []
         for part_name, part in zip(names, parts, strict=True):
             if part is None and parts_may_be_none:
@@ -164,7 +158,7 @@ class RecurrentCell(Module, Generic[StateT]):
             array = real_array(label, part, self._layer.dtype)
             shape = (*rows, self._layer.hidden_size)
             found.append(check_shape(label, array, shape)[np.newaxis])
-        return tuple(found) if len(names) == 2 else found[0]
+        return found[0] if len(names) == 1 else tuple(found)
 
     def _states(self, state: Any, change: Any) -> Any:
         if isinstance(state, (tuple, list)):

@@ -58,6 +58,7 @@ class Recurrent(Module, Generic[StateT]):
         dtype: Any,
         seed: int | None,
         zero_output_for_mask: bool = False,
+        num_heads: int = 1,
     ) -> None:
         self.input_size = integer("input_size", input_size, minimum=0)
         self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
@@ -76,6 +77,12 @@ class Recurrent(Module, Generic[StateT]):
                 f"proj_size must be less than hidden_size, {self.hidden_size}; "
                 f"got {self.proj_size}"
             )
+        self.num_heads = integer("num_heads", num_heads, minimum=1)
+        if self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"num_heads must divide hidden_size, {self.hidden_size}; "
+                f"got {self.num_heads}"
+            )
         self.zero_output_for_mask = flag("zero_output_for_mask", zero_output_for_mask)
         self.dtype = check_dtype(dtype)
         self.seed = seed_of(seed)
@@ -83,6 +90,10 @@ class Recurrent(Module, Generic[StateT]):
         self._directions = 2 if self.bidirectional else 1
         self._core_cell = core_cell
         self._description = _core.describe_cell(core_cell)
+        if self.num_heads > 1 and not self._description["takes_heads"]:
+            raise ValueError(
+                f"num_heads must be 1 for the cell {core_cell}; got {self.num_heads}"
+            )
         self.gates = self._description["gates"]
         self.states = self._description["states"]
         self._random: np.random.Generator = np.random.default_rng(self.seed)
@@ -112,6 +123,7 @@ class Recurrent(Module, Generic[StateT]):
             self.proj_size,
             self.num_layers,
             self._directions,
+            self.num_heads,
         )
         self._packs = Packs(self._parameters)
         self._parameters.changed()  # sessions fetch the weights again
@@ -140,6 +152,7 @@ class Recurrent(Module, Generic[StateT]):
                 self.input_size if i < self._directions else below,
                 self.hidden_size,
                 self.output_size,
+                self.num_heads,
             )
             for name, shape in of_pass.items():
                 if self.bias or name not in self._description["bias_of"]:
@@ -161,6 +174,8 @@ class Recurrent(Module, Generic[StateT]):
             begin = self._description["initial"][name.rpartition("_l")[0]]
             if begin == "drawn":
                 array = self._random.uniform(-bound, bound, shape)
+            elif begin == "fractions":
+                array = self._random.uniform(0, 1, shape)
             else:
                 array = np.full(shape, begin == "ones")
             arrays[name] = array.astype(self.dtype)
@@ -199,8 +214,7 @@ class Recurrent(Module, Generic[StateT]):
             quick = self._stack.infer(packed, x, self.dtype, get_num_threads())
             if quick is not None:
                 y, h, c = quick
-                final: Any = h if c is None else (h, c)
-                return y, final
+                return y, self._states.joined(h, c)
         call, layout = self._batch(x, state, lengths, mask, reset, None)
         return self._run(call, layout, packed, None)
 
@@ -287,9 +301,8 @@ class Recurrent(Module, Generic[StateT]):
             )
             if quick is not None:
                 y, h, c, call, memory = quick
-                final: Any = h if c is None else (h, c)
                 saved = Saved(self._stack, call, memory, PLAIN, version)
-                return y, final, saved
+                return y, self._states.joined(h, c), saved
         masks = self._dropout_masks
         call, layout = self._batch(x, state, lengths, mask, reset, masks)
         memory = self._memory_for(call, memory_budget)
@@ -354,8 +367,7 @@ class Recurrent(Module, Generic[StateT]):
             if quick is not None:
                 dx, dh, dc, grads, memory = quick
                 self._spare.give(memory)
-                initial: Any = dh if dc is None else (dh, dc)
-                return dx, initial, grads
+                return dx, self._states.joined(dh, dc), grads
         T, B = call.steps, call.rows
         width = self._directions * self.output_size
         if dy is not None:
@@ -514,6 +526,7 @@ class Recurrent(Module, Generic[StateT]):
             "dropout": self.dropout,
             "bidirectional": self.bidirectional,
             "zero_output_for_mask": self.zero_output_for_mask,
+            **({} if self.num_heads == 1 else {"num_heads": self.num_heads}),
             "dtype": self.dtype.name,
             "seed": self.seed,
             **self._precision_config(),

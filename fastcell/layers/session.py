@@ -151,7 +151,7 @@ class Session(_core.Stream, Generic[StateT]):
     def state(self) -> StateT:
         h, c = self._layer._states.empty(self.rows)
         self.get(h, c)
-        state: Any = h if c is None else (h, c)
+        state: Any = self._layer._states.joined(h, c)
         return cast(StateT, state)
 
     @state.setter

@@ -205,7 +205,7 @@ class StreamPool(Generic[StateT]):
         ids = self._checked(ids)
         h, c = self._layer._states.empty(len(ids))
         self._streams.get_some(ids, h, c)
-        state: Any = h if c is None else (h, c)
+        state: Any = self._layer._states.joined(h, c)
         return cast(StateT, state)
 
     def set_state(self, ids: Any, state: Any) -> None:

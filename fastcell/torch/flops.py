@@ -14,7 +14,7 @@ from fastcell import _core
 
 Shape = Sequence[int]
 
-#: What the matrices of a pass multiply, in their order: x ("I"), h ("P") or, of a
+#: What the matrices of a pass multiply, in their order: x ("I"), h ("P/K") or, of a
 #: projection, which not all cells have, "H".
 _READ = [
     axes[1]
@@ -59,7 +59,7 @@ def of_backward(
         read = _READ[sum(len(w) == 2 for w in weights[i - place : i])]
         if read == "I" and which <= sizes[4] and not needed[0]:
             inputs = 0  # the first layer's input is x
-        elif read == "P" and not needed[1]:
+        elif read == "P/K" and not needed[1]:
             inputs = pairs - rows
         found += 2 * prod(weight) * (inputs + pairs * needed[3 + i])
     return found

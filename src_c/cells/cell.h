@@ -14,7 +14,8 @@
  * Most cells have one *phase*: one recurrent product, one elementwise pass.  Where a
  * step holds a second product (the reset-before GRU multiplies r * h_{t-1}, the
  * projected LSTM projects o * tanh c) the first phase writes its operand to the
- * *middle* row, and the second phase's product reads it.
+ * *middle* row, and the second phase's product reads it.  A phase of 0 gates has no
+ * product: the gates of a minGRU follow from x alone.
  *
  * A cell may have parameters of its own, one value for each unit: peepholes, or the
  * gains of a normalization.  A tile has them as vectors of padded units, zero where
@@ -27,10 +28,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { FC_MAX_GATES = 4, FC_MAX_PHASES = 2, FC_MAX_OWN = 4, FC_MAX_SUMS = 6 };
+enum {
+    FC_MAX_GATES = 4,
+    FC_MAX_STATES = 4,
+    FC_MAX_PHASES = 2,
+    FC_MAX_OWN = 4,
+    FC_MAX_SUMS = 6
+};
 
 typedef struct fc_phase {
-    int gates;        /* gates this phase's recurrent product makes */
+    int gates;        /* that this phase's recurrent product makes; 0: it has none */
     int first_gate;   /* the first of them, in the order of the weight rows */
     int slot;         /* slots slot .. slot+gates-1 end as their gradients */
     bool from_middle; /* the product reads the middle row, not h_{t-1} */
@@ -39,8 +46,13 @@ typedef struct fc_phase {
 } fc_phase;
 
 /* A parameter of the cell's own: `vectors` vectors of H values, and what they begin
- * with: what weights do, or a number. */
-typedef enum fc_begin { FC_BEGIN_DRAWN, FC_BEGIN_ZERO, FC_BEGIN_ONE } fc_begin;
+ * with: what weights do, a number, or numbers drawn from [0, 1). */
+typedef enum fc_begin {
+    FC_BEGIN_DRAWN,
+    FC_BEGIN_ZERO,
+    FC_BEGIN_ONE,
+    FC_BEGIN_FRACTION
+} fc_begin;
 
 typedef struct fc_own {
     const char *name; /* without a layer's suffix */
@@ -49,7 +61,13 @@ typedef struct fc_own {
 } fc_own;
 
 /* What a slot is multiplied by before it is summed. */
-typedef enum fc_factor { FC_BY_ONE, FC_BY_SLOT, FC_BY_C_PREV, FC_BY_C } fc_factor;
+typedef enum fc_factor {
+    FC_BY_ONE,
+    FC_BY_SLOT,
+    FC_BY_H_PREV,
+    FC_BY_C_PREV,
+    FC_BY_C
+} fc_factor;
 
 /* The gradient of vectors to .. to+vectors-1 of a tile's `params`: over all pairs, the
  * sum of slots slot .. slot+vectors-1 times the factor. */
@@ -62,13 +80,17 @@ typedef struct fc_sum {
 /* What a cell's forward sees: `rows` rows, units unit .. unit+units-1, in blocks of V.
  * Row pointers point at unit 0.
  *
+ * A row of c holds all states but h: state 1, then state 2, and so on, `slot` reals
+ * apart.  All states begin with zeros.
+ *
  * In a stream, c is the memory of c_prev: of every unit c_prev has to be read before c
  * is written.  h is never that of h_prev. */
 typedef struct fc_tile {
     ptrdiff_t rows, unit, units;
     ptrdiff_t hidden;      /* H: units of a row that exist, where units may be padded */
     const void *params;    /* [vectors][H, as far apart as slots]; see fc_cell */
-    const void *recurrent; /* [rows][units / V][gates of the phase][V], in L1 */
+    const void *recurrent; /* [rows][units / V][gates of the phase][V], in L1; NULL
+                            * without a product */
     const void *const *input; /* [H / V][gates of the cell][V] */
     const void *const *h_prev;
     const void *const *c_prev;
@@ -101,7 +123,7 @@ typedef struct fc_back_tile {
 typedef struct fc_cell {
     const char *name;
     int gates;  /* gates of the input product */
-    int states; /* 1: h;  2: h and c */
+    int states; /* 1: h;  2: h and c;  more: h and the states in a row of c */
     int slots;  /* values per unit and step in `saved`, in the end gate gradients */
     int x_slot; /* slots x_slot .. x_slot+gates-1 end as the input part's gradients */
     unsigned char x_gate[FC_MAX_GATES];   /* the gate of each of those slots */

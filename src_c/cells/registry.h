@@ -1,13 +1,18 @@
 /* The cells.  A new cell adds its file here and its name below. */
 #include "cells/gru.c"
 #include "cells/gru_reset_before.c"
+#include "cells/indrnn.c"
 #include "cells/lstm.c"
 #include "cells/lstm_layer_norm.c"
 #include "cells/lstm_peephole.c"
 #include "cells/lstm_projected.c"
+#include "cells/min_gru.c"
+#include "cells/min_lstm.c"
 #include "cells/rnn.c"
 
 static const fc_cell *const fc_registry[] = {
-    &rnn_tanh, &rnn_relu,         &lstm,          &lstm_projected,
-    &gru,      &gru_reset_before, &lstm_peephole, &lstm_layer_norm,
+    &rnn_tanh,    &rnn_relu,          &lstm,          &lstm_projected,
+    &gru,         &gru_reset_before,  &lstm_peephole, &lstm_layer_norm,
+    &indrnn_tanh, &indrnn_relu,       &min_gru,       &min_gru_positive,
+    &min_lstm,    &min_lstm_positive,
 };

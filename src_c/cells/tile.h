@@ -30,6 +30,10 @@ FC_INLINE vreal load_row(const void *const *rows, ptrdiff_t r, ptrdiff_t u) {
 FC_INLINE vreal load_mutable(void *const *rows, ptrdiff_t r, ptrdiff_t u) {
     return vload((const real *)rows[r] + u);
 }
+/* Where unit u of a state is in a row of c, c_prev or dc; the first is state 1. */
+FC_INLINE ptrdiff_t state_at(ptrdiff_t slot, int state, ptrdiff_t u) {
+    return (state - 1) * slot + u;
+}
 FC_INLINE void store_row(void *const *rows, ptrdiff_t r, ptrdiff_t u, vreal x) {
     vstore((real *)rows[r] + u, x);
 }

@@ -35,7 +35,8 @@
  * b_hh (G H) or NULL for zero, w_hr (P, H) for the projected LSTM; gate order i f g o
  * (LSTM), r z n (GRU).  A cell's own parameters are vectors with a value for each unit,
  * see fc_describe_cell.  Arrays of weights hold layer 0 forward, layer 0 reverse, layer
- * 1 forward, and so on.  States h (L D, B, P) and c (L D, B, H) likewise. */
+ * 1 forward, and so on.  States h (L D, B, P) and c (L D, B, H) likewise.  In a row of
+ * c are all states beside h: of a cell with S states, c is (L D, B, S-1, H). */
 #ifndef FASTCELL_H
 #define FASTCELL_H
 
@@ -156,6 +157,9 @@ typedef struct fc_stack {
     ptrdiff_t input_size, hidden_size;
     ptrdiff_t proj_size; /* 0 unless the cell projects; then 1 .. hidden_size */
     int layers, directions;
+    /* K heads, which divide H: the units of a head read h of their head alone, and w_hh
+     * is (G H, H / K), its blocks along the diagonal.  0 is 1. */
+    int heads;
 } fc_stack;
 
 enum { FC_MOST_OWN = 4 }; /* parameters that only this cell has: see fc_describe_cell */
@@ -172,19 +176,20 @@ typedef struct fc_gradients {
 } fc_gradients;
 
 /* What the core knows of a cell.  G is its number of gates. */
-enum { FC_MOST_GATES = 4, FC_MOST_STATES = 2, FC_MOST_PARAMETERS = 5 + FC_MOST_OWN };
+enum { FC_MOST_GATES = 4, FC_MOST_STATES = 4, FC_MOST_PARAMETERS = 5 + FC_MOST_OWN };
 
 typedef enum fc_axis {
     FC_AXIS_NONE,    /* there is none */
     FC_AXIS_GATES,   /* G H */
     FC_AXIS_INPUT,   /* I in the first layer, D P in those above */
     FC_AXIS_OUTPUT,  /* P */
+    FC_AXIS_HEAD,    /* P / heads */
     FC_AXIS_HIDDEN,  /* H */
     FC_AXIS_VECTORS, /* a number of vectors of H, one after another */
 } fc_axis;
 
-/* Initial values: drawn as those of the weights, or a number. */
-typedef enum fc_initial { FC_DRAWN, FC_ZEROS, FC_ONES } fc_initial;
+/* Initial values: drawn as those of the weights, a number, or drawn from [0, 1). */
+typedef enum fc_initial { FC_DRAWN, FC_ZEROS, FC_ONES, FC_FRACTIONS } fc_initial;
 
 /* A parameter that each layer and direction of a cell has. */
 typedef struct fc_cell_parameter {
@@ -201,8 +206,9 @@ typedef struct fc_cell_description {
     int gates, states;
     const char *gate_names[FC_MOST_GATES];   /* in the order of the weight rows */
     const char *state_names[FC_MOST_STATES]; /* "h" first */
-    int slots;    /* numbers that training keeps for each unit of a row and step */
-    int projects; /* 1: proj_size is 1 or more; 0: it is 0 */
+    int slots;       /* numbers that training keeps for each unit of a row and step */
+    int projects;    /* 1: proj_size is 1 or more; 0: it is 0 */
+    int takes_heads; /* 1: heads may be above 1 */
     int parameters;
     fc_cell_parameter parameter[FC_MOST_PARAMETERS];
 } fc_cell_description;
@@ -382,8 +388,8 @@ FC_API fc_status fc_backward(const fc_stack *stack, const void *packed_backward,
 /* A *stream* is memory with the states of `rows` streams.  The caller initialises it
  * with zero bytes, which is the zero state (the first call adds the seal), or by
  * fc_stream_set on any memory.  Outputs have the bits of fc_forward over the whole
- * sequence.  D = 1.  h, c: all states, (L, rows, P) and (L, rows, H); fc_stream_set
- * takes NULL for zeros, fc_stream_get NULL for a state not to copy. */
+ * sequence.  D = 1.  h, c: all states, (L, rows, P) and (L, rows, S-1, H);
+ * fc_stream_set takes NULL for zeros, fc_stream_get NULL for a state not to copy. */
 FC_API fc_status fc_stream_size(const fc_stack *stack, ptrdiff_t rows, size_t *bytes);
 FC_API fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *stream,
                                const void *h, const void *c);

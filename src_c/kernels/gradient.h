@@ -51,8 +51,9 @@ FC_INLINE ptrdiff_t operands_of_rows(ptrdiff_t rows) {
     return (rows + FC_GROUP - 1) / FC_GROUP * FC_PARTS;
 }
 
-/* Packs rows of x into panels, group by group. */
-static void panels_of_rows(const void *const *x, ptrdiff_t rows, const fc_panels *to) {
+/* Packs rows of x, from a column on, into panels, group by group. */
+static void panels_of_rows(const void *const *x, ptrdiff_t first_column, ptrdiff_t rows,
+                           const fc_panels *to) {
     const ptrdiff_t most = FC_REGISTERS == 32 ? FC_GRADIENT_DEPTH : FC_COPIED_ROWS;
     for (ptrdiff_t begin = 0; begin < rows; begin += most) {
         ptrdiff_t last = begin + most < rows ? begin + most : rows;
@@ -65,9 +66,10 @@ static void panels_of_rows(const void *const *x, ptrdiff_t rows, const fc_panels
             for (ptrdiff_t row = begin; row < last; row += FC_GROUP)
                 for (int j = 0; j < FC_PARTS; j++)
                     for (ptrdiff_t v = first; v < end; v++, panel += V) {
-                        const real *one = (const real *)x[row] + v * V;
+                        ptrdiff_t column = first_column + v * V;
+                        const real *one = (const real *)x[row] + column;
                         const real *two =
-                            row + 1 < rows ? (const real *)x[row + 1] + v * V : NULL;
+                            row + 1 < rows ? (const real *)x[row + 1] + column : NULL;
                         vstore((real *)panel, load_group(one, two, j, to->k - v * V));
                     }
         }
@@ -211,7 +213,7 @@ static void weight_gradient(const fc_weight_gradient *g) {
         if (rows > FC_GRADIENT_DEPTH)
             rows = FC_GRADIENT_DEPTH;
         x.depth = operands_of_rows(rows);
-        panels_of_rows(g->x + row, rows, &x);
+        panels_of_rows(g->x + row, g->first_column, rows, &x);
         for (int j = 0; j < g->gates; j++) {
             ptrdiff_t gate = g->gate_order[j] * g->units;
             ptrdiff_t units;

@@ -16,6 +16,7 @@ static void pack(const fc_panels *panels, ptrdiff_t vector, const fc_columns *fr
         (operand *)panels->data + (first * panels->depth + vector - first) * V;
 #if defined(FC_NARROW)
     (void)BLOCK;
+    to += from->first_lane;
     for (ptrdiff_t lane = 0; lane < from->lanes; lane++) {
         const real *column = source + lane * from->lane_stride;
 #if defined(FC_OPERANDS_INT8)
@@ -36,12 +37,13 @@ static void pack(const fc_panels *panels, ptrdiff_t vector, const fc_columns *fr
 #endif
         }
 #if defined(FC_OPERANDS_INT8)
-        ((real *)panels->scale)[vector * V + lane] = scale;
-        ((int32_t *)panels->zero)[vector * V + lane] = FC_INT8_ZERO * sum;
+        ptrdiff_t at_column = vector * V + from->first_lane + lane;
+        ((real *)panels->scale)[at_column] = scale;
+        ((int32_t *)panels->zero)[at_column] = FC_INT8_ZERO * sum;
 #endif
     }
 #else
-    to += from->first_k * here;
+    to += from->first_k * here + from->first_lane;
     if (from->lanes == V && from->lane_stride == 1) {
         for (ptrdiff_t k = 0; k < from->count_k; k++)
             vstore(to + k * here, vload(source + k * from->k_stride));

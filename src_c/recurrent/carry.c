@@ -21,7 +21,7 @@ static void layout(fc_carry *carry, fc_arena *arena, const fc_stack *stack,
         carry->end = fc_take(arena, 1, sizeof *carry->end);
         carry->slots = fc_take(arena, block, fc_slots_bytes(&shape));
         carry->x = fc_take(arena, block, fc_bytes(&shape, shape.in));
-        carry->h_prev = fc_take(arena, block, fc_bytes(&shape, shape.out));
+        carry->h_prev = fc_take(arena, block, fc_bytes(&shape, shape.out_padded));
         carry->middle = fc_take(arena, block, fc_bytes(&shape, shape.units));
         carry->at.x = fc_take(arena, block, sizeof(void *));
         carry->at.h_prev = fc_take(arena, block, sizeof(void *));
@@ -29,11 +29,11 @@ static void layout(fc_carry *carry, fc_arena *arena, const fc_stack *stack,
         carry->c_prev = carry->c = NULL;
         carry->at.c_prev = carry->at.c = NULL;
         if (fc_sums_read(shape.cell, FC_BY_C_PREV)) {
-            carry->c_prev = fc_take(arena, block, fc_bytes(&shape, shape.padded));
+            carry->c_prev = fc_take(arena, block, fc_bytes(&shape, shape.c_row));
             carry->at.c_prev = fc_take(arena, block, sizeof(void *));
         }
         if (fc_sums_read(shape.cell, FC_BY_C)) {
-            carry->c = fc_take(arena, block, fc_bytes(&shape, shape.padded));
+            carry->c = fc_take(arena, block, fc_bytes(&shape, shape.c_row));
             carry->at.c = fc_take(arena, block, sizeof(void *));
         }
     }
@@ -84,14 +84,15 @@ void fc_carry_open(fc_carry *carry, const fc_stack *stack, const fc_batch *batch
     ptrdiff_t block = shape.k->gradient_block;
     layout(carry, &arena, stack, batch, layer);
     point_at_rows(carry->at.x, carry->x, block, fc_bytes(&shape, shape.in));
-    point_at_rows(carry->at.h_prev, carry->h_prev, block, fc_bytes(&shape, shape.out));
+    point_at_rows(carry->at.h_prev, carry->h_prev, block,
+                  fc_bytes(&shape, shape.out_padded));
     point_at_rows(carry->at.middle, carry->middle, block,
                   fc_bytes(&shape, shape.units));
     if (carry->c_prev)
         point_at_rows(carry->at.c_prev, carry->c_prev, block,
-                      fc_bytes(&shape, shape.padded));
+                      fc_bytes(&shape, shape.c_row));
     if (carry->c)
-        point_at_rows(carry->at.c, carry->c, block, fc_bytes(&shape, shape.padded));
+        point_at_rows(carry->at.c, carry->c, block, fc_bytes(&shape, shape.c_row));
     if (segment->steps_after == 0)
         *carry->end = 0;
 }
@@ -126,12 +127,13 @@ static void keep(const fc_layer_job *job, ptrdiff_t first, ptrdiff_t last) {
                fc_slots(shape, &direction->memory, p, direction->plan->row[p]), slots);
         if (!direction->dtable)
             keep_row(to->x, place, pairs->x[p], fc_bytes(shape, shape->in));
-        keep_row(to->h_prev, place, pairs->h_prev[p], fc_bytes(shape, shape->out));
+        keep_row(to->h_prev, place, pairs->h_prev[p],
+                 fc_bytes(shape, shape->out_padded));
         if (to->c_prev)
             keep_row(to->c_prev, place, pairs->c_prev[p],
-                     fc_bytes(shape, shape->padded));
+                     fc_bytes(shape, shape->c_row));
         if (to->c)
-            keep_row(to->c, place, pairs->c[p], fc_bytes(shape, shape->padded));
+            keep_row(to->c, place, pairs->c[p], fc_bytes(shape, shape->c_row));
         if (direction->memory.middle)
             keep_row(to->middle, place, pairs->middle[p],
                      fc_bytes(shape, shape->units));

@@ -19,20 +19,21 @@ static fc_status add_layer(const fc_shape *shape, int directions, size_t *bytes,
                            double *input, double *recurrent) {
     const fc_cell *cell = shape->cell;
     ptrdiff_t gates = cell->gates * shape->units;
+    int biases = fc_has_recurrent(cell) ? 2 : 1;
     ptrdiff_t own = fc_own_vectors(cell) - (cell->own_biases ? 2 * cell->gates : 0);
     for (int d = 0; d < directions; d++) {
         if (!add_reals(bytes, shape, gates, shape->in) ||
-            !add_reals(bytes, shape, gates, shape->out) ||
-            !add_reals(bytes, shape, gates, 2) ||
+            !add_reals(bytes, shape, gates, biases) ||
             !add_reals(bytes, shape, shape->units, own))
             return FC_TOO_LARGE;
         *input += (double)gates * (double)shape->in;
         for (int i = 0; i < cell->phases; i++) {
             const fc_phase *phase = &cell->phase[i];
             ptrdiff_t rows = phase->gates * fc_phase_units(shape, phase);
-            ptrdiff_t operand = fc_operand_units(shape, phase);
+            ptrdiff_t operand = phase->from_middle ? fc_operand_units(shape, phase)
+                                                   : fc_recurrent_columns(shape);
             *recurrent += (double)rows * (double)operand;
-            if (phase->projects && !add_reals(bytes, shape, rows, operand))
+            if (!add_reals(bytes, shape, rows, operand))
                 return FC_TOO_LARGE;
         }
     }
@@ -50,13 +51,18 @@ static void describe_step(const fc_shape *shape, fc_pack_kind kind, ptrdiff_t ro
     fc_arena arena = {0};
     fc_packed packed;
     fc_packed_layout(shape, kind, &packed, &arena);
+    d->rows = (rows + d->row_parts - 1) / d->row_parts;
+    if (phase->gates == 0)
+        return;
+    ptrdiff_t blocks = forward ? shape->blocks : shape->blocks * phase->gates;
     for (int i = 0; i < shape->cell->phases; i++) {
         const fc_panels *panels = &packed.phase[i];
         d->recurrent_bytes +=
-            fc_bytes(shape, panels->vectors * shape->k->lanes * panels->depth);
+            fc_bytes(shape, (shape->blocks > 1 ? blocks : 1) * panels->vectors *
+                                shape->k->lanes * panels->depth);
     }
     fc_panels share = packed.phase[0];
-    if (d->members > 1) {
+    if (d->members > 1 && shape->blocks == 1) {
         fc_units units = {0, 0};
         for (int part = 0; part < d->members; part++)
             units.count =
@@ -64,7 +70,6 @@ static void describe_step(const fc_shape *shape, fc_pack_kind kind, ptrdiff_t ro
                      fc_share_units(shape, kind, padded, part, d->members).count);
         share.vectors = units.count / shape->k->lanes * (forward ? phase->gates : 1);
     }
-    d->rows = (rows + d->row_parts - 1) / d->row_parts;
     d->vectors = share.vectors;
     if (d->rows < 1)
         return;

@@ -2,15 +2,15 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "cells/cell.h"
-#include "fastcell.h"
-#include "runtime/dispatch.h"
+#include "recurrent/direction.h"
 
 _Static_assert((int)FC_MOST_GATES == (int)FC_MAX_GATES, "all gates have names");
+_Static_assert((int)FC_MOST_STATES == (int)FC_MAX_STATES, "all states have names");
 _Static_assert((int)FC_MOST_OWN == (int)FC_MAX_OWN &&
                    (int)FC_DRAWN == (int)FC_BEGIN_DRAWN &&
                    (int)FC_ZEROS == (int)FC_BEGIN_ZERO &&
-                   (int)FC_ONES == (int)FC_BEGIN_ONE,
+                   (int)FC_ONES == (int)FC_BEGIN_ONE &&
+                   (int)FC_FRACTIONS == (int)FC_BEGIN_FRACTION,
                "the contract's numbers are those of the public header");
 
 static const fc_cell *cell_at(int cell) {
@@ -41,39 +41,51 @@ SAME_PLACE(b_hh);
 SAME_PLACE(w_hr);
 SAME_PLACE(own);
 
-/* Those of every cell, in the order of torch.nn. */
-static const fc_cell_parameter of_all_cells[] = {
+/* In the order of torch.nn: of cells with an R, and without. */
+static const fc_cell_parameter with_r[] = {
     {"weight_ih", FC_AXIS_GATES, FC_AXIS_INPUT, -1, offsetof(fc_weights, w_ih), 0,
      FC_DRAWN},
-    {"weight_hh", FC_AXIS_GATES, FC_AXIS_OUTPUT, -1, offsetof(fc_weights, w_hh), 0,
+    {"weight_hh", FC_AXIS_GATES, FC_AXIS_HEAD, -1, offsetof(fc_weights, w_hh), 0,
      FC_DRAWN},
     {"bias_ih", FC_AXIS_GATES, FC_AXIS_NONE, 0, offsetof(fc_weights, b_ih), 0,
      FC_DRAWN},
     {"bias_hh", FC_AXIS_GATES, FC_AXIS_NONE, 1, offsetof(fc_weights, b_hh), 0,
      FC_DRAWN},
 };
+static const fc_cell_parameter without_r[] = {
+    {"weight_ih", FC_AXIS_GATES, FC_AXIS_INPUT, -1, offsetof(fc_weights, w_ih), 0,
+     FC_DRAWN},
+    {"bias_ih", FC_AXIS_GATES, FC_AXIS_NONE, 0, offsetof(fc_weights, b_ih), 0,
+     FC_DRAWN},
+};
 static const fc_cell_parameter of_a_projection = {
     "weight_hr", FC_AXIS_OUTPUT, FC_AXIS_HIDDEN, -1, offsetof(fc_weights, w_hr),
     0,           FC_DRAWN};
-enum { OF_ALL_CELLS = sizeof of_all_cells / sizeof *of_all_cells };
-_Static_assert(OF_ALL_CELLS + 1 + FC_MOST_OWN <= FC_MOST_PARAMETERS,
+enum {
+    WITH_R = sizeof with_r / sizeof *with_r,
+    WITHOUT_R = sizeof without_r / sizeof *without_r
+};
+_Static_assert(WITH_R + 1 + FC_MOST_OWN <= FC_MOST_PARAMETERS,
                "room for all of a cell");
 
 fc_status fc_describe_cell(int index, fc_cell_description *description) {
-    static const char *const state_names[FC_MOST_STATES] = {"h", "c"};
+    static const char *const state_names[FC_MOST_STATES] = {"h", "c", "n", "m"};
     const fc_cell *cell = cell_at(index);
     if (!cell || !description)
         return FC_BAD_ARGUMENT;
     fc_cell_description d = {.name = cell->name,
                              .gates = cell->gates,
                              .states = cell->states,
-                             .slots = cell->slots,
-                             .parameters = OF_ALL_CELLS};
+                             .slots = cell->slots};
     memcpy(d.gate_names, cell->gate_names, sizeof d.gate_names);
     memcpy(d.state_names, state_names, (size_t)cell->states * sizeof *state_names);
-    memcpy(d.parameter, of_all_cells, sizeof of_all_cells);
+    bool recurrent = fc_has_recurrent(cell);
+    d.parameters = recurrent ? WITH_R : WITHOUT_R;
+    memcpy(d.parameter, recurrent ? with_r : without_r,
+           (size_t)d.parameters * sizeof *with_r);
     for (int i = 0; i < cell->phases; i++)
         d.projects |= cell->phase[i].projects;
+    d.takes_heads = fc_takes_heads(cell);
     if (d.projects)
         d.parameter[d.parameters++] = of_a_projection;
     for (int i = 0; i < cell->owns; i++)

@@ -1,4 +1,4 @@
-/* One layer of a stack in one direction: its sizes, its packed weights, its memory. */
+/* One layer of a stack in one direction: its sizes, its states, its memory. */
 #ifndef FC_DIRECTION_H
 #define FC_DIRECTION_H
 
@@ -16,47 +16,50 @@ typedef struct fc_shape {
     ptrdiff_t in;              /* reals of an input row */
     ptrdiff_t units, padded;   /* H */
     ptrdiff_t out, out_padded; /* P, or H */
+    ptrdiff_t c_row;           /* reals of a row of c: all states but h, padded */
+    ptrdiff_t heads, head;     /* of R, and the units of one; without heads 1 and H */
+    /* Diagonal blocks of R that are packed and multiplied apart: all heads, where a
+     * head is whole vectors; else 1, with zeros beside the heads. */
+    ptrdiff_t blocks;
 } fc_shape;
 
 /* Checks the stack; with status FC_OK, *shape is that of `layer`. */
 fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape);
-/* The rows of a phase's weights: H, or P where it projects; and of its operand. */
+/* The rows of a phase's weights: H, or P where it projects; and of its operand.  A
+ * phase of 0 gates has no product. */
 ptrdiff_t fc_phase_units(const fc_shape *shape, const fc_phase *phase);
 ptrdiff_t fc_operand_units(const fc_shape *shape, const fc_phase *phase);
 
-/* Products of a direction: x for the input part, one per phase; and the parameters that
- * the cell has of its own. */
-typedef struct fc_packed {
-    fc_panels x;
-    fc_panels phase[FC_MAX_PHASES];
-    void *params; /* [vectors][padded], zeros behind the units; or NULL */
-} fc_packed;
+/* States of one row: in the caller's arrays `vectors` of `units` reals, in memory of
+ * `padded`, zeros behind the units. */
+typedef struct fc_states {
+    const fc_shape *shape;
+    ptrdiff_t vectors, units, padded;
+} fc_states;
 
-enum { FC_MOST_OWN_ARRAYS = 2 + FC_MAX_OWN };
-
-/* Arrays that `params` is made of, in their order; or that get its gradients. */
-typedef struct fc_own_arrays {
-    int count;
-    int vectors[FC_MOST_OWN_ARRAYS];
-    const void *array[FC_MOST_OWN_ARRAYS]; /* [vectors][units], or NULL */
-} fc_own_arrays;
-
-fc_own_arrays fc_own_arrays_of(const fc_cell *cell, const void *b_ih, const void *b_hh,
-                               const void *const *own);
-/* Vectors of `params`; 0 for most cells. */
-int fc_own_vectors(const fc_cell *cell);
-
-/* Panels of all directions stand one after another in direction order. */
-void fc_packed_layout(const fc_shape *shape, fc_pack_kind kind, fc_packed *packed,
-                      fc_arena *arena);
-/* Part `part` of `parts` of the panels. */
-void fc_pack_weights(const fc_shape *shape, fc_pack_kind kind, const fc_packed *packed,
-                     const fc_weights *weights, int part, int parts);
+static inline fc_states fc_states_h(const fc_shape *shape) {
+    return (fc_states){shape, 1, shape->out, shape->out_padded};
+}
+static inline fc_states fc_states_c(const fc_shape *shape) {
+    return (fc_states){shape, shape->cell->states - 1, shape->units, shape->padded};
+}
+/* Rows first .. last-1 of memory, from the caller's arrays (NULL: zeros) or to them
+ * (NULL: not). */
+void fc_set_states(const fc_states *states, char *memory, const char *from,
+                   ptrdiff_t first, ptrdiff_t last);
+void fc_get_states(const fc_states *states, const char *memory, char *to,
+                   ptrdiff_t first, ptrdiff_t last);
+/* One row. */
+void fc_set_state(const fc_states *states, char *row, const char *from);
+void fc_get_state(const fc_states *states, const char *row, char *to);
+/* Bytes of a row in the caller's arrays, and in memory. */
+size_t fc_state_bytes(const fc_states *states);
+size_t fc_padded_state_bytes(const fc_states *states);
 
 /* Where one direction keeps its states and, for backward, its slots. */
 typedef struct fc_memory {
     char *h;      /* [states + 1][out_padded] */
-    char *c;      /* [states + 1][padded], or NULL */
+    char *c;      /* [states + 1][c_row], or NULL */
     char *middle; /* [total or rows][padded], or NULL */
     char *slots;  /* [pairs from first_pair on, or rows][slots][padded], or NULL */
     bool slots_by_pair;
@@ -66,6 +69,17 @@ typedef struct fc_memory {
 void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *memory,
                       fc_arena *arena);
 
+/* Whether the cell has an R at all, and what one of its rows multiplies: P, or the
+ * units of a head. */
+bool fc_has_recurrent(const fc_cell *cell);
+bool fc_takes_heads(const fc_cell *cell);
+static inline ptrdiff_t fc_recurrent_columns(const fc_shape *shape) {
+    return shape->heads > 1 ? shape->head : shape->out;
+}
+/* The multiplications of a gate's unit in one step, for those who weigh a step's work:
+ * with R or, where there is none, with W. */
+ptrdiff_t fc_step_depth(const fc_shape *shape);
+
 /* Scratch for the operands of any product of a stack with layers of this shape, forward
  * or backward. */
 size_t fc_operand_bytes(const fc_shape *shape, int directions);
@@ -74,19 +88,6 @@ static inline size_t fc_bytes(const fc_shape *shape, ptrdiff_t reals) {
     return (size_t)reals * shape->k->real_size;
 }
 
-/* Units that one member of a team takes: whole panels of every product. */
-typedef struct fc_units {
-    ptrdiff_t first, count;
-} fc_units;
-
-/* How many members can have units of their own, in forward or backward. */
-ptrdiff_t fc_most_members(const fc_shape *shape, fc_pack_kind kind);
-/* The share of part `part` of `parts` in `padded` units. */
-fc_units fc_share_units(const fc_shape *shape, fc_pack_kind kind, ptrdiff_t padded,
-                        int part, int parts);
-/* The panels of those units, `gates` vectors for each V of them. */
-fc_panels fc_panels_of(const fc_shape *shape, const fc_panels *panels, int gates,
-                       fc_units units);
 /* Reals from one row of slots to the next.  One vector more than it holds: rows a power
  * of two apart would share a few sets of the cache, and a weight gradient reads them
  * one below the other. */

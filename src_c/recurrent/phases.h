@@ -5,7 +5,7 @@
 #ifndef FC_PHASES_H
 #define FC_PHASES_H
 
-#include "recurrent/direction.h"
+#include "recurrent/packing.h"
 #include "runtime/pool.h"
 
 /* Members that share the units of every step of the same rows, with a barrier a step:
@@ -15,16 +15,17 @@ typedef struct fc_team {
     fc_barrier *barrier; /* or NULL, where parts is 1 */
 } fc_team;
 
-/* The share of a member of the team in some of forward's panels, `gates` vectors for
- * each V of its units. */
-static inline fc_panels fc_team_panels(const fc_shape *shape, const fc_panels *panels,
-                                       int gates, ptrdiff_t padded, fc_team team,
-                                       fc_units *units) {
-    *units = (fc_units){0, padded};
+/* The share of a member of the team in `padded` units. */
+static inline fc_units fc_team_units(const fc_shape *shape, ptrdiff_t padded,
+                                     fc_team team) {
     if (team.parts == 1)
-        return *panels;
-    *units = fc_share_units(shape, FC_PACK_FORWARD, padded, team.part, team.parts);
-    return fc_panels_of(shape, panels, gates, *units);
+        return (fc_units){0, padded};
+    return fc_share_units(shape, FC_PACK_FORWARD, padded, team.part, team.parts);
+}
+/* Those units of some of forward's panels, `gates` vectors for each V of them. */
+static inline fc_panels fc_team_panels(const fc_shape *shape, const fc_panels *panels,
+                                       int gates, fc_units units, fc_team team) {
+    return team.parts == 1 ? *panels : fc_panels_of(shape, panels, gates, units);
 }
 
 /* Where products and whole rows are made. */
@@ -36,8 +37,8 @@ typedef struct fc_step_scratch {
 /* All phases, of the member's units.  Of the tile, the caller sets `rows` and the
  * pointers at rows: c_prev and c, middle and saved are NULL where the cell, or the
  * call, has none.  A phase that reads what the one before has made waits for the
- * others. */
+ * others.  operand: room for a pointer per row, of an R with diagonal blocks. */
 void fc_run_phases(const fc_shape *shape, const fc_packed *packed, fc_tile *tile,
-                   const fc_step_scratch *scratch, fc_team team);
+                   const fc_step_scratch *scratch, const void **operand, fc_team team);
 
 #endif

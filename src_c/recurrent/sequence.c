@@ -31,17 +31,6 @@ void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chu
     scratch->now = fc_take(arena, (size_t)plan->rows, sizeof *scratch->now);
 }
 
-/* Copy rows of `reals` into padded rows, zeros behind; from NULL: all zeros. */
-static void set_padded(char *to, ptrdiff_t to_row, const char *from, ptrdiff_t from_row,
-                       ptrdiff_t first, ptrdiff_t last) {
-    for (ptrdiff_t row = first; row < last; row++) {
-        char *at = to + row * to_row;
-        if (from)
-            memcpy(at, from + row * from_row, (size_t)from_row);
-        memset(at + (from ? from_row : 0), 0, (size_t)(to_row - (from ? from_row : 0)));
-    }
-}
-
 /* Pairs of step s whose rows are first .. last-1. */
 static void pairs_of(const fc_plan *plan, ptrdiff_t s, ptrdiff_t first, ptrdiff_t last,
                      ptrdiff_t *begin, ptrdiff_t *end) {
@@ -80,9 +69,10 @@ static ptrdiff_t make_input_parts(const fc_direction *direction, ptrdiff_t s,
     }
     if (!direction->table) {
         int gates = direction->shape.cell->gates;
-        fc_units units;
-        fc_panels panels = fc_team_panels(&direction->shape, &direction->packed.x,
-                                          gates, direction->shape.padded, team, &units);
+        fc_units units =
+            fc_team_units(&direction->shape, direction->shape.padded, team);
+        fc_panels panels =
+            fc_team_panels(&direction->shape, &direction->packed.x, gates, units, team);
         ptrdiff_t block = fc_rows_between_stops(&direction->shape, direction->shape.in);
         for (ptrdiff_t row = 0; row < count; row += block) {
             fc_product product = {.a = scratch->x + row,
@@ -145,7 +135,8 @@ static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin
     const fc_plan *plan = direction->plan;
     const fc_memory *memory = &direction->memory;
     size_t h_row = fc_bytes(shape, shape->out_padded),
-           c_row = fc_bytes(shape, shape->padded);
+           c_row = fc_bytes(shape, shape->c_row),
+           middle_row = fc_bytes(shape, shape->padded);
     void **h_prev = scratch->pointers, **h = h_prev + rows, **c_prev = h + rows,
          **c = c_prev + rows, **middle = c + rows, **saved = middle + rows;
 
@@ -158,7 +149,7 @@ static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin
             c[i] = memory->c + (size_t)plan->next[p] * c_row;
         }
         if (memory->middle)
-            middle[i] = memory->middle + (size_t)kept * c_row;
+            middle[i] = memory->middle + (size_t)kept * middle_row;
         if (memory->slots)
             saved[i] = fc_slots(shape, memory, p, plan->row[p]);
     }
@@ -174,7 +165,8 @@ static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin
         .middle = memory->middle ? middle : NULL,
         .saved = memory->slots ? saved : NULL,
     };
-    fc_run_phases(shape, &direction->packed, &tile, &scratch->step, team);
+    fc_run_phases(shape, &direction->packed, &tile, &scratch->step,
+                  (const void **)(saved + rows), team);
     fc_units out = output_units(shape, team);
     ptrdiff_t t = fc_time(plan, s);
     for (ptrdiff_t p = begin; p < end && direction->y.data; p++)
@@ -215,11 +207,13 @@ static void clear_past_lengths(const fc_direction *direction, ptrdiff_t first,
                    fc_bytes(&direction->shape, direction->shape.out));
 }
 
-static void get_final(const fc_plan *plan, const char *states, ptrdiff_t state_row,
-                      char *to, ptrdiff_t to_row, ptrdiff_t first, ptrdiff_t last) {
+/* The final state of each row, from its slot. */
+static void get_final(const fc_plan *plan, const fc_states *states, const char *memory,
+                      char *to, ptrdiff_t first, ptrdiff_t last) {
+    size_t bytes = fc_state_bytes(states), padded = fc_padded_state_bytes(states);
     for (ptrdiff_t row = first; to && row < last; row++)
-        memcpy(to + row * to_row, states + plan->final[row] * state_row,
-               (size_t)to_row);
+        fc_get_state(states, memory + (size_t)plan->final[row] * padded,
+                     to + (size_t)row * bytes);
 }
 
 bool fc_direction_steps(const fc_direction *direction, ptrdiff_t first, ptrdiff_t last,
@@ -227,7 +221,8 @@ bool fc_direction_steps(const fc_direction *direction, ptrdiff_t first, ptrdiff_
                         const fc_loop_scratch *scratch, fc_team *team) {
     ptrdiff_t chunk_end = begin_step, done = 0;
     ptrdiff_t block = fc_rows_between_stops(&direction->shape, direction->shape.out);
-    int64_t work = fc_product_work(&direction->shape, 1, direction->shape.out),
+    int64_t work =
+                fc_product_work(&direction->shape, 1, fc_step_depth(&direction->shape)),
             rest = (last - first) * direction->shape.out_padded,
             left = FC_WORK_BETWEEN_LOOKS;
     for (ptrdiff_t s = begin_step; s < end_step; s++) {
@@ -270,15 +265,12 @@ void fc_direction_forward(const fc_direction *direction, ptrdiff_t first,
                           fc_team team) {
     const fc_shape *shape = &direction->shape;
     const fc_plan *plan = direction->plan;
-    ptrdiff_t h_row = (ptrdiff_t)fc_bytes(shape, shape->out_padded);
-    ptrdiff_t c_row = (ptrdiff_t)fc_bytes(shape, shape->padded);
-    ptrdiff_t out = (ptrdiff_t)fc_bytes(shape, shape->out);
-    ptrdiff_t units = (ptrdiff_t)fc_bytes(shape, shape->units);
+    const fc_states h = fc_states_h(shape), c = fc_states_c(shape);
 
     if (team.part == 0) {
-        set_padded(direction->memory.h, h_row, direction->h0, out, first, last);
+        fc_set_states(&h, direction->memory.h, direction->h0, first, last);
         if (direction->memory.c)
-            set_padded(direction->memory.c, c_row, direction->c0, units, first, last);
+            fc_set_states(&c, direction->memory.c, direction->c0, first, last);
         clear_past_lengths(direction, first, last);
     }
     for (ptrdiff_t row = first; row < last; row++)
@@ -287,9 +279,9 @@ void fc_direction_forward(const fc_direction *direction, ptrdiff_t first,
     if (!fc_direction_steps(direction, first, last, 0, plan->steps, scratch, &team) ||
         team.part > 0)
         return;
-    get_final(plan, direction->memory.h, h_row, direction->h, out, first, last);
+    get_final(plan, &h, direction->memory.h, direction->h, first, last);
     if (direction->memory.c)
-        get_final(plan, direction->memory.c, c_row, direction->c, units, first, last);
+        get_final(plan, &c, direction->memory.c, direction->c, first, last);
 }
 
 void fc_direction_table(const fc_direction *direction, ptrdiff_t first, ptrdiff_t last,

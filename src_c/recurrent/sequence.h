@@ -29,13 +29,14 @@ typedef struct fc_direction {
     /* forward */
     fc_array y;
     const char *dropout; /* factors laid out as y, or NULL */
-    const char *h0, *c0; /* [rows][out], [rows][units], or NULL: zero */
+    const char *h0, *c0; /* [rows][out], [rows][states - 1][units], or NULL: zero */
     char *h, *c;         /* final states, or NULL */
     /* backward */
     fc_array dy, dx;
-    const char *dh, *dc;                       /* of the final states, or NULL */
-    char *dh0, *dc0;                           /* or NULL */
-    char *state_dh, *state_dc, *state_dmiddle; /* [rows][padded]: running gradients */
+    const char *dh, *dc; /* of the final states, or NULL */
+    char *dh0, *dc0;     /* or NULL */
+    /* Running gradients: [rows] as the states, and [rows][padded]. */
+    char *state_dh, *state_dc, *state_dmiddle;
     char *dtable; /* [x_rows][input columns, gate by gate] */
 } fc_direction;
 

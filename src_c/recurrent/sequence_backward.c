@@ -5,21 +5,6 @@
 
 #include "recurrent/sequence.h"
 
-static void set_rows(char *to, ptrdiff_t to_row, const char *from, ptrdiff_t from_row,
-                     ptrdiff_t first, ptrdiff_t last) {
-    for (ptrdiff_t row = first; row < last; row++) {
-        memset(to + row * to_row, 0, (size_t)to_row);
-        if (from)
-            memcpy(to + row * to_row, from + row * from_row, (size_t)from_row);
-    }
-}
-
-static void get_rows(char *to, ptrdiff_t to_row, const char *from, ptrdiff_t from_row,
-                     ptrdiff_t first, ptrdiff_t last) {
-    for (ptrdiff_t row = first; to && row < last; row++)
-        memcpy(to + row * to_row, from + row * from_row, (size_t)to_row);
-}
-
 static fc_units share_units(const fc_shape *shape, ptrdiff_t padded, fc_team team) {
     return fc_share_units(shape, FC_PACK_BACKWARD, padded, team.part, team.parts);
 }
@@ -42,6 +27,26 @@ static void add_dy(const fc_direction *direction, ptrdiff_t t, ptrdiff_t first,
                           fc_at(&direction->dy, t, row) + skip, units.count);
 }
 
+/* dh += gate gradients . R for the diagonal blocks of the product's units, gate by
+ * gate; `a` has room for the operand's pointers. */
+static void multiply_blocks(const fc_shape *shape, const fc_packed *packed,
+                            const fc_product *units, void *const *saved,
+                            const void **a) {
+    const fc_phase *phase = &shape->cell->phase[0];
+    fc_product product = *units;
+    product.a = a;
+    product.columns = shape->head;
+    for (ptrdiff_t end = units->first + units->columns; product.first < end;
+         product.first += shape->head)
+        for (int j = 0; j < phase->gates; j++) {
+            ptrdiff_t block = product.first / shape->head * phase->gates + j;
+            fc_panels panels = fc_panels_of_block(packed, block);
+            fc_rows_from(shape, a, (const void *const *)saved, units->rows,
+                         (phase->slot + j) * shape->padded + product.first);
+            shape->k->product(&panels, &product);
+        }
+}
+
 static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
                               ptrdiff_t end, const fc_loop_scratch *scratch,
                               ptrdiff_t rows, fc_team *team, bool stops) {
@@ -50,10 +55,12 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
     const fc_plan *plan = direction->plan;
     const fc_memory *memory = &direction->memory;
     size_t h_row = fc_bytes(shape, shape->out_padded),
-           c_row = fc_bytes(shape, shape->padded);
+           c_row = fc_bytes(shape, shape->c_row),
+           middle_row = fc_bytes(shape, shape->padded);
     void **h_prev = scratch->pointers, **h = h_prev + rows, **c_prev = h + rows,
          **c = c_prev + rows, **dh = c + rows, **dc = dh + rows, **dmiddle = dc + rows,
-         **saved = dmiddle + rows, **a = saved + rows;
+         **saved = dmiddle + rows;
+    const void **a = (const void **)(saved + rows);
 
     for (ptrdiff_t p = begin; p < end; p++) {
         ptrdiff_t i = p - begin;
@@ -67,7 +74,7 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
             dc[i] = direction->state_dc + row * c_row;
         }
         if (memory->middle)
-            dmiddle[i] = direction->state_dmiddle + row * c_row;
+            dmiddle[i] = direction->state_dmiddle + row * middle_row;
         saved[i] = fc_slots(shape, memory, p, plan->row[p]);
     }
     fc_back_tile tile = {
@@ -86,24 +93,22 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
     };
     for (int i = cell->phases - 1; i >= 0; i--) {
         const fc_phase *phase = &cell->phase[i];
-        const fc_panels *panels = &direction->packed.phase[i];
         fc_units units = share_units(
             shape, phase->projects ? shape->out_padded : shape->padded, *team);
         tile.unit = units.first;
         tile.units = units.count;
         cell->backward[i](&tile);
-        for (ptrdiff_t r = 0; r < tile.rows; r++)
-            a[r] = (char *)saved[r] + fc_bytes(shape, phase->slot * shape->padded);
         /* The product needs the gradients of all units.  What it makes is read by the
          * member that made it, so there is no second barrier. */
         team->parts = fc_barrier_last(team->barrier, team->part, team->parts, stops);
         if (team->parts == 0)
             return;
+        if (phase->gates == 0)
+            continue;
         units = share_units(
             shape, phase->from_middle ? shape->padded : shape->out_padded, *team);
-        fc_panels share = fc_panels_of(shape, panels, 1, units);
         fc_product product = {
-            .a = (const void *const *)a,
+            .a = a,
             .out = phase->from_middle ? dmiddle : dh,
             .rows = tile.rows,
             .columns = units.count,
@@ -111,6 +116,13 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
             .first = units.first,
             .scratch = scratch->step.operands,
         };
+        if (shape->blocks > 1) {
+            multiply_blocks(shape, &direction->packed, &product, tile.saved, a);
+            continue;
+        }
+        fc_rows_from(shape, a, (const void *const *)saved, tile.rows,
+                     phase->slot * shape->padded);
+        fc_panels share = fc_panels_of(shape, &direction->packed.phase[i], 1, units);
         shape->k->product(&share, &product);
     }
 }
@@ -127,8 +139,9 @@ static void cut_at_resets(const fc_direction *direction, ptrdiff_t t, ptrdiff_t 
             continue;
         memset(direction->state_dh + fc_bytes(shape, row * shape->out_padded + h.first),
                0, fc_bytes(shape, h.count));
-        if (direction->memory.c)
-            memset(direction->state_dc + fc_bytes(shape, row * shape->padded + c.first),
+        for (ptrdiff_t at = 0; at < shape->c_row; at += shape->padded)
+            memset(direction->state_dc +
+                       fc_bytes(shape, row * shape->c_row + at + c.first),
                    0, fc_bytes(shape, c.count));
     }
 }
@@ -138,18 +151,15 @@ void fc_direction_backward(const fc_direction *direction, ptrdiff_t first,
                            const fc_loop_scratch *scratch, fc_team team) {
     const fc_shape *shape = &direction->shape;
     const fc_plan *plan = direction->plan;
-    ptrdiff_t h_row = (ptrdiff_t)fc_bytes(shape, shape->out_padded);
-    ptrdiff_t c_row = (ptrdiff_t)fc_bytes(shape, shape->padded);
-    ptrdiff_t out = (ptrdiff_t)fc_bytes(shape, shape->out);
-    ptrdiff_t units = (ptrdiff_t)fc_bytes(shape, shape->units);
+    const fc_states h = fc_states_h(shape), c = fc_states_c(shape);
 
     if (team.part == 0 && end_step == plan->steps) {
-        set_rows(direction->state_dh, h_row, direction->dh, out, first, last);
+        fc_set_states(&h, direction->state_dh, direction->dh, first, last);
         if (direction->memory.c)
-            set_rows(direction->state_dc, c_row, direction->dc, units, first, last);
+            fc_set_states(&c, direction->state_dc, direction->dc, first, last);
     }
     ptrdiff_t block = fc_rows_between_stops(shape, shape->out);
-    int64_t work = fc_product_work(shape, 1, shape->out),
+    int64_t work = fc_product_work(shape, 1, fc_step_depth(shape)),
             rest = (last - first) * shape->out_padded, left = FC_WORK_BETWEEN_LOOKS;
     fc_barrier_wait(team.barrier, team.part, team.parts);
     for (ptrdiff_t s = end_step - 1; s >= begin_step; s--) {
@@ -178,7 +188,7 @@ void fc_direction_backward(const fc_direction *direction, ptrdiff_t first,
     fc_barrier_wait(team.barrier, team.part, team.parts);
     if (team.part > 0 || begin_step > 0)
         return;
-    get_rows(direction->dh0, out, direction->state_dh, h_row, first, last);
+    fc_get_states(&h, direction->state_dh, direction->dh0, first, last);
     if (direction->memory.c)
-        get_rows(direction->dc0, units, direction->state_dc, c_row, first, last);
+        fc_get_states(&c, direction->state_dc, direction->dc0, first, last);
 }

@@ -16,7 +16,7 @@ enum { LEAST_ROWS = 2, ROWS_BEFORE_TEAMS = 4 };
 
 static double work_of_call(const fc_shape *shape, ptrdiff_t total) {
     return 2.0 * (double)total * (double)fc_input_columns(shape) *
-           (double)(shape->in + shape->out);
+           (double)(shape->in + fc_step_depth(shape));
 }
 
 static int thread_count(const fc_batch *batch, const fc_shape *shape, ptrdiff_t total,
@@ -29,11 +29,11 @@ static int thread_count(const fc_batch *batch, const fc_shape *shape, ptrdiff_t 
     return threads;
 }
 
-/* FLOP of the recurrent product of a step. */
+/* FLOP of the product of a step that its members share. */
 static double work_of_step(const fc_batch *batch, const fc_shape *shape,
                            ptrdiff_t total) {
     double rows = (double)total / (double)(batch->steps ? batch->steps : 1);
-    return 2.0 * rows * (double)fc_input_columns(shape) * (double)shape->out;
+    return 2.0 * rows * (double)fc_input_columns(shape) * (double)fc_step_depth(shape);
 }
 
 /* Members with `each` FLOP of a step at least. */

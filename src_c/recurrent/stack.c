@@ -140,7 +140,7 @@ fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *we
         return status;
     const fc_cell *cell = fc_kernels_of(stack->dtype)->cells[stack->cell];
     for (int i = 0; i < stack->layers * stack->directions; i++)
-        if (!weights[i].w_ih || !weights[i].w_hh ||
+        if (!weights[i].w_ih || (fc_has_recurrent(cell) && !weights[i].w_hh) ||
             (stack->proj_size && !weights[i].w_hr) || !has_own(cell, &weights[i]))
             return FC_BAD_ARGUMENT;
     pack_context job = {stack, kind, weights, packed};

@@ -2,7 +2,7 @@
 #ifndef FC_STACK_H
 #define FC_STACK_H
 
-#include "recurrent/direction.h"
+#include "recurrent/packing.h"
 
 /* Sizes only; and the lengths too, with the number of active pairs.  The shape is that
  * of the first layer. */

@@ -37,7 +37,7 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
         s->bound[d] =
             fc_take(arena, (size_t)s->sharing.row_parts + 1, sizeof(ptrdiff_t));
         s->state_dh[d] = fc_take2(arena, rows, (size_t)first->out_padded, real);
-        s->state_dc[d] = fc_take2(arena, rows, (size_t)first->padded, real);
+        s->state_dc[d] = fc_take2(arena, rows, (size_t)first->c_row, real);
         s->state_dmiddle[d] = fc_take2(arena, rows, (size_t)first->padded, real);
         s->pairs[d].x = fc_take(arena, (size_t)total, sizeof(void *));
         s->pairs[d].h_prev = fc_take(arena, (size_t)total, sizeof(void *));
@@ -203,10 +203,10 @@ static void point_at_pairs(const fc_direction *direction, fc_pair_rows *pairs) {
             if (pairs->c_prev)
                 pairs->c_prev[p] =
                     direction->memory.c +
-                    (size_t)plan->previous[p] * fc_bytes(shape, shape->padded);
+                    (size_t)plan->previous[p] * fc_bytes(shape, shape->c_row);
             if (pairs->c)
                 pairs->c[p] = direction->memory.c +
-                              (size_t)plan->next[p] * fc_bytes(shape, shape->padded);
+                              (size_t)plan->next[p] * fc_bytes(shape, shape->c_row);
             if (direction->memory.middle)
                 pairs->middle[p] = direction->memory.middle +
                                    (size_t)p * fc_bytes(shape, shape->padded);
@@ -219,10 +219,11 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
                           const fc_saved *saved, const fc_backward_scratch *s,
                           int layer, int which) {
     const fc_shape *shape = &direction->shape;
-    size_t out = fc_bytes(shape, shape->out), units = fc_bytes(shape, shape->units);
+    const fc_states h = fc_states_h(shape), c = fc_states_c(shape);
+    size_t out = fc_bytes(shape, shape->out);
     size_t index = (size_t)(layer * stack->directions + which);
-    size_t h_at = index * (size_t)batch->rows * out,
-           c_at = index * (size_t)batch->rows * units;
+    size_t h_at = index * (size_t)batch->rows * fc_state_bytes(&h),
+           c_at = index * (size_t)batch->rows * fc_state_bytes(&c);
     ptrdiff_t real = (ptrdiff_t)shape->k->real_size;
     fc_array below = {s->between[layer & 1],
                       (ptrdiff_t)saved->between_row * batch->rows,

@@ -86,10 +86,11 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
                           const fc_batch *batch, const fc_output *output,
                           fc_saved *saved, int layer, int which) {
     const fc_shape *shape = &direction->shape;
-    size_t out = fc_bytes(shape, shape->out), units = fc_bytes(shape, shape->units);
+    const fc_states h = fc_states_h(shape), c = fc_states_c(shape);
+    size_t out = fc_bytes(shape, shape->out);
     size_t index = (size_t)(layer * stack->directions + which);
-    size_t h_at = index * (size_t)batch->rows * out,
-           c_at = index * (size_t)batch->rows * units;
+    size_t h_at = index * (size_t)batch->rows * fc_state_bytes(&h),
+           c_at = index * (size_t)batch->rows * fc_state_bytes(&c);
     ptrdiff_t real = (ptrdiff_t)shape->k->real_size;
 
     direction->plan = &saved->plan[which];
@@ -112,13 +113,10 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
     direction->c = output->c ? (char *)output->c + c_at : NULL;
     fc_saved_memory(saved, shape, layer, which, &direction->memory);
     /* The slot of zeros. */
-    memset(direction->memory.h +
-               (size_t)direction->plan->states * fc_bytes(shape, shape->out_padded),
-           0, fc_bytes(shape, shape->out_padded));
+    ptrdiff_t zeros = direction->plan->states;
+    fc_set_states(&h, direction->memory.h, NULL, zeros, zeros + 1);
     if (direction->memory.c)
-        memset(direction->memory.c +
-                   (size_t)direction->plan->states * fc_bytes(shape, shape->padded),
-               0, fc_bytes(shape, shape->padded));
+        fc_set_states(&c, direction->memory.c, NULL, zeros, zeros + 1);
 }
 
 fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *batch,

@@ -96,6 +96,28 @@ static void run_gradient(const fc_layer_job *job, const fc_direction *direction,
     fc_weight_gradient_of(k, job->blas, g);
 }
 
+/* The same of an R with heads: the units of each by the h of theirs. */
+static void head_gradients(const fc_layer_job *job, const fc_direction *direction,
+                           fc_weight_gradient *g, int part, int parts) {
+    const fc_shape *shape = &direction->shape;
+    ptrdiff_t first = share(g->units, shape->k->lanes, part, parts);
+    ptrdiff_t last = share(g->units, shape->k->lanes, part + 1, parts);
+    if (!g->out)
+        return;
+    g->watch = job->watch;
+    g->d_gate = shape->padded;
+    g->depth = shape->head;
+    g->scratch = part_scratch(job, part);
+    for (g->first_unit = first; g->first_unit < last; g->first_unit = g->last_unit) {
+        ptrdiff_t head = g->first_unit / shape->head;
+        g->last_unit = (head + 1) * shape->head;
+        if (g->last_unit > last)
+            g->last_unit = last;
+        g->first_column = head * shape->head;
+        shape->k->weight_gradient(g);
+    }
+}
+
 /* Rows of some pairs: slots one below the other, operands as pointers. */
 typedef struct pair_range {
     char *slots;
@@ -127,7 +149,9 @@ static void unit_sums(const fc_layer_job *job, const fc_direction *direction,
     if (sum->factor == FC_BY_SLOT)
         s.by_slot = pairs->slots + fc_bytes(shape, sum->by_slot * shape->padded);
     else if (sum->factor != FC_BY_ONE)
-        s.by_row = sum->factor == FC_BY_C ? pairs->at.c : pairs->at.c_prev;
+        s.by_row = sum->factor == FC_BY_C        ? pairs->at.c
+                   : sum->factor == FC_BY_C_PREV ? pairs->at.c_prev
+                                                 : pairs->at.h_prev;
     if (!fc_stops(job->watch,
                   sum->vectors * pairs->rows * (s.last_unit - s.first_unit)))
         shape->k->unit_sum(&s);
@@ -156,6 +180,8 @@ static void weight_gradients(const fc_layer_job *job, int d, const pair_range *p
         unsigned char order[FC_MAX_GATES];
         for (int j = 0; j < phase->gates; j++)
             order[j] = (unsigned char)(phase->first_gate + j);
+        if (phase->gates == 0)
+            continue;
         g.d = pairs->slots + fc_bytes(shape, phase->slot * shape->padded);
         g.x = phase->from_middle ? pairs->at.middle : pairs->at.h_prev;
         g.depth = fc_operand_units(shape, phase);
@@ -164,7 +190,10 @@ static void weight_gradients(const fc_layer_job *job, int d, const pair_range *p
         g.units = fc_phase_units(shape, phase);
         g.out = phase->projects ? out->w_hr : out->w_hh;
         g.bias = phase->projects || cell->own_biases ? NULL : out->b_hh;
-        run_gradient(job, direction, &g, part, parts);
+        if (shape->heads > 1)
+            head_gradients(job, direction, &g, part, parts);
+        else
+            run_gradient(job, direction, &g, part, parts);
     }
     if (cell->sums == 0)
         return;

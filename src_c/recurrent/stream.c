@@ -105,14 +105,6 @@ fc_status fc_stream_copy(const fc_stack *stack, ptrdiff_t rows, const void *from
     return status;
 }
 
-static void set_state(const fc_shape *shape, char *to, ptrdiff_t padded,
-                      const char *from, ptrdiff_t n) {
-    if (from)
-        memcpy(to, from, fc_bytes(shape, n));
-    memset(to + (from ? fc_bytes(shape, n) : 0), 0,
-           fc_bytes(shape, padded - (from ? n : 0)));
-}
-
 static void set_states(const fc_stack *stack, ptrdiff_t rows, const fc_selection *some,
                        fc_stream_memory s, const char *h, const char *c) {
     for (ptrdiff_t i = 0; i < some->count; i++)
@@ -121,16 +113,15 @@ static void set_states(const fc_stack *stack, ptrdiff_t rows, const fc_selection
         fc_shape shape;
         fc_shape_of(stack, l, &shape);
         fc_stream_layer layer = fc_next_stream_layer(&s, &shape, rows);
+        const fc_states of_h = fc_states_h(&shape), of_c = fc_states_c(&shape);
+        size_t h_row = fc_padded_state_bytes(&of_h), h_bytes = fc_state_bytes(&of_h);
+        size_t c_row = fc_padded_state_bytes(&of_c), c_bytes = fc_state_bytes(&of_c);
         for (ptrdiff_t i = 0; i < some->count; i++) {
-            ptrdiff_t row = fc_selected(some, i), at = l * some->count + i;
-            set_state(&shape, layer.h[0] + fc_bytes(&shape, row * shape.out_padded),
-                      shape.out_padded, h ? h + fc_bytes(&shape, at * shape.out) : NULL,
-                      shape.out);
+            size_t row = (size_t)fc_selected(some, i),
+                   at = (size_t)(l * some->count + i);
+            fc_set_state(&of_h, layer.h[0] + row * h_row, h ? h + at * h_bytes : NULL);
             if (layer.c)
-                set_state(&shape, layer.c + fc_bytes(&shape, row * shape.padded),
-                          shape.padded,
-                          c ? c + fc_bytes(&shape, at * shape.units) : NULL,
-                          shape.units);
+                fc_set_state(&of_c, layer.c + row * c_row, c ? c + at * c_bytes : NULL);
         }
     }
 }
@@ -141,16 +132,17 @@ static void get_states(const fc_stack *stack, ptrdiff_t rows, const fc_selection
         fc_shape shape;
         fc_shape_of(stack, l, &shape);
         fc_stream_layer layer = fc_next_stream_layer(&s, &shape, rows);
+        const fc_states of_h = fc_states_h(&shape), of_c = fc_states_c(&shape);
+        size_t h_row = fc_padded_state_bytes(&of_h), h_bytes = fc_state_bytes(&of_h);
+        size_t c_row = fc_padded_state_bytes(&of_c), c_bytes = fc_state_bytes(&of_c);
         for (ptrdiff_t i = 0; i < some->count; i++) {
-            ptrdiff_t row = fc_selected(some, i), at = l * some->count + i;
+            size_t row = (size_t)fc_selected(some, i),
+                   at = (size_t)(l * some->count + i);
             if (h)
-                memcpy(h + fc_bytes(&shape, at * shape.out),
-                       layer.h[s.side[row]] + fc_bytes(&shape, row * shape.out_padded),
-                       fc_bytes(&shape, shape.out));
+                fc_get_state(&of_h, layer.h[s.side[row]] + row * h_row,
+                             h + at * h_bytes);
             if (c && layer.c)
-                memcpy(c + fc_bytes(&shape, at * shape.units),
-                       layer.c + fc_bytes(&shape, row * shape.padded),
-                       fc_bytes(&shape, shape.units));
+                fc_get_state(&of_c, layer.c + row * c_row, c + at * c_bytes);
         }
     }
 }

@@ -19,7 +19,7 @@ typedef struct fc_stream_layer {
     fc_step_scratch step;
 } fc_stream_layer;
 
-enum { FC_STREAM_POINTERS = 6 };
+enum { FC_STREAM_POINTERS = 7 };
 
 typedef struct fc_stream_memory {
     uint8_t *side;   /* [rows] of h that holds the state */
@@ -45,7 +45,7 @@ fc_next_stream_layer(fc_stream_memory *s, const fc_shape *shape, ptrdiff_t rows)
     for (int side = 0; side < 2; side++)
         layer.h[side] = fc_take2(&s->arena, n, (size_t)shape->out_padded, real);
     if (cell->states > 1)
-        layer.c = fc_take2(&s->arena, n, (size_t)shape->padded, real);
+        layer.c = fc_take2(&s->arena, n, (size_t)shape->c_row, real);
     if (cell->has_middle)
         layer.middle = fc_take2(&s->arena, n, (size_t)shape->padded, real);
     if (cell->phases > 1)

@@ -63,9 +63,8 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
             h_prev[i] = h[i]; /* what the layer below has just written */
     }
     point(input, layer->input_parts, fc_bytes(shape, columns), some, first, last);
-    fc_units units;
-    fc_panels panels =
-        fc_team_panels(shape, &packed->x, cell->gates, shape->padded, *team, &units);
+    fc_units units = fc_team_units(shape, shape->padded, *team);
+    fc_panels panels = fc_team_panels(shape, &packed->x, cell->gates, units, *team);
     fc_product product = {.a = (const void *const *)h_prev + first,
                           .out = input + first,
                           .rows = last - first,
@@ -81,7 +80,7 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
         h[i] = layer->h[!side] + (size_t)row * h_row;
     }
     if (layer->c)
-        point(c, layer->c, fc_bytes(shape, shape->padded), some, first, last);
+        point(c, layer->c, fc_bytes(shape, shape->c_row), some, first, last);
     if (layer->middle)
         point(middle, layer->middle, fc_bytes(shape, shape->padded), some, first, last);
     if (layer->slots)
@@ -97,7 +96,8 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
         .middle = layer->middle ? middle + first : NULL,
         .saved = layer->slots ? saved + first : NULL,
     };
-    fc_run_phases(shape, packed, &tile, &layer->step, *team);
+    fc_run_phases(shape, packed, &tile, &layer->step,
+                  (const void **)(saved + rows + first), *team);
 }
 
 /* Returns the bytes of a row of y. */
@@ -199,7 +199,7 @@ static step_sharing share_step(const fc_stack *stack, ptrdiff_t count, int threa
     fc_shape shape;
     fc_shape_of(stack, 0, &shape);
     double work = 2.0 * (double)count * stack->layers * shape.cell->gates *
-                  (double)shape.padded * (double)(shape.in + shape.out);
+                  (double)shape.padded * (double)(shape.in + fc_step_depth(&shape));
     bool by_units = count <= MOST_TEAM_ROWS;
     ptrdiff_t most =
         by_units ? fc_most_members(&shape, FC_PACK_FORWARD) : count / LEAST_ROWS;

@@ -40,12 +40,12 @@ typedef struct fc_panels {
     size_t near_bytes; /* larger weights are prefetched into a nearer cache */
 } fc_panels;
 
-/* The source of a vector's columns: element (k, lane) of a strided matrix of reals is
- * packed at first_k + k. */
+/* The source of a vector's columns, or of some: element (k, lane) of a strided matrix
+ * of reals is packed at first_k + k and first_lane + lane. */
 typedef struct fc_columns {
     const void *data;
     ptrdiff_t k_stride, lane_stride;
-    ptrdiff_t lanes, first_k, count_k;
+    ptrdiff_t first_lane, lanes, first_k, count_k;
 } fc_columns;
 
 /* out[r][first : first+columns] = bias + a[r] . panels, or += with `accumulate` */
@@ -78,7 +78,8 @@ typedef struct fc_weight_gradient {
     const void *d; /* first gate's column of the first row */
     ptrdiff_t d_row, d_gate;
     const void *const *x;
-    ptrdiff_t rows, depth; /* depth: reals of a row of x, columns of out */
+    ptrdiff_t first_column, rows, depth; /* x[p][first_column ..], `depth` reals: the
+                                          * columns of out */
     int gates;
     const unsigned char *gate_order; /* gate of each window position */
     ptrdiff_t units, first_unit, last_unit;

@@ -29,8 +29,9 @@
 
 typedef struct fc_seal {
     uint64_t kind;
-    uint64_t isa;          /* the first 8 characters of its name */
-    uint64_t cell, passes; /* cell, dtype and native kernels; layers and directions */
+    uint64_t isa;    /* the first 8 characters of its name */
+    uint64_t cell;   /* and heads, dtype, native kernels */
+    uint64_t passes; /* layers and directions */
     int64_t in, units, proj;
     int64_t rows; /* of a stream or a batch; of a carry, x_rows; else 0 */
 } fc_seal;
@@ -42,7 +43,9 @@ _Static_assert(sizeof(fc_seal) == FC_ALIGNMENT, "what follows a seal is aligned"
 static inline fc_seal fc_seal_of(uint64_t kind, const fc_stack *stack,
                                  const fc_kernels *k, int64_t rows) {
     fc_seal seal = {.kind = kind,
-                    .cell = (uint64_t)(uint32_t)stack->cell << 32 |
+                    .cell = (uint64_t)(uint32_t)stack->cell << 48 |
+                            (uint64_t)(uint32_t)(stack->heads > 1 ? stack->heads : 1)
+                                << 8 |
                             (uint64_t)stack->dtype << 1 | (uint64_t)k->native,
                     .passes = (uint64_t)(uint32_t)stack->layers << 32 |
                               (uint64_t)(uint32_t)stack->directions,

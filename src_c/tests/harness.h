@@ -51,6 +51,8 @@ bool check_same_bits(const double *a, const double *b, ptrdiff_t n, const char *
 
 /* Sets the case of this thread's next checks. */
 void describe(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Whether a cell has recurrent weights: all but those whose papers have none. */
+bool has_r(const char *cell);
 /* Prints the counts; returns the test's exit code. */
 int finish(const char *test);
 

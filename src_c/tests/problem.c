@@ -68,19 +68,22 @@ void problem_make(problem *p, const spec *from) {
     int cell = fc_cell_index(s->cell);
     bool projects = strstr(s->cell, "projected") != NULL;
     p->gates = fc_cell_gates(cell);
-    p->has_c = fc_cell_states(cell) > 1;
+    p->states = fc_cell_states(cell);
+    p->has_c = p->states > 1;
+    p->has_r = has_r(s->cell);
     p->passes = s->layers * s->directions;
     p->stack =
-        (fc_stack){cell,      FC_F64,       s->in, s->hidden, projects ? s->proj : 0,
-                   s->layers, s->directions};
+        (fc_stack){cell,      FC_F64,        s->in,   s->hidden, projects ? s->proj : 0,
+                   s->layers, s->directions, s->heads};
     p->out = projects ? s->proj : s->hidden;
     p->x_rows = s->index ? 11 : 0;
     for (int i = 0; i < p->passes; i++) {
         ptrdiff_t rows = p->gates * s->hidden;
         p->w_ih[i] = next_section(p, rows * pass_inputs(p, i));
-        p->w_hh[i] = next_section(p, rows * p->out);
+        p->w_hh[i] =
+            next_section(p, p->has_r ? rows * p->out / (s->heads ? s->heads : 1) : 0);
         p->b_ih[i] = next_section(p, s->no_bias ? 0 : rows);
-        p->b_hh[i] = next_section(p, s->no_bias ? 0 : rows);
+        p->b_hh[i] = next_section(p, s->no_bias || !p->has_r ? 0 : rows);
         p->w_hr[i] = next_section(p, projects ? p->out * s->hidden : 0);
         fc_cell_parameter own;
         for (p->owned = 0; own_parameter(cell, p->owned, &own); p->owned++)
@@ -88,7 +91,7 @@ void problem_make(problem *p, const spec *from) {
     }
     p->y_count = pairs * s->directions * p->out;
     p->h_count = p->passes * s->rows * p->out;
-    p->c_count = p->has_c ? p->passes * s->rows * s->hidden : 0;
+    p->c_count = p->passes * s->rows * (p->states - 1) * s->hidden;
     p->x = next_section(p, (s->index ? p->x_rows : pairs) * s->in);
     p->h0 = next_section(p, s->no_states ? 0 : p->h_count);
     p->c0 = next_section(p, s->no_states ? 0 : p->c_count);

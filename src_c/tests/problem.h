@@ -20,6 +20,7 @@ typedef struct section {
 typedef struct spec {
     const char *cell;
     ptrdiff_t in, hidden, proj; /* proj: used by the cell that projects */
+    int heads;                  /* 0: none */
     int layers, directions;
     ptrdiff_t steps, rows;
     bool no_bias, no_states, lengths, mask, reset, index, dropout;
@@ -30,7 +31,8 @@ typedef struct problem {
     spec spec;
     fc_stack stack;           /* of dtype FC_F64; run_core takes its own */
     int passes, gates, owned; /* owned: parameters of the cell's own */
-    bool has_c, normalizes;
+    int states;
+    bool has_c, has_r, normalizes;
     unsigned frozen; /* a bit for each parameter whose gradients nobody wants */
     ptrdiff_t out, x_rows;
     section w_ih[MOST_PASSES], w_hh[MOST_PASSES], b_ih[MOST_PASSES], b_hh[MOST_PASSES],
@@ -56,7 +58,7 @@ ptrdiff_t pass_inputs(const problem *p, int pass);
 bool step_exists(const problem *p, ptrdiff_t t, ptrdiff_t row);
 bool step_is_active(const problem *p, ptrdiff_t t, ptrdiff_t row);
 
-/* y (T, B, D P), h (L D, B, P), c (L D, B, H), and the gradient, laid out as v. */
+/* y (T, B, D P), h (L D, B, P), c (L D, B, S-1, H), and the gradient, laid out as v. */
 typedef struct outcome {
     double *y, *h, *c, *g;
 } outcome;

@@ -6,11 +6,13 @@ typedef struct weights {
     const double *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
     const double *own[FC_MOST_OWN]; /* parameters of the cell's own, in their order */
     ptrdiff_t in, hidden, out;
+    ptrdiff_t head,
+        units_of_head; /* columns of R, and rows of a gate that share them */
     uint8_t *positive; /* [H] of this step */
     bool replay;       /* read it, instead of writing it */
 } weights;
 
-enum { MOST_UNITS = 200 };
+enum { MOST_UNITS = 200, MOST_STATES = 3 }; /* states beside h */
 
 static double sigmoid(double a) { return 1 / (1 + exp(-a)); }
 
@@ -28,7 +30,8 @@ static double of_x(const weights *w, int gate, ptrdiff_t u, const double *x) {
 }
 static double of_h(const weights *w, int gate, ptrdiff_t u, const double *h) {
     ptrdiff_t row = gate * w->hidden + u;
-    return dot(w->w_hh + row * w->out, h, w->out) + (w->b_hh ? w->b_hh[row] : 0);
+    h += u / w->units_of_head * w->head;
+    return dot(w->w_hh + row * w->head, h, w->head) + (w->b_hh ? w->b_hh[row] : 0);
 }
 static double of_both(const weights *w, int gate, ptrdiff_t u, const double *x,
                       const double *h) {
@@ -135,6 +138,72 @@ static void lstm_layer_norm(const weights *w, const double *x, const double *h,
         new_h[u] = sigmoid(a[3 * H + u]) * tanh(n[u]);
 }
 
+static void indrnn_tanh(const weights *w, const double *x, const double *h,
+                        double *new_h, double *c) {
+    (void)c;
+    for (ptrdiff_t u = 0; u < w->hidden; u++)
+        new_h[u] = tanh(of_x(w, 0, u, x) + w->own[0][u] * h[u]);
+}
+
+static void indrnn_relu(const weights *w, const double *x, const double *h,
+                        double *new_h, double *c) {
+    (void)c;
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double a = of_x(w, 0, u, x) + w->own[0][u] * h[u];
+        if (!w->replay)
+            w->positive[u] = a > 0;
+        new_h[u] = w->positive[u] ? a : 0;
+    }
+}
+
+/* a, or in the positive form a + 1/2 and sigmoid(a) below 0. */
+static double candidate(const weights *w, ptrdiff_t u, double a, bool positive) {
+    if (positive && !w->replay)
+        w->positive[u] = a >= 0;
+    return !positive ? a : w->positive[u] ? a + 0.5 : sigmoid(a);
+}
+
+static void min_gru_of(const weights *w, const double *x, const double *h,
+                       double *new_h, bool positive) {
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double z = sigmoid(of_x(w, 0, u, x));
+        new_h[u] = (1 - z) * h[u] + z * candidate(w, u, of_x(w, 1, u, x), positive);
+    }
+}
+
+static void min_gru(const weights *w, const double *x, const double *h, double *new_h,
+                    double *c) {
+    (void)c;
+    min_gru_of(w, x, h, new_h, false);
+}
+
+static void min_gru_positive(const weights *w, const double *x, const double *h,
+                             double *new_h, double *c) {
+    (void)c;
+    min_gru_of(w, x, h, new_h, true);
+}
+
+static void min_lstm_of(const weights *w, const double *x, const double *h,
+                        double *new_h, bool positive) {
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double f = sigmoid(of_x(w, 0, u, x)), i = sigmoid(of_x(w, 1, u, x));
+        new_h[u] =
+            (f * h[u] + i * candidate(w, u, of_x(w, 2, u, x), positive)) / (f + i);
+    }
+}
+
+static void min_lstm(const weights *w, const double *x, const double *h, double *new_h,
+                     double *c) {
+    (void)c;
+    min_lstm_of(w, x, h, new_h, false);
+}
+
+static void min_lstm_positive(const weights *w, const double *x, const double *h,
+                              double *new_h, double *c) {
+    (void)c;
+    min_lstm_of(w, x, h, new_h, true);
+}
+
 typedef void step_fn(const weights *, const double *x, const double *h, double *new_h,
                      double *c);
 
@@ -151,6 +220,12 @@ static step_fn *step_of(const char *cell) {
         {"gru_reset_before", gru_reset_before},
         {"lstm_peephole", lstm_peephole},
         {"lstm_layer_norm", lstm_layer_norm},
+        {"indrnn_tanh", indrnn_tanh},
+        {"indrnn_relu", indrnn_relu},
+        {"min_gru", min_gru},
+        {"min_gru_positive", min_gru_positive},
+        {"min_lstm", min_lstm},
+        {"min_lstm_positive", min_lstm_positive},
     };
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (!strcmp(steps[i].cell, cell))
@@ -170,17 +245,19 @@ static void run_row(problem *p, const double *v, bool replay, int pass, ptrdiff_
                  .in = pass_inputs(p, pass),
                  .hidden = s->hidden,
                  .out = p->out,
+                 .head = p->out / (s->heads ? s->heads : 1),
+                 .units_of_head = s->hidden / (s->heads ? s->heads : 1),
                  .replay = replay};
     for (int j = 0; j < p->owned; j++)
         w.own[j] = v + p->own[pass][j].at;
     step_fn *step = step_of(s->cell);
     ptrdiff_t h_at = (pass * s->rows + row) * p->out;
-    ptrdiff_t c_at = (pass * s->rows + row) * s->hidden;
+    ptrdiff_t c_units = (p->states - 1) * s->hidden;
+    ptrdiff_t c_at = (pass * s->rows + row) * c_units;
     ptrdiff_t width = s->directions * p->out;
     bool reverse = pass % s->directions == 1;
-    double h[MOST_UNITS] = {0}, c[MOST_UNITS] = {0}, next[MOST_UNITS];
-    size_t h_bytes = (size_t)p->out * sizeof *h,
-           c_bytes = (size_t)s->hidden * sizeof *c;
+    double h[MOST_UNITS] = {0}, c[MOST_STATES * MOST_UNITS] = {0}, next[MOST_UNITS];
+    size_t h_bytes = (size_t)p->out * sizeof *h, c_bytes = (size_t)c_units * sizeof *c;
     if (!s->no_states)
         memcpy(h, v + p->h0.at + h_at, h_bytes);
     if (!s->no_states && p->has_c)

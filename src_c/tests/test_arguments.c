@@ -107,14 +107,18 @@ static void test_large_stacks(void) {
     for (int cell = 0; fc_cell_name(cell); cell++) {
         bool projects = strstr(fc_cell_name(cell), "projected") != NULL;
         for (size_t i = 0; i < sizeof large / sizeof *large; i++) {
+            /* Without an R nothing is quadratic in the units. */
+            bool fits = !has_r(fc_cell_name(cell)) && large[i] <= (ptrdiff_t)1 << 40;
+            fc_status status = fits ? FC_OK : FC_TOO_LARGE;
             for (int d = 0; d < 2; d++) {
                 describe("%s of %td units, f%d", fc_cell_name(cell), large[i],
                          d ? 64 : 32);
-                fc_stack s = {
-                    cell, (fc_dtype)d, 3, large[i], projects ? large[i] : 0, 1, 1};
-                CHECK_STATUS(fc_pack_size(&s, FC_PACK_FORWARD, &bytes), FC_TOO_LARGE);
-                CHECK_STATUS(fc_pack_size(&s, FC_PACK_BACKWARD, &bytes), FC_TOO_LARGE);
-                s = (fc_stack){cell, (fc_dtype)d, large[i], large[i], projects, 1, 1};
+                fc_stack s = {cell, (fc_dtype)d, 3, large[i], projects ? large[i] : 0,
+                              1,    1,           0};
+                CHECK_STATUS(fc_pack_size(&s, FC_PACK_FORWARD, &bytes), status);
+                CHECK_STATUS(fc_pack_size(&s, FC_PACK_BACKWARD, &bytes), status);
+                s = (fc_stack){cell,     (fc_dtype)d, large[i], large[i],
+                               projects, 1,           1,        0};
                 CHECK_STATUS(fc_pack_size(&s, FC_PACK_FORWARD, &bytes), FC_TOO_LARGE);
             }
         }

@@ -47,11 +47,11 @@ static void check_threads(const fc_stack *stack, const fc_batch *batch,
     CHECK(d->threads <= batch->threads && d->loop_threads <= batch->threads);
 }
 
-static void check_tile(const fc_batch *batch, const fc_description *d) {
+static void check_tile(bool recurs, const fc_batch *batch, const fc_description *d) {
     CHECK((d->rows > 0) == (batch->rows > 0));
     CHECK(d->rows * d->row_parts >= batch->rows && d->rows <= batch->rows);
-    CHECK(d->vectors > 0);
-    if (!batch->rows) {
+    CHECK((d->vectors > 0) == recurs);
+    if (!batch->rows || !recurs) {
         CHECK(!d->tile_rows && !d->tile_vectors && !d->tile_panels);
         return;
     }
@@ -67,19 +67,21 @@ static void check_sizes(const fc_stack *stack, const fc_batch *batch, int traini
     CHECK_OK(fc_pack_size(stack, training == 2 ? FC_PACK_BACKWARD : FC_PACK_FORWARD,
                           &bytes));
     CHECK(d->packed_bytes == bytes);
-    CHECK(d->recurrent_bytes > 0 && d->recurrent_bytes < d->packed_bytes);
+    CHECK((d->recurrent_bytes > 0) == has_r(fc_cell_name(stack->cell)));
+    CHECK(d->recurrent_bytes < d->packed_bytes);
     CHECK_OK(fc_scratch_size(stack, batch, training, &bytes));
     CHECK(d->scratch_bytes == bytes);
     CHECK_OK(fc_saved_size(stack, batch, &bytes));
     CHECK(d->saved_bytes == (training ? bytes : 0));
 }
 
-/* 2 G H (I + P) for each row and step, and 2 P H with a projection.  Parameters of a
- * cell's own are in no product. */
+/* 2 G H (I + P) for each row and step, without R 2 G H I, and 2 P H with a projection.
+ * Parameters of a cell's own are in no product. */
 static void check_work(const fc_stack *stack, const fc_batch *batch, int training,
                        const fc_description *d) {
     double H = (double)stack->hidden_size, G = fc_cell_gates(stack->cell);
     double P = stack->proj_size ? (double)stack->proj_size : H;
+    double R = has_r(fc_cell_name(stack->cell)) ? G * H * P : 0;
     double projection = stack->proj_size ? P * H : 0, input = 0, reals = 0, own = 0;
     fc_cell_parameter one;
     for (int i = 0; own_parameter(stack->cell, i, &one); i++)
@@ -87,9 +89,9 @@ static void check_work(const fc_stack *stack, const fc_batch *batch, int trainin
     for (int layer = 0; layer < stack->layers; layer++) {
         double I = layer ? stack->directions * P : (double)stack->input_size;
         input += stack->directions * G * H * I;
-        reals += stack->directions * (G * H * (I + P + 2) + projection + own);
+        reals += stack->directions * (G * H * (I + (R ? 2 : 1)) + R + projection + own);
     }
-    double recurrent = stack->layers * stack->directions * (G * H * P + projection);
+    double recurrent = stack->layers * stack->directions * (R + projection);
     double pairs = 2.0 * (double)(batch->steps * batch->rows) * (training == 2 ? 2 : 1);
     CHECK(d->flop == pairs * (input + recurrent));
     CHECK(d->recurrent_flop == pairs * recurrent);
@@ -119,7 +121,7 @@ static void test_cases(const char *isa) {
                     check_threads(&stack, &batch,
                                   training == 2 ? FC_PACK_BACKWARD : FC_PACK_FORWARD,
                                   &d);
-                    check_tile(&batch, &d);
+                    check_tile(has_r(fc_cell_name(stack.cell)), &batch, &d);
                     check_sizes(&stack, &batch, training, &d);
                     check_work(&stack, &batch, training, &d);
                 }
@@ -230,32 +232,37 @@ static bool leads_to(const fc_cell_description *d, const char *name,
 }
 
 static void test_cells(void) {
+    static const char *const state_names[] = {"h", "c", "n", "m"};
     char at[5];
     fc_weights w = {&at[0], &at[1], &at[2], &at[3], &at[4], {NULL}};
     fc_cell_description d;
     for (int cell = 0; fc_cell_name(cell); cell++) {
         describe("description of %s", fc_cell_name(cell));
         bool projects = strstr(fc_cell_name(cell), "projected") != NULL;
+        bool recurs = has_r(fc_cell_name(cell));
         CHECK_OK(fc_describe_cell(cell, &d));
         CHECK(!strcmp(d.name, fc_cell_name(cell)));
         CHECK(d.gates == fc_cell_gates(cell) && d.states == fc_cell_states(cell));
         for (int i = 0; i < d.gates; i++)
             CHECK(d.gate_names[i] && *d.gate_names[i]);
         for (int i = 0; i < d.states; i++)
-            CHECK(!strcmp(d.state_names[i], i ? "c" : "h"));
+            CHECK(!strcmp(d.state_names[i], state_names[i]));
         CHECK(d.slots >= d.gates);
         CHECK(d.projects == projects);
-        CHECK(d.parameters >= 4 + projects && d.parameters <= FC_MOST_PARAMETERS);
+        CHECK(d.parameters >= (recurs ? 4 : 2) + projects &&
+              d.parameters <= FC_MOST_PARAMETERS);
         CHECK(has_parameter(&d, "weight_ih", FC_AXIS_GATES, FC_AXIS_INPUT, NULL));
-        CHECK(has_parameter(&d, "weight_hh", FC_AXIS_GATES, FC_AXIS_OUTPUT, NULL));
+        CHECK(has_parameter(&d, "weight_hh", FC_AXIS_GATES, FC_AXIS_HEAD, NULL) ==
+              recurs);
         CHECK(has_parameter(&d, "bias_ih", FC_AXIS_GATES, FC_AXIS_NONE, "weight_ih"));
-        CHECK(has_parameter(&d, "bias_hh", FC_AXIS_GATES, FC_AXIS_NONE, "weight_hh"));
+        CHECK(has_parameter(&d, "bias_hh", FC_AXIS_GATES, FC_AXIS_NONE, "weight_hh") ==
+              recurs);
         CHECK(has_parameter(&d, "weight_hr", FC_AXIS_OUTPUT, FC_AXIS_HIDDEN, NULL) ==
               projects);
         CHECK(leads_to(&d, "weight_ih", &w, w.w_ih));
-        CHECK(leads_to(&d, "weight_hh", &w, w.w_hh));
+        CHECK(leads_to(&d, "weight_hh", &w, w.w_hh) == recurs);
         CHECK(leads_to(&d, "bias_ih", &w, w.b_ih));
-        CHECK(leads_to(&d, "bias_hh", &w, w.b_hh));
+        CHECK(leads_to(&d, "bias_hh", &w, w.b_hh) == recurs);
         CHECK(leads_to(&d, "weight_hr", &w, w.w_hr) == projects);
     }
     describe("descriptions of no cell");

@@ -1,5 +1,5 @@
-/* Parameters of a cell's own: their description, missing ones, and gradients that are not
- * computed. */
+/* Parameters of a cell's own: their description, missing ones, and gradients that are
+ * not computed. */
 #include "tests/problem.h"
 
 static void test_names(void) {
@@ -23,7 +23,7 @@ static void test_missing(int cell, const fc_cell_parameter *missing, int which) 
     enum { H = 5, MOST = 4 * H * H };
     float ones[MOST];
     fc_weights weights[2] = {{0}};
-    fc_stack stack = {cell, FC_F32, H, H, 0, 1, 2};
+    fc_stack stack = {cell, FC_F32, H, H, 0, 1, 2, 0};
     size_t bytes;
     for (int i = 0; i < MOST; i++)
         ones[i] = 1;

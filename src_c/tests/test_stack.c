@@ -350,15 +350,16 @@ static void test_row_alone(const char *cell) {
                 take_row(all.v + all.h0.at, passes, rows, row, all.out,
                          one.v + one.h0.at);
                 if (all.has_c)
-                    take_row(all.v + all.c0.at, passes, rows, row, s.hidden,
-                             one.v + one.c0.at);
+                    take_row(all.v + all.c0.at, passes, rows, row,
+                             (all.states - 1) * s.hidden, one.v + one.c0.at);
                 one.lengths[0] = all.lengths[row];
                 describe_case(&one, "row alone", isa, (fc_dtype)d);
                 run_core(&one, (fc_dtype)d, 1, INFERENCE, &of_one);
                 take_row(of_all.y, s.steps, rows, row, 2 * all.out, wanted.y);
                 take_row(of_all.h, passes, rows, row, all.out, wanted.h);
                 if (all.has_c)
-                    take_row(of_all.c, passes, rows, row, s.hidden, wanted.c);
+                    take_row(of_all.c, passes, rows, row, (all.states - 1) * s.hidden,
+                             wanted.c);
                 check_same_outcome(&one, &of_one, &wanted, false);
             }
         }
@@ -452,6 +453,28 @@ static void test_index_is_a_gather(const char *cell) {
     problem_free(&plain);
 }
 
+/* An R with blocks along its diagonal: heads of whole vectors, whatever the set's
+ * lanes, and heads that no set's vectors fit. */
+static void test_heads(const char *cell) {
+    static const spec sets[] = {{.hidden = 32, .heads = 2, .rows = 3, .directions = 2},
+                                {.hidden = 96, .heads = 3, .rows = 9, .mask = true},
+                                {.hidden = 12, .heads = 3, .rows = 4, .lengths = true},
+                                {.hidden = 45, .heads = 5, .rows = 2, .reset = true},
+                                {.hidden = 192, .heads = 6, .rows = 1}};
+    fc_cell_description d;
+    CHECK_OK(fc_describe_cell(fc_cell_index(cell), &d));
+    for (size_t i = 0; d.takes_heads && i < sizeof sets / sizeof *sets; i++) {
+        spec s = sets[i];
+        s.cell = cell;
+        s.in = 5;
+        s.layers = s.rows > 1 ? 2 : 1;
+        s.directions = s.directions ? s.directions : 1;
+        s.steps = s.rows > 1 ? 5 : 60;
+        seed(800 + i);
+        test_problem(&s, "heads", s.rows > 1 ? 1 : 4);
+    }
+}
+
 int main(int count, char **arguments) {
     if (count > 1)
         difference_divisor =
@@ -462,6 +485,7 @@ int main(int count, char **arguments) {
         test_small_problems(name);
         test_threads(name);
         test_teams(name);
+        test_heads(name);
         test_recompute(name);
         test_empty(name);
         test_row_alone(name);

@@ -156,7 +156,7 @@ static void test_some_states(const problem *p, fc_dtype dtype) {
     const int64_t which[SOME] = {5, 1}, twice[SOME] = {1, 1}, out[SOME] = {0, 7};
     streaming s = streaming_new(p, dtype), before = streaming_new(p, dtype);
     ptrdiff_t layers = p->spec.layers, n = layers * SOME * p->out;
-    ptrdiff_t cells = layers * SOME * p->spec.hidden;
+    ptrdiff_t cells = layers * SOME * (p->states - 1) * p->spec.hidden;
     void *h = take((size_t)n * 8, 8), *c = take((size_t)cells * 8, 8);
     double *got = zeros(n, sizeof *got);
     set_states(&s, p);

@@ -40,13 +40,19 @@ _RECURRENT = {
 }
 _CELL = {"input_size": 2, "hidden_size": 3, "bias": True, "dtype": "f4", "seed": 0}
 _RECURRENT["zero_output_for_mask"] = False
-_constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh")
+_constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh", num_heads=3)
 _NAMED = {"peephole": False, "layer_norm": False}
-_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, **_NAMED)
-_constructor(fastcell.GRU, _RECURRENT, reset_after=True)
+_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, num_heads=1, **_NAMED)
+_constructor(fastcell.GRU, _RECURRENT, reset_after=True, num_heads=3)
 _constructor(fastcell.RNNCell, _CELL, nonlinearity="tanh")
 _constructor(fastcell.LSTMCell, _CELL, **_NAMED)
 _constructor(fastcell.GRUCell, _CELL, reset_after=True)
+_constructor(fastcell.IndRNN, _RECURRENT, nonlinearity="relu")
+_constructor(fastcell.IndRNNCell, _CELL, nonlinearity="relu")
+_constructor(fastcell.MinGRU, _RECURRENT, positive=False)
+_constructor(fastcell.MinGRUCell, _CELL, positive=False)
+_constructor(fastcell.MinLSTM, _RECURRENT, positive=False)
+_constructor(fastcell.MinLSTMCell, _CELL, positive=False)
 _constructor(
     fastcell.Attention,
     {"query_size": 2, "memory_size": 3},

@@ -44,7 +44,7 @@ def test_a_layer_is_what_the_core_says_of_its_cell(cell):
     assert layer.states == cell.states == described["states"]
     assert (layer.proj_size > 0) == described["projects"] == bool(cell.proj_size)
     lengths = {"GH": 7 * len(cell.gates), "I": 2 * layer.output_size, "H": 7}
-    lengths["P"] = layer.output_size
+    lengths["P"] = lengths["P/K"] = layer.output_size
     lengths |= {f"{n}H": n * 7 for n in range(1, 5)}
     state = layer.state_dict()
     for name, axes in described["parameters"].items():
@@ -65,9 +65,10 @@ def test_the_core_describes_the_lstm():
         "states": ("h", "c"),
         "slots": 5,
         "projects": True,
+        "takes_heads": False,
         "parameters": {
             "weight_ih": ("GH", "I"),
-            "weight_hh": ("GH", "P"),
+            "weight_hh": ("GH", "P/K"),
             "bias_ih": ("GH",),
             "bias_hh": ("GH",),
             "weight_hr": ("P", "H"),

@@ -130,13 +130,13 @@ MUTATIONS = [
     ),
     # -- teams of threads
     (
-        "src_c/recurrent/direction.c",
+        "src_c/recurrent/packing.c",
         "last = grains * (part + 1) / parts * grain;",
         "last = grains / parts * (part + 1) * grain;",
         "the last member of a team drops an odd panel",
     ),
     (
-        "src_c/recurrent/direction.c",
+        "src_c/recurrent/packing.c",
         "    of.vectors = units.count / shape->k->lanes * gates;",
         "    of.vectors = (units.count / shape->k->lanes - !!units.first) * gates;",
         "members of a team leave their last units out",
@@ -318,7 +318,7 @@ MUTATIONS = [
     # -- what a cell is said to be
     (
         "src_c/recurrent/describe_cell.c",
-        '{"weight_hh", FC_AXIS_GATES, FC_AXIS_OUTPUT,',
+        '{"weight_hh", FC_AXIS_GATES, FC_AXIS_HEAD,',
         '{"weight_hh", FC_AXIS_GATES, FC_AXIS_HIDDEN,',
         "R of a projected cell is as wide as its units",
     ),
@@ -364,5 +364,48 @@ MUTATIONS = [
         "    if (!out->array[which])\n        return;\n",
         "",
         "the gradient of a parameter of a cell's own is made though nobody wants it",
+    ),
+    # -- heads, states by number, phases without a product
+    (
+        "src_c/recurrent/packing.c",
+        ".first_k = head * m->columns - m->first,",
+        ".first_k = 0,",
+        "a head that is not packed apart reads h of the first",
+    ),
+    (
+        "src_c/recurrent/packing.c",
+        "while (shape->blocks > 1 && head % grain)",
+        "while (false)",
+        "members of a team share a panel of W between two heads",
+    ),
+    (
+        "src_c/recurrent/stack_gradients.c",
+        "        g->first_column = head * shape->head;\n",
+        "",
+        "the gradients of all heads are by h of the first",
+    ),
+    (
+        "src_c/recurrent/direction.c",
+        "    shape->c_row = (cell->states - 1) * shape->padded;",
+        "    shape->c_row = shape->padded;",
+        "a row of c has room for one state",
+    ),
+    (
+        "src_c/recurrent/sequence_backward.c",
+        "at < shape->c_row; at += shape->padded)",
+        "at < shape->padded; at += shape->padded)",
+        "gradients of the third state flow through a reset",
+    ),
+    (
+        "src_c/recurrent/carry.c",
+        "carry->h_prev = fc_take(arena, block, fc_bytes(&shape, shape.out_padded));",
+        "carry->h_prev = fc_take(arena, block, fc_bytes(&shape, shape.out));",
+        "rows of h in the carry overlap",
+    ),
+    (
+        "fastcell/layers/states.py",
+        "            return others[0] if others else None",
+        "            return None",
+        "an initial c is not passed to the core",
     ),
 ]

@@ -18,9 +18,9 @@ MUTATIONS = [
         "the last column of an edge tile is not written",
     ),
     (
-        "src_c/recurrent/direction.c",
-        "ptrdiff_t here = units - first < lanes ? units - first : lanes;",
-        "ptrdiff_t here = units - first < lanes ? units - first - 1 : lanes;",
+        "src_c/recurrent/packing.c",
+        "        ptrdiff_t end = least(first + lanes, m->units);",
+        "        ptrdiff_t end = least(first + lanes, m->units - m->units % 2);",
         "the last unit of an odd H is not packed",
     ),
     (
@@ -215,8 +215,8 @@ MUTATIONS = [
     ),
     (
         "src_c/kernels/gradient.h",
-        "row + 1 < rows ? (const real *)x[row + 1] + v * V : NULL;",
-        "row + 2 < rows ? (const real *)x[row + 1] + v * V : NULL;",
+        "row + 1 < rows ? (const real *)x[row + 1] + column : NULL;",
+        "row + 2 < rows ? (const real *)x[row + 1] + column : NULL;",
         "bf16: the last of an even number of pairs has no x",
     ),
     (

@@ -1,0 +1,90 @@
+/* minLSTM: Feng, Tung, Ahmed, Bengio & Hajimirsadeghi, "Were RNNs All We Needed?", 2024
+ * (arXiv:2410.01201).
+ *
+ *     f, i = sigmoid(a_f, a_i),  n = g(a_n),   a = W x_t + b_ih              (1)
+ *     s = f / (f + i)                                                        (2)
+ *     h_t = s * h_{t-1} + (1 - s) * n                                        (3)
+ *
+ * The gates follow from x alone; there is no R, and h is the only state.  g is that of
+ * min_gru.c.  Gates: f i n.  Saved: 1-f, 1-i, n, which backward overwrites with the
+ * gradients of f, i, n; and s.
+ *
+ *     ds = dh * (h_{t-1} - n),  dn = dh * (1 - s),  dh_{t-1} = dh * s        (3')
+ *     da_f = ds * s (1-s) * (1-f),  da_i = -ds * s (1-s) * (1-i)        (2') (1')
+ *     da_n = dn * g' */
+#include "cells/min_positive.h"
+
+enum { MIN_LSTM_F, MIN_LSTM_I, MIN_LSTM_N, MIN_LSTM_S };
+
+FC_INLINE void min_lstm_step(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, vreal n) {
+    vreal one = vset1(1), h_prev = load_row(t->h_prev, r, u);
+    vreal a_f = input_gate(t, r, u, MIN_LSTM_F, 3);
+    vreal a_i = input_gate(t, r, u, MIN_LSTM_I, 3);
+    /* (2) is (1 + exp(-a_i)) / (2 + exp(-a_i) + exp(-a_f)).  Times exp(least), which
+     * keeps every exponent at 0 or below: f + i may be 0 in this precision. */
+    vreal least = vmin_keep_nan(vmin_keep_nan(a_f, a_i), vzero());
+    vreal unit = vexp(least), by_f = vexp(least - a_f), by_i = vexp(least - a_i);
+    vreal s = (unit + by_i) / (unit + unit + by_i + by_f);
+    store_row(t->h, r, u, vfma(s, h_prev - n, n));
+    save_slot(t, r, u, MIN_LSTM_F, one - vsigmoid(a_f));
+    save_slot(t, r, u, MIN_LSTM_I, one - vsigmoid(a_i));
+    save_slot(t, r, u, MIN_LSTM_N, n);
+    save_slot(t, r, u, MIN_LSTM_S, s);
+}
+
+static void min_lstm_forward(const fc_tile *t) {
+    FOR_EACH_BLOCK(t, r, u)
+    min_lstm_step(t, r, u, input_gate(t, r, u, MIN_LSTM_N, 3));
+}
+
+static void min_lstm_positive_forward(const fc_tile *t) {
+    FOR_EACH_BLOCK(t, r, u)
+    min_lstm_step(t, r, u, min_positive(input_gate(t, r, u, MIN_LSTM_N, 3)));
+}
+
+FC_INLINE void min_lstm_gradients(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u,
+                                  vreal slope) {
+    vreal one = vset1(1), dh = load_mutable(t->dh, r, u);
+    vreal s = load_slot(t, r, u, MIN_LSTM_S), n = load_slot(t, r, u, MIN_LSTM_N);
+    vreal da = dh * (load_row(t->h_prev, r, u) - n) * (s * (one - s));
+    store_slot(t, r, u, MIN_LSTM_F, da * load_slot(t, r, u, MIN_LSTM_F));
+    store_slot(t, r, u, MIN_LSTM_I, vzero() - da * load_slot(t, r, u, MIN_LSTM_I));
+    store_slot(t, r, u, MIN_LSTM_N, dh * (one - s) * slope);
+    store_row(t->dh, r, u, dh * s);
+}
+
+static void min_lstm_backward(const fc_back_tile *t) {
+    FOR_EACH_BACK_BLOCK(t, r, u)
+    min_lstm_gradients(t, r, u, vset1(1));
+}
+
+static void min_lstm_positive_backward(const fc_back_tile *t) {
+    FOR_EACH_BACK_BLOCK(t, r, u)
+    min_lstm_gradients(t, r, u, min_positive_slope(load_slot(t, r, u, MIN_LSTM_N)));
+}
+
+static const fc_cell min_lstm = {
+    .name = "min_lstm",
+    .gates = 3,
+    .states = 1,
+    .slots = 4,
+    .x_gate = {0, 1, 2},
+    .gate_names = {"f", "i", "n"},
+    .phases = 1,
+    .phase = {{.gates = 0}},
+    .forward = {min_lstm_forward},
+    .backward = {min_lstm_backward},
+};
+
+static const fc_cell min_lstm_positive = {
+    .name = "min_lstm_positive",
+    .gates = 3,
+    .states = 1,
+    .slots = 4,
+    .x_gate = {0, 1, 2},
+    .gate_names = {"f", "i", "n"},
+    .phases = 1,
+    .phase = {{.gates = 0}},
+    .forward = {min_lstm_positive_forward},
+    .backward = {min_lstm_positive_backward},
+};
