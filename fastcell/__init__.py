@@ -14,6 +14,7 @@ from fastcell.cells import (
     GRU,
     LSTM,
     RNN,
+    SLSTM,
     GRUCell,
     IndRNN,
     IndRNNCell,
@@ -23,6 +24,7 @@ from fastcell.cells import (
     MinLSTM,
     MinLSTMCell,
     RNNCell,
+    SLSTMCell,
 )
 from fastcell.layers import (
     Attention,
@@ -46,6 +48,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "SLSTM",
     "Attention",
     "Dropout",
     "Embedding",
@@ -61,6 +64,7 @@ __all__ = [
     "MinLSTMCell",
     "Module",
     "RNNCell",
+    "SLSTMCell",
     "Sequential",
     "StreamPool",
     "callbacks",

@@ -145,7 +145,8 @@ def problem(
     layer.load_state_dict({n: rounded(w) for n, w in layer.state_dict().items()})
     passes = layer.num_layers * (2 if layer.bidirectional else 1)
     width = (2 if layer.bidirectional else 1) * layer.output_size
-    shapes = [(passes, B, layer.output_size), (passes, B, H)][: len(cell.states)]
+    others = len(cell.states) - 1
+    shapes = [(passes, B, layer.output_size), *[(passes, B, H)] * others]
 
     def draw(*shape: int) -> np.ndarray:
         return rounded(random.standard_normal(shape))
@@ -157,11 +158,14 @@ def problem(
         sequence["mask"] = random.random((T, B)) < 0.7
     if kind in ("reset", "everything"):
         sequence["reset"] = random.random((T, B)) < 0.25
+    x, state = draw(T, B, I), tuple(draw(*shape) for shape in shapes)
+    if cell.admissible:
+        state = tuple(rounded(part) for part in cell.admissible(state))
     return Problem(
         cell,
         layer,
-        draw(T, B, I),
-        tuple(draw(*shape) for shape in shapes),
+        x,
+        state,
         draw(T, B, width),
         tuple(draw(*shape) for shape in shapes),
         sequence,

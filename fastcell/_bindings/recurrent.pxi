@@ -373,13 +373,13 @@ cdef class Stack:
     def step(self, packed, x, state, dtype, int threads):
         """Return the state after one step of one layer: the quick way.
 
-        x (B, I) or (I,); state None, h or (h, c), each (B, n) or (n,).  None where one is
-        no such array of NumPy's, contiguous and of the dtype, or there are more states.
+        x (B, I) or (I,); state None, h or (h, c, ...), each (B, n) or (n,).  None where one
+        is no such array of NumPy's, contiguous and of the dtype.
         """
         cdef fc_batch batch
         cdef Views views = Views()
-        cdef bint two = self.cell.states > 1, single
-        if type(x) is not ndarray or not 1 <= x.ndim <= 2 or self.cell.states > 2:
+        cdef bint two = self.cell.states > 1, more = self.cell.states > 2, single
+        if type(x) is not ndarray or not 1 <= x.ndim <= 2:
             return None
         single = x.ndim == 1
         memset(&batch, 0, sizeof(batch))
@@ -391,6 +391,8 @@ cdef class Stack:
         batch.x_step = batch.rows * batch.x_row
         if batch.x == NULL or (two and state is not None and type(state) is not tuple):
             return None
+        if more and state is not None:
+            state = self.two_of(views, state, single, batch.rows, dtype)
         if state is not None:
             h, c = (state if len(state) == 2 else (None, None)) if two else (state, None)
             batch.h0 = self.quick(views, h, single, batch.rows, self.out(), dtype)
@@ -398,17 +400,30 @@ cdef class Stack:
                 return None
             if two:
                 batch.c0 = self.quick(
-                    views, c, single, batch.rows, self.stack.hidden_size, dtype
+                    views, c, single, batch.rows, self.c_row(), dtype
                 )
                 if batch.c0 == NULL:
                     return None
         y = np.empty((1, batch.rows, self.out()), dtype)
-        c = np.empty((batch.rows, self.stack.hidden_size), dtype) if two else None
+        c = np.empty((batch.rows, self.c_row()), dtype) if two else None
         self.run(packed, &batch, y, None, c, None)
         y = y[0]  # which is the next h
         if single:
             y, c = y[0], c[0] if two else None
+        if more:
+            return y, *map(np.ascontiguousarray, np.split(c, self.cell.states - 1, -1))
         return (y, c) if two else y
+
+    cdef object two_of(
+        self, Views views, tuple state, bint single, Py_ssize_t rows, dtype
+    ):
+        """h, and all other states behind each other; (None, None) if one does not fit."""
+        if len(state) != self.cell.states:
+            return None, None
+        for part in state[1:]:
+            if not self.quick(views, part, single, rows, self.stack.hidden_size, dtype):
+                return None, None
+        return state[0], np.concatenate(state[1:], -1)
 
     cdef void *quick(
         self, Views views, array, bint single, Py_ssize_t rows, Py_ssize_t n, dtype

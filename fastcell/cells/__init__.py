@@ -18,6 +18,8 @@ from fastcell.cells.min_lstm import MinLSTM, MinLSTMCell
 from fastcell.cells.registry import Cell
 from fastcell.cells.rnn import CELLS as _RNN
 from fastcell.cells.rnn import RNN, RNNCell
+from fastcell.cells.slstm import CELLS as _SLSTM
+from fastcell.cells.slstm import SLSTM, SLSTMCell
 
 _CELLS = (
     *_RNN,
@@ -28,6 +30,7 @@ _CELLS = (
     *_INDRNN,
     *_MIN_GRU,
     *_MIN_LSTM,
+    *_SLSTM,
 )
 REGISTRY: dict[str, Cell] = {cell.name: cell for cell in _CELLS}
 
@@ -36,6 +39,7 @@ __all__ = [
     "LSTM",
     "REGISTRY",
     "RNN",
+    "SLSTM",
     "Cell",
     "GRUCell",
     "IndRNN",
@@ -46,4 +50,5 @@ __all__ = [
     "MinLSTM",
     "MinLSTMCell",
     "RNNCell",
+    "SLSTMCell",
 ]

@@ -69,8 +69,11 @@ def step(
         log_f = log_sigmoid(np.minimum(f, LARGEST_FORGET)) + m
     else:
         log_f = log_sigmoid(f) + m
-    m = np.where(n == 0, i, np.maximum(i, log_f))
-    i, f = np.exp(i - m), np.exp(np.minimum(log_f - m, 0))
+    lead, unseen = i - log_f, n == 0
+    m = np.where(unseen, i, np.maximum(i, log_f))
+    # exp(i - m) and exp(log_f - m), where i and m may be infinite.
+    i = np.where(unseen, 1, np.exp(np.minimum(lead, 0)))
+    f = np.exp(np.minimum(-lead, 0))
     c = f * c + i * np.tanh(z)
     n = f * n + i
     if form == "floored":
@@ -178,7 +181,7 @@ class SLSTM(Recurrent[SLSTMState]):
             dtype,
             seed,
             zero_output_for_mask,
-            num_heads=num_heads,
+            num_heads,
         )
 
     def config(self) -> dict[str, Any]:
@@ -224,7 +227,20 @@ class SLSTMCell(RecurrentCell[SLSTMState]):
         )
 
 
+def _admissible(state: State) -> State:
+    """Return a state with n above 0, from 0.5 on."""
+    h, c, n, m = state
+    return h, c, np.abs(n) + n.dtype.type(0.5), m
+
+
 CELLS = tuple(
-    Cell(name, SLSTM, SLSTMCell, partial(step, form=form), {"form": form})
+    Cell(
+        name,
+        SLSTM,
+        SLSTMCell,
+        partial(step, form=form),
+        {"form": form},
+        admissible=_admissible,
+    )
     for form, name in FORMS.items()
 )

@@ -9,10 +9,12 @@
 #include "cells/min_gru.c"
 #include "cells/min_lstm.c"
 #include "cells/rnn.c"
+#include "cells/slstm.c"
 
 static const fc_cell *const fc_registry[] = {
-    &rnn_tanh,    &rnn_relu,          &lstm,          &lstm_projected,
-    &gru,         &gru_reset_before,  &lstm_peephole, &lstm_layer_norm,
-    &indrnn_tanh, &indrnn_relu,       &min_gru,       &min_gru_positive,
-    &min_lstm,    &min_lstm_positive,
+    &rnn_tanh,      &rnn_relu,          &lstm,          &lstm_projected,
+    &gru,           &gru_reset_before,  &lstm_peephole, &lstm_layer_norm,
+    &indrnn_tanh,   &indrnn_relu,       &min_gru,       &min_gru_positive,
+    &min_lstm,      &min_lstm_positive, &slstm,         &slstm_plain,
+    &slstm_clamped, &slstm_exponential,
 };
