@@ -86,16 +86,18 @@ class SLSTM(Recurrent[SLSTMState]):
     r"""A stack of sLSTM layers, the scalar-memory cells of xLSTM.
 
     .. math::
-        m_t &= \max(a_i, \log f + m_{t-1}), \text{ or } a_i \text{ where } n_{t-1} = 0 \\
-        i' &= \exp(a_i - m_t), \quad f' = \exp(\log f + m_{t-1} - m_t) \\
+        l_t &= \log f + m_{t-1}, \quad a = W x_t + b_{ih} + R h_{t-1} + b_{hh} \\
+        m_t &= \max(a_i, l_t), \text{ or } a_i \text{ where } n_{t-1} = 0 \\
+        i' &= \exp(a_i - m_t), \quad f' = \exp(l_t - m_t) \\
         c_t &= f' c_{t-1} + i' \tanh(a_z) \\
         n_t &= f' n_{t-1} + i' \\
         h_t &= \sigma(a_o) \, c_t / n_t
 
-    with :math:`a = W x_t + b_{ih} + R h_{t-1} + b_{hh}`; gate order i f z o. Beck et al.
-    2024, arXiv:2405.04517. The input gate exp(a_i) has no bound; the stabilizer m keeps
-    c and n finite for any finite a, and h does not depend on it. The state is (h, c, n,
-    m). Without n, that is where n is 0, nothing was seen yet.
+    Gate order i f z o. Beck et al. 2024, arXiv:2405.04517. The input gate exp(a_i) has
+    no bound. The stabilizer m keeps c and n finite for any finite a, and h does not
+    depend on it. Where n is 0, a unit has seen nothing yet.
+
+    Calls take and return the states as a tuple (h, c, n, m).
 
     Parameters
     ----------
@@ -116,19 +118,19 @@ class SLSTM(Recurrent[SLSTMState]):
         Whether a second pass runs from the last step to the first; y then has twice
         the features.
     form : str, default "floored"
-        What log f and n are.
+        log f, and whether n_t is at least 1:
 
-        ============= ============================ ============ =================
-        form          log f                        n            used by
-        ============= ============================ ============ =================
-        "floored"     log sigmoid(a_f)             at least 1   FlashRNN, TiRex-2
-        "plain"       log sigmoid(a_f)             as above     xlstm
-        "clamped"     log sigmoid(min(a_f, 15))    as above     TiRex
-        "exponential" a_f                          as above     the paper, too
-        ============= ============================ ============ =================
+        ============= ========================= === =================================
+        form          log f                     n   used by
+        ============= ========================= === =================================
+        "floored"     log sigmoid(a_f)          yes FlashRNN, TiRex-2
+        "plain"       log sigmoid(a_f)          no  xlstm; the paper
+        "clamped"     log sigmoid(min(a_f, 15)) no  TiRex
+        "exponential" a_f                       no  the paper, as the other choice
+        ============= ========================= === =================================
 
-        From a state of zeros "floored" and "plain" have the same bits: n is at least 1
-        anyway.
+        From a state of zeros n is at least 1 in every form, and "floored" and "plain"
+        have the same bits.
     zero_output_for_mask : bool, default False
         Whether y is 0 where a step is masked, rather than the h that stays.
     dtype : dtype, default float32

@@ -7,7 +7,6 @@ tensors of it.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,7 +19,10 @@ _disable_dynamo: Any = torch._disable_dynamo  # type: ignore[attr-defined]
 
 
 class Served:
-    """Mark of the subclasses."""
+    """Base of the subclasses, which copies and pickles know by the package's class."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _rebuilt, (type(self).__bases__[-1],), self.__getstate__()
 
 
 class Foreign(NamedTuple):
@@ -143,9 +145,6 @@ def subclass_of(cls: type) -> type:
     return _made[cls]
 
 
-def __getattr__(name: str) -> Any:
-    # For pickle, which looks classes up by name.
-    for module, known in FOREIGN:
-        if known == name:
-            return subclass_of(getattr(importlib.import_module(module), name))
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def _rebuilt(cls: type) -> Any:
+    made = subclass_of(cls)
+    return made.__new__(made)
