@@ -145,8 +145,8 @@ def problem(
     layer.load_state_dict({n: rounded(w) for n, w in layer.state_dict().items()})
     passes = layer.num_layers * (2 if layer.bidirectional else 1)
     width = (2 if layer.bidirectional else 1) * layer.output_size
-    others = len(cell.states) - 1
-    shapes = [(passes, B, layer.output_size), *[(passes, B, H)] * others]
+    shapes = [(passes, B, layer.output_size)]
+    shapes += [(passes, B, H)] * (len(cell.states) - 1)
 
     def draw(*shape: int) -> np.ndarray:
         return rounded(random.standard_normal(shape))

@@ -20,20 +20,26 @@ from fastcell.layers.recurrent import Recurrent
 from fastcell.named_classes import in_files
 
 
+def kept_share(a_f: np.ndarray, a_i: np.ndarray) -> np.ndarray:
+    """Return f / (f + i), also where both are 0 in this precision."""
+    log_f, log_i = -np.logaddexp(0, -a_f), -np.logaddexp(0, -a_i)
+    return sigmoid(np.where(a_f == a_i, 0, log_f - log_i))
+
+
 def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
     """Return h_t by the formula, in NumPy."""
     (h,) = state
-    f, i, n = np.split(linear(x, w, "ih"), 3, axis=-1)
-    f, i = sigmoid(f), sigmoid(i)
-    return ((f * h + i * n) / (f + i),)
+    a_f, a_i, n = np.split(linear(x, w, "ih"), 3, axis=-1)
+    s = kept_share(a_f, a_i)
+    return (s * h + (1 - s) * n,)
 
 
 def positive_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
     """Return h_t of the positive form by the formula, in NumPy."""
     (h,) = state
-    f, i, n = np.split(linear(x, w, "ih"), 3, axis=-1)
-    f, i = sigmoid(f), sigmoid(i)
-    return ((f * h + i * positive_candidate(n)) / (f + i),)
+    a_f, a_i, n = np.split(linear(x, w, "ih"), 3, axis=-1)
+    s = kept_share(a_f, a_i)
+    return (s * h + (1 - s) * positive_candidate(n),)
 
 
 @in_files

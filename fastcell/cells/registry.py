@@ -70,8 +70,19 @@ class Cell:
 
 
 def linear(x: np.ndarray, weights: Mapping[str, np.ndarray], which: str) -> np.ndarray:
-    """Return x W^T + b of "ih" or "hh"; a missing bias is zero."""
-    product: np.ndarray = x @ weights[f"weight_{which}"].T
+    """Return x W^T + b of "ih" or "hh"; a missing bias is zero.
+
+    An R with heads has the columns of one: each head of h has its block.
+    """
+    weight = weights[f"weight_{which}"]
+    size = weight.shape[1]
+    if which == "hh" and 0 < size < x.shape[-1]:
+        heads = x.shape[-1] // size
+        blocks = weight.reshape(-1, heads, size, size)  # gate, head, unit, column
+        product = np.einsum("bkc,gkuc->bgku", x.reshape(-1, heads, size), blocks)
+        product = product.reshape(len(x), -1)
+    else:
+        product = x @ weight.T
     return product + weights.get(f"bias_{which}", 0)
 
 

@@ -16,16 +16,24 @@
 
 enum { MIN_LSTM_F, MIN_LSTM_I, MIN_LSTM_N, MIN_LSTM_S };
 
+/* least - a, for a >= least; 0 for equal infinities. */
+FC_INLINE vreal min_lstm_difference(vreal least, vreal a) {
+    return vif_positive(a - least, least - a, vzero());
+}
+
 FC_INLINE void min_lstm_step(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, vreal n) {
     vreal one = vset1(1), h_prev = load_row(t->h_prev, r, u);
     vreal a_f = input_gate(t, r, u, MIN_LSTM_F, 3);
     vreal a_i = input_gate(t, r, u, MIN_LSTM_I, 3);
-    /* (2) is (1 + exp(-a_i)) / (2 + exp(-a_i) + exp(-a_f)).  Times exp(least), which
-     * keeps every exponent at 0 or below: f + i may be 0 in this precision. */
+    /* f + i may be 0 in this precision, so (2) is computed as
+     * (1 + exp(-a_i)) / (2 + exp(-a_i) + exp(-a_f)), times exp(least): no exponent is
+     * above 0. */
     vreal least = vmin_keep_nan(vmin_keep_nan(a_f, a_i), vzero());
-    vreal unit = vexp(least), by_f = vexp(least - a_f), by_i = vexp(least - a_i);
+    vreal unit = vexp(least);
+    vreal by_f = vexp(min_lstm_difference(least, a_f));
+    vreal by_i = vexp(min_lstm_difference(least, a_i));
     vreal s = (unit + by_i) / (unit + unit + by_i + by_f);
-    store_row(t->h, r, u, vfma(s, h_prev - n, n));
+    store_row(t->h, r, u, vfma(s, h_prev, (one - s) * n));
     save_slot(t, r, u, MIN_LSTM_F, one - vsigmoid(a_f));
     save_slot(t, r, u, MIN_LSTM_I, one - vsigmoid(a_i));
     save_slot(t, r, u, MIN_LSTM_N, n);

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from oracle import KINDS, Problem, named, problem, same_bits
 
+from fastcell import _core
 from fastcell.cells import REGISTRY
 
-COUNT = 200
+# 16 turns for each cell: see `configuration`.
+COUNT = max(200, 16 * len(REGISTRY))
 PRECISIONS = ("float32", "float64", "bf16", "int8")
 # A thread needs a million FLOP: 4 threads, twice that, for batches that are not full.
 ENOUGH_FLOP = 8e6
@@ -32,10 +34,13 @@ class Configuration:
     num_layers: int
     bidirectional: bool
     kind: str
+    num_heads: int = 1
 
     def __str__(self) -> str:
         ways = "both-ways" if self.bidirectional else "one-way"
         sizes = f"T{self.T}-B{self.B}-I{self.I}-H{self.H}-L{self.num_layers}"
+        if self.num_heads > 1:
+            sizes += f"-K{self.num_heads}"
         return f"{self.seed}-{self.cell}-{self.precision}-{sizes}-{ways}-{self.kind}"
 
     @property
@@ -54,6 +59,7 @@ class Configuration:
             seed=self.seed,
             num_layers=self.num_layers,
             bidirectional=self.bidirectional,
+            **({"num_heads": self.num_heads} if self.num_heads > 1 else {}),
         )
         if self.precision == "float64":
             return made
@@ -72,9 +78,8 @@ def configuration(seed: int) -> Configuration:
     cell = list(REGISTRY)[seed % len(REGISTRY)]
     turn = seed // len(REGISTRY)  # how often the cell was drawn before
     size = ("small", "rows", "small", "units")[turn % 4]
-    # Of eight turns three float32, one float64, two bf16 and two int8; each of eight
-    # begins with another, so that all meet all sizes.
-    precision = PRECISIONS[(0, 2, 3, 1, 0, 3, 2, 0)[(turn + turn // 8) % 8]]
+    # Each round of four sizes begins with another, so that in 16 turns all meet all.
+    precision = PRECISIONS[(turn + turn // 4) % 4]
     T, num_layers = int(random.integers(1, 9)), int(random.integers(1, 4))
     B = [1, 2, 3, 5, 7, 8, 13]
     I, H = [0, 1, 3, 16, 33], [1, 7, 9, 17, 33, 70]  # noqa: E741
@@ -85,9 +90,18 @@ def configuration(seed: int) -> Configuration:
         B, I, H = [1, 2, 3], [5, 20], [137, 150, 203]  # noqa: E741
         num_layers = 1
     chosen = {n: int(random.choice(v)) for n, v in (("B", B), ("I", I), ("H", H))}
+    described = _core.describe_cell(cell)
+    num_heads = 1
+    if turn % 3 == 1 and described["takes_heads"]:
+        num_heads = int(random.choice([2, 3, 5]))
+        head = max(1, chosen["H"] // num_heads)
+        if random.integers(2):  # whole vectors of every set
+            head = -(-head // 16) * 16
+        chosen["H"] = num_heads * head
     if size != "small":
         of_a_step = 2 * chosen["B"] * len(REGISTRY[cell].gates) * chosen["H"]
-        of_a_step *= chosen["I"] + chosen["H"]
+        recurrent = "weight_hh" in described["parameters"]
+        of_a_step *= chosen["I"] + chosen["H"] * recurrent
         T = int(np.clip(ENOUGH_FLOP / of_a_step, 3, 60))
     return Configuration(
         seed,
@@ -97,6 +111,7 @@ def configuration(seed: int) -> Configuration:
         num_layers=num_layers,
         bidirectional=bool(random.integers(3) == 0),
         kind=str(random.choice(KINDS)),
+        num_heads=num_heads,
         **chosen,
     )
 

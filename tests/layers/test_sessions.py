@@ -126,7 +126,7 @@ def test_a_step_returns_an_array_of_its_own(cell):
 
 
 def edit_what_was_handed_out(layer):
-    layer.params["weight_hh_l0"][...] *= 2
+    layer.params["weight_ih_l0"][...] *= 2
 
 
 def step_of_an_optimizer(layer):
