@@ -7,6 +7,7 @@ cdef class Batch:
     cdef readonly object x, index, lengths, mask, reset, h0, c0, dropout
     cdef readonly int threads
     cdef public bint recompute  # the gates, in backward: set before `saved` is made
+    cdef public object added  # to the input parts of the first layer (T, B, D G H)
     cdef const char *isa  # that `saved` is laid out for
 
     def __init__(
@@ -166,10 +167,8 @@ cdef class Stack:
             if <object> a.array is None:
                 continue
             views.name = a.name
-            if a.shape == INPUTS or a.shape == OUTPUTS:
-                width = self.stack.input_size
-                if a.shape == OUTPUTS:
-                    width = self.stack.directions * self.out()
+            if a.shape in (INPUTS, OUTPUTS, GATES):
+                width = self.row_of(a.shape)
                 view = views.rows(
                     <object> a.array, a.access == WRITTEN, self.itemsize, batch.steps,
                     batch.rows, width,
@@ -185,6 +184,14 @@ cdef class Stack:
                 )
         views.name = b"array"
         return 0
+
+    cdef Py_ssize_t row_of(self, shape of) noexcept:
+        """The reals of a row that may be anywhere."""
+        if of == INPUTS:
+            return self.stack.input_size
+        if of == OUTPUTS:
+            return self.stack.directions * self.out()
+        return self.stack.directions * self.cell.gates * self.stack.hidden_size
 
     cdef Py_ssize_t items(
         self, const fc_batch *batch, shape of, Py_ssize_t *itemsize
@@ -226,7 +233,7 @@ cdef class Stack:
         batch.threads = call.threads
         batch.recompute = call.recompute
         batch.x_rows = len(call.x) if indexed else 0
-        cdef argument[8] table = [
+        cdef argument[9] table = [
             argument("x", <PyObject *> call.x, READ, TABLE if indexed else INPUTS,
                      <void **> &batch.x, &batch.x_step, &batch.x_row),
             argument("index", <PyObject *> call.index, READ, IDS,
@@ -243,8 +250,10 @@ cdef class Stack:
                      <void **> &batch.c0, NULL, NULL),
             argument("dropout", <PyObject *> call.dropout, READ, DROPOUT,
                      <void **> &batch.dropout, NULL, NULL),
+            argument("added", <PyObject *> call.added, READ, GATES,
+                     <void **> &batch.added, &batch.added_step, &batch.added_row),
         ]
-        self.take(views, batch, table, 8)
+        self.take(views, batch, table, 9)
         if indexed:
             batch.x_row = self.stack.input_size
         return 0
@@ -284,12 +293,16 @@ cdef class Stack:
         found["sharing"] = SHARING[description.sharing]
         return found
 
-    def forward(self, packed, Batch call, y, h, c, saved):
-        """Fill y (T, B, D P) and the final states; with `saved`, keep for backward."""
+    def forward(self, packed, Batch call, y, h, c, saved, cs=None):
+        """Fill y (T, B, D P) and the final states; with `saved`, keep for backward.
+
+        cs (S-1, T, B, D H) with contiguous rows: filled with the states but h of the last
+        layer after each step, or None.
+        """
         cdef fc_batch batch
         cdef Views views = Views()
         self.fill(call, &batch, views)
-        self.run(packed, &batch, y, h, c, saved)
+        self.run(packed, &batch, y, h, c, saved, cs)
 
     def infer(self, packed, x, dtype, int threads):
         """Return y, h and c for x (T, B, I) alone, from zero states; the quick way.
@@ -443,7 +456,7 @@ cdef class Stack:
             return NULL
         return view.buf
 
-    cdef int run(self, packed, fc_batch *batch, y, h, c, saved) except -1:
+    cdef int run(self, packed, fc_batch *batch, y, h, c, saved, cs=None) except -1:
         cdef fc_output output
         cdef size_t size
         cdef Views outputs = Views()
@@ -455,12 +468,34 @@ cdef class Stack:
             argument("c", <PyObject *> c, WRITTEN, C_STATES, &output.c, NULL, NULL),
         ]
         self.take(outputs, batch, table, 3)
+        self.take_all_c(outputs, batch, cs, &output)
         if saved is not None:
             check(fc_saved_size(&self.stack, batch, &size))
             kept = outputs.get(saved, 1, 1).buf
             if len(saved) < <Py_ssize_t> size:
                 raise ValueError(f"saved must have {size} bytes; got {len(saved)}")
         return self.call(packed, batch, &output, kept)
+
+    cdef int take_all_c(
+        self, Views views, const fc_batch *batch, cs, fc_output *output
+    ) except -1:
+        cdef Py_buffer *view
+        cdef Py_ssize_t width = self.stack.directions * self.stack.hidden_size
+        output.cs = NULL
+        if cs is None:
+            return 0
+        views.name = b"cs"
+        view = views.get(cs, 1, self.itemsize)
+        wanted = self.cell.states - 1, batch.steps, batch.rows, width
+        if tuple([view.shape[i] for i in range(view.ndim)]) != wanted or (
+            width > 1 and view.strides[3] != self.itemsize
+        ):
+            raise ValueError(f"cs must be {wanted} with rows of consecutive items")
+        output.cs = view.buf
+        output.cs_state = view.strides[0] // self.itemsize
+        output.cs_step = view.strides[1] // self.itemsize
+        output.cs_row = view.strides[2] // self.itemsize
+        return 0
 
     cdef int call(
         self, packed, fc_batch *batch, fc_output *output, void *kept
@@ -484,9 +519,9 @@ cdef class Stack:
 
     def backward(
         self, packed, packed_forward, Batch call, dy, dh, dc, dx, dh0, dc0,
-        list gradients, saved, segment=None
+        list gradients, saved, segment=None, dadded=None
     ):
-        """Fill dx, dh0, dc0 and add to the weight gradients; uses `saved` up.
+        """Fill dx, dh0, dc0, dadded and add to the weight gradients; uses `saved` up.
 
         dy None: zeros.  packed_forward may be None unless the gates are to be
         recomputed.  segment, of a part of longer sequences: (steps before, steps after,
@@ -501,7 +536,7 @@ cdef class Stack:
         call.check_isa()
         dy = rows_apart(dy)
         self.fill(call, &batch, views)
-        cdef argument[7] table = [
+        cdef argument[8] table = [
             argument("packed_forward", <PyObject *> packed_forward, READ,
                      PACKED_FORWARD, <void **> &io.packed_forward, NULL, NULL),
             argument("dy", <PyObject *> dy, READ, OUTPUTS, <void **> &io.dy,
@@ -513,8 +548,10 @@ cdef class Stack:
                      &io.dx_row),
             argument("dh0", <PyObject *> dh0, WRITTEN, H_STATES, &io.dh0, NULL, NULL),
             argument("dc0", <PyObject *> dc0, WRITTEN, C_STATES, &io.dc0, NULL, NULL),
+            argument("dadded", <PyObject *> dadded, WRITTEN, GATES, &io.dadded,
+                     &io.dadded_step, &io.dadded_row),
         ]
-        self.take(outputs, &batch, table, 7)
+        self.take(outputs, &batch, table, 8)
         io.segment = NULL
         if segment is not None:
             self.take_segment(segment, &batch, outputs, &one_segment)

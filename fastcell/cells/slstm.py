@@ -47,22 +47,12 @@ def log_sigmoid(x: np.ndarray) -> np.ndarray:
     return value
 
 
-def recurrent(h: np.ndarray, w: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return R h + b_hh, with R (G H, H / heads): a head reads its own units."""
-    weight = w["weight_hh"]
-    head = weight.shape[1]
-    heads = h.shape[1] // head
-    blocks = weight.reshape(-1, heads, head, head)  # gate, head, unit, unit before
-    product = np.einsum("bkp,gkup->bgku", h.reshape(-1, heads, head), blocks)
-    return product.reshape(len(h), -1) + w.get("bias_hh", 0)
-
-
 def step(
     x: np.ndarray, state: State, w: Mapping[str, np.ndarray], form: str = "floored"
 ) -> State:
     """Return h_t, c_t, n_t and m_t by the formula, in NumPy."""
     h, c, n, m = state
-    i, f, z, o = np.split(linear(x, w, "ih") + recurrent(h, w), 4, axis=-1)
+    i, f, z, o = np.split(linear(x, w, "ih") + linear(h, w, "hh"), 4, axis=-1)
     if form == "exponential":
         log_f = f + m
     elif form == "clamped":

@@ -170,9 +170,7 @@ def run(
     memory = None
     if keep:
         memory = weights.spare.take(weights.stack.saved_size(batch))
-    cs = None
-    if all_states and several:
-        cs = x.new_empty(T, B, (of.states - 1) * W)
+    cs = found[1:].transpose(1, 2).numpy() if all_states and several else None
     weights.stack.forward(
         weights.packed(False),
         batch,
@@ -180,10 +178,8 @@ def run(
         h.numpy(),
         c.numpy() if several else None,
         memory,
-        None if cs is None else cs.numpy(),
+        cs,
     )
-    if cs is not None:
-        found[1:] = cs.view(T, B, -1, W).permute(2, 1, 0, 3)
     last = torch.cat([h, c[0].transpose(0, 1)]) if several else h
     return found, last, None if memory is None else Kept(batch, memory)
 

@@ -31,7 +31,8 @@
  *
  * A and F are the gradients of the exponents in (3), and dm - A - F goes on to what m_t
  * is.  c, n and m may have gradients of their own, so this term is not left out.  For a
- * loss of h alone it is 0, up to rounding: h does not depend on m.  Where n_{t-1} = 0 and l > a_i, f is 1 and F is 0. */
+ * loss of h alone it is 0, up to rounding: h does not depend on m.  Where n_{t-1} = 0
+ * and l > a_i, f is 1 and F is 0. */
 #include "cells/tile.h"
 #include "math/log_sigmoid.h"
 

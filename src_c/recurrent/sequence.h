@@ -24,21 +24,34 @@ typedef struct fc_direction {
     const fc_plan *plan;
     const fc_batch *batch;
     fc_watch *watch;
-    fc_array x;  /* its data is NULL where `table` serves */
-    char *table; /* [x_rows][input columns]: input parts, one row per index */
+    fc_array x;     /* its data is NULL where `table` serves */
+    fc_array added; /* its data is NULL where nothing is added to the input parts */
+    char *table;    /* [x_rows][input columns]: input parts, one row per index */
     /* forward */
-    fc_array y;
+    fc_array y, cs;      /* their data is NULL where nobody wants them */
+    ptrdiff_t cs_state;  /* bytes from one state to the next */
     const char *dropout; /* factors laid out as y, or NULL */
     const char *h0, *c0; /* [rows][out], [rows][states - 1][units], or NULL: zero */
     char *h, *c;         /* final states, or NULL */
     /* backward */
-    fc_array dy, dx;
+    fc_array dy, dx, dadded;
     const char *dh, *dc; /* of the final states, or NULL */
     char *dh0, *dc0;     /* or NULL */
     /* Running gradients: [rows] as the states, and [rows][padded]. */
     char *state_dh, *state_dc, *state_dmiddle;
     char *dtable; /* [x_rows][input columns, gate by gate] */
 } fc_direction;
+
+/* What is added to the input parts of a direction, if anything. */
+static inline fc_array fc_added(const fc_batch *batch, const fc_shape *shape, int layer,
+                                int which) {
+    ptrdiff_t real = (ptrdiff_t)shape->k->real_size;
+    if (layer > 0 || !batch->added)
+        return (fc_array){0};
+    return (fc_array){(char *)batch->added +
+                          which * shape->cell->gates * shape->units * real,
+                      batch->added_step * real, batch->added_row * real};
+}
 
 /* What one thread needs while it runs some rows of a direction. */
 typedef struct fc_loop_scratch {

@@ -377,7 +377,11 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
                       .dropout = dropout,
                       .threads = threads,
                       .recompute = recompute};
-    fc_output output = {y.data, y.step, y.row, h, p->has_c ? c : NULL};
+    fc_output output = {.y = y.data,
+                        .y_step = y.step,
+                        .y_row = y.row,
+                        .h = h,
+                        .c = p->has_c ? c : NULL};
     void *saved = NULL;
     if (kind != INFERENCE) {
         CHECK_OK(fc_saved_size(&stack, &batch, &bytes));
