@@ -391,11 +391,11 @@ def flash(
 
     `owner` is a parameter of which R is a view.
     """
-    T, B, _, heads, units = _check(Wx, R, b, states, function, axes)
+    _, B, _, heads, units = _check(Wx, R, b, states, function, axes)
     wide = torch.promote_types(torch.promote_types(Wx.dtype, R.dtype), torch.float32)
     sizes = Sizes(function.cell, heads, units, wide == torch.float64)
     weights = weights_of(function, sizes, axes, R if owner is None else owner)
-    x = permuted(Wx, axes.input_shape, "TBGHD").to(wide).reshape(T, B, -1)
+    x = permuted(Wx, axes.input_shape, "TBGHD").to(wide).flatten(2)
     if x.stride(-1) != 1 and x.shape[-1] != 1:
         x = x.contiguous()
     if states is not None:
@@ -405,7 +405,7 @@ def flash(
         found, last = formula_of(weights, x, states, R, b, options)
     else:
         found, last = called(weights, x, states, R, b, all_states)
-    found = found.reshape(-1, B, T, heads, units).to(Wx.dtype)
+    found = found.unflatten(-1, (heads, units)).to(Wx.dtype)
     last = last.reshape(function.states, B, 1, heads, units).to(Wx.dtype)
     return (
         permuted(found, "SBTHD", axes.output_shape),
