@@ -46,6 +46,9 @@ cdef extern from "fastcell.h" nogil:
         int layers
         int directions
         int heads
+        double zoneout_h
+        double zoneout_c
+        double recurrent_dropout
 
     ctypedef struct fc_weights:
         const void *w_ih
@@ -114,6 +117,9 @@ cdef extern from "fastcell.h" nogil:
         const void *dropout
         int threads
         int recompute
+        int random
+        uint64_t key
+        Py_ssize_t first_step
         const void *added
         Py_ssize_t added_step
         Py_ssize_t added_row
@@ -303,6 +309,40 @@ cdef extern from "fastcell.h" nogil:
 
     fc_status fc_ctc_scratch_size(const fc_ctc *, int, size_t *)
     fc_status fc_ctc_loss(const fc_ctc *, double *, void *, void *, int)
+
+    ctypedef struct fc_mlstm:
+        fc_dtype dtype
+        Py_ssize_t batch
+        Py_ssize_t heads
+        Py_ssize_t steps
+        Py_ssize_t keys
+        Py_ssize_t values
+        double scale
+        double eps
+
+    ctypedef struct fc_mlstm_rows:
+        const void *data
+        Py_ssize_t batch
+        Py_ssize_t head
+        Py_ssize_t step
+
+    ctypedef struct fc_mlstm_io:
+        fc_mlstm_rows q
+        fc_mlstm_rows k
+        fc_mlstm_rows v
+        fc_mlstm_rows i
+        fc_mlstm_rows f
+        void *y
+        const void *first_c
+        const void *first_n
+        const void *first_m
+        void *c
+        void *n
+        void *m
+
+    fc_status fc_mlstm_scratch_size(const fc_mlstm *, int, size_t *)
+    fc_status fc_mlstm_forward(const fc_mlstm *, const fc_mlstm_io *, void *, int)
+    fc_status fc_mlstm_step(const fc_mlstm *, const fc_mlstm_io *, int)
 
     ctypedef struct fc_attention:
         fc_dtype dtype

@@ -108,6 +108,7 @@ class Stack:
         layers: int,
         directions: int,
         heads: int = 1,
+        rates: tuple[float, float, float] = ...,
     ) -> None: ...
     def pack(
         self, backward: bool, weights: list[_PassArrays], threads: int
@@ -121,7 +122,7 @@ class Stack:
         self,
         packed: _Bytes,
         call: Batch,
-        y: _Reals,
+        y: _Reals | None,
         h: _Reals | None,
         c: _Reals | None,
         saved: _Bytes | None,
@@ -176,6 +177,8 @@ class Stack:
 class Batch:
     recompute: bool
     added: _Reals | None
+    key: int | None  # of random masks; first_step: of the batch, for them
+    first_step: int
     @property
     def steps(self) -> int: ...
     @property
@@ -442,6 +445,16 @@ def attention_weights(
 ) -> None: ...
 def attention_weights_backward(
     weights: _Reals, dweights: _Reals, lengths: _Lengths | None, threads: int
+) -> None: ...
+def mlstm(
+    inputs: tuple[_Reals, _Reals, _Reals, _Reals, _Reals],
+    y: _Reals,
+    before: tuple[_Reals, _Reals, _Reals] | None,
+    after: tuple[_Reals, _Reals, _Reals] | None,
+    scale: float,
+    eps: float,
+    step: bool,
+    threads: int,
 ) -> None: ...
 def dropout(
     p: float, key: int, x: _Reals | None, y: _Reals, threads: int

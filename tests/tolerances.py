@@ -71,3 +71,11 @@ SCALED = {
     np.float64: {"rtol": 1e-12, "atol": 1e-10},
     np.float32: {"rtol": 2e-7, "atol": 1e-10},
 }
+
+# An mLSTM against its recurrent formula in long double. float32: roundings of 6e-8 of
+# sums over up to 96 steps and 130 keys, over a divisor that may be as small as exp(-4).
+MLSTM = {np.float64: 1e-13, np.float32: 1e-5}
+# With gates of up to 1e4, and a divisor that does not cancel: exponents are differences
+# of such numbers, which double rounds to 1e-12; float32 keeps m to 5e-4, but the
+# exponents follow from the m that is kept.
+MLSTM_OF_LARGE_GATES = {np.float64: 2e-12, np.float32: 1e-5}

@@ -41,6 +41,15 @@ def layers_of_two_states(lstm: fastcell.LSTM, x: np.ndarray) -> None:
     assert_type(lstm.quantize(), fastcell.LSTM)
 
 
+def matrix_memory(x: np.ndarray, gate: np.ndarray) -> None:
+    y, (c, n, m) = fastcell.mlstm(x, x, x, gate, gate)
+    assert_type(y, np.ndarray)
+    assert_type(c, np.ndarray)
+    assert_type(fastcell.mlstm(x, x, x, gate, gate, return_state=False), np.ndarray)
+    y, state = fastcell.mlstm_step(x, x, x, gate, gate, (c, n, m), in_place=True)
+    assert_type(state, tuple[np.ndarray, np.ndarray, np.ndarray])
+
+
 def single_steps(
     gru: fastcell.GRUCell,
     rnn: fastcell.RNNCell,

@@ -8,6 +8,8 @@ cdef class Batch:
     cdef readonly int threads
     cdef public bint recompute  # the gates, in backward: set before `saved` is made
     cdef public object added  # to the input parts of the first layer (T, B, D G H)
+    cdef public object key  # of random masks, or None; first_step: of the batch, for them
+    cdef public Py_ssize_t first_step
     cdef const char *isa  # that `saved` is laid out for
 
     def __init__(
@@ -48,7 +50,7 @@ cdef class Stack:
     def __init__(
         self, str cell, str precision, Py_ssize_t input_size,
         Py_ssize_t hidden_size, Py_ssize_t proj_size, int layers, int directions,
-        int heads=1,
+        int heads=1, tuple rates=(0.0, 0.0, 0.0),
     ):
         cdef size_t size
         describe(cell, &self.cell)
@@ -61,6 +63,8 @@ cdef class Stack:
         self.stack.layers = layers
         self.stack.directions = directions
         self.stack.heads = heads
+        # Of zoneout of h and of c, and of recurrent dropout.
+        self.stack.zoneout_h, self.stack.zoneout_c, self.stack.recurrent_dropout = rates
         check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
 
     def __reduce__(self):
@@ -73,6 +77,7 @@ cdef class Stack:
             self.stack.layers,
             self.stack.directions,
             self.stack.heads,
+            (self.stack.zoneout_h, self.stack.zoneout_c, self.stack.recurrent_dropout),
         )
 
     cdef Py_ssize_t out(self) noexcept:
@@ -232,6 +237,9 @@ cdef class Stack:
         batch.rows = call.rows
         batch.threads = call.threads
         batch.recompute = call.recompute
+        batch.random = call.key is not None
+        batch.key = call.key if batch.random else 0
+        batch.first_step = call.first_step
         batch.x_rows = len(call.x) if indexed else 0
         cdef argument[9] table = [
             argument("x", <PyObject *> call.x, READ, TABLE if indexed else INPUTS,

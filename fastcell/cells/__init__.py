@@ -5,12 +5,19 @@ Tests, benchmarks and tools iterate over `REGISTRY`; a new cell adds its lines t
 
 from fastcell.cells.gru import CELLS as _GRU
 from fastcell.cells.gru import GRU, GRUCell
+from fastcell.cells.gru_layer_norm import CELLS as _GRU_LAYER_NORM
 from fastcell.cells.indrnn import CELLS as _INDRNN
 from fastcell.cells.indrnn import IndRNN, IndRNNCell
+from fastcell.cells.ligru import CELLS as _LIGRU
+from fastcell.cells.ligru import LiGRU, LiGRUCell
 from fastcell.cells.lstm import CELLS as _LSTM
 from fastcell.cells.lstm import LSTM, LSTMCell
+from fastcell.cells.lstm_coupled import CELLS as _LSTM_COUPLED
 from fastcell.cells.lstm_layer_norm import CELLS as _LSTM_LAYER_NORM
+from fastcell.cells.lstm_named import CoupledLSTM, PeepholeLSTM
 from fastcell.cells.lstm_peephole import CELLS as _LSTM_PEEPHOLE
+from fastcell.cells.mgu import CELLS as _MGU
+from fastcell.cells.mgu import MGU, MGUCell
 from fastcell.cells.min_gru import CELLS as _MIN_GRU
 from fastcell.cells.min_gru import MinGRU, MinGRUCell
 from fastcell.cells.min_lstm import CELLS as _MIN_LSTM
@@ -27,6 +34,10 @@ _CELLS = (
     *_GRU,
     *_LSTM_PEEPHOLE,
     *_LSTM_LAYER_NORM,
+    *_LSTM_COUPLED,
+    *_MGU,
+    *_LIGRU,
+    *_GRU_LAYER_NORM,
     *_INDRNN,
     *_MIN_GRU,
     *_MIN_LSTM,
@@ -37,18 +48,24 @@ REGISTRY: dict[str, Cell] = {cell.name: cell for cell in _CELLS}
 __all__ = [
     "GRU",
     "LSTM",
+    "MGU",
     "REGISTRY",
     "RNN",
     "SLSTM",
     "Cell",
+    "CoupledLSTM",
     "GRUCell",
     "IndRNN",
     "IndRNNCell",
     "LSTMCell",
+    "LiGRU",
+    "LiGRUCell",
+    "MGUCell",
     "MinGRU",
     "MinGRUCell",
     "MinLSTM",
     "MinLSTMCell",
+    "PeepholeLSTM",
     "RNNCell",
     "SLSTMCell",
 ]

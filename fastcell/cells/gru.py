@@ -11,13 +11,14 @@ r"""GRU (Cho et al. 2014, arXiv:1406.1078), with the reset after or before the p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
 from fastcell._checks.numbers import flag
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
+from fastcell.layers.options import Options
 from fastcell.layers.recurrent import Recurrent
 from fastcell.named_classes import in_files
 
@@ -42,6 +43,18 @@ def reset_before_step(
     r, z = sigmoid(xr + hr), sigmoid(xz + hz)
     n = np.tanh(xn + np.split(linear(r * h, w, "hh"), 3, axis=-1)[2])
     return ((1 - z) * n + z * h,)
+
+
+def _core_cell(reset_after: bool, layer_norm: bool) -> str:
+    """Return the name of the cell of the core that has what is chosen."""
+    if layer_norm and not reset_after:
+        raise ValueError(
+            "layer_norm must not be combined with reset_after=False; got "
+            "layer_norm=True, reset_after=False"
+        )
+    if layer_norm:
+        return "gru_layer_norm"
+    return "gru" if reset_after else "gru_reset_before"
 
 
 @in_files
@@ -76,17 +89,20 @@ class GRU(Recurrent[np.ndarray]):
     reset_after : bool, default True
         Whether the reset gate acts after the recurrent product (PyTorch, cuDNN; Keras'
         reset_after=True, ONNX' linear_before_reset=1) or before it.
-    num_heads : int, default 1
-        K, which divides H: the units are K heads, and a unit reads h of its own head
-        alone. weight_hh is then (G H, H / K), R's blocks along the diagonal. FlashRNN:
-        Pöppel, Beck and Hochreiter 2024, arXiv:2412.07752.
-        Not with reset_after=False.
-    zero_output_for_mask : bool, default False
-        Whether y is 0 where a step is masked, rather than the h that stays.
+    layer_norm : bool, default False
+        Whether W x and R h are normalized over the units (Ba, Kiros and Hinton 2016,
+        arXiv:1607.06450), with the reset gate after the product: as printed there, over
+        the 2 H values of r and z, and apart from them over the H values of n. haste's
+        LayerNormGRU differs: its norms are over all 3 H values. The gains weight_ln_ih
+        and weight_ln_hh (3 H) begin with 1; b_ih and b_hh are added behind the
+        normalization. Not with reset_after=False or num_heads.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+        Of the initial weights and of dropout.
+    **options
+        Arguments of all layers, such as zoneout, init and merge: see
+        `fastcell.layers.options.Options`.
 
     Raises
     ------
@@ -103,6 +119,8 @@ class GRU(Recurrent[np.ndarray]):
     ((5, 2, 4), (1, 2, 4))
     """
 
+    _keeping_gates: ClassVar = {"z": 1}
+
     def __init__(
         self,
         input_size: int,
@@ -114,14 +132,15 @@ class GRU(Recurrent[np.ndarray]):
         bidirectional: bool = False,
         *,
         reset_after: bool = True,
-        num_heads: int = 1,
-        zero_output_for_mask: bool = False,
+        layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        **options: Unpack[Options],
     ) -> None:
         self.reset_after = flag("reset_after", reset_after)
+        self.layer_norm = flag("layer_norm", layer_norm)
         super().__init__(
-            "gru" if reset_after else "gru_reset_before",
+            _core_cell(self.reset_after, self.layer_norm),
             input_size,
             hidden_size,
             num_layers,
@@ -132,13 +151,13 @@ class GRU(Recurrent[np.ndarray]):
             0,
             dtype,
             seed,
-            zero_output_for_mask,
-            num_heads,
+            **options,
         )
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
-        return {**super().config(), "reset_after": self.reset_after}
+        chosen = {"layer_norm": self.layer_norm} if self.layer_norm else {}
+        return {**super().config(), "reset_after": self.reset_after, **chosen}
 
 
 class GRUCell(RecurrentCell[np.ndarray]):
@@ -162,8 +181,12 @@ class GRUCell(RecurrentCell[np.ndarray]):
         bias: bool = True,
         *,
         reset_after: bool = True,
+        layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         super().__init__(
             GRU(
@@ -172,8 +195,12 @@ class GRUCell(RecurrentCell[np.ndarray]):
                 1,
                 bias,
                 reset_after=reset_after,
+                layer_norm=layer_norm,
                 dtype=dtype,
                 seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
             )
         )
 

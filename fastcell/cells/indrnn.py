@@ -6,13 +6,14 @@ r"""IndRNN: each unit reads its own h alone (Li et al. 2018, arXiv:1803.04831).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from fastcell._checks.names import one_of
 from fastcell.cells.registry import Cell, State, linear
 from fastcell.cells.single import RecurrentCell
+from fastcell.layers.options import Options
 from fastcell.layers.recurrent import Recurrent
 from fastcell.named_classes import in_files
 
@@ -55,13 +56,16 @@ class IndRNN(Recurrent[np.ndarray]):
         features.
     nonlinearity : {"relu", "tanh"}, default "relu"
         f.
-    zero_output_for_mask : bool, default False
-        Whether y is 0 where a step is masked, rather than the h that stays.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
         Of the initial weights, uniform in +-1/sqrt(H) and, of
         u, in [0, 1), and of dropout.
+    go_backwards, merge, zero_length, init
+        As those of `fastcell.LSTM`.
+    **options
+        Arguments of all layers, such as zoneout, init and merge: see
+        `fastcell.layers.options.Options`.
 
     Raises
     ------
@@ -89,9 +93,9 @@ class IndRNN(Recurrent[np.ndarray]):
         bidirectional: bool = False,
         *,
         nonlinearity: str = "relu",
-        zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        **options: Unpack[Options],
     ) -> None:
         self.nonlinearity = one_of("nonlinearity", nonlinearity, ("relu", "tanh"))
         super().__init__(
@@ -106,7 +110,7 @@ class IndRNN(Recurrent[np.ndarray]):
             0,
             dtype,
             seed,
-            zero_output_for_mask,
+            **options,
         )
 
     def config(self) -> dict[str, Any]:
@@ -135,6 +139,7 @@ class IndRNNCell(RecurrentCell[np.ndarray]):
         nonlinearity: str = "relu",
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
     ) -> None:
         super().__init__(
             IndRNN(
@@ -145,6 +150,7 @@ class IndRNNCell(RecurrentCell[np.ndarray]):
                 nonlinearity=nonlinearity,
                 dtype=dtype,
                 seed=seed,
+                init=init,
             )
         )
 

@@ -10,13 +10,14 @@ r"""LSTM (Hochreiter and Schmidhuber 1997; Gers et al. 2000), also with a projec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
 from fastcell._checks.numbers import flag, integer
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
+from fastcell.layers.options import Options
 from fastcell.layers.recurrent import Recurrent
 from fastcell.layers.states import LSTMState
 from fastcell.named_classes import in_files
@@ -27,24 +28,31 @@ def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
     h, c = state
     i, f, g, o = np.split(linear(x, w, "ih") + linear(h, w, "hh"), 4, axis=-1)
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-    h = sigmoid(o) * np.tanh(c)
-    return (h @ w["weight_hr"].T if "weight_hr" in w else h), c
+    return projected(sigmoid(o) * np.tanh(c), w), c
 
 
-def _core_cell(proj_size: int, peephole: bool, layer_norm: bool) -> str:
-    """Return the name of the one cell of the core that is chosen."""
+def projected(m: np.ndarray, w: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return W_hr m; m, if there is no projection."""
+    return m @ w["weight_hr"].T if "weight_hr" in w else m
+
+
+def _core_cell(
+    proj_size: int, peephole: bool, coupled_input_forget: bool, layer_norm: bool
+) -> str:
+    """Return the name of the cell of the core that has what is chosen."""
     chosen = {
-        "lstm_projected": proj_size > 0,
-        "lstm_peephole": peephole,
-        "lstm_layer_norm": layer_norm,
+        "_peephole": peephole,
+        "_coupled": coupled_input_forget,
+        "_projected": proj_size > 0,
     }
-    names = [name for name, is_chosen in chosen.items() if is_chosen]
-    if len(names) > 1:
+    suffix = "".join(name for name, is_chosen in chosen.items() if is_chosen)
+    if layer_norm and suffix:
         raise ValueError(
-            "proj_size, peephole and layer_norm must not be combined; got "
-            f"proj_size={proj_size}, peephole={peephole}, layer_norm={layer_norm}"
+            "layer_norm must not be combined with proj_size, peephole or "
+            f"coupled_input_forget; got layer_norm=True, proj_size={proj_size}, "
+            f"peephole={peephole}, coupled_input_forget={coupled_input_forget}"
         )
-    return names[0] if names else "lstm"
+    return "lstm_layer_norm" if layer_norm else f"lstm{suffix}"
 
 
 @in_files
@@ -79,27 +87,27 @@ class LSTM(Recurrent[LSTMState]):
     proj_size : int, default 0
         P: if not 0, h is projected to P < H features by weight_hr (Sak et al. 2014,
         arXiv:1402.1128).
-    num_heads : int, default 1
-        K, which divides H: the units are K heads, and a unit reads h of its own head
-        alone. weight_hh is then (G H, H / K), R's blocks along the diagonal. FlashRNN:
-        Pöppel, Beck and Hochreiter 2024, arXiv:2412.07752.
-        Not with proj_size or layer_norm.
-    zero_output_for_mask : bool, default False
-        Whether y is 0 where a step is masked, rather than the h that stays.
     peephole : bool, default False
         Whether gates see the cell state: i and f that of the step before, o that of
         its own step, each unit its own times a weight. The parameter weight_ch (3 H)
         holds those of i, f and o. Gers, Schraudolph and Schmidhuber, JMLR 3, 2002.
+    coupled_input_forget : bool, default False
+        Whether the input gate is 1 - f: three gates f g o, and weights of 3 H rows.
+        With peepholes, weight_ch (2 H) holds those of f and o. Greff et al. 2017,
+        arXiv:1503.04069, where it is CIFG and the forget gate is 1 - i.
     layer_norm : bool, default False
         Whether W x, R h and, before the output's tanh, c are normalized over the units
         (Ba, Kiros and Hinton 2016, arXiv:1607.06450). The gains weight_ln_ih and
         weight_ln_hh (4 H) and weight_ln_c (H) begin with 1, bias_ln_c (H) with 0;
-        b_ih and b_hh are added behind the normalization. Not with peephole, nor
-        either of them with proj_size.
+        b_ih and b_hh are added behind the normalization. Not with proj_size,
+        peephole or coupled_input_forget, which combine freely.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+        Of the initial weights and of dropout.
+    **options
+        Arguments of all layers, such as zoneout, init and merge: see
+        `fastcell.layers.options.Options`.
 
     Raises
     ------
@@ -116,6 +124,8 @@ class LSTM(Recurrent[LSTMState]):
     ((5, 2, 8), (2, 2, 4))
     """
 
+    _keeping_gates: ClassVar = {"f": 1, "i": -1}
+
     def __init__(
         self,
         input_size: int,
@@ -127,18 +137,21 @@ class LSTM(Recurrent[LSTMState]):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
-        num_heads: int = 1,
-        zero_output_for_mask: bool = False,
         peephole: bool = False,
+        coupled_input_forget: bool = False,
         layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        **options: Unpack[Options],
     ) -> None:
         proj_size = integer("proj_size", proj_size, minimum=0)
         self.peephole = flag("peephole", peephole)
+        self.coupled_input_forget = flag("coupled_input_forget", coupled_input_forget)
         self.layer_norm = flag("layer_norm", layer_norm)
         super().__init__(
-            _core_cell(proj_size, self.peephole, self.layer_norm),
+            _core_cell(
+                proj_size, self.peephole, self.coupled_input_forget, self.layer_norm
+            ),
             input_size,
             hidden_size,
             num_layers,
@@ -149,13 +162,16 @@ class LSTM(Recurrent[LSTMState]):
             proj_size,
             dtype,
             seed,
-            zero_output_for_mask,
-            num_heads,
+            **options,
         )
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
-        variants = {"peephole": self.peephole, "layer_norm": self.layer_norm}
+        variants = {
+            "peephole": self.peephole,
+            "coupled_input_forget": self.coupled_input_forget,
+            "layer_norm": self.layer_norm,
+        }
         return {
             **super().config(),
             "proj_size": self.proj_size,
@@ -185,9 +201,13 @@ class LSTMCell(RecurrentCell[LSTMState]):
         bias: bool = True,
         *,
         peephole: bool = False,
+        coupled_input_forget: bool = False,
         layer_norm: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         super().__init__(
             LSTM(
@@ -196,20 +216,23 @@ class LSTMCell(RecurrentCell[LSTMState]):
                 1,
                 bias,
                 peephole=peephole,
+                coupled_input_forget=coupled_input_forget,
                 layer_norm=layer_norm,
                 dtype=dtype,
                 seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
             )
         )
 
 
+def half(hidden_size: int) -> int:
+    """Return the proj_size that cells with a projection have in tests and benches."""
+    return max(1, hidden_size // 2)
+
+
 CELLS = (
     Cell("lstm", LSTM, LSTMCell, step),
-    Cell(
-        "lstm_projected",
-        LSTM,
-        LSTMCell,
-        step,
-        proj_size=lambda hidden_size: max(1, hidden_size // 2),
-    ),
+    Cell("lstm_projected", LSTM, LSTMCell, step, proj_size=half),
 )

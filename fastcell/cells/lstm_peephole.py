@@ -5,7 +5,7 @@ r"""LSTM with peepholes (Gers, Schraudolph and Schmidhuber, JMLR 3, 2002).
         g = \tanh(a_g), \quad a = W x_t + b_{ih} + R h_{t-1} + b_{hh} \\
     c_t &= f c_{t-1} + i g \\
     o &= \sigma(a_o + p_o c_t) \\
-    h_t &= o \tanh(c_t)
+    h_t &= o \tanh(c_t), \quad \text{projected: } h_t = W_{hr} (o \tanh(c_t))
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fastcell.cells.lstm import LSTM, LSTMCell
+from fastcell.cells.lstm import LSTM, LSTMCell, half, projected
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 
 
@@ -24,7 +24,12 @@ def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
     i, f, g, o = np.split(linear(x, w, "ih") + linear(h, w, "hh"), 4, axis=-1)
     p_i, p_f, p_o = np.split(w["weight_ch"], 3)
     c_new = sigmoid(f + p_f * c) * c + sigmoid(i + p_i * c) * np.tanh(g)
-    return sigmoid(o + p_o * c_new) * np.tanh(c_new), c_new
+    return projected(sigmoid(o + p_o * c_new) * np.tanh(c_new), w), c_new
 
 
-CELLS = (Cell("lstm_peephole", LSTM, LSTMCell, step, {"peephole": True}),)
+_PEEPHOLE = {"peephole": True}
+
+CELLS = (
+    Cell("lstm_peephole", LSTM, LSTMCell, step, _PEEPHOLE),
+    Cell("lstm_peephole_projected", LSTM, LSTMCell, step, _PEEPHOLE, half),
+)

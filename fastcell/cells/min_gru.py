@@ -8,13 +8,14 @@ r"""minGRU: a GRU whose gates follow from x alone (Feng et al. 2024, arXiv:2410.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
 from fastcell._checks.numbers import flag
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
+from fastcell.layers.options import Options
 from fastcell.layers.recurrent import Recurrent
 from fastcell.named_classes import in_files
 
@@ -68,12 +69,15 @@ class MinGRU(Recurrent[np.ndarray]):
     positive : bool, default False
         Whether n is positive: a + 1/2 where a >= 0, else sigmoid(a). The authors use
         this form to compute in log space.
-    zero_output_for_mask : bool, default False
-        Whether y is 0 where a step is masked, rather than the h that stays.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
         Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+    go_backwards, merge, zero_length, init, forget_bias, chrono_steps
+        As those of `fastcell.LSTM`.
+    **options
+        Arguments of all layers, such as zoneout, init and merge: see
+        `fastcell.layers.options.Options`.
 
     Raises
     ------
@@ -90,6 +94,8 @@ class MinGRU(Recurrent[np.ndarray]):
     ((5, 2, 4), (1, 2, 4))
     """
 
+    _keeping_gates: ClassVar = {"z": -1}
+
     def __init__(
         self,
         input_size: int,
@@ -101,9 +107,9 @@ class MinGRU(Recurrent[np.ndarray]):
         bidirectional: bool = False,
         *,
         positive: bool = False,
-        zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        **options: Unpack[Options],
     ) -> None:
         self.positive = flag("positive", positive)
         super().__init__(
@@ -118,7 +124,7 @@ class MinGRU(Recurrent[np.ndarray]):
             0,
             dtype,
             seed,
-            zero_output_for_mask,
+            **options,
         )
 
     def config(self) -> dict[str, Any]:
@@ -147,6 +153,9 @@ class MinGRUCell(RecurrentCell[np.ndarray]):
         positive: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         super().__init__(
             MinGRU(
@@ -157,6 +166,9 @@ class MinGRUCell(RecurrentCell[np.ndarray]):
                 positive=positive,
                 dtype=dtype,
                 seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
             )
         )
 

@@ -8,7 +8,7 @@ r"""minLSTM: its gates follow from x alone (Feng et al. 2024, arXiv:2410.01201).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fastcell._checks.numbers import flag
 from fastcell.cells.min_gru import positive_candidate
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
+from fastcell.layers.options import Options
 from fastcell.layers.recurrent import Recurrent
 from fastcell.named_classes import in_files
 
@@ -72,12 +73,15 @@ class MinLSTM(Recurrent[np.ndarray]):
     positive : bool, default False
         Whether n is positive: a + 1/2 where a >= 0, else sigmoid(a). The authors use
         this form to compute in log space.
-    zero_output_for_mask : bool, default False
-        Whether y is 0 where a step is masked, rather than the h that stays.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
         Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+    go_backwards, merge, zero_length, init, forget_bias, chrono_steps
+        As those of `fastcell.LSTM`.
+    **options
+        Arguments of all layers, such as zoneout, init and merge: see
+        `fastcell.layers.options.Options`.
 
     Raises
     ------
@@ -94,6 +98,8 @@ class MinLSTM(Recurrent[np.ndarray]):
     ((5, 2, 4), (1, 2, 4))
     """
 
+    _keeping_gates: ClassVar = {"f": 1, "i": -1}
+
     def __init__(
         self,
         input_size: int,
@@ -105,9 +111,9 @@ class MinLSTM(Recurrent[np.ndarray]):
         bidirectional: bool = False,
         *,
         positive: bool = False,
-        zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        **options: Unpack[Options],
     ) -> None:
         self.positive = flag("positive", positive)
         super().__init__(
@@ -122,7 +128,7 @@ class MinLSTM(Recurrent[np.ndarray]):
             0,
             dtype,
             seed,
-            zero_output_for_mask,
+            **options,
         )
 
     def config(self) -> dict[str, Any]:
@@ -151,6 +157,9 @@ class MinLSTMCell(RecurrentCell[np.ndarray]):
         positive: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         super().__init__(
             MinLSTM(
@@ -161,6 +170,9 @@ class MinLSTMCell(RecurrentCell[np.ndarray]):
                 positive=positive,
                 dtype=dtype,
                 seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
             )
         )
 

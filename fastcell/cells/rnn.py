@@ -6,13 +6,14 @@ r"""RNN: one gate, tanh or relu (Elman, Cognitive Science 14, 1990).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from fastcell._checks.names import one_of
 from fastcell.cells.registry import Cell, State, linear
 from fastcell.cells.single import RecurrentCell
+from fastcell.layers.options import Options
 from fastcell.layers.recurrent import Recurrent
 from fastcell.named_classes import in_files
 
@@ -55,16 +56,13 @@ class RNN(Recurrent[np.ndarray]):
     bidirectional : bool, default False
         Whether a second pass runs from the last step to the first; y then has 2 H
         features.
-    num_heads : int, default 1
-        K, which divides H: the units are K heads, and a unit reads h of its own head
-        alone. weight_hh is then (G H, H / K), R's blocks along the diagonal. FlashRNN:
-        Pöppel, Beck and Hochreiter 2024, arXiv:2412.07752.
-    zero_output_for_mask : bool, default False
-        Whether y is 0 where a step is masked, rather than the h that stays.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
-        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+        Of the initial weights and of dropout.
+    **options
+        Arguments of all layers, such as zoneout, init and merge: see
+        `fastcell.layers.options.Options`.
 
     Raises
     ------
@@ -92,10 +90,9 @@ class RNN(Recurrent[np.ndarray]):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
-        num_heads: int = 1,
-        zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        **options: Unpack[Options],
     ) -> None:
         self.nonlinearity = one_of("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
@@ -110,8 +107,7 @@ class RNN(Recurrent[np.ndarray]):
             0,
             dtype,
             seed,
-            zero_output_for_mask,
-            num_heads,
+            **options,
         )
 
     def config(self) -> dict[str, Any]:
@@ -142,9 +138,19 @@ class RNNCell(RecurrentCell[np.ndarray]):
         *,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
     ) -> None:
         super().__init__(
-            RNN(input_size, hidden_size, 1, nonlinearity, bias, dtype=dtype, seed=seed)
+            RNN(
+                input_size,
+                hidden_size,
+                1,
+                nonlinearity,
+                bias,
+                dtype=dtype,
+                seed=seed,
+                init=init,
+            )
         )
 
 

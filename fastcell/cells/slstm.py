@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
 from fastcell._checks.names import one_of
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
+from fastcell.layers.options import Options
 from fastcell.layers.recurrent import Recurrent
 from fastcell.named_classes import in_files
 
@@ -121,12 +122,13 @@ class SLSTM(Recurrent[SLSTMState]):
 
         From a state of zeros n is at least 1 in every form, and "floored" and "plain"
         have the same bits.
-    zero_output_for_mask : bool, default False
-        Whether y is 0 where a step is masked, rather than the h that stays.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
         Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
+    **options
+        Arguments of all layers, such as zoneout, init and forget_bias: see
+        `fastcell.layers.options.Options`.
 
     Raises
     ------
@@ -143,6 +145,8 @@ class SLSTM(Recurrent[SLSTMState]):
     ((5, 2, 8), (1, 2, 8))
     """
 
+    _keeping_gates: ClassVar = {"f": 1, "i": -1}
+
     def __init__(
         self,
         input_size: int,
@@ -155,9 +159,9 @@ class SLSTM(Recurrent[SLSTMState]):
         bidirectional: bool = False,
         *,
         form: str = "floored",
-        zero_output_for_mask: bool = False,
         dtype: Any = np.float32,
         seed: int | None = None,
+        **options: Unpack[Options],
     ) -> None:
         self.form = one_of("form", form, FORMS)
         super().__init__(
@@ -172,8 +176,7 @@ class SLSTM(Recurrent[SLSTMState]):
             0,
             dtype,
             seed,
-            zero_output_for_mask,
-            num_heads,
+            **{**options, "num_heads": num_heads},
         )
 
     def config(self) -> dict[str, Any]:
@@ -204,6 +207,9 @@ class SLSTMCell(RecurrentCell[SLSTMState]):
         form: str = "floored",
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         super().__init__(
             SLSTM(
@@ -215,6 +221,9 @@ class SLSTMCell(RecurrentCell[SLSTMState]):
                 form=form,
                 dtype=dtype,
                 seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
             )
         )
 

@@ -41,6 +41,27 @@ class Layout:
             return T, n
         return (B, T, n) if self.batch_first else (T, B, n)
 
+    def gradient(
+        self, name: str, value: Any, shape: tuple[int, int, int], dtype: np.dtype
+    ) -> np.ndarray:
+        """Return a gradient of the caller, which the core views as (T, B, n), checked.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the dtype or the shape is wrong.
+        """
+        array = real_array(name, value, dtype)
+        return check_shape(name, array, self.shape(shape))
+
+    def finished(self, array: np.ndarray) -> Any:
+        """Return for the caller what `empty` made, now filled."""
+        return array
+
+    def last_shape(self, B: int, n: int) -> tuple[int, ...]:
+        """Return the caller's shape of one step of an array, (B, n) of the core."""
+        return (n,) if self.unbatched else (B, n)
+
     def empty(self, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
         """Return a new array for the caller, which the core views as (T, B, n)."""
         return np.empty(self.shape(shape), dtype)

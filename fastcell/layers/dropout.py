@@ -34,6 +34,15 @@ def drawn_key(random: np.random.Generator) -> int:
     return int(random.integers(1 << 64, dtype=np.uint64, endpoint=False))
 
 
+def drawn_factors(
+    p: float, shape: tuple[int, ...], dtype: np.dtype, random: np.random.Generator
+) -> np.ndarray:
+    """Return factors 0, with probability p, or 1/(1-p)."""
+    factors = np.empty(shape, dtype)
+    _core.dropout(p, drawn_key(random), None, factors, get_num_threads())
+    return factors
+
+
 @in_files
 class Dropout(Module):
     """Set a random share of the values to zero in training, and scale the others up.

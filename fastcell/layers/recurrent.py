@@ -7,22 +7,28 @@ parameters. See fastcell/cells/.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic, Unpack
 
 import numpy as np
 
 from fastcell import _core
-from fastcell._checks.arrays import check_shape, real_array, rows_of
 from fastcell._checks.numbers import flag, integer, real, seed_of
 from fastcell.layers.batches import PLAIN, Layout, flags_of, lengths_of, sequence_of
-from fastcell.layers.dropout import drawn_key
+from fastcell.layers.dropout import drawn_factors, drawn_key
 from fastcell.layers.gradients import gradient_arrays
+from fastcell.layers.last_outputs import is_last
+from fastcell.layers.options import Options
+from fastcell.layers.outputs import Outputs
 from fastcell.layers.packs import Packs
+from fastcell.layers.ragged import Ragged, ragged_call
+from fastcell.layers.regularizers import Regularizers
 from fastcell.layers.saved import Saved, SpareMemory, check_saved, check_version
 from fastcell.layers.segments import Segments, cut
 from fastcell.layers.session import Session
+from fastcell.layers.starts import Start
 from fastcell.layers.states import States, StateT
-from fastcell.module import Module, check_dtype, check_size
+from fastcell.layers.turning import turned, turned_batch
+from fastcell.module import Module, check_dtype
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
 
@@ -32,7 +38,8 @@ MOST_LAYERS = 10_000  # far above any use: a configuration may come from a file
 class Recurrent(Module, Generic[StateT]):
     """A stack of recurrent layers, in one direction or both.
 
-    The base of `fastcell.RNN`, `fastcell.LSTM` and `fastcell.GRU`, which document it.
+    The base of `fastcell.RNN`, `fastcell.LSTM` and the others, which document it;
+    `fastcell.layers.options.Options` documents the arguments that all of them take.
 
     Attributes
     ----------
@@ -43,6 +50,8 @@ class Recurrent(Module, Generic[StateT]):
     """
 
     _takes_precision = False
+    # Gates whose bias lengthens (1) or shortens (-1) the memory, the forget gate first.
+    _keeping_gates: ClassVar[Mapping[str, int]] = {}
 
     def __init__(
         self,
@@ -57,9 +66,14 @@ class Recurrent(Module, Generic[StateT]):
         proj_size: int,
         dtype: Any,
         seed: int | None,
-        zero_output_for_mask: bool = False,
-        num_heads: int = 1,
+        **options: Unpack[Options],
     ) -> None:
+        for name in options:
+            if name not in Options.__annotations__:
+                raise TypeError(
+                    f"{type(self).__name__} takes no argument {name!r}; of all layers "
+                    f"it takes {', '.join(Options.__annotations__)}"
+                )
         self.input_size = integer("input_size", input_size, minimum=0)
         self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
         self.num_layers = integer("num_layers", num_layers, minimum=1)
@@ -71,19 +85,27 @@ class Recurrent(Module, Generic[StateT]):
         self.batch_first = flag("batch_first", batch_first)
         self.dropout = real("dropout", dropout, minimum=0, maximum=1)
         self.bidirectional = flag("bidirectional", bidirectional)
+        self.go_backwards = flag("go_backwards", options.get("go_backwards", False))
+        if self.go_backwards and self.bidirectional:
+            raise ValueError(
+                "go_backwards must be False in a bidirectional layer, which runs both "
+                "ways; got True"
+            )
         self.proj_size = integer("proj_size", proj_size, minimum=0)
         if self.proj_size >= self.hidden_size:
             raise ValueError(
                 f"proj_size must be less than hidden_size, {self.hidden_size}; "
                 f"got {self.proj_size}"
             )
-        self.num_heads = integer("num_heads", num_heads, minimum=1)
+        self.num_heads = integer("num_heads", options.get("num_heads", 1), minimum=1)
         if self.hidden_size % self.num_heads:
             raise ValueError(
                 f"num_heads must divide hidden_size, {self.hidden_size}; "
                 f"got {self.num_heads}"
             )
-        self.zero_output_for_mask = flag("zero_output_for_mask", zero_output_for_mask)
+        self.zero_output_for_mask = flag(
+            "zero_output_for_mask", options.get("zero_output_for_mask", False)
+        )
         self.dtype = check_dtype(dtype)
         self.seed = seed_of(seed)
         self.output_size = self.proj_size or self.hidden_size
@@ -96,6 +118,21 @@ class Recurrent(Module, Generic[StateT]):
             )
         self.gates = self._description["gates"]
         self.states = self._description["states"]
+        keeps = self._keeping_gates
+        self._start = Start.of(
+            options.get("init", "uniform"),
+            options.get("forget_bias"),
+            options.get("chrono_steps"),
+            self.bias,
+            keeps,
+            self.gates,
+        )
+        self._regularizers = Regularizers.of(
+            options.get("zoneout", 0.0),
+            options.get("recurrent_dropout", 0.0),
+            options.get("weight_drop", 0.0),
+            self._description,
+        )
         self._random: np.random.Generator = np.random.default_rng(self.seed)
         self._shapes = self._parameter_shapes()
         names = self._description["parameters"]
@@ -110,6 +147,20 @@ class Recurrent(Module, Generic[StateT]):
             self.hidden_size,
             self.dtype,
         )
+        self._outputs = Outputs(
+            options.get("merge", "concat"),
+            options.get("zero_length", "keep"),
+            self.zero_output_for_mask,
+            self.num_layers,
+            self._directions,
+            self.output_size,
+            self._states,
+            self.dtype,
+        )
+        self.merge, self.zero_length = self._outputs.merge, self._outputs.zero_length
+        # Whether results are the core's own: the quick way of a call is open then.
+        plain = self._outputs.are_plain and not self.go_backwards
+        self._plain = plain and not self.batch_first
 
     def _set_precision(self, precision: str) -> None:
         """Set the precision; packed weights and `saved` of earlier calls are void."""
@@ -124,6 +175,7 @@ class Recurrent(Module, Generic[StateT]):
             self.num_layers,
             self._directions,
             self.num_heads,
+            self._regularizers.rates,
         )
         self._packs = Packs(self._parameters)
         self._parameters.changed()  # sessions fetch the weights again
@@ -160,26 +212,16 @@ class Recurrent(Module, Generic[StateT]):
         return shapes
 
     def _new_parameters(self) -> Parameters:
-        return Parameters(self._initial())
-
-    def _initial(self) -> dict[str, np.ndarray]:
-        """Return weights uniform in +-1/sqrt(H), as torch.nn draws them.
-
-        Parameters of a cell's own are what its descriptor tells.
-        """
-        bound = self.hidden_size**-0.5
-        check_size(self._shapes.values())
-        arrays = {}
-        for name, shape in self._shapes.items():
-            begin = self._description["initial"][name.rpartition("_l")[0]]
-            if begin == "drawn":
-                array = self._random.uniform(-bound, bound, shape)
-            elif begin == "fractions":
-                array = self._random.uniform(0, 1, shape)
-            else:
-                array = np.full(shape, begin == "ones")
-            arrays[name] = array.astype(self.dtype)
-        return arrays
+        return Parameters(
+            self._start.arrays(
+                self._shapes,
+                self._description,
+                self.hidden_size,
+                self.num_heads,
+                self._random,
+                self.dtype,
+            )
+        )
 
     def _by_pass(self, arrays: Mapping[str, np.ndarray]) -> list[tuple[Any, ...]]:
         """Return the parameters of each pass in the core's order; None: no bias."""
@@ -192,6 +234,13 @@ class Recurrent(Module, Generic[StateT]):
         """Return the version of the weights and their packed form, cached."""
         return self._packs.get(backward, self._pack)
 
+    def _packed_for(self, call: _core.Batch, backward: bool) -> Any:
+        """Return the packed weights of a call of training, some of R dropped."""
+        if call.key is None or not self._regularizers.weight_drop:
+            return self._packed(backward)[1]
+        arrays = self._regularizers.dropped(self._parameters.arrays(), call.key)
+        return self._pack(backward, arrays)
+
     # ------------------------------------------------------------------- calls
 
     def __call__(
@@ -202,6 +251,7 @@ class Recurrent(Module, Generic[StateT]):
         lengths: Any = None,
         mask: Any = None,
         reset: Any = None,
+        outputs: str = "all",
     ) -> tuple[np.ndarray, StateT]:
         """Run the layer for inference: without dropout, and without `saved`.
 
@@ -209,14 +259,15 @@ class Recurrent(Module, Generic[StateT]):
         """
         _, packed = self._packed(False)
         alone = state is None and lengths is None and mask is None and reset is None
-        if alone and not self.batch_first:
+        if alone and self._plain and outputs == "all":
             # The usual case. For one step it takes half the time of the checks below.
             quick = self._stack.infer(packed, x, self.dtype, get_num_threads())
             if quick is not None:
                 y, h, c = quick
                 return y, self._states.joined(h, c)
         call, layout = self._batch(x, state, lengths, mask, reset, None)
-        return self._run(call, layout, packed, None)
+        y, state, _ = self._run(call, layout, packed, None, is_last(outputs))
+        return y, state
 
     def forward(
         self,
@@ -227,21 +278,25 @@ class Recurrent(Module, Generic[StateT]):
         mask: Any = None,
         reset: Any = None,
         memory_budget: int | None = None,
+        outputs: str = "all",
     ) -> tuple[np.ndarray, StateT, Saved]:
         """Run the layer for training.
 
         Parameters
         ----------
-        x : array, shape (T, B, I), or (B, T, I) if batch_first, or (T, I)
-            The sequences, of the layer's dtype. x is kept without a copy: it must not
-            be written to before `backward`, which compares a sample of 127 of its
-            elements. All other arguments are copied.
+        x : array, shape (T, B, I), or (B, T, I) if batch_first, or (T, I), or Ragged
+            The sequences, of the layer's dtype. An array is kept without a copy: it
+            must not be written to before `backward`, which compares a sample of 127 of
+            its elements. All other arguments are copied. With a `fastcell.Ragged` y, dy
+            and dx are one, too, and mask and reset are one or (T, B) of the longest.
         state : array or tuple of two, optional
             Initial h, or (h, c): h (L D, B, P) and c (L D, B, H), without B for an
             unbatched x; P is proj_size or H. Default: zeros.
         lengths : array of int, shape (B,), optional
             Steps of each sequence, 0 to T, in any order. Outputs past them are 0, and
-            the final state is that of each sequence's own last step.
+            the final state is that of each sequence's own last step. A sequence without
+            steps keeps its initial state, or has a final state of zero, whose gradient
+            is not read, if the layer's zero_length is "zero".
         mask : array of bool, shape (T, B), or (B, T) if batch_first, or (T,), optional
             A step where it is False is skipped: the state stays, as in Keras. y is then
             the unchanged h of each direction, and its dy is added to the gradient of
@@ -267,12 +322,17 @@ class Recurrent(Module, Generic[StateT]):
             fit either. If nothing fits, segments have about sqrt(T) steps, which
             exceeds the budget but is about the least possible. A bidirectional layer
             cannot be cut, because its second direction begins at the end: its states
-            must fit. The caller's x and y, dropout factors, and the scratch memory of a
-            call are not counted.
+            must fit. The caller's x and y, the factors of merge="mul" and of dropout,
+            and the scratch memory of a call are not counted.
+        outputs : {"all", "last"}, default "all"
+            "last": y has the final h of the last layer only, (B, D P), forward's then
+            reverse's, or (D P,) for an unbatched x. Those of the other steps are not
+            stored. It is the h of the state, also where the last step is masked. In
+            backward dy has the shape of y, too.
 
         Returns
         -------
-        y : ndarray, shape as x with D P features
+        y : ndarray, shape as x with D P features, or P if they are merged
             The outputs h_t of the last layer, forward's then reverse's.
         state : ndarray or tuple of two
             Final h, or (h, c), shaped as the initial one.
@@ -292,9 +352,10 @@ class Recurrent(Module, Generic[StateT]):
         if self.precision == "int8":
             raise RuntimeError("a layer of precision int8 is for inference only")
         version, packed = self._packed(False)
-        alone = state is None and mask is None and reset is None
+        alone = state is None and mask is None and reset is None and outputs == "all"
         drops = self.dropout > 0 and self.num_layers > 1
-        if alone and memory_budget is None and not self.batch_first and not drops:
+        drops = drops or self._regularizers.are_random
+        if alone and memory_budget is None and self._plain and not drops:
             # The usual case. With few units the checks take longer than the core.
             quick = self._stack.train(
                 packed, x, lengths, self.dtype, get_num_threads(), self._spare
@@ -303,11 +364,15 @@ class Recurrent(Module, Generic[StateT]):
                 y, h, c, call, memory = quick
                 saved = Saved(self._stack, call, memory, PLAIN, version)
                 return y, self._states.joined(h, c), saved
-        masks = self._dropout_masks
+        masks, last = self._dropout_masks, is_last(outputs)
         call, layout = self._batch(x, state, lengths, mask, reset, masks)
+        if self._regularizers.are_random:
+            call.key = drawn_key(self._random)
+            packed = self._packed_for(call, False)
         memory = self._memory_for(call, memory_budget)
-        y, state = self._run(call, layout, packed, memory)
-        return y, state, Saved(self._stack, call, memory, layout, version)
+        y, state, parts = self._run(call, layout, packed, memory, last)
+        kept = Saved(self._stack, call, memory, layout, version, parts, last)
+        return y, state, kept
 
     def backward(
         self,
@@ -359,7 +424,9 @@ class Recurrent(Module, Generic[StateT]):
         (call, _), layout = saved.look(), saved._layout
         version, packed = self._packed(True)
         check_version(saved._version, version)
-        if layout is PLAIN and dstate is None and add_to is None:
+        if call.key is not None:
+            packed = self._packed_for(call, True)
+        elif layout is PLAIN and dstate is None and add_to is None:
             # The usual case, as in forward.
             quick = self._stack.backward_alone(
                 packed, call, dy, self.dtype, self._names, self._shapes, saved
@@ -369,16 +436,7 @@ class Recurrent(Module, Generic[StateT]):
                 self._spare.give(memory)
                 return dx, self._states.joined(dh, dc), grads
         T, B = call.steps, call.rows
-        width = self._directions * self.output_size
-        if dy is not None:
-            dy = real_array("dy", dy, self.dtype)
-            check_shape("dy", dy, layout.shape((T, B, width)))
-            dy = layout.to_core(dy)
-            if self.zero_output_for_mask and call.mask is not None:
-                seen = (call.mask != 0)[..., np.newaxis]
-                dy = np.where(seen, dy, self.dtype.type(0))
-            dy = rows_of(dy)
-        dh, dc = self._dstate(dstate, layout, B)
+        dy, dh, dc = self._outputs.gradients(dy, dstate, saved, call)
         indexed = call.index is not None
         dx = (
             np.empty(call.x.shape, self.dtype)
@@ -388,31 +446,37 @@ class Recurrent(Module, Generic[StateT]):
         dstate_in = self._states.empty(B)
         grads = gradient_arrays(self._shapes, self.dtype, add_to)
         dx_core = dx if indexed else layout.to_core(dx)
-        by_pass = self._by_pass(grads)
+        dx_turned = self.go_backwards and not indexed
+        if dx_turned:  # the core's is in its order: a view of dx, or a copy
+            dx_core = turned(dx_core, call.lengths)
+        of_core, of_r = self._regularizers.gradients(grads)
+        by_pass = self._by_pass(of_core)
         call.check_isa()
         memory = saved.take()  # by one thread only, and after all checks
         if isinstance(memory, Segments):
-            segments, forward = memory, self._packed(False)[1]
+            segments, forward = memory, self._packed_for(call, False)
             memory = self._spare.take(segments.saved_bytes, segments.peak_bytes)
             segments.backward(
                 packed, forward, dy, (dh, dc), dx_core, dstate_in, by_pass, memory
             )
         else:
-            forward = self._packed(False)[1] if call.recompute else None
+            forward = self._packed_for(call, False) if call.recompute else None
             self._stack.backward(
                 packed, forward, call, dy, dh, dc, dx_core, *dstate_in, by_pass, memory
             )
         self._spare.give(memory)
+        self._regularizers.add_masked(grads, of_r, call.key)
+        if dx_turned and call.lengths is not None:
+            layout.to_core(dx)[...] = turned(dx_core, call.lengths)
+        if not indexed:
+            dx = layout.finished(dx)
         return dx, self._states.to_caller(dstate_in, layout), grads
 
     def check_dstate(self, dstate: Any, saved: Saved) -> None:
         """Raise if `dstate` is not what `backward` takes with this `saved`."""
         check_saved(saved, Saved)
         call, _ = saved.look()
-        self._dstate(dstate, saved._layout, call.rows)
-
-    def _dstate(self, dstate: Any, layout: Layout, B: int) -> tuple[Any, Any]:
-        return self._states.to_core("dstate", dstate, layout, B, parts_may_be_none=True)
+        self._outputs.gradients(None, dstate, saved, call)
 
     def session(self, batch_size: int = 1) -> Session[StateT]:
         """Return a `Session`: the layer one step at a time.
@@ -427,7 +491,8 @@ class Recurrent(Module, Generic[StateT]):
         Raises
         ------
         ValueError
-            If the layer is bidirectional: its second direction begins at the end.
+            If the layer is bidirectional or goes backwards: a direction begins at the
+            end.
         MemoryError
             If there is not enough memory.
 
@@ -444,18 +509,17 @@ class Recurrent(Module, Generic[StateT]):
     # ------------------------------------------------------------- preparation
 
     def _run(
-        self, call: _core.Batch, layout: Layout, packed: Any, memory: Any
-    ) -> tuple[np.ndarray, Any]:
-        width = self._directions * self.output_size
-        y = layout.empty((call.steps, call.rows, width), self.dtype)
-        state = self._states.empty(call.rows)
-        if isinstance(memory, Segments):
-            memory.forward(packed, layout.to_core(y), *state)
-        else:
-            self._stack.forward(packed, call, layout.to_core(y), *state, memory)
-        if self.zero_output_for_mask and call.mask is not None:
-            layout.to_core(y)[call.mask == 0] = 0
-        return y, self._states.to_caller(state, layout)
+        self, call: _core.Batch, layout: Layout, packed: Any, memory: Any, last: bool
+    ) -> tuple[np.ndarray, Any, np.ndarray | None]:
+        """Return what `Outputs.run` does."""
+
+        def forward(y: Any, h: Any, c: Any) -> None:
+            if isinstance(memory, Segments):
+                memory.forward(packed, y, h, c)
+            else:
+                self._stack.forward(packed, call, y, h, c, memory)
+
+        return self._outputs.run(call, layout, last, forward)
 
     def _memory_for(self, call: _core.Batch, budget: int | None) -> Any:
         """Return the storage for backward: memory, or segments."""
@@ -480,9 +544,16 @@ class Recurrent(Module, Generic[StateT]):
         self, x: Any, state: Any, lengths: Any, mask: Any, reset: Any, masks: Any
     ) -> tuple[_core.Batch, Layout]:
         """Check the arguments of a call, and return them as a batch for the core."""
-        layout, rows, index = sequence_of(
-            x, self.input_size, self.dtype, self.batch_first
-        )
+        layout: Layout
+        index: np.ndarray | None = None
+        if isinstance(x, Ragged):
+            layout, rows, lengths, mask, reset = ragged_call(
+                x, self.input_size, self.dtype, lengths, mask, reset
+            )
+        else:
+            layout, rows, index = sequence_of(
+                x, self.input_size, self.dtype, self.batch_first
+            )
         T, B = rows.shape[:2] if index is None else index.shape
         h0, c0 = self._states.to_core("state", state, layout, B, copies=bool(masks))
         call = _core.Batch(
@@ -498,18 +569,14 @@ class Recurrent(Module, Generic[StateT]):
             masks(T, B) if masks else None,
             get_num_threads(),
         )
-        return call, layout
+        return turned_batch(call) if self.go_backwards else call, layout
 
     def _dropout_masks(self, T: int, B: int) -> np.ndarray | None:
         """Return factors 0 or 1/(1-p) for the outputs between layers."""
         if self.dropout == 0 or self.num_layers == 1:
             return None
-        width = self._directions * self.output_size
-        shape = (self.num_layers - 1, T, B, width)
-        masks = np.empty(shape, self.dtype)
-        key = drawn_key(self._random)
-        _core.dropout(self.dropout, key, None, masks, get_num_threads())
-        return masks
+        shape = (self.num_layers - 1, T, B, self._directions * self.output_size)
+        return drawn_factors(self.dropout, shape, self.dtype, self._random)
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
@@ -529,5 +596,9 @@ class Recurrent(Module, Generic[StateT]):
             **({} if self.num_heads == 1 else {"num_heads": self.num_heads}),
             "dtype": self.dtype.name,
             "seed": self.seed,
+            **self._outputs.config(),
+            **({"go_backwards": True} if self.go_backwards else {}),
+            **self._start.config(),
+            **self._regularizers.config(),
             **self._precision_config(),
         }

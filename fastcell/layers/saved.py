@@ -165,9 +165,11 @@ class Saved:
     ----------
     nbytes : int
         Bytes held: gates and states of every step, or less with a memory budget.
+    last : bool
+        Whether y had the last outputs only.
     """
 
-    __slots__ = ("_kept", "_layout", "_stack", "_version")
+    __slots__ = ("_kept", "_layout", "_stack", "_version", "last")
 
     def __init__(
         self,
@@ -176,11 +178,14 @@ class Saved:
         memory: Any,  # bytes, or Segments
         layout: Layout,
         version: int,
+        parts: np.ndarray | None = None,  # outputs that the gradient of y reads
+        last: bool = False,
     ) -> None:
         self._stack = stack
-        self._kept = Once(call, memory, Watched("x", call.x))
+        self._kept = Once(call, memory, Watched("x", call.x), parts)
         self._layout = layout
         self._version = version
+        self.last = last
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(
@@ -191,10 +196,10 @@ class Saved:
     @property
     def nbytes(self) -> int:
         try:
-            nbytes: int = self._kept.look()[1].nbytes
-            return nbytes
+            _, memory, _, parts = self._kept.look()
         except ValueError:
             return 0
+        return int(memory.nbytes) + (0 if parts is None else int(parts.nbytes))
 
     def look(self) -> tuple[_core.Batch, Any]:
         """Return the batch of forward, checked for changes, and the memory.
@@ -204,9 +209,14 @@ class Saved:
         ValueError
             If `saved` was used up, or x has changed.
         """
-        call, memory, x = self._kept.look()
+        call, memory, x, _ = self._kept.look()
         x.unchanged()
         return call, memory
+
+    def parts(self) -> np.ndarray | None:
+        """Return the outputs that the gradient of y reads, if it reads any."""
+        parts: np.ndarray | None = self._kept.look()[3]
+        return parts
 
     def take(self) -> Any:
         """Return the memory, to one caller.

@@ -70,14 +70,15 @@ class Segments:
         self.peak_bytes = self.nbytes + self.saved_bytes
         self._borders: list[Arrays] = []  # initial states of all segments but the first
 
-    def forward(self, packed: Any, y: np.ndarray, h: Any, c: Any) -> None:
-        """Fill y (T, B, P) and the final states, and keep the states at the borders."""
+    def forward(self, packed: Any, y: np.ndarray | None, h: Any, c: Any) -> None:
+        """Fill y (T, B, P) or None, and the final states; keep those at borders."""
         self._borders = []
         last = len(self._bounds) - 2
         for i in range(last + 1):
             begin, end = self._bounds[i : i + 2]
             final: Arrays = (h, c) if i == last else self._states.empty(self._call.rows)
-            self._stack.forward(packed, self._part(i), y[begin:end], *final, None)
+            y_part = None if y is None else y[begin:end]
+            self._stack.forward(packed, self._part(i), y_part, *final, None)
             if i < last:
                 self._borders.append(final)
 
@@ -196,6 +197,7 @@ def _steps(
         call.threads,
     )
     steps.recompute = recompute
+    steps.key, steps.first_step = call.key, call.first_step + begin
     return steps
 
 

@@ -14,6 +14,7 @@ from fastcell._checks.numbers import integer
 from fastcell.layers.embedding import Embedding
 from fastcell.layers.recurrent import Recurrent
 from fastcell.layers.saved import Once, check_saved
+from fastcell.layers.stateful import has_state
 from fastcell.module import Module
 from fastcell.named_classes import CLASSES, class_named, in_files
 from fastcell.parameters import Parameters
@@ -87,7 +88,7 @@ class Sequential(Module):
                 )
         if not self.layers:
             raise ValueError("layers must hold at least one layer; got none")
-        self._recurrent = [i for i, la in enumerate(self.layers) if _has_state(la)]
+        self._recurrent = [i for i, la in enumerate(self.layers) if has_state(la)]
 
     def children(self) -> dict[str, Module]:
         """Return the layers by their name or number."""
@@ -106,7 +107,8 @@ class Sequential(Module):
         state : optional
             State of the recurrent layer; a tuple if there are several.
         **sequence
-            lengths, mask and reset of the recurrent layers.
+            lengths, mask and reset of the recurrent layers; outputs of the last of them
+            (see `fastcell.LSTM.forward`).
 
         Returns
         -------
@@ -120,8 +122,9 @@ class Sequential(Module):
         for i, layer in enumerate(self.layers):
             if self._gathers(i):
                 x, _ = layer.gather(x)
-            elif _has_state(layer):
-                x, final = layer(x, states[len(after)], **sequence)
+            elif has_state(layer):
+                place = len(after)
+                x, final = layer(x, states[place], **self._of_one(place, sequence))
                 after.append(final)
             else:
                 x = layer(x)
@@ -139,8 +142,9 @@ class Sequential(Module):
         for i, layer in enumerate(self.layers):
             if self._gathers(i):
                 x, kept = layer.gather(x)
-            elif _has_state(layer):
-                x, final, kept = layer.forward(x, states[len(after)], **sequence)
+            elif has_state(layer):
+                given = self._of_one(len(after), sequence)
+                x, final, kept = layer.forward(x, states[len(after)], **given)
                 after.append(final)
             else:
                 x, kept = layer.forward(x)
@@ -198,7 +202,7 @@ class Sequential(Module):
             layer, kept = self.layers[i], saved[i]
             if self._gathers(i):
                 d, grads = None, layer.scatter(d, kept)
-            elif _has_state(layer):
+            elif has_state(layer):
                 d, initial, grads = layer.backward(
                     d, kept, dstates[len(self._recurrent) - 1 - len(before)]
                 )
@@ -304,6 +308,12 @@ class Sequential(Module):
             and isinstance(self.layers[i + 1], Recurrent)
         )
 
+    def _of_one(self, place: int, sequence: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of one recurrent layer: only the last has `outputs`."""
+        if "outputs" not in sequence or place == len(self._recurrent) - 1:
+            return sequence
+        return {name: value for name, value in sequence.items() if name != "outputs"}
+
     def _states_in(self, name: str, state: Any) -> list[Any]:
         count = len(self._recurrent)
         if state is None:
@@ -333,7 +343,7 @@ class SequentialSession:
     def __init__(self, model: Sequential, batch_size: int) -> None:
         self._model = model
         self._parts: list[Any] = [
-            layer.session(batch_size) if _has_state(layer) else layer
+            layer.session(batch_size) if has_state(layer) else layer
             for layer in model.layers
         ]
         self._sessions = [self._parts[i] for i in model._recurrent]
@@ -397,10 +407,3 @@ def _checked_name(name: Any) -> str:
 
 def _same_objects(some: list[Any], others: list[Any]) -> bool:
     return len(some) == len(others) and all(map(is_, some, others))
-
-
-def _has_state(layer: Module) -> bool:
-    """Return whether a layer takes and returns a state."""
-    if isinstance(layer, Sequential):
-        return bool(layer._recurrent)
-    return isinstance(layer, Recurrent)

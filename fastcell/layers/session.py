@@ -20,6 +20,7 @@ class Layer(Protocol):
     """The members of a recurrent layer that a session uses."""
 
     bidirectional: bool
+    go_backwards: bool
     dtype: np.dtype[Any]
     input_size: int
     _stack: _core.Stack
@@ -81,6 +82,11 @@ class Session(_core.Stream, Generic[StateT]):
             raise ValueError(
                 "bidirectional layers have no session: their reverse direction begins "
                 "at the end of the sequence"
+            )
+        if layer.go_backwards:
+            raise ValueError(
+                "layers with go_backwards=True have no session: they begin at the end "
+                "of the sequence"
             )
         self._layer = layer
         self._make(batch_size)

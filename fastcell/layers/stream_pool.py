@@ -40,7 +40,7 @@ class StreamPool(Generic[StateT]):
     TypeError
         If `layer` is no recurrent layer; of a container, pass its recurrent layer.
     ValueError
-        If the layer is bidirectional or the capacity below 1.
+        If the layer is bidirectional or goes backwards, or the capacity is below 1.
     MemoryError
         If there is no memory for so many streams.
 
@@ -66,6 +66,10 @@ class StreamPool(Generic[StateT]):
         if layer.bidirectional:
             raise ValueError(
                 "layer must have one direction: a reverse one begins at the end"
+            )
+        if layer.go_backwards:
+            raise ValueError(
+                "layer must not have go_backwards=True: it begins at the end"
             )
         capacity = integer("capacity", capacity, minimum=1)
         self._layer = layer

@@ -3,9 +3,10 @@
  *     n = (a - mean(a)) * scale,  scale = 1 / sqrt(var(a) + eps)             (1)
  *     da = scale * (dn - mean(dn) - n * mean(dn * n))                        (1')
  *
- * A row is [units / V][gates][V], as products make it, and the means are over all gates
- * of the units that exist.  Vectors are added gate by gate in the order of the units,
- * then the lanes in theirs: sums depend on the set's lanes, and on no tile. */
+ * A row is [units / V][gates][V], as products make it, and the means are over all
+ * gates, or some, of the units that exist.  Vectors are added gate by gate in the order
+ * of the units, then the lanes in theirs: sums depend on the set's lanes, and on no
+ * tile. */
 #ifndef FC_CELLS_LAYER_NORM_H
 #define FC_CELLS_LAYER_NORM_H
 
@@ -28,42 +29,48 @@ FC_INLINE double layer_norm_mean(const vreal *sum, int gates, ptrdiff_t count) {
     return (double)vsum(all) / (double)count;
 }
 
-/* (1): what it takes of a row of `units` units. */
-FC_INLINE layer_norm layer_norm_of(const real *a, ptrdiff_t units, const int gates) {
+/* (1): what it takes of gates first .. first+count-1 of a row of `units` units. */
+FC_INLINE layer_norm layer_norm_of_some(const real *a, ptrdiff_t units, const int gates,
+                                        const int first, const int count) {
     vreal sum[FC_MAX_GATES], squares[FC_MAX_GATES], live = vset1(1);
-    ptrdiff_t whole = units / V * V, count = units * gates;
+    ptrdiff_t whole = units / V * V, values = units * count;
+    a += first * V;
 #pragma GCC unroll 4
-    for (int g = 0; g < gates; g++)
+    for (int g = 0; g < count; g++)
         sum[g] = squares[g] = vzero();
     for (ptrdiff_t u = 0; u < whole; u += V)
 #pragma GCC unroll 4
-        for (int g = 0; g < gates; g++)
+        for (int g = 0; g < count; g++)
             sum[g] = sum[g] + vload(a + u * gates + g * V);
     if (whole < units) {
         real one[V];
         vstore(one, live);
         live = vload_part(one, units - whole);
 #pragma GCC unroll 4
-        for (int g = 0; g < gates; g++)
+        for (int g = 0; g < count; g++)
             sum[g] = sum[g] + vload_part(a + whole * gates + g * V, units - whole);
     }
-    layer_norm norm = {.mean = vset1((real)layer_norm_mean(sum, gates, count))};
+    layer_norm norm = {.mean = vset1((real)layer_norm_mean(sum, count, values))};
     for (ptrdiff_t u = 0; u < whole; u += V)
 #pragma GCC unroll 4
-        for (int g = 0; g < gates; g++) {
+        for (int g = 0; g < count; g++) {
             vreal d = vload(a + u * gates + g * V) - norm.mean;
             squares[g] = vfma(d, d, squares[g]);
         }
     if (whole < units)
 #pragma GCC unroll 4
-        for (int g = 0; g < gates; g++) {
+        for (int g = 0; g < count; g++) {
             vreal d = vload(a + whole * gates + g * V) - norm.mean;
             d = vif_positive(live, d, vzero());
             squares[g] = vfma(d, d, squares[g]);
         }
-    double variance = layer_norm_mean(squares, gates, count);
+    double variance = layer_norm_mean(squares, count, values);
     norm.scale = vset1((real)(1 / sqrt(variance + layer_norm_eps)));
     return norm;
+}
+/* Of all gates. */
+FC_INLINE layer_norm layer_norm_of(const real *a, ptrdiff_t units, const int gates) {
+    return layer_norm_of_some(a, units, gates, 0, gates);
 }
 
 /* The means of dn and dn * n: their sums, over `count` numbers. */

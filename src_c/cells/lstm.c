@@ -15,17 +15,8 @@
  *     da = di * i (1-i), df * f (1-f), dg * (1 - g^2), do * o (1-o)          (1') */
 #include "cells/lstm_math.h"
 
-static void lstm_forward(const fc_tile *t) {
-    FOR_EACH_BLOCK(t, r, u)
-    store_row(t->h, r, u, lstm_output(t, r, u));
-}
-
-static void lstm_backward(const fc_back_tile *t) {
-    FOR_EACH_BACK_BLOCK(t, r, u) {
-        lstm_gradients(t, r, u, load_mutable(t->dh, r, u));
-        store_row(t->dh, r, u, vzero());
-    }
-}
+static void lstm_forward(const fc_tile *t) { lstm_forward_of(t, LSTM_PLAIN); }
+static void lstm_backward(const fc_back_tile *t) { lstm_backward_of(t, LSTM_PLAIN); }
 
 static const fc_cell lstm = {
     .name = "lstm",

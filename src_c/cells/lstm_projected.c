@@ -12,25 +12,14 @@
 #include "cells/lstm_math.h"
 
 static void lstm_projected_gates_forward(const fc_tile *t) {
-    FOR_EACH_BLOCK(t, r, u)
-    store_row(t->middle, r, u, lstm_output(t, r, u));
+    lstm_gates_forward(t, LSTM_PLAIN);
 }
-
-static void lstm_projected_out_forward(const fc_tile *t) {
-    FOR_EACH_BLOCK(t, r, u)
-    store_row(t->h, r, u, recurrent_gate(t, r, u, 0, 1));
-}
-
+static void lstm_projected_out_forward(const fc_tile *t) { lstm_projection_forward(t); }
 static void lstm_projected_out_backward(const fc_back_tile *t) {
-    FOR_EACH_BACK_BLOCK(t, r, u) {
-        store_slot(t, r, u, 4, load_mutable(t->dh, r, u));
-        store_row(t->dh, r, u, vzero());
-    }
+    lstm_projection_backward(t, LSTM_PLAIN);
 }
-
 static void lstm_projected_gates_backward(const fc_back_tile *t) {
-    FOR_EACH_BACK_BLOCK(t, r, u)
-    lstm_gradients(t, r, u, load_mutable(t->dmiddle, r, u));
+    lstm_gates_backward(t, LSTM_PLAIN);
 }
 
 static const fc_cell lstm_projected = {

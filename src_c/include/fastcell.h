@@ -1,5 +1,5 @@
 /* fastcell: recurrent networks on the CPU.  The public header; it includes
- * fastcell_dense.h.
+ * fastcell_dense.h and fastcell_mlstm.h.
  *
  * Letters: T steps, B rows (batch), I input features, H hidden units, P projected units
  * (H without a projection), G gates, L layers, D directions.
@@ -160,6 +160,12 @@ typedef struct fc_stack {
     /* K heads, which divide H: the units of a head read h of their head alone, and w_hh
      * is (G H, H / K), its blocks along the diagonal.  0 is 1. */
     int heads;
+    /* Rates in [0, 1), 0 for none.  Zoneout: in a batch with `random`, a unit keeps its
+     * h, or all its other states, of the step before with this probability; without,
+     * each keeps this share of it.  Recurrent dropout: in a batch with `random`,
+     * products with R read h_{t-1} with a share of the units zero and the others
+     * divided by 1 - the rate, the same units in all steps of a sequence. */
+    double zoneout_h, zoneout_c, recurrent_dropout;
 } fc_stack;
 
 enum { FC_MOST_OWN = 4 }; /* parameters that only this cell has: see fc_describe_cell */
@@ -260,6 +266,12 @@ typedef struct fc_batch {
      * fc_backward computes the gates again, some steps at a time, with the same bits.
      */
     int recompute;
+    /* Not 0: random masks, for the rates of the stack.  They follow from the key, the
+     * layer and direction, the number of the row, the step (first_step is the number of
+     * the first in the whole sequence) and the unit.  `saved` holds the key. */
+    int random;
+    uint64_t key;
+    ptrdiff_t first_step;
     const void *added;
     ptrdiff_t added_step, added_row;
 } fc_batch;
@@ -319,11 +331,11 @@ typedef struct fc_description {
 FC_API fc_status fc_describe(const fc_stack *stack, const fc_batch *batch, int training,
                              fc_description *description);
 
-/* y: element (t, b, j) at y[t * y_step + b * y_row + j], j < D P, written.  Overlapping
- * rows, as with strides of 0, are FC_BAD_ARGUMENT.  h, c: final states, written, or
- * NULL.  cs: the states but h of the last layer after every step, or NULL: state s at
- * cs[(s - 1) * cs_state + t * cs_step + b * cs_row + j], j < D H, written.  The states
- * do not overlap. */
+/* y: element (t, b, j) at y[t * y_step + b * y_row + j], j < D P, written, or NULL.
+ * Overlapping rows, as with strides of 0, are FC_BAD_ARGUMENT.  h, c: final states,
+ * written, or NULL.  cs: the states but h of the last layer after every step, or NULL:
+ * state s at cs[(s - 1) * cs_state + t * cs_step + b * cs_row + j], j < D H, written.
+ * The states do not overlap.  cs needs y. */
 typedef struct fc_output {
     void *y;
     ptrdiff_t y_step, y_row;
@@ -436,6 +448,10 @@ FC_API fc_status fc_stream_step_some(const fc_stack *stack, const void *packed,
 /* ---- dense layers and the loss -------------------------------------------------- */
 
 #include "fastcell_dense.h"
+
+/* ---- the mLSTM ------------------------------------------------------------------ */
+
+#include "fastcell_mlstm.h"
 
 /* ---- attention ------------------------------------------------------------------ */
 

@@ -8,6 +8,9 @@
 #endif
 #include "kernels/dropout.h"
 #include "kernels/loss.h"
+#if !defined(FC_OPERANDS_BF16) && !defined(FC_OPERANDS_INT8)
+#include "kernels/mlstm.h"
+#endif
 #include "kernels/optimizer.h"
 #include "kernels/pack.h"
 #include "kernels/step.h"
@@ -46,6 +49,29 @@ static void multiply(void *to, const void *a, const void *b, ptrdiff_t n) {
     const real *x = a, *y = b;
     for (ptrdiff_t i = 0; i < n; i++)
         t[i] = x[i] * y[i];
+}
+
+static void zone(void *to_, const void *fresh, const void *old, const void *factors,
+                 double share, ptrdiff_t n) {
+    real *to = to_;
+    const real *x = fresh, *y = old, *f = factors, s = (real)share;
+    if (f)
+        for (ptrdiff_t i = 0; i < n; i++)
+            to[i] = f[i] != 0 ? x[i] : y[i];
+    else
+        for (ptrdiff_t i = 0; i < n; i++)
+            to[i] = x[i] + s * (y[i] - x[i]);
+}
+
+static void zone_backward(void *d_, void *pass_, const void *factors, double share,
+                          ptrdiff_t n) {
+    real *restrict d = d_, *restrict pass = pass_;
+    const real *f = factors, s = (real)share;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        real kept = f ? (f[i] != 0 ? 0 : d[i]) : s * d[i];
+        pass[i] = kept;
+        d[i] = f ? (f[i] != 0 ? d[i] : 0) : d[i] - kept;
+    }
 }
 
 static vreal apply(int function, vreal x) {
@@ -116,11 +142,18 @@ const fc_kernels FC_PASTE(FC_ISA, FC_KIND) = {
     .add_gates = add_gates,
     .maximum = maximum,
     .multiply = multiply,
+    .zone = zone,
+    .zone_backward = zone_backward,
     .cross_entropy = cross_entropy,
     .additive_scores = additive_scores,
     .additive_backward = additive_backward,
     .softmax = softmax,
     .softmax_backward = softmax_backward,
+#if !defined(FC_OPERANDS_BF16) && !defined(FC_OPERANDS_INT8)
+    .mlstm_scratch = mlstm_scratch,
+    .mlstm_sequence = mlstm_sequence,
+    .mlstm_step = mlstm_step,
+#endif
     .dropout = dropout,
     .update = {[FC_SGD] = sgd,
                [FC_RMSPROP] = rmsprop,

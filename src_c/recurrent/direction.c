@@ -19,6 +19,16 @@ bool fc_takes_heads(const fc_cell *cell) {
     return cell->phases == 1 && cell->phase[0].gates && !cell->whole_row;
 }
 
+static bool is_rate(double p) { return p >= 0 && p < 1; }
+
+/* Zoneout of c wants a c, recurrent dropout an R. */
+static bool takes_masks(const fc_cell *cell, const fc_stack *stack) {
+    return is_rate(stack->zoneout_h) && is_rate(stack->zoneout_c) &&
+           is_rate(stack->recurrent_dropout) &&
+           (stack->zoneout_c == 0 || cell->states > 1) &&
+           (stack->recurrent_dropout == 0 || fc_has_recurrent(cell));
+}
+
 fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape) {
     if (!stack || stack->dtype < FC_F32 || stack->dtype > FC_INT8)
         return FC_BAD_ARGUMENT;
@@ -37,7 +47,7 @@ fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape) {
     if (stack->heads < 0 || stack->hidden_size % heads ||
         (heads > 1 && !fc_takes_heads(cell)))
         return FC_BAD_ARGUMENT;
-    if (projects != (stack->proj_size > 0))
+    if (projects != (stack->proj_size > 0) || !takes_masks(cell, stack))
         return FC_BAD_ARGUMENT;
     shape->k = k;
     shape->cell = cell;
@@ -47,6 +57,9 @@ fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape) {
     shape->out_padded = round_up(shape->out, k->lanes);
     shape->c_row = (cell->states - 1) * shape->padded;
     shape->heads = heads;
+    shape->zone_h = stack->zoneout_h;
+    shape->zone_c = stack->zoneout_c;
+    shape->drop = stack->recurrent_dropout;
     shape->head = shape->units / heads;
     shape->blocks = shape->head % k->lanes ? 1 : heads;
     shape->in = layer ? stack->directions * shape->out : stack->input_size;
@@ -127,6 +140,12 @@ void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *mem
         memory->c = fc_take2(arena, states, (size_t)shape->c_row, real);
     if (cell->has_middle)
         memory->middle = fc_take2(arena, kept, (size_t)shape->padded, real);
+    if (shape->zone_h > 0)
+        memory->fresh_h = fc_take2(arena, kept, (size_t)shape->out_padded, real);
+    if (shape->zone_c > 0)
+        memory->fresh_c = fc_take2(arena, kept, (size_t)shape->c_row, real);
+    if (shape->drop > 0 && plan->random)
+        memory->dropped = fc_take2(arena, states, (size_t)shape->out_padded, real);
     /* A second phase reads what the first saved, in inference too. */
     memory->slots_by_pair = plan->kept && !plan->recompute;
     size_t slot_rows = memory->slots_by_pair ? kept : (size_t)plan->rows;

@@ -21,6 +21,7 @@ typedef struct fc_shape {
     /* Diagonal blocks of R that are packed and multiplied apart: all heads, where a
      * head is whole vectors; else 1, with zeros beside the heads. */
     ptrdiff_t blocks;
+    double zone_h, zone_c, drop; /* rates of masks.h */
 } fc_shape;
 
 /* Checks the stack; with status FC_OK, *shape is that of `layer`. */
@@ -61,7 +62,11 @@ typedef struct fc_memory {
     char *h;      /* [states + 1][out_padded] */
     char *c;      /* [states + 1][c_row], or NULL */
     char *middle; /* [total or rows][padded], or NULL */
-    char *slots;  /* [pairs from first_pair on, or rows][slots][padded], or NULL */
+    /* With zoneout what the cell made, before units keep their old state: [total or
+     * rows] of rows of h, and of c; or NULL. */
+    char *fresh_h, *fresh_c;
+    char *dropped; /* h with recurrent dropout, which products read, as h; or NULL */
+    char *slots;   /* [pairs from first_pair on, or rows][slots][padded], or NULL */
     bool slots_by_pair;
     ptrdiff_t first_pair;
 } fc_memory;

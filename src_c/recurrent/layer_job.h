@@ -28,6 +28,8 @@ typedef struct fc_backward_scratch {
     fc_barrier *barrier;   /* [directions * row_parts] */
     char *state_dh[FC_MAX_DIRECTIONS], *state_dc[FC_MAX_DIRECTIONS],
         *state_dmiddle[FC_MAX_DIRECTIONS];
+    char *passed_h[FC_MAX_DIRECTIONS], *passed_c[FC_MAX_DIRECTIONS],
+        *state_dropped[FC_MAX_DIRECTIONS];
     fc_pair_rows pairs[FC_MAX_DIRECTIONS];
     char
         *between[2]; /* gradient of a layer's input, then of the layer below's output */

@@ -9,18 +9,27 @@ static void run_cell(const fc_cell *cell, int phase, fc_tile *tile, fc_units uni
 
 /* The diagonal blocks of the member's units, one by one. */
 static void run_blocks(const fc_shape *shape, const fc_packed *packed, fc_step_job *job,
-                       fc_tile *tile, const void **operand, fc_units units) {
+                       fc_tile *tile, const fc_step_operands *operands,
+                       fc_units units) {
     for (ptrdiff_t first = units.first; first < units.first + units.count;
          first += shape->head) {
         fc_panels panels = fc_panels_of_block(packed, first / shape->head);
-        job->a = fc_rows_from(shape, operand, tile->h_prev, tile->rows, first);
+        job->a = fc_rows_from(shape, operands->block, operands->h, tile->rows, first);
         tile->unit = first;
         shape->k->step(&panels, job);
     }
 }
 
+/* The next product reads the middle row in place of h_{t-1}. */
+static void drop_middle(const fc_shape *shape, const fc_step_operands *operands,
+                        const fc_tile *tile, fc_units units) {
+    for (ptrdiff_t r = 0; r < tile->rows; r++)
+        fc_drop(shape, &operands->drops, r, tile->middle[r], tile->middle[r], units);
+}
+
 void fc_run_phases(const fc_shape *shape, const fc_packed *packed, fc_tile *tile,
-                   const fc_step_scratch *scratch, const void **operand, fc_team team) {
+                   const fc_step_scratch *scratch, const fc_step_operands *operands,
+                   fc_team team) {
     const fc_cell *cell = shape->cell;
     tile->slot = shape->padded;
     tile->hidden = shape->units;
@@ -34,7 +43,7 @@ void fc_run_phases(const fc_shape *shape, const fc_packed *packed, fc_tile *tile
             .phase = i,
             .row_buffer = scratch->row_buffer,
             .scratch = scratch->operands,
-            .a = phase->from_middle ? (const void *const *)tile->middle : tile->h_prev,
+            .a = phase->from_middle ? (const void *const *)tile->middle : operands->h,
             .t = tile,
         };
         tile->unit = units.first;
@@ -43,11 +52,13 @@ void fc_run_phases(const fc_shape *shape, const fc_packed *packed, fc_tile *tile
         if (phase->gates == 0) {
             run_cell(cell, i, tile, units);
         } else if (shape->blocks > 1) {
-            run_blocks(shape, packed, &job, tile, operand, units);
+            run_blocks(shape, packed, &job, tile, operands, units);
         } else {
             fc_panels panels =
                 fc_team_panels(shape, &packed->phase[i], phase->gates, units, team);
             shape->k->step(&panels, &job);
         }
+        if (operands->drops.masks && i + 1 < cell->phases && !phase[1].projects)
+            drop_middle(shape, operands, tile, units);
     }
 }

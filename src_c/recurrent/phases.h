@@ -5,7 +5,7 @@
 #ifndef FC_PHASES_H
 #define FC_PHASES_H
 
-#include "recurrent/packing.h"
+#include "recurrent/masks.h"
 #include "runtime/pool.h"
 
 /* Members that share the units of every step of the same rows, with a barrier a step:
@@ -34,11 +34,19 @@ typedef struct fc_step_scratch {
     void *operands;
 } fc_step_scratch;
 
+/* What products read of the rows. */
+typedef struct fc_step_operands {
+    const void *const *h; /* h_{t-1}, or what recurrent dropout leaves of it */
+    const void **block;   /* room for a pointer per row: of an R with diagonal blocks */
+    fc_mask_rows drops;   /* of a middle row; its `masks` NULL: none */
+} fc_step_operands;
+
 /* All phases, of the member's units.  Of the tile, the caller sets `rows` and the
  * pointers at rows: c_prev and c, middle and saved are NULL where the cell, or the
  * call, has none.  A phase that reads what the one before has made waits for the
- * others.  operand: room for a pointer per row, of an R with diagonal blocks. */
+ * others. */
 void fc_run_phases(const fc_shape *shape, const fc_packed *packed, fc_tile *tile,
-                   const fc_step_scratch *scratch, const void **operand, fc_team team);
+                   const fc_step_scratch *scratch, const fc_step_operands *operands,
+                   fc_team team);
 
 #endif

@@ -26,6 +26,7 @@ void fc_plan_layout(fc_plan *plan, fc_arena *arena, const fc_batch *batch,
     plan->rows = batch->rows;
     plan->total = total;
     plan->kept = kept;
+    plan->random = batch->random;
     plan->recompute = kept && batch->recompute;
     if (__builtin_add_overflow(batch->rows, kept ? total : batch->rows, &plan->states))
         arena->failed = true;

@@ -19,6 +19,7 @@ typedef struct fc_plan {
     ptrdiff_t steps, rows, total; /* total: active pairs */
     ptrdiff_t states;             /* slots but the zero one, which is number `states` */
     bool reverse, kept;
+    bool random;       /* there are random masks (masks.h) */
     bool recompute;    /* of what is kept, not the gates */
     int64_t *offset;   /* [steps + 1] first p of each step */
     int32_t *row;      /* [total] */

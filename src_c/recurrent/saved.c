@@ -11,7 +11,8 @@
 unsigned fc_what_to_keep(const fc_batch *batch) {
     return FC_KEEP | (batch->recompute ? FC_KEEP_RECOMPUTE : 0) |
            (batch->lengths ? FC_KEEP_LENGTHS : 0) | (batch->mask ? FC_KEEP_MASK : 0) |
-           (batch->reset ? FC_KEEP_RESET : 0) | (batch->index ? FC_KEEP_INDEX : 0);
+           (batch->reset ? FC_KEEP_RESET : 0) | (batch->index ? FC_KEEP_INDEX : 0) |
+           (batch->random ? FC_KEEP_RANDOM : 0);
 }
 
 /* Plans, states and slots of each direction, outputs between layers. */
@@ -97,7 +98,9 @@ void fc_saved_begin(fc_saved *saved, void *memory, const fc_stack *stack,
                                      .total = total,
                                      .x_rows = batch->index ? batch->x_rows : 0,
                                      .keep = keep,
-                                     .bytes = fc_arena_bytes(&arena)};
+                                     .bytes = fc_arena_bytes(&arena),
+                                     .key = batch->key,
+                                     .first_step = batch->first_step};
     copy(saved->lengths, batch->lengths, rows * sizeof *saved->lengths);
     copy(saved->mask, batch->mask, pairs);
     copy(saved->reset, batch->reset, pairs);
@@ -128,8 +131,8 @@ fc_status fc_saved_open(fc_saved *saved, void *memory, const fc_stack *stack,
         memcmp((const char *)seal + behind, (const char *)&expected + behind,
                sizeof expected - behind))
         return FC_BAD_MEMORY;
-    const unsigned told = FC_KEEP | FC_KEEP_RECOMPUTE | FC_KEEP_INDEX;
-    if (sizes->steps != batch->steps || sizes->total < 0 || sizes->keep >= 64 ||
+    const unsigned told = FC_KEEP | FC_KEEP_RECOMPUTE | FC_KEEP_INDEX | FC_KEEP_RANDOM;
+    if (sizes->steps != batch->steps || sizes->total < 0 || sizes->keep >= 128 ||
         sizes->total > batch->steps * batch->rows ||
         sizes->x_rows != (batch->index ? batch->x_rows : 0) ||
         (sizes->keep & told) != (fc_what_to_keep(batch) & told))
@@ -158,6 +161,8 @@ fc_batch fc_saved_batch(const fc_saved *saved, const fc_batch *batch) {
     kept.mask = saved->mask;
     kept.reset = saved->reset;
     kept.index = saved->index;
+    kept.key = saved->sizes->key;
+    kept.first_step = saved->sizes->first_step;
     return kept;
 }
 

@@ -13,13 +13,16 @@ enum {
     FC_KEEP_MASK = 8,
     FC_KEEP_RESET = 16,
     FC_KEEP_INDEX = 32,
+    FC_KEEP_RANDOM = 64, /* masks.h */
 };
 unsigned fc_what_to_keep(const fc_batch *batch);
 
 /* Behind the seal of `saved`: what its layout follows from, and `bytes` of it. */
 typedef struct fc_saved_sizes {
     int64_t steps, total, x_rows;
-    uint64_t keep, bytes, unused[3];
+    uint64_t keep, bytes, key;
+    int64_t first_step;
+    uint64_t unused;
 } fc_saved_sizes;
 _Static_assert(sizeof(fc_seal) + sizeof(fc_saved_sizes) == FC_SAVED_HEAD,
                "the head has the size in fastcell.h");

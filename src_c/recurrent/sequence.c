@@ -28,6 +28,8 @@ void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chu
     scratch->step.operands = fc_take(arena, 1, operand_bytes);
     scratch->pointers =
         fc_take2(arena, FC_POINTER_ARRAYS, (size_t)plan->rows, sizeof(void *));
+    if (shape->zone_h > 0 || shape->zone_c > 0 || shape->drop > 0)
+        scratch->factors = fc_take(arena, 1, fc_bytes(shape, fc_mask_reals(shape)));
     scratch->now = fc_take(arena, (size_t)plan->rows, sizeof *scratch->now);
 }
 
@@ -164,6 +166,46 @@ static void emit_states(const fc_direction *direction, ptrdiff_t t, ptrdiff_t ro
     }
 }
 
+/* The states of the member's units from those that the cell made, with zoneout; and
+ * what the next step's products read of them. */
+static void mask_step(const fc_direction *direction, const fc_mask_rows *step,
+                      ptrdiff_t begin, const fc_tile *tile, fc_team team) {
+    const fc_shape *shape = &direction->shape;
+    const fc_memory *memory = &direction->memory;
+    size_t h_row = fc_bytes(shape, shape->out_padded),
+           c_row = fc_bytes(shape, shape->c_row);
+    fc_units out = fc_team_units(shape, shape->out_padded, team);
+    fc_units units = fc_team_units(shape, shape->padded, team);
+    fc_mask_rows rows = *step;
+    rows.masks = &direction->masks;
+    for (ptrdiff_t i = 0; i < rows.count; i++) {
+        size_t next = (size_t)direction->plan->next[begin + i];
+        char *h = memory->h + next * h_row;
+        if (memory->fresh_c)
+            fc_zone(shape, &rows, FC_MASK_C, i, memory->c + next * c_row, tile->c[i],
+                    tile->c_prev[i], units);
+        if (memory->fresh_h)
+            fc_zone(shape, &rows, FC_MASK_H, i, h, tile->h[i], tile->h_prev[i], out);
+        if (memory->dropped)
+            fc_drop(shape, &rows, i, memory->dropped + next * h_row, h, out);
+    }
+}
+
+/* What products read of the initial states. */
+static void drop_initial(const fc_direction *direction, ptrdiff_t first, ptrdiff_t last,
+                         char *factors) {
+    const fc_shape *shape = &direction->shape;
+    size_t h_row = fc_bytes(shape, shape->out_padded);
+    char *dropped = direction->memory.dropped;
+    for (ptrdiff_t row = first; row < last; row++) {
+        int32_t number = (int32_t)row;
+        const fc_mask_rows one = {&direction->masks, &number, 0, 1, factors};
+        fc_drop(shape, &one, 0, dropped + (size_t)row * h_row,
+                direction->memory.h + (size_t)row * h_row,
+                (fc_units){0, shape->out_padded});
+    }
+}
+
 static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin,
                      ptrdiff_t end, void *const *input, const fc_loop_scratch *scratch,
                      ptrdiff_t rows, fc_team team) {
@@ -174,16 +216,21 @@ static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin
            c_row = fc_bytes(shape, shape->c_row),
            middle_row = fc_bytes(shape, shape->padded);
     void **h_prev = scratch->pointers, **h = h_prev + rows, **c_prev = h + rows,
-         **c = c_prev + rows, **middle = c + rows, **saved = middle + rows;
+         **c = c_prev + rows, **middle = c + rows, **saved = middle + rows,
+         **dropped = saved + rows;
 
     for (ptrdiff_t p = begin; p < end; p++) {
         ptrdiff_t i = p - begin, kept = plan->kept ? p : plan->row[p];
         h_prev[i] = memory->h + (size_t)plan->previous[p] * h_row;
-        h[i] = memory->h + (size_t)plan->next[p] * h_row;
+        h[i] = memory->fresh_h ? memory->fresh_h + (size_t)kept * h_row
+                               : memory->h + (size_t)plan->next[p] * h_row;
         if (memory->c) {
             c_prev[i] = memory->c + (size_t)plan->previous[p] * c_row;
-            c[i] = memory->c + (size_t)plan->next[p] * c_row;
+            c[i] = memory->fresh_c ? memory->fresh_c + (size_t)kept * c_row
+                                   : memory->c + (size_t)plan->next[p] * c_row;
         }
+        if (memory->dropped)
+            dropped[i] = memory->dropped + (size_t)plan->previous[p] * h_row;
         if (memory->middle)
             middle[i] = memory->middle + (size_t)kept * middle_row;
         if (memory->slots)
@@ -201,12 +248,21 @@ static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin
         .middle = memory->middle ? middle : NULL,
         .saved = memory->slots ? saved : NULL,
     };
-    fc_run_phases(shape, &direction->packed, &tile, &scratch->step,
-                  (const void **)(saved + rows), team);
-    fc_units out = output_units(shape, team);
     ptrdiff_t t = fc_time(plan, s);
+    const fc_mask_rows masks = {memory->dropped ? &direction->masks : NULL,
+                                plan->row + begin, t, end - begin, scratch->factors};
+    const fc_step_operands operands = {
+        .h = memory->dropped ? (const void *const *)dropped : tile.h_prev,
+        .block = (const void **)(dropped + rows),
+        .drops = masks,
+    };
+    fc_run_phases(shape, &direction->packed, &tile, &scratch->step, &operands, team);
+    if (fc_is_masked(direction))
+        mask_step(direction, &masks, begin, &tile, team);
+    fc_units out = output_units(shape, team);
     for (ptrdiff_t p = begin; p < end && direction->y.data; p++)
-        emit(direction, t, plan->row[p], h[p - begin], out);
+        emit(direction, t, plan->row[p], memory->h + (size_t)plan->next[p] * h_row,
+             out);
     for (ptrdiff_t p = begin; p < end && direction->cs.data; p++)
         emit_states(direction, t, plan->row[p], plan->next[p], team);
 }
@@ -238,7 +294,7 @@ static void emit_masked(const fc_direction *direction, ptrdiff_t s, ptrdiff_t fi
 /* y of the steps that do not exist. */
 static void clear_past_lengths(const fc_direction *direction, ptrdiff_t first,
                                ptrdiff_t last) {
-    if (!direction->batch->lengths)
+    if (!direction->batch->lengths || !direction->y.data)
         return;
     for (ptrdiff_t row = first; row < last; row++)
         for (ptrdiff_t t = (ptrdiff_t)direction->batch->lengths[row];
@@ -318,6 +374,8 @@ void fc_direction_forward(const fc_direction *direction, ptrdiff_t first,
         if (direction->memory.c)
             fc_set_states(&c, direction->memory.c, direction->c0, first, last);
         clear_past_lengths(direction, first, last);
+        if (direction->memory.dropped)
+            drop_initial(direction, first, last, scratch->factors);
     }
     for (ptrdiff_t row = first; row < last; row++)
         scratch->now[row - first] = row;

@@ -27,6 +27,7 @@ typedef struct fc_direction {
     fc_array x;     /* its data is NULL where `table` serves */
     fc_array added; /* its data is NULL where nothing is added to the input parts */
     char *table;    /* [x_rows][input columns]: input parts, one row per index */
+    fc_masks masks;
     /* forward */
     fc_array y, cs;      /* their data is NULL where nobody wants them */
     ptrdiff_t cs_state;  /* bytes from one state to the next */
@@ -39,6 +40,8 @@ typedef struct fc_direction {
     char *dh0, *dc0;     /* or NULL */
     /* Running gradients: [rows] as the states, and [rows][padded]. */
     char *state_dh, *state_dc, *state_dmiddle;
+    /* Those that zoneout passes by the cell, and that of a dropped h; or NULL. */
+    char *passed_h, *passed_c, *state_dropped;
     char *dtable; /* [x_rows][input columns, gate by gate] */
 } fc_direction;
 
@@ -61,10 +64,11 @@ typedef struct fc_loop_scratch {
     char *input_parts;  /* [capacity][input columns] */
     fc_step_scratch step;
     void **pointers; /* [FC_POINTER_ARRAYS][rows] */
+    char *factors;   /* of masks, of one row */
     int64_t *now;    /* [rows] state slot, for masks */
 } fc_loop_scratch;
 
-enum { FC_POINTER_ARRAYS = 9 };
+enum { FC_POINTER_ARRAYS = 10 };
 
 /* `chunks`: for forward, which makes input parts. */
 void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chunks,
@@ -89,6 +93,12 @@ void fc_direction_backward(const fc_direction *direction, ptrdiff_t first,
 /* table rows first .. last-1: the input part of each row of x. */
 void fc_direction_table(const fc_direction *direction, ptrdiff_t first, ptrdiff_t last,
                         void *operands);
+
+/* Whether any random mask, or share of zoneout, changes what the cell makes. */
+static inline bool fc_is_masked(const fc_direction *direction) {
+    return direction->memory.fresh_h || direction->memory.fresh_c ||
+           direction->memory.dropped;
+}
 
 /* Reals of one row of input parts. */
 static inline ptrdiff_t fc_input_columns(const fc_shape *shape) {

@@ -39,6 +39,7 @@ static void multiply_blocks(const fc_shape *shape, const fc_packed *packed,
     for (ptrdiff_t end = units->first + units->columns; product.first < end;
          product.first += shape->head)
         for (int j = 0; j < phase->gates; j++) {
+            product.accumulate = units->accumulate || j > 0;
             ptrdiff_t block = product.first / shape->head * phase->gates + j;
             fc_panels panels = fc_panels_of_block(packed, block);
             fc_rows_from(shape, a, (const void *const *)saved, units->rows,
@@ -47,9 +48,64 @@ static void multiply_blocks(const fc_shape *shape, const fc_packed *packed,
         }
 }
 
-static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
-                              ptrdiff_t end, const fc_loop_scratch *scratch,
-                              ptrdiff_t rows, fc_team *team, bool stops) {
+/* Zoneout: the gradients of the states that the cell made stay in dh and dc; those of
+ * the states before, where they were kept, pass by the cell. */
+static void pass_by(const fc_direction *direction, const fc_mask_rows *rows,
+                    const fc_back_tile *tile, fc_team team) {
+    const fc_shape *shape = &direction->shape;
+    fc_units h = share_units(shape, shape->out_padded, team);
+    fc_units c = share_units(shape, shape->padded, team);
+    for (ptrdiff_t i = 0; i < rows->count; i++) {
+        size_t row = (size_t)rows->row[i];
+        if (direction->passed_h)
+            fc_zone_backward(
+                shape, rows, FC_MASK_H, i, tile->dh[i],
+                direction->passed_h + row * fc_bytes(shape, shape->out_padded), h);
+        if (direction->passed_c)
+            fc_zone_backward(shape, rows, FC_MASK_C, i, tile->dc[i],
+                             direction->passed_c + row * fc_bytes(shape, shape->c_row),
+                             c);
+    }
+}
+
+static void add_passed(const fc_direction *direction, const fc_mask_rows *rows,
+                       const fc_back_tile *tile, fc_team team) {
+    const fc_shape *shape = &direction->shape;
+    fc_units h = share_units(shape, shape->out_padded, team);
+    fc_units c = share_units(shape, shape->padded, team);
+    for (ptrdiff_t i = 0; i < rows->count; i++) {
+        ptrdiff_t row = rows->row[i];
+        if (direction->passed_h) {
+            size_t at = fc_bytes(shape, row * shape->out_padded + h.first);
+            shape->k->add((char *)tile->dh[i] + fc_bytes(shape, h.first),
+                          direction->passed_h + at, h.count);
+        }
+        for (ptrdiff_t v = 0; direction->passed_c && v < shape->c_row;
+             v += shape->padded) {
+            size_t at = fc_bytes(shape, row * shape->c_row + v + c.first);
+            shape->k->add((char *)tile->dc[i] + fc_bytes(shape, v + c.first),
+                          direction->passed_c + at, c.count);
+        }
+    }
+}
+
+/* Recurrent dropout: the gradient of a dropped operand becomes that of the operand, and
+ * is added to `to`, unless that is NULL. */
+static void undrop(const fc_shape *shape, const fc_mask_rows *rows, void *const *d,
+                   void *const *to, fc_units units) {
+    for (ptrdiff_t i = 0; i < rows->count; i++) {
+        fc_drop(shape, rows, i, d[i], d[i], units);
+        if (to)
+            shape->k->add((char *)to[i] + fc_bytes(shape, units.first),
+                          (const char *)d[i] + fc_bytes(shape, units.first),
+                          units.count);
+    }
+}
+
+static void run_step_backward(const fc_direction *direction, ptrdiff_t t,
+                              ptrdiff_t begin, ptrdiff_t end,
+                              const fc_loop_scratch *scratch, ptrdiff_t rows,
+                              fc_team *team, bool stops) {
     const fc_shape *shape = &direction->shape;
     const fc_cell *cell = shape->cell;
     const fc_plan *plan = direction->plan;
@@ -66,11 +122,13 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
         ptrdiff_t i = p - begin;
         size_t row = (size_t)plan->row[p];
         h_prev[i] = memory->h + (size_t)plan->previous[p] * h_row;
-        h[i] = memory->h + (size_t)plan->next[p] * h_row;
+        h[i] = memory->fresh_h ? memory->fresh_h + (size_t)p * h_row
+                               : memory->h + (size_t)plan->next[p] * h_row;
         dh[i] = direction->state_dh + row * h_row;
         if (memory->c) {
             c_prev[i] = memory->c + (size_t)plan->previous[p] * c_row;
-            c[i] = memory->c + (size_t)plan->next[p] * c_row;
+            c[i] = memory->fresh_c ? memory->fresh_c + (size_t)p * c_row
+                                   : memory->c + (size_t)plan->next[p] * c_row;
             dc[i] = direction->state_dc + row * c_row;
         }
         if (memory->middle)
@@ -91,6 +149,13 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
         .hidden = shape->units,
         .params = direction->packed.params,
     };
+    const fc_mask_rows masks = {&direction->masks, plan->row + begin, t, end - begin,
+                                scratch->factors};
+    if (memory->fresh_h || memory->fresh_c)
+        pass_by(direction, &masks, &tile, *team);
+    void **dropped = (void **)a + rows;
+    for (ptrdiff_t i = 0; memory->dropped && i < masks.count; i++)
+        dropped[i] = direction->state_dropped + (size_t)masks.row[i] * h_row;
     for (int i = cell->phases - 1; i >= 0; i--) {
         const fc_phase *phase = &cell->phase[i];
         fc_units units = share_units(
@@ -109,22 +174,29 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t begin,
             shape, phase->from_middle ? shape->padded : shape->out_padded, *team);
         fc_product product = {
             .a = a,
-            .out = phase->from_middle ? dmiddle : dh,
+            .out = phase->from_middle ? dmiddle
+                   : memory->dropped  ? dropped
+                                      : dh,
             .rows = tile.rows,
             .columns = units.count,
-            .accumulate = !phase->from_middle,
+            .accumulate = !phase->from_middle && !memory->dropped,
             .first = units.first,
             .scratch = scratch->step.operands,
         };
         if (shape->blocks > 1) {
             multiply_blocks(shape, &direction->packed, &product, tile.saved, a);
-            continue;
+        } else {
+            fc_rows_from(shape, a, (const void *const *)saved, tile.rows,
+                         phase->slot * shape->padded);
+            fc_panels share =
+                fc_panels_of(shape, &direction->packed.phase[i], 1, units);
+            shape->k->product(&share, &product);
         }
-        fc_rows_from(shape, a, (const void *const *)saved, tile.rows,
-                     phase->slot * shape->padded);
-        fc_panels share = fc_panels_of(shape, &direction->packed.phase[i], 1, units);
-        shape->k->product(&share, &product);
+        if (memory->dropped && !phase->projects)
+            undrop(shape, &masks, product.out, phase->from_middle ? NULL : dh, units);
     }
+    if (memory->fresh_h || memory->fresh_c)
+        add_passed(direction, &masks, &tile, *team);
 }
 
 /* A reset cuts the past off: no gradient flows through it. */
@@ -176,8 +248,8 @@ void fc_direction_backward(const fc_direction *direction, ptrdiff_t first,
             rows = end - p < block || team.parts > 1 ? end - p : block;
             if (p > begin && fc_stops(direction->watch, FC_MOST_PRODUCT_WORK))
                 return;
-            run_step_backward(direction, p, p + rows, scratch, last - first, &team,
-                              stops);
+            run_step_backward(direction, fc_time(plan, s), p, p + rows, scratch,
+                              last - first, &team, stops);
             if (team.parts == 0)
                 return;
         }

@@ -39,6 +39,16 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
         s->state_dh[d] = fc_take2(arena, rows, (size_t)first->out_padded, real);
         s->state_dc[d] = fc_take2(arena, rows, (size_t)first->c_row, real);
         s->state_dmiddle[d] = fc_take2(arena, rows, (size_t)first->padded, real);
+        s->passed_h[d] = first->zone_h > 0
+                             ? fc_take2(arena, rows, (size_t)first->out_padded, real)
+                             : NULL;
+        s->passed_c[d] = first->zone_c > 0
+                             ? fc_take2(arena, rows, (size_t)first->c_row, real)
+                             : NULL;
+        s->state_dropped[d] =
+            first->drop > 0 && batch->random
+                ? fc_take2(arena, rows, (size_t)first->out_padded, real)
+                : NULL;
         s->pairs[d].x = fc_take(arena, (size_t)total, sizeof(void *));
         s->pairs[d].h_prev = fc_take(arena, (size_t)total, sizeof(void *));
         s->pairs[d].middle = fc_take(arena, (size_t)total, sizeof(void *));
@@ -193,20 +203,21 @@ static void set_carry(fc_layer_job *job, fc_carry *carry, const fc_stack *stack,
 static void point_at_pairs(const fc_direction *direction, fc_pair_rows *pairs) {
     const fc_shape *shape = &direction->shape;
     const fc_plan *plan = direction->plan;
+    const fc_memory *memory = &direction->memory;
+    const char *h_prev = memory->dropped ? memory->dropped : memory->h;
+    size_t c_row = fc_bytes(shape, shape->c_row);
     for (ptrdiff_t s = 0; s < plan->steps; s++) {
         ptrdiff_t t = fc_time(plan, s);
         for (ptrdiff_t p = plan->offset[s]; p < plan->offset[s + 1]; p++) {
             pairs->x[p] = fc_at(&direction->x, t, plan->row[p]);
             pairs->h_prev[p] =
-                direction->memory.h +
-                (size_t)plan->previous[p] * fc_bytes(shape, shape->out_padded);
+                h_prev + (size_t)plan->previous[p] * fc_bytes(shape, shape->out_padded);
             if (pairs->c_prev)
-                pairs->c_prev[p] =
-                    direction->memory.c +
-                    (size_t)plan->previous[p] * fc_bytes(shape, shape->c_row);
+                pairs->c_prev[p] = memory->c + (size_t)plan->previous[p] * c_row;
             if (pairs->c)
-                pairs->c[p] = direction->memory.c +
-                              (size_t)plan->next[p] * fc_bytes(shape, shape->c_row);
+                pairs->c[p] = memory->fresh_c
+                                  ? memory->fresh_c + (size_t)p * c_row
+                                  : memory->c + (size_t)plan->next[p] * c_row;
             if (direction->memory.middle)
                 pairs->middle[p] = direction->memory.middle +
                                    (size_t)p * fc_bytes(shape, shape->padded);
@@ -233,6 +244,7 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
 
     direction->plan = &saved->plan[which];
     direction->batch = batch;
+    direction->masks = fc_masks_of(batch, layer * stack->directions + which);
     direction->x =
         layer ? fc_saved_between(saved, batch, layer - 1)
               : (fc_array){(char *)batch->x, batch->x_step * real, batch->x_row * real};
@@ -266,6 +278,9 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
     direction->state_dh = s->state_dh[which];
     direction->state_dc = s->state_dc[which];
     direction->state_dmiddle = s->state_dmiddle[which];
+    direction->passed_h = s->passed_h[which];
+    direction->passed_c = s->passed_c[which];
+    direction->state_dropped = s->state_dropped[which];
     fc_saved_memory(saved, shape, layer, which, &direction->memory);
 }
 

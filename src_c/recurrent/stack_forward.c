@@ -95,6 +95,7 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
 
     direction->plan = &saved->plan[which];
     direction->batch = batch;
+    direction->masks = fc_masks_of(batch, layer * stack->directions + which);
     direction->x =
         layer ? fc_saved_between(saved, batch, layer - 1)
               : (fc_array){(char *)batch->x, batch->x_step * real, batch->x_row * real};
@@ -124,6 +125,8 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
     fc_set_states(&h, direction->memory.h, NULL, zeros, zeros + 1);
     if (direction->memory.c)
         fc_set_states(&c, direction->memory.c, NULL, zeros, zeros + 1);
+    if (direction->memory.dropped)
+        fc_set_states(&h, direction->memory.dropped, NULL, zeros, zeros + 1);
 }
 
 fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *batch,
@@ -139,11 +142,11 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
     if (saved_memory && !shape.k->trains)
         return FC_BAD_ARGUMENT;
     if (!output || (fc_reads_x(batch, total) && !batch->x) ||
-        (batch->steps && batch->rows && !output->y) ||
-        !fc_rows_are_apart(batch, output->y_step, output->y_row,
-                           stack->directions * shape.out) ||
-        (output->cs && !fc_rows_are_apart(batch, output->cs_step, output->cs_row,
-                                          stack->directions * shape.units)))
+        (output->y && !fc_rows_are_apart(batch, output->y_step, output->y_row,
+                                         stack->directions * shape.out)) ||
+        (output->cs &&
+         (!output->y || !fc_rows_are_apart(batch, output->cs_step, output->cs_row,
+                                           stack->directions * shape.units))))
         return FC_BAD_ARGUMENT;
     status = fc_check_pack(packed, FC_PACK_FORWARD, stack, shape.k);
     if (!status)

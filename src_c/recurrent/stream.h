@@ -15,11 +15,12 @@ static inline ptrdiff_t fc_selected(const fc_selection *some, ptrdiff_t i) {
 typedef struct fc_stream_layer {
     char *h[2];
     char *c;
+    char *fresh_c; /* what the cell makes, with zoneout of c; else NULL */
     char *middle, *slots, *input_parts;
     fc_step_scratch step;
 } fc_stream_layer;
 
-enum { FC_STREAM_POINTERS = 7 };
+enum { FC_STREAM_POINTERS = 8 };
 
 typedef struct fc_stream_memory {
     uint8_t *side;   /* [rows] of h that holds the state */
@@ -46,6 +47,8 @@ fc_next_stream_layer(fc_stream_memory *s, const fc_shape *shape, ptrdiff_t rows)
         layer.h[side] = fc_take2(&s->arena, n, (size_t)shape->out_padded, real);
     if (cell->states > 1)
         layer.c = fc_take2(&s->arena, n, (size_t)shape->c_row, real);
+    if (shape->zone_c > 0)
+        layer.fresh_c = fc_take2(&s->arena, n, (size_t)shape->c_row, real);
     if (cell->has_middle)
         layer.middle = fc_take2(&s->arena, n, (size_t)shape->padded, real);
     if (cell->phases > 1)

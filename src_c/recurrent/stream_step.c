@@ -41,6 +41,21 @@ typedef struct step_part {
     fc_team team;
 } step_part;
 
+/* Zoneout without masks: each unit keeps a share of its states. */
+static void zone(const fc_shape *shape, const fc_tile *tile, void *const *c,
+                 fc_team team) {
+    const fc_mask_rows no_masks = {.count = tile->rows};
+    fc_units out = fc_team_units(shape, shape->out_padded, team);
+    fc_units units = fc_team_units(shape, shape->padded, team);
+    for (ptrdiff_t i = 0; i < tile->rows; i++) {
+        if (shape->zone_h > 0)
+            fc_zone(shape, &no_masks, FC_MASK_H, i, tile->h[i], tile->h[i],
+                    tile->h_prev[i], out);
+        if (shape->zone_c > 0)
+            fc_zone(shape, &no_masks, FC_MASK_C, i, c[i], tile->c[i], c[i], units);
+    }
+}
+
 static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *packed,
                        const fc_stream_layer *layer, const char *x,
                        const step_part *part) {
@@ -52,7 +67,8 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
     ptrdiff_t columns = cell->gates * shape->padded, rows = pointers.stride;
     size_t h_row = fc_bytes(shape, shape->out_padded);
     void **input = pointers.at, **h_prev = input + rows, **h = h_prev + rows,
-         **c = h + rows, **middle = c + rows, **saved = middle + rows;
+         **c = h + rows, **middle = c + rows, **saved = middle + rows,
+         **fresh_c = saved + rows;
 
     /* The rows of x borrow the places of h_prev until the product is made. */
     if (x) {
@@ -81,6 +97,9 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
     }
     if (layer->c)
         point(c, layer->c, fc_bytes(shape, shape->c_row), some, first, last);
+    if (layer->fresh_c)
+        point(fresh_c, layer->fresh_c, fc_bytes(shape, shape->c_row), some, first,
+              last);
     if (layer->middle)
         point(middle, layer->middle, fc_bytes(shape, shape->padded), some, first, last);
     if (layer->slots)
@@ -92,12 +111,17 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
         .h_prev = (const void *const *)h_prev + first,
         .h = h + first,
         .c_prev = layer->c ? (const void *const *)c + first : NULL,
-        .c = layer->c ? c + first : NULL,
+        .c = layer->fresh_c ? fresh_c + first
+             : layer->c     ? c + first
+                            : NULL,
         .middle = layer->middle ? middle + first : NULL,
         .saved = layer->slots ? saved + first : NULL,
     };
-    fc_run_phases(shape, packed, &tile, &layer->step,
-                  (const void **)(saved + rows + first), *team);
+    const fc_step_operands operands = {
+        .h = tile.h_prev, .block = (const void **)(fresh_c + rows + first)};
+    fc_run_phases(shape, packed, &tile, &layer->step, &operands, *team);
+    if (shape->zone_h > 0 || shape->zone_c > 0)
+        zone(shape, &tile, c + first, *team);
 }
 
 /* Returns the bytes of a row of y. */

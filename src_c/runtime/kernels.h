@@ -127,6 +127,21 @@ typedef struct fc_additive_gradient {
     ptrdiff_t rows, n;
 } fc_additive_gradient;
 
+/* One head of one sequence of an mLSTM.  Rows of q and k have `keys` reals, those of v
+ * and y `values`; strides from step to step are in reals, those of y are `values`. */
+typedef struct fc_mlstm_head {
+    const void *q, *k, *v, *i, *f;
+    ptrdiff_t q_step, k_step, v_step, i_step, f_step;
+    void *y;
+    /* c (keys, values), n (keys), m (1): the states before, which may be NULL for zeros
+     * but not before a single step, and those after, which may be the same, or NULL. */
+    const void *first_c, *first_n, *first_m;
+    void *c, *n, *m;
+    ptrdiff_t steps, keys, values;
+    double scale, eps;
+    fc_watch *watch;
+} fc_mlstm_head;
+
 typedef struct fc_kernels {
     char isa[FC_ISA_BYTES];
     bool native;     /* narrow operands are multiplied by one instruction */
@@ -157,6 +172,12 @@ typedef struct fc_kernels {
     /* y = max(y, a); where = step if it is a's; a NaN stays. */
     void (*maximum)(void *y, int32_t *where, const void *a, int32_t step, ptrdiff_t n);
     void (*multiply)(void *to, const void *a, const void *b, ptrdiff_t n);
+    /* to = fresh where the factor is not 0, else old; factors NULL: fresh and `share`
+     * of old - fresh.  Backward: d of `to` becomes that of fresh, pass that of old. */
+    void (*zone)(void *to, const void *fresh, const void *old, const void *factors,
+                 double share, ptrdiff_t n);
+    void (*zone_backward)(void *d, void *pass, const void *factors, double share,
+                          ptrdiff_t n);
     double (*cross_entropy)(const void *logits, ptrdiff_t n, ptrdiff_t target,
                             double smoothing, double scale, void *dlogits);
     /* See attention.h; each call is for one query. */
@@ -165,6 +186,10 @@ typedef struct fc_kernels {
     void (*additive_backward)(const fc_additive_gradient *);
     void (*softmax)(void *x, ptrdiff_t n);
     void (*softmax_backward)(void *dy, const void *y, ptrdiff_t n);
+    /* See mlstm.h; only of the tables of f32 and f64. */
+    size_t (*mlstm_scratch)(ptrdiff_t keys, ptrdiff_t values); /* bytes */
+    void (*mlstm_sequence)(const fc_mlstm_head *, void *scratch);
+    void (*mlstm_step)(const fc_mlstm_head *); /* of a sequence of one step */
     /* See dropout.h. */
     void (*dropout)(uint64_t key, uint64_t block, uint32_t least, double factor,
                     const void *x, void *y, ptrdiff_t n);

@@ -31,12 +31,25 @@ typedef struct fc_seal {
     uint64_t kind;
     uint64_t isa;    /* the first 8 characters of its name */
     uint64_t cell;   /* and heads, dtype, native kernels */
-    uint64_t passes; /* layers and directions */
+    uint64_t passes; /* layers and directions, and a hash of the rates */
     int64_t in, units, proj;
     int64_t rows; /* of a stream or a batch; of a carry, x_rows; else 0 */
 } fc_seal;
 
 _Static_assert(sizeof(fc_seal) == FC_ALIGNMENT, "what follows a seal is aligned");
+
+/* 30 bits; 0 without rates. */
+static inline uint32_t fc_hash_of_rates(const fc_stack *stack) {
+    const double rates[] = {stack->zoneout_h, stack->zoneout_c,
+                            stack->recurrent_dropout};
+    uint64_t hash = 0;
+    for (int i = 0; i < 3; i++) {
+        uint64_t bits;
+        __builtin_memcpy(&bits, &rates[i], sizeof bits);
+        hash = (hash ^ bits) * 0x9e3779b97f4a7c15;
+    }
+    return (uint32_t)(hash >> 34);
+}
 
 /* The seal of memory for a stack; different stacks have different seals.  A dense layer
  * only sets dtype, in and units.  k: the kernels of the dtype. */
@@ -48,6 +61,7 @@ static inline fc_seal fc_seal_of(uint64_t kind, const fc_stack *stack,
                                 << 8 |
                             (uint64_t)stack->dtype << 1 | (uint64_t)k->native,
                     .passes = (uint64_t)(uint32_t)stack->layers << 32 |
+                              (uint64_t)fc_hash_of_rates(stack) << 2 |
                               (uint64_t)(uint32_t)stack->directions,
                     .in = stack->input_size,
                     .units = stack->hidden_size,

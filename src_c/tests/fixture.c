@@ -22,7 +22,12 @@ void fixture_make(fixture *f) {
     for (int i = 0; i < 3; i++)
         for (size_t j = 0; j < counts[i] / sizeof(float); j++)
             all[i][j] = (float)uniform(-0.5, 0.5);
-    f->stack = (fc_stack){fc_cell_index("gru"), FC_F32, I, H, 0, 1, 1, 0};
+    f->stack = (fc_stack){.cell = fc_cell_index("gru"),
+                          .dtype = FC_F32,
+                          .input_size = I,
+                          .hidden_size = H,
+                          .layers = 1,
+                          .directions = 1};
     f->batch = (fc_batch){.steps = T,
                           .rows = B,
                           .x = f->x,

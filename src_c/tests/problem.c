@@ -81,9 +81,14 @@ void problem_make(problem *p, const spec *from) {
     p->has_c = p->states > 1;
     p->has_r = has_r(s->cell);
     p->passes = s->layers * s->directions;
-    p->stack =
-        (fc_stack){cell,      FC_F64,        s->in,   s->hidden, projects ? s->proj : 0,
-                   s->layers, s->directions, s->heads};
+    p->stack = (fc_stack){.cell = cell,
+                          .dtype = FC_F64,
+                          .input_size = s->in,
+                          .hidden_size = s->hidden,
+                          .proj_size = projects ? s->proj : 0,
+                          .layers = s->layers,
+                          .directions = s->directions,
+                          .heads = s->heads};
     p->out = projects ? s->proj : s->hidden;
     p->x_rows = s->index ? 11 : 0;
     for (int i = 0; i < p->passes; i++) {
@@ -382,15 +387,21 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
                         .y_row = y.row,
                         .h = h,
                         .c = p->has_c ? c : NULL};
+    bool without_y = kind == INFERENCE_WITHOUT_Y || kind == GRADIENTS_WITHOUT_Y;
+    if (without_y) {
+        output.y = NULL;
+        output.y_step = output.y_row = 0;
+    }
     void *saved = NULL;
-    if (kind != INFERENCE) {
+    if (kind >= TRAINING) {
         CHECK_OK(fc_saved_size(&stack, &batch, &bytes));
         saved = take(bytes, 0);
     }
-    CHECK_OK(fc_scratch_size(&stack, &batch, kind != INFERENCE, &bytes));
+    CHECK_OK(fc_scratch_size(&stack, &batch, kind >= TRAINING, &bytes));
     void *scratch = take(bytes, 0);
     CHECK_OK(fc_forward(&stack, packed, &batch, &output, saved, scratch));
-    grid_get(p, dtype, &y, o->y);
+    if (!without_y)
+        grid_get(p, dtype, &y, o->y);
     doubles_of(dtype, h, p->h_count, o->h);
     doubles_of(dtype, c, p->c_count, o->c);
     release(scratch);

@@ -66,11 +66,14 @@ typedef struct outcome {
 outcome outcome_new(const problem *p);
 void outcome_free(outcome *o);
 
-/* Only forward without saved; with saved; and backward too, without a BLAS or with. */
+/* Only forward without saved; with saved; and backward too, without a BLAS or with.
+ * WITHOUT_Y: the outputs are not stored, and those of the outcome stay. */
 typedef enum run_kind {
     INFERENCE,
+    INFERENCE_WITHOUT_Y,
     TRAINING,
     GRADIENTS,
+    GRADIENTS_WITHOUT_Y,
     GRADIENTS_RECOMPUTED, /* the gates made again, not kept */
     GRADIENTS_BY_BLAS,
     GRADIENTS_RECOMPUTED_BY_BLAS,

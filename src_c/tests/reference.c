@@ -66,12 +66,17 @@ static void lstm(const weights *w, const double *x, const double *h, double *new
     }
 }
 
+/* W_hr m: the output of an LSTM with a projection. */
+static void project(const weights *w, const double *m, double *new_h) {
+    for (ptrdiff_t j = 0; j < w->out; j++)
+        new_h[j] = dot(w->w_hr + j * w->hidden, m, w->hidden);
+}
+
 static void lstm_projected(const weights *w, const double *x, const double *h,
                            double *new_h, double *c) {
     double m[MOST_UNITS];
     lstm(w, x, h, m, c);
-    for (ptrdiff_t j = 0; j < w->out; j++)
-        new_h[j] = dot(w->w_hr + j * w->hidden, m, w->hidden);
+    project(w, m, new_h);
 }
 
 static void gru(const weights *w, const double *x, const double *h, double *new_h,
@@ -108,6 +113,69 @@ static void lstm_peephole(const weights *w, const double *x, const double *h,
     }
 }
 
+static void lstm_peephole_projected(const weights *w, const double *x, const double *h,
+                                    double *new_h, double *c) {
+    double m[MOST_UNITS];
+    lstm_peephole(w, x, h, m, c);
+    project(w, m, new_h);
+}
+
+static void lstm_coupled(const weights *w, const double *x, const double *h,
+                         double *new_h, double *c) {
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double f = sigmoid(of_both(w, 0, u, x, h)), g = tanh(of_both(w, 1, u, x, h));
+        c[u] = f * c[u] + (1 - f) * g;
+        new_h[u] = sigmoid(of_both(w, 2, u, x, h)) * tanh(c[u]);
+    }
+}
+
+static void lstm_coupled_projected(const weights *w, const double *x, const double *h,
+                                   double *new_h, double *c) {
+    double m[MOST_UNITS];
+    lstm_coupled(w, x, h, m, c);
+    project(w, m, new_h);
+}
+
+static void lstm_peephole_coupled(const weights *w, const double *x, const double *h,
+                                  double *new_h, double *c) {
+    const double *p_f = w->own[0], *p_o = p_f + w->hidden;
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double f = sigmoid(of_both(w, 0, u, x, h) + p_f[u] * c[u]);
+        c[u] = f * c[u] + (1 - f) * tanh(of_both(w, 1, u, x, h));
+        new_h[u] = sigmoid(of_both(w, 2, u, x, h) + p_o[u] * c[u]) * tanh(c[u]);
+    }
+}
+
+static void lstm_peephole_coupled_projected(const weights *w, const double *x,
+                                            const double *h, double *new_h, double *c) {
+    double m[MOST_UNITS];
+    lstm_peephole_coupled(w, x, h, m, c);
+    project(w, m, new_h);
+}
+
+static void mgu(const weights *w, const double *x, const double *h, double *new_h,
+                double *c) {
+    double f[MOST_UNITS], forgotten[MOST_UNITS];
+    (void)c;
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        f[u] = sigmoid(of_both(w, 0, u, x, h));
+        forgotten[u] = f[u] * h[u];
+    }
+    for (ptrdiff_t u = 0; u < w->hidden; u++)
+        new_h[u] = (1 - f[u]) * h[u] + f[u] * tanh(of_both(w, 1, u, x, forgotten));
+}
+
+static void ligru(const weights *w, const double *x, const double *h, double *new_h,
+                  double *c) {
+    (void)c;
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double z = sigmoid(of_both(w, 0, u, x, h)), a = of_both(w, 1, u, x, h);
+        if (!w->replay)
+            w->positive[u] = a > 0;
+        new_h[u] = z * h[u] + (1 - z) * (w->positive[u] ? a : 0);
+    }
+}
+
 /* a = gain * (a - mean) / sqrt(variance + 1e-5) + bias; no bias: NULL. */
 static void normalize(double *a, ptrdiff_t n, const double *gain, const double *bias) {
     double mean = 0, variance = 0;
@@ -136,6 +204,26 @@ static void lstm_layer_norm(const weights *w, const double *x, const double *h,
     normalize(n, H, w->own[2], w->own[3]);
     for (ptrdiff_t u = 0; u < H; u++)
         new_h[u] = sigmoid(a[3 * H + u]) * tanh(n[u]);
+}
+
+static void gru_layer_norm(const weights *w, const double *x, const double *h,
+                           double *new_h, double *c) {
+    double a[3 * MOST_UNITS], b[3 * MOST_UNITS];
+    ptrdiff_t H = w->hidden;
+    (void)c;
+    for (ptrdiff_t row = 0; row < 3 * H; row++) {
+        a[row] = dot(w->w_ih + row * w->in, x, w->in);
+        b[row] = dot(w->w_hh + row * w->out, h, w->out);
+    }
+    normalize(a, 2 * H, w->own[0], w->b_ih);
+    normalize(b, 2 * H, w->own[1], w->b_hh);
+    normalize(a + 2 * H, H, w->own[0] + 2 * H, w->b_ih ? w->b_ih + 2 * H : NULL);
+    normalize(b + 2 * H, H, w->own[1] + 2 * H, w->b_hh ? w->b_hh + 2 * H : NULL);
+    for (ptrdiff_t u = 0; u < H; u++) {
+        double r = sigmoid(a[u] + b[u]), z = sigmoid(a[H + u] + b[H + u]);
+        double n = tanh(a[2 * H + u] + r * b[2 * H + u]);
+        new_h[u] = (1 - z) * n + z * h[u];
+    }
 }
 
 static void indrnn_tanh(const weights *w, const double *x, const double *h,
@@ -264,6 +352,14 @@ static step_fn *step_of(const char *cell) {
         {"gru_reset_before", gru_reset_before},
         {"lstm_peephole", lstm_peephole},
         {"lstm_layer_norm", lstm_layer_norm},
+        {"lstm_coupled", lstm_coupled},
+        {"lstm_peephole_coupled", lstm_peephole_coupled},
+        {"lstm_peephole_projected", lstm_peephole_projected},
+        {"lstm_coupled_projected", lstm_coupled_projected},
+        {"lstm_peephole_coupled_projected", lstm_peephole_coupled_projected},
+        {"mgu", mgu},
+        {"ligru", ligru},
+        {"gru_layer_norm", gru_layer_norm},
         {"indrnn_tanh", indrnn_tanh},
         {"indrnn_relu", indrnn_relu},
         {"min_gru", min_gru},

@@ -113,12 +113,17 @@ static void test_large_stacks(void) {
             for (int d = 0; d < 2; d++) {
                 describe("%s of %td units, f%d", fc_cell_name(cell), large[i],
                          d ? 64 : 32);
-                fc_stack s = {cell, (fc_dtype)d, 3, large[i], projects ? large[i] : 0,
-                              1,    1,           0};
+                fc_stack s = {.cell = cell,
+                              .dtype = (fc_dtype)d,
+                              .input_size = 3,
+                              .hidden_size = large[i],
+                              .proj_size = projects ? large[i] : 0,
+                              .layers = 1,
+                              .directions = 1};
                 CHECK_STATUS(fc_pack_size(&s, FC_PACK_FORWARD, &bytes), status);
                 CHECK_STATUS(fc_pack_size(&s, FC_PACK_BACKWARD, &bytes), status);
-                s = (fc_stack){cell,     (fc_dtype)d, large[i], large[i],
-                               projects, 1,           1,        0};
+                s.input_size = large[i];
+                s.proj_size = projects;
                 CHECK_STATUS(fc_pack_size(&s, FC_PACK_FORWARD, &bytes), FC_TOO_LARGE);
             }
         }
@@ -316,7 +321,6 @@ static void test_missing_pointers(void) {
     WITHOUT(forward, packed);
     WITHOUT(forward, scratch);
     WITHOUT(forward, batch.x);
-    WITHOUT(forward, output.y);
     WITHOUT(backward, packed_backward);
     WITHOUT(backward, scratch);
     WITHOUT(backward, saved);
@@ -341,6 +345,8 @@ static void test_missing_pointers(void) {
     CHECK_STATUS(backward(&b), FC_BAD_ARGUMENT);
     b = good;
     describe("what may be missing");
+    b.output = (fc_output){0};
+    CHECK_OK(forward(&b));
     b.io.dy = b.io.dx = NULL;
     CHECK_OK(backward(&b));
     b.io.weights = NULL;

@@ -20,15 +20,23 @@ static void test_names(void) {
 
 /* Layer 0 in both directions, of ones. */
 static void test_missing(int cell, const fc_cell_parameter *missing, int which) {
-    enum { H = 5, MOST = 4 * H * H };
+    enum { H = 5, P = 2, MOST = 4 * H * H };
+    bool projects = strstr(fc_cell_name(cell), "projected") != NULL;
     float ones[MOST];
     fc_weights weights[2] = {{0}};
-    fc_stack stack = {cell, FC_F32, H, H, 0, 1, 2, 0};
+    fc_stack stack = {.cell = cell,
+                      .dtype = FC_F32,
+                      .input_size = H,
+                      .hidden_size = H,
+                      .proj_size = projects ? P : 0,
+                      .layers = 1,
+                      .directions = 2};
     size_t bytes;
     for (int i = 0; i < MOST; i++)
         ones[i] = 1;
     for (int d = 0; d < 2; d++) {
         weights[d].w_ih = weights[d].w_hh = ones;
+        weights[d].w_hr = projects ? ones : NULL;
         fc_cell_parameter own;
         for (int i = 0; own_parameter(cell, i, &own); i++)
             weights[d].own[i] = ones;

@@ -173,6 +173,10 @@ static void test_problem(const spec *s, const char *name, int threads) {
             CHECK_CLOSE(sampled, wanted, n, gradient_tolerance[d]);
             run_core(&p, dtype, threads, INFERENCE, &other);
             check_same_outcome(&p, &got, &other, false);
+            run_core(&p, dtype, threads, INFERENCE_WITHOUT_Y, &other);
+            check_same_outcome(&p, &got, &other, false);
+            run_core(&p, dtype, threads, GRADIENTS_WITHOUT_Y, &other);
+            check_same_outcome(&p, &got, &other, true);
             run_core(&p, dtype, threads, GRADIENTS_RECOMPUTED, &other);
             check_same_outcome(&p, &got, &other, true);
             if (threads > 1) {

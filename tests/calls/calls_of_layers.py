@@ -8,7 +8,7 @@ import numpy as np
 from public_calls import recipe
 
 import fastcell
-from fastcell.layers import Activation, Pooling
+from fastcell.layers import Activation, Highway, Pooling, Residual
 
 # Kinds of junk that some arguments take: a number without an upper limit, an array of
 # whatever numbers, and so on.
@@ -40,21 +40,39 @@ _RECURRENT = {
 }
 _CELL = {"input_size": 2, "hidden_size": 3, "bias": True, "dtype": "f4", "seed": 0}
 _RECURRENT["zero_output_for_mask"] = False
+_RECURRENT["merge"] = "concat"
+_RECURRENT["go_backwards"] = False
+_RECURRENT["zero_length"] = "zero"
+_RECURRENT["init"] = _CELL["init"] = "glorot"
+_RECURRENT["zoneout"] = _RECURRENT["recurrent_dropout"] = 0.0
+_RECURRENT["weight_drop"] = 0.0
+_GATED = {
+    "forget_bias": 1.0,
+    "chrono_steps": None,
+    "accepts": {"forget_bias": "none negative", "chrono_steps": OPTIONAL},
+}
 _constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh", num_heads=3)
-_NAMED = {"peephole": False, "layer_norm": False}
-_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, num_heads=1, **_NAMED)
-_constructor(fastcell.GRU, _RECURRENT, reset_after=True, num_heads=3)
+_VARIANTS = {"peephole": False, "coupled_input_forget": False, "layer_norm": False}
+_constructor(fastcell.LSTM, _RECURRENT, proj_size=0, **_VARIANTS, **_GATED)
+_constructor(fastcell.PeepholeLSTM, _RECURRENT, proj_size=0, coupled_input_forget=False)
+_constructor(fastcell.CoupledLSTM, _RECURRENT, proj_size=0, peephole=False)
+_constructor(fastcell.GRU, _RECURRENT, reset_after=True, layer_norm=False, **_GATED)
+_constructor(fastcell.MGU, _RECURRENT)
+_constructor(fastcell.LiGRU, _RECURRENT)
 _constructor(fastcell.RNNCell, _CELL, nonlinearity="tanh")
-_constructor(fastcell.LSTMCell, _CELL, **_NAMED)
-_constructor(fastcell.GRUCell, _CELL, reset_after=True)
+_constructor(fastcell.LSTMCell, _CELL, **_VARIANTS, **_GATED)
+_constructor(fastcell.GRUCell, _CELL, reset_after=True, layer_norm=False, **_GATED)
+_constructor(fastcell.MGUCell, _CELL)
+_constructor(fastcell.LiGRUCell, _CELL)
+_constructor(fastcell.LSTM, {**_RECURRENT, "init": "chrono"}, chrono_steps=9)
 _constructor(fastcell.IndRNN, _RECURRENT, nonlinearity="relu")
 _constructor(fastcell.IndRNNCell, _CELL, nonlinearity="relu")
-_constructor(fastcell.MinGRU, _RECURRENT, positive=False)
-_constructor(fastcell.MinGRUCell, _CELL, positive=False)
-_constructor(fastcell.MinLSTM, _RECURRENT, positive=False)
-_constructor(fastcell.MinLSTMCell, _CELL, positive=False)
-_constructor(fastcell.SLSTM, _RECURRENT, num_heads=3, form="plain")
-_constructor(fastcell.SLSTMCell, _CELL, num_heads=3, form="plain")
+_constructor(fastcell.MinGRU, _RECURRENT, positive=False, **_GATED)
+_constructor(fastcell.MinGRUCell, _CELL, positive=False, **_GATED)
+_constructor(fastcell.MinLSTM, _RECURRENT, positive=False, **_GATED)
+_constructor(fastcell.MinLSTMCell, _CELL, positive=False, **_GATED)
+_constructor(fastcell.SLSTM, _RECURRENT, num_heads=3, form="plain", **_GATED)
+_constructor(fastcell.SLSTMCell, _CELL, num_heads=3, form="plain", **_GATED)
 _constructor(
     fastcell.Attention,
     {"query_size": 2, "memory_size": 3},
@@ -100,6 +118,28 @@ _constructor(
 )
 
 
+@recipe("Ragged")
+def _():
+    return fastcell.Ragged, {"values": reals(5, 2), "offsets": np.array([0, 2, 5])}
+
+
+@recipe("Ragged")
+def _():
+    return fastcell.Ragged, {"values": [reals(2, 2), reals(3, 2)]}
+
+
+_constructor(Residual, {"layer": fastcell.GRU(2, 2)})
+_constructor(
+    Highway,
+    {"layer": fastcell.Linear(2, 2)},
+    features=2,
+    gate_bias=-1.0,
+    dtype=np.float32,
+    seed=0,
+    accepts={"gate_bias": "negative"},
+)
+
+
 @recipe("Sequential")
 def _():
     return fastcell.Sequential, {"layers": [fastcell.Linear(2, 3)]}
@@ -117,6 +157,7 @@ def sequence():
         "lengths": np.array([4, 2]),
         "mask": np.ones((4, 2), bool),
         "reset": np.zeros((4, 2), bool),
+        "outputs": "last",
     }
 
 
@@ -323,6 +364,46 @@ def _():
     return fastcell.Sequential.from_config, {"config": sequential().config()}
 
 
+def residual():
+    return Residual(gru_of(2))
+
+
+@functools.cache
+def gru_of(size):
+    return fastcell.GRU(size, size, seed=0)
+
+
+def of_residual():
+    return {"x": X.copy(), "state": np.zeros((1, 2, 2), np.float32)}
+
+
+@recipe("Residual.__call__", **_OPTIONAL)
+def _():
+    return residual(), of_residual()
+
+
+@recipe("Residual.forward", **_OPTIONAL)
+def _():
+    return residual().forward, of_residual()
+
+
+@recipe("Residual.backward", dy=OPTIONAL, dstate=OPTIONAL)
+def _():
+    around = residual()
+    y, state, saved = around.forward(X)
+    return around.backward, {"dy": y, "saved": saved, "dstate": state}
+
+
+@recipe("Residual.from_config")
+def _():
+    return Residual.from_config, {"config": residual().config()}
+
+
+@recipe("Residual.session")
+def _():
+    return residual().session, {"batch_size": 2}
+
+
 @recipe("Sequential.session")
 def _():
     return sequential().session, {"batch_size": 2}
@@ -341,6 +422,36 @@ def _():
 @recipe("SequentialSession.state", state=OPTIONAL)
 def _():
     return _setter(sequential().session(2), np.zeros((1, 2, 3), np.float32))
+
+
+# -------------------------------------------------------------------- matrix memories
+
+_MLSTM = {"state": OPTIONAL, "scale": "none negative huge", "eps": "huge"}
+
+
+def _mlstm(*steps):
+    state = (reals(2, 1, 3, 4), reals(2, 1, 3), reals(2, 1, 1))
+    gate = reals(2, 1, *(steps or (1,)))
+    return {
+        "q": reals(2, 1, *steps, 3),
+        "k": reals(2, 1, *steps, 3),
+        "v": reals(2, 1, *steps, 4),
+        "i": gate,
+        "f": gate,
+        "state": state,
+        "scale": 0.5,
+        "eps": 1e-6,
+    }
+
+
+@recipe("mlstm", **_MLSTM)
+def _():
+    return fastcell.mlstm, {**_mlstm(5), "return_state": True}
+
+
+@recipe("mlstm_step", **_MLSTM)
+def _():
+    return fastcell.mlstm_step, {**_mlstm(), "in_place": False}
 
 
 # ------------------------------------------------------------------------------ pools

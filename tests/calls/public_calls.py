@@ -12,6 +12,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from fastcell.layers.options import Options
+
 MODULES = (
     "fastcell",
     "fastcell.layers",
@@ -98,6 +100,7 @@ INTERNAL = {
     *("Embedding.gather", "Embedding.scatter", "Linear.add_backward"),
     *("Optimizer.holds_any", "Recurrent.check_dstate", "Sequential.check_dstate"),
     *("Linear.outputs", "Pooling.running", "Schedule.__call__"),
+    *("Residual.check_dstate",),
     # Made by the methods `session` and `forward`, and by the registry.
     *("Session", "SequentialSession", "ModelSession", "FrameSession"),
     *("ForecastSession", "Saved", "Cell"),
@@ -211,9 +214,12 @@ def parameters_of(function: Any) -> list[str]:
     """Return the names of the parameters that a caller gives."""
     kinds = inspect.Parameter
     found = inspect.signature(function).parameters.values()
-    return [
+    names = [
         p.name
         for p in found
         if p.name not in ("self", "cls")
         and p.kind not in (kinds.VAR_KEYWORD, kinds.VAR_POSITIONAL)
     ]
+    if any(p.annotation == "Unpack[Options]" for p in found):  # of a recurrent layer
+        names += Options.__annotations__
+    return names

@@ -22,7 +22,7 @@ from fastcell.cli.measure import Layer, Shape, duration, measure, parse_shape
 
 TIME_LIMIT = 60  # seconds that a child process may take, on a busy machine
 TINY = ["--shapes", "3x2x8,1x1x5,2x1x3x7", "--seconds", "0.004"]
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+GATES = {"lstm": 4, "gru": 3, "rnn": 1, "mgu": 2, "ligru": 2}
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ def test_bench_prints_a_row_for_every_case_and_writes_them(tmp_path, run):
     assert report["machine"]["fastcell"] == fastcell.__version__
     assert report["machine"]["isa"] in out
     figures = report["figures"]
-    # 3 cells; forward and train of 3 shapes with 1 and 2 threads; step of the 1x1x5
-    assert len(rows) == len(figures) == 3 * (2 * 3 * 2 + 1)
+    # 5 cells; forward and train of 3 shapes with 1 and 2 threads; step of the 1x1x5
+    assert len(rows) == len(figures) == 5 * (2 * 3 * 2 + 1)
     for row, figure in zip(rows, figures, strict=True):
         assert row["mode"] == figure["mode"]
         assert row["cell"] == figure["cell"]
@@ -172,12 +172,21 @@ def test_gate_functions_are_counted_in_the_formulas():
         "gru_reset_before": (2, 1),
         "lstm_peephole": (3, 2),
         "lstm_layer_norm": (3, 2),
+        "lstm_coupled": (2, 2),
+        "lstm_peephole_coupled": (2, 2),
+        "lstm_peephole_projected": (3, 2),
+        "lstm_coupled_projected": (2, 2),
+        "lstm_peephole_coupled_projected": (2, 2),
+        "mgu": (1, 1),
+        "ligru": (1, 0),
+        "gru_layer_norm": (2, 1),
     }
 
 
 def test_bench_default_grid_is_that_of_the_comparison():
     cases = list(cli_bench._cases({}, "float32", False))
-    assert {case.layer.cell for case in cases} == {"lstm", "gru", "rnn"}
+    first = {"lstm", "gru", "rnn", "mgu", "ligru"}  # of each class
+    assert {case.layer.cell for case in cases} == first
     forward = [c.layer.shape for c in cases if c.mode == "forward"]
     assert len(set(forward)) == 13
     steps = {c.layer.shape.H for c in cases if c.mode == "step"}

@@ -38,11 +38,18 @@ MODULES: dict[str, Callable[[], Any]] = {
     "LSTM, both ways": lambda: fastcell.LSTM(I, H, bidirectional=True, seed=0),
     "GRU, bf16": lambda: fastcell.GRU(I, H, reset_after=False, seed=0).to("bf16"),
     "GRU, int8": lambda: fastcell.GRU(I, H, seed=0).quantize(),
+    "GRU, layer norm": lambda: fastcell.GRU(I, H, layer_norm=True, seed=0),
+    "PeepholeLSTM": lambda: fastcell.PeepholeLSTM(I, H, proj_size=2, seed=0),
+    "CoupledLSTM": lambda: fastcell.CoupledLSTM(I, H, peephole=True, seed=0),
+    "MGU": lambda: fastcell.MGU(I, H, 2, seed=0).to("bf16"),
+    "LiGRU": lambda: fastcell.LiGRU(I, H, bidirectional=True, seed=0),
     "IndRNN": lambda: fastcell.IndRNN(I, H, nonlinearity="tanh", seed=0),
     "MinGRU": lambda: fastcell.MinGRU(I, H, positive=True, seed=0),
     "MinLSTM": lambda: fastcell.MinLSTM(I, H, seed=0),
     "SLSTM": lambda: fastcell.SLSTM(I, H, form="clamped", seed=0),
     "RNNCell": lambda: fastcell.RNNCell(I, H, seed=0),
+    "MGUCell": lambda: fastcell.MGUCell(I, H, seed=0),
+    "LiGRUCell": lambda: fastcell.LiGRUCell(I, H, seed=0),
     "IndRNNCell": lambda: fastcell.IndRNNCell(I, H, seed=0),
     "MinGRUCell": lambda: fastcell.MinGRUCell(I, H, seed=0),
     "MinLSTMCell": lambda: fastcell.MinLSTMCell(I, H, positive=True, seed=0),
@@ -66,6 +73,8 @@ MODULES: dict[str, Callable[[], Any]] = {
         ]
     ),
     "Sequential, tied": tied,
+    "Residual": lambda: layers.Residual(fastcell.GRU(I, I, seed=0).to("bf16")),
+    "Highway": lambda: layers.Highway(fastcell.Linear(I, I, seed=0), I, seed=1),
     "FeedForward": lambda: models.FeedForward(I, [H], 3, dropout=0.5, seed=0),
     "SequenceClassifier": lambda: models.SequenceClassifier(
         I, H, 3, dropout=0.5, pooling="attention", seed=0

@@ -255,10 +255,11 @@ def test_errors_of_float32_are_no_more_than_twice_torchs(name, options, isa):
     assert max(ratios.values()) <= PEER_ERROR_RATIO, ratios
 
 
-def test_a_normalized_lstm_is_that_of_pytorchs_formula():
-    # LayerNormLSTMCell of PyTorch's benchmarks (fastrnns/custom_lstms.py).
-    H, I = 7, 3  # noqa: E741
-    layer = fastcell.LSTM(I, H, layer_norm=True, dtype=np.float64, seed=1)
+def assert_follows(layer, step):
+    """Compare outputs and gradients with those of a step in PyTorch's operators.
+
+    It takes x_t, the states and the weights, and returns the states, h first.
+    """
     random = np.random.default_rng(0)
     for name, weight in layer.params.items():
         weight += random.uniform(-0.2, 0.2, weight.shape) * ("_ln_" in name)
@@ -266,18 +267,12 @@ def test_a_normalized_lstm_is_that_of_pytorchs_formula():
         name.removesuffix("_l0"): torch.tensor(array, requires_grad=True)
         for name, array in layer.state_dict().items()
     }
-    x = random.standard_normal((5, 2, I))
-    norm = torch.nn.functional.layer_norm
-    h = c = torch.zeros(2, H, dtype=torch.float64)
-    outputs = []
+    x = random.standard_normal((5, 2, layer.input_size))
+    zeros = torch.zeros(2, layer.hidden_size, dtype=torch.float64)
+    states, outputs = [zeros] * len(layer.states), []
     for x_t in torch.tensor(x):
-        a = norm(x_t @ w["weight_ih"].T, (4 * H,), w["weight_ln_ih"], w["bias_ih"])
-        r = h @ w["weight_hh"].T
-        a = a + norm(r, (4 * H,), w["weight_ln_hh"], w["bias_hh"])
-        i, f, g, o = a.chunk(4, 1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * norm(c, (H,), w["weight_ln_c"], w["bias_ln_c"]).tanh()
-        outputs.append(h)
+        states = step(x_t, states, w)
+        outputs.append(states[0])
     y_expected = torch.stack(outputs)
     dy = random.standard_normal(y_expected.shape)
     (y_expected * torch.tensor(dy)).sum().backward()
@@ -286,3 +281,39 @@ def test_a_normalized_lstm_is_that_of_pytorchs_formula():
     assert error(y, y_expected.detach().numpy()) <= PEER_FLOAT64
     for name, weight in w.items():
         assert error(grads[f"{name}_l0"], weight.grad.numpy()) <= PEER_FLOAT64, name
+
+
+def test_a_normalized_lstm_is_that_of_pytorchs_formula():
+    # LayerNormLSTMCell of PyTorch's benchmarks (fastrnns/custom_lstms.py).
+    H, norm = 7, torch.nn.functional.layer_norm
+
+    def step(x, states, w):
+        h, c = states
+        a = norm(x @ w["weight_ih"].T, (4 * H,), w["weight_ln_ih"], w["bias_ih"])
+        r = h @ w["weight_hh"].T
+        a = a + norm(r, (4 * H,), w["weight_ln_hh"], w["bias_hh"])
+        i, f, g, o = a.chunk(4, 1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        c_hat = norm(c, (H,), w["weight_ln_c"], w["bias_ln_c"])
+        return o.sigmoid() * c_hat.tanh(), c
+
+    assert_follows(fastcell.LSTM(3, H, layer_norm=True, dtype="f8", seed=1), step)
+
+
+def test_a_normalized_gru_is_that_of_the_paper():
+    # Ba et al. 2016, appendix: one normalization of r and z, one of the candidate.
+    H, norm = 7, torch.nn.functional.layer_norm
+
+    def gates(x, w, which):
+        a, gain = x @ w[f"weight_{which}"].T, w[f"weight_ln_{which}"]
+        bias = w[f"bias_{which}"]
+        rz = norm(a[:, : 2 * H], (2 * H,), gain[: 2 * H], bias[: 2 * H])
+        return *rz.chunk(2, 1), norm(a[:, 2 * H :], (H,), gain[2 * H :], bias[2 * H :])
+
+    def step(x, states, w):
+        (h,) = states
+        (xr, xz, xn), (hr, hz, hn) = gates(x, w, "ih"), gates(h, w, "hh")
+        r, z = (xr + hr).sigmoid(), (xz + hz).sigmoid()
+        return ((1 - z) * (xn + r * hn).tanh() + z * h,)
+
+    assert_follows(fastcell.GRU(3, H, layer_norm=True, dtype="f8", seed=1), step)

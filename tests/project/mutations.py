@@ -74,6 +74,7 @@ TESTS = (
     "core/test_masked_outputs.py",
     "layers/test_single_cells.py",
     "layers/test_state_dicts.py",
+    "layers/test_mlstm.py",
     "train/test_train.py",
     "calls/test_junk.py",
     "core/test_arrays.py",

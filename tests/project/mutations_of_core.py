@@ -50,8 +50,8 @@ MUTATIONS = [
     ),
     (
         "src_c/cells/lstm_math.h",
-        "store_row(t->dc, r, u, dc * f);",
-        "store_row(t->dc, r, u, dc);",
+        "vreal dc_prev = dc * f;",
+        "vreal dc_prev = dc;",
         "LSTM: the forget gate is not in dc",
     ),
     (
@@ -93,7 +93,7 @@ MUTATIONS = [
     # -- lengths, masks, resets, directions, dropout
     (
         "src_c/recurrent/sequence.c",
-        "    if (!direction->batch->lengths)\n        return;",
+        "    if (!direction->batch->lengths || !direction->y.data)\n        return;",
         "    if (direction->batch)\n        return;",
         "y is not cleared past the lengths",
     ),
@@ -329,16 +329,17 @@ MUTATIONS = [
         "a descriptor swaps the names of two gates",
     ),
     (
-        "src_c/cells/lstm_peephole.c",
-        "vreal c = vfma(f, c_prev, i * g);",
+        "src_c/cells/lstm_math.h",
+        "vreal c = vfma(f, load_row(t->c_prev, r, u), i * g);",
         "store_row(t->c, r, u, i * g);\n"
-        "        vreal c = vfma(f, load_row(t->c_prev, r, u), i * g);",
+        "    vreal c = vfma(f, load_row(t->c_prev, r, u), i * g);",
         "a cell reads c_prev after it has written c",
     ),
     (
-        "src_c/cells/lstm_peephole.c",
-        "vfma(unit_param(t, PEEP_P_O, u), c, peep_sum(t, r, u, PEEP_O))",
-        "vfma(unit_param(t, PEEP_P_O, u), c_prev, peep_sum(t, r, u, PEEP_O))",
+        "src_c/cells/lstm_math.h",
+        "vfma(unit_param(t, lstm_peephole_of(LSTM_O, form), u), c,",
+        "vfma(unit_param(t, lstm_peephole_of(LSTM_O, form), u),\n"
+        "                          load_row(t->c_prev, r, u),",
         "a peephole cell's output gate sees c of the step before",
     ),
     (
@@ -407,6 +408,61 @@ MUTATIONS = [
         "            return others[0] if others else None",
         "            return None",
         "an initial c is not passed to the core",
+    ),
+    # -- forms of the LSTM, MGU, light GRU, layer-normalized GRU
+    (
+        "src_c/cells/lstm_math.h",
+        "of_f = c_prev - g;",
+        "of_f = c_prev;",
+        "coupled gates: the gradient of 1 - f is not in that of f",
+    ),
+    (
+        "src_c/cells/lstm_math.h",
+        "if (form == LSTM_PEEPHOLE)",
+        "if (false)",
+        "dc does not go through the input gate's peephole",
+    ),
+    (
+        "src_c/cells/lstm_peephole_coupled.c",
+        "{.to = 0, .vectors = 1, .slot = 0, .factor = FC_BY_C_PREV}",
+        "{.to = 0, .vectors = 1, .slot = 0, .factor = FC_BY_C}",
+        "the gradient of a forget gate's peephole is by c of its own step",
+    ),
+    (
+        "src_c/cells/mgu.c",
+        "store_row(t->dh, r, u, vfma(dm, f, load_mutable(t->dh, r, u)));",
+        "store_row(t->dh, r, u, load_mutable(t->dh, r, u));",
+        "MGU: dh does not go through f h",
+    ),
+    (
+        "src_c/cells/mgu.c",
+        "vfma(dm, load_row(t->h_prev, r, u), load_slot(t, r, u, MGU_DF))",
+        "dm * load_row(t->h_prev, r, u)",
+        "MGU: f has only the gradient of f h",
+    ),
+    (
+        "src_c/cells/ligru.c",
+        "vif_positive(n, dh * (one - z), vzero())",
+        "dh * (one - z)",
+        "light GRU: a gradient passes where relu is 0",
+    ),
+    (
+        "src_c/cells/layer_norm.h",
+        "    a += first * V;\n",
+        "",
+        "the norm of some gates is that of the first ones",
+    ),
+    (
+        "src_c/cells/gru_layer_norm.c",
+        "grun_product(t, r, GRUN_DH, GRUN_N, 1, h_n);",
+        "grun_product(t, r, GRUN_DH, GRUN_N, 1, h);",
+        "GRU with layer norm: n's gradient has the scale of r and z",
+    ),
+    (
+        "src_c/cells/gru_layer_norm.c",
+        "gate == GRUN_N && of == GRUN_DH ? GRUN_HN",
+        "gate == GRUN_N && of == GRUN_DX ? GRUN_HN",
+        "GRU with layer norm: the two gradients of n are swapped",
     ),
     (
         "src_c/cells/slstm.c",

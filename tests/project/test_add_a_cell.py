@@ -21,7 +21,7 @@ LEFT_OUT = (
     *(".git", ".venv*", ".*_cache", "__pycache__", "build", "dist", "*.egg-info"),
     *("*.so", "_core.c", "_blas.c", "docs"),
 )
-NEW = {"src_c/cells/lstm_coupled.c", "fastcell/cells/lstm_coupled.py"}
+NEW = {"src_c/cells/ugrnn.c", "fastcell/cells/ugrnn.py"}
 REGISTRIES = {"src_c/cells/registry.h", "fastcell/cells/__init__.py"}
 FOR_USERS, ORACLE = "fastcell/__init__.py", "src_c/tests/reference.c"
 
@@ -119,7 +119,7 @@ def test_the_generic_tests_pass(tree):
     told = run(
         tree,
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests),
-        *("-k", "lstm_coupled and not portable"),
+        *("-k", "ugrnn and not portable"),
     )
     assert re.search(r"^\.{10}", told, re.M), told  # there are some
 
@@ -127,33 +127,29 @@ def test_the_generic_tests_pass(tree):
 def test_the_layer_has_what_the_c_file_says(tree):
     program = """
 import fastcell
-layer = fastcell.CoupledLSTM(3, 5)
+layer = fastcell.UGRNN(3, 5)
 print(fastcell.__file__)
 print(layer.gates, layer.states, *layer.state_dict())
 """
     where, told = run(tree, "-c", program).splitlines()
     assert where == str(tree / "fastcell" / "__init__.py")
     names = "weight_ih_l0 weight_hh_l0 bias_ih_l0 bias_hh_l0"
-    assert told == f"('f', 'g', 'o') ('h', 'c') {names}"
+    assert told == f"('g', 'c') ('h',) {names}"
 
 
 def test_bench_and_explain_know_it(tree):
-    table = fastcell(
-        tree, "bench", "--cells", "lstm_coupled", "--quick", "--seconds", "0.01"
-    )
-    assert "lstm_coupled" in table
-    assert "lstm_coupled" in fastcell(tree, "bench", "--help")
-    told = fastcell(tree, "explain", "--cell", "lstm_coupled", "--shape", "2x2x8")
-    assert re.search(r"^FLOP +3,072$", told, re.M)  # 2 T B G H (I + H)
+    table = fastcell(tree, "bench", "--cells", "ugrnn", "--quick", "--seconds", "0.01")
+    assert "ugrnn" in table
+    assert "ugrnn" in fastcell(tree, "bench", "--help")
+    told = fastcell(tree, "explain", "--cell", "ugrnn", "--shape", "2x2x8")
+    assert re.search(r"^FLOP +2,048$", told, re.M)  # 2 T B G H (I + H)
 
 
 def test_a_model_with_it_is_trained_and_writes(tree, tmp_path):
     text, model = tmp_path / "text.txt", tmp_path / "model"
     text.write_text("the cell of this page\n" * 40)
     sizes = ("--hidden-size=8", "--sequence-length=8", "--batch-size=4", "--steps=5")
-    fastcell(
-        tree, "train", str(text), "--cell", "lstm_coupled", "--out", str(model), *sizes
-    )
+    fastcell(tree, "train", str(text), "--cell", "ugrnn", "--out", str(model), *sizes)
     assert fastcell(tree, "sample", str(model), "--length", "5")
 
 
