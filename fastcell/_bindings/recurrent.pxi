@@ -1,45 +1,5 @@
 # Stacks of recurrent layers over whole sequences.
 
-cdef class Batch:
-    """What forward and backward share about one batch: arrays, or None."""
-
-    cdef readonly Py_ssize_t steps, rows
-    cdef readonly object x, index, lengths, mask, reset, h0, c0, dropout
-    cdef readonly int threads
-    cdef public bint recompute  # the gates, in backward: set before `saved` is made
-    cdef public object added  # to the input parts of the first layer (T, B, D G H)
-    cdef public object key  # of random masks, or None; first_step: of the batch, for them
-    cdef public Py_ssize_t first_step
-    cdef const char *isa  # that `saved` is laid out for
-
-    def __init__(
-        self, Py_ssize_t steps, Py_ssize_t rows, x, index, lengths, mask, reset, h0, c0,
-        dropout, int threads,
-    ):
-        self.steps = steps
-        self.rows = rows
-        self.x = x
-        self.index = index
-        self.lengths = lengths
-        self.mask = mask
-        self.reset = reset
-        self.h0 = h0
-        self.c0 = c0
-        self.dropout = dropout
-        self.threads = threads
-        self.isa = isa_now
-
-    def check_isa(self):
-        """Raise if another instruction set is in use than when it was made."""
-        if self.isa is not isa_now:
-            raise_other_isa("saved", self.isa)
-
-
-_PRECISIONS = {
-    "float32": FC_F32, "float64": FC_F64, "bf16": FC_BF16, "int8": FC_INT8,
-}
-
-
 cdef class Stack:
     """Layers of one cell: sizes, packed weights, forward and backward."""
 
@@ -495,9 +455,8 @@ cdef class Stack:
         views.name = b"cs"
         view = views.get(cs, 1, self.itemsize)
         wanted = self.cell.states - 1, batch.steps, batch.rows, width
-        if tuple([view.shape[i] for i in range(view.ndim)]) != wanted or (
-            width > 1 and view.strides[3] != self.itemsize
-        ):
+        found = tuple([view.shape[i] for i in range(view.ndim)])
+        if found != wanted or (width > 1 and view.strides[3] != self.itemsize):
             raise ValueError(f"cs must be {wanted} with rows of consecutive items")
         output.cs = view.buf
         output.cs_state = view.strides[0] // self.itemsize

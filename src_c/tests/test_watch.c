@@ -110,8 +110,9 @@ static void network_make(network *n, const spec *s, int threads, bool recompute)
     CHECK_OK(fc_scratch_size(&n->stack, &n->batch, 1, &training));
     CHECK_OK(fc_scratch_size(&n->stack, &n->batch, 2, &backward));
     n->saved = take(n->saved_bytes, 0);
-    n->scratch = take(
-        (size_t)fmax(fmax((double)inference, (double)training), (double)backward), 0);
+    n->scratch = take((size_t)fmax(fmax((double)inference, (double)training),
+                                   (double)backward),
+                      0);
     n->y_bytes = (size_t)n->p.y_count * sizeof(float);
     n->dx_bytes = (size_t)n->p.x.count * sizeof(float);
     n->y = take(n->y_bytes, 0);
@@ -134,9 +135,8 @@ static void network_free(network *n) {
         free(n->gradients[i].b_ih);
         free(n->gradients[i].b_hh);
     }
-    void *all[] = {
-        n->packed, n->packed_backward, n->saved, n->scratch, n->x, n->y, n->dy, n->dx,
-        n->h};
+    void *all[] = {n->packed, n->packed_backward, n->saved, n->scratch, n->x,
+                   n->y,      n->dy,              n->dx,    n->h};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         release(all[i]);
     problem_free(&n->p);
@@ -201,41 +201,20 @@ static const struct {
     bool recompute;
 } cases[] = {
     {"few rows, in teams",
-     {.cell = "lstm",
-      .in = 29,
-      .hidden = 250,
-      .layers = 1,
-      .directions = 1,
-      .steps = 4000,
-      .rows = 1},
+     {.cell = "lstm", .in = 29, .hidden = 250, .layers = 1, .directions = 1,
+      .steps = 4000, .rows = 1},
      false},
     {"two phases, in teams",
-     {.cell = "gru_reset_before",
-      .in = 29,
-      .hidden = 250,
-      .layers = 1,
-      .directions = 1,
-      .steps = 5000,
-      .rows = 1},
+     {.cell = "gru_reset_before", .in = 29, .hidden = 250, .layers = 1, .directions = 1,
+      .steps = 5000, .rows = 1},
      false},
     {"both directions, two layers",
-     {.cell = "gru",
-      .in = 29,
-      .hidden = 125,
-      .layers = 2,
-      .directions = 2,
-      .steps = 600,
-      .rows = 9},
+     {.cell = "gru", .in = 29, .hidden = 125, .layers = 2, .directions = 2,
+      .steps = 600, .rows = 9},
      false},
     {"indexed, recomputed",
-     {.cell = "lstm",
-      .in = 29,
-      .hidden = 125,
-      .layers = 1,
-      .directions = 1,
-      .steps = 5000,
-      .rows = 5,
-      .index = true},
+     {.cell = "lstm", .in = 29, .hidden = 125, .layers = 1, .directions = 1,
+      .steps = 5000, .rows = 5, .index = true},
      true},
 };
 
@@ -305,8 +284,9 @@ static void test_functions_that_do_more(void) {
     fc_set_stop(NULL, NULL);
     if (child == 0) {
         /* On busy cores the call had no other threads, and has finished. */
-        bool right =
-            status == FC_INTERRUPTED ? forward(&n, true) == FC_OK : status == FC_OK;
+        bool right = status == FC_INTERRUPTED
+                         ? forward(&n, true) == FC_OK
+                         : status == FC_OK;
         _exit(right && !memcmp(wanted, n.y, n.y_bytes) ? 0 : 1);
     }
     int code = -1;
@@ -427,15 +407,9 @@ static void test_other_calls(void) {
     double one = 1;
     for (int i = 0; i < LABELS; i++)
         labels[i] = 1 + i % (CLASSES - 1);
-    fc_ctc c = {.dtype = FC_F32,
-                .steps = STEPS,
-                .rows = 1,
-                .n = CLASSES,
-                .most_labels = LABELS,
-                .logits = x,
-                .labels = labels,
-                .label_lengths = &count,
-                .scale = &one};
+    fc_ctc c = {.dtype = FC_F32, .steps = STEPS, .rows = 1, .n = CLASSES,
+                .most_labels = LABELS, .logits = x, .labels = labels,
+                .label_lengths = &count, .scale = &one};
     CHECK_OK(fc_ctc_scratch_size(&c, 1, &bytes));
     scratch = take(bytes, 0);
     CHECK_STOPS(fc_ctc_loss(&c, loss, y, scratch, 1));
@@ -443,8 +417,8 @@ static void test_other_calls(void) {
     describe("stop: attention");
     enum { BATCH = 4, FEATURES = 300 };
     ptrdiff_t queries = 200, steps = 1000 / divisor;
-    fc_attention a = {
-        .dtype = FC_F32, .batch = BATCH, .queries = queries, .steps = steps};
+    fc_attention a = {.dtype = FC_F32, .batch = BATCH, .queries = queries,
+                      .steps = steps};
     fc_additive score = {.n = FEATURES, .query = x, .memory = x, .v = w};
     float *scores = zeros(BATCH * queries * steps, sizeof *scores);
     CHECK_STOPS(fc_additive_scores(&a, &score, scores, 1));
