@@ -500,4 +500,16 @@ MUTATIONS = [
         "-1)\n",
         "three states of no rows have no shape",
     ),
+    (
+        "src_c/recurrent/stack_gradients.c",
+        "memcpy(to + shape->cell->x_gate[j] * units, from, units);",
+        "memcpy(to + (size_t)j * units, from, units);",
+        "the gradient of added inputs is in the order of the slots",
+    ),
+    (
+        "src_c/recurrent/sequence.c",
+        "        to += direction->cs_state;\n",
+        "",
+        "all states of a step are written over each other",
+    ),
 ]
