@@ -147,7 +147,7 @@ class SLSTM(Recurrent[SLSTMState]):
 
     _keeping_gates: ClassVar = {"f": 1, "i": -1}
 
-    def __init__(
+    def __init__(  # type: ignore[misc]  # num_heads has a place, and is an option too
         self,
         input_size: int,
         hidden_size: int,

@@ -197,16 +197,21 @@ def gradients(
     """
     of, batch, W = weights.function, kept.batch, weights.width
     T, B, several = batch.steps, batch.rows, of.states > 1
-    kind = {"dtype": weights.dtype}
-    dx = torch.empty(B, T, of.x_gates * W, **kind).transpose(0, 1)
-    dh0, dc0 = torch.empty(1, B, W, **kind), torch.empty(1, B, of.states - 1, W, **kind)
+    kind = weights.dtype
+    dx = torch.empty(B, T, of.x_gates * W, dtype=kind).transpose(0, 1)
+    dh0, dc0 = (
+        torch.empty(1, B, W, dtype=kind),
+        torch.empty(1, B, of.states - 1, W, dtype=kind),
+    )
     dh = dc = None
     if dlast is not None:
         dh = dlast[:1].contiguous().numpy()
         dc = dlast[1:].transpose(0, 1).contiguous().unsqueeze(0).numpy()
-    dR = torch.zeros(of.r_gates * W, weights.sizes.units, **kind)
-    db = torch.zeros(of.r_gates * W, **kind)
-    by_pass = [(None, dR.numpy(), None, db.numpy())] if needs[2] or needs[3] else None
+    dR = torch.zeros(of.r_gates * W, weights.sizes.units, dtype=kind)
+    db = torch.zeros(of.r_gates * W, dtype=kind)
+    by_pass: Any = None
+    if needs[2] or needs[3]:
+        by_pass = [(None, dR.numpy(), None, db.numpy())]
     weights.stack.backward(
         weights.packed(True),
         None,
@@ -280,7 +285,7 @@ class Recurrence(torch.autograd.Function):
                 dlast = torch.cat([dlast[:1], dlast[1:] + dfound[1:, :, -1]])
         grads = gradients(weights, kept, dy, dlast, needs)
         weights.spare.give(kept.memory)
-        wanted = zip(grads, tensors, needs, strict=True)
+        wanted: Any = zip(grads, tensors, needs, strict=True)
         return None, None, *(g.to(t.dtype) if need else None for g, t, need in wanted)
 
 
@@ -405,7 +410,7 @@ def flash(
         found, last = formula_of(weights, x, states, R, b, options)
     else:
         found, last = called(weights, x, states, R, b, all_states)
-    found = found.unflatten(-1, (heads, units)).to(Wx.dtype)
+    found = found.view(*found.shape[:-1], heads, units).to(Wx.dtype)
     last = last.reshape(function.states, B, 1, heads, units).to(Wx.dtype)
     return (
         permuted(found, "SBTHD", axes.output_shape),

@@ -7,6 +7,7 @@ of a head, P those of the step before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -105,7 +106,7 @@ def _elman(x: Tensor, product: Tensor, b: Tensor, now: Any) -> tuple[Tensor, ...
 
 
 #: By the core's names of the cells.
-_STEPS = {
+_STEPS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "slstm": partial(_slstm, "slstm"),
     "slstm_plain": partial(_slstm, "slstm_plain"),
     "slstm_clamped": partial(_slstm, "slstm_clamped"),

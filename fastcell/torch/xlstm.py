@@ -146,5 +146,4 @@ def subclass_of(cls: type) -> type:
 
 
 def _rebuilt(cls: type) -> Any:
-    made = subclass_of(cls)
-    return made.__new__(made)
+    return object.__new__(subclass_of(cls))
