@@ -46,6 +46,8 @@ typedef struct problem {
     uint8_t *mask, *reset;
     int32_t *index;
     uint8_t *positive; /* (L D, T, B, H): which units of a ReLU are on */
+    bool random;       /* with masks by the key, for the rates in `stack` */
+    uint64_t key;
 } problem;
 
 void problem_make(problem *p, const spec *from);
