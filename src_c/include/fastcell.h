@@ -233,10 +233,8 @@ FC_API fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind,
  * x: element (t, b, i) at x[t * x_step + b * x_row + i]; or, with `index` (T, B), row
  *    index[t, b] of x, which then has x_rows rows of x_row reals: the gather path of
  *    an embedding, with an input product per row of x instead of per step.
- * added: element (t, b, j) at added[t * added_step + b * added_row + j], j < D G H,
- *    direction by direction and gate by gate; or NULL.  It is added to W x + b_ih of
- * the first layer: inputs that were multiplied elsewhere (then I may be 0).  Not with
- *    index.
+ * added: (T, B, D, G H) with strides as those of x, or NULL; not with index.  It is
+ *    added to W x + b_ih of the first layer, whose I may be 0.
  * lengths: (B,) or NULL for T.  Steps at or past a row's length do not exist: their y
  * is 0, and the final state is that of the row's last step, in both directions. mask:
  * (T, B) bytes or NULL.  Where 0 the step is skipped: the state stays, y is h. reset:
@@ -333,9 +331,8 @@ FC_API fc_status fc_describe(const fc_stack *stack, const fc_batch *batch, int t
 
 /* y: element (t, b, j) at y[t * y_step + b * y_row + j], j < D P, written, or NULL.
  * Overlapping rows, as with strides of 0, are FC_BAD_ARGUMENT.  h, c: final states,
- * written, or NULL.  cs: the states but h of the last layer after every step, or NULL:
- * state s at cs[(s - 1) * cs_state + t * cs_step + b * cs_row + j], j < D H, written.
- * The states do not overlap.  cs needs y. */
+ * written, or NULL.  cs (S-1, T, B, D H): the states but h of the last layer after
+ * every step, with strides; written, or NULL.  It needs y; states do not overlap. */
 typedef struct fc_output {
     void *y;
     ptrdiff_t y_step, y_row;
@@ -380,10 +377,9 @@ FC_API fc_status fc_carry_size(const fc_stack *stack, const fc_batch *batch,
 
 /* dy: as y, read, or NULL for zeros.  dh, dc: gradients of the final states, read, or
  * NULL for zeros.  dx: as x, with its own strides, or NULL; with `index`, (x_rows, I)
- * and contiguous.  dadded: as added, with its own strides, or NULL.  dh0, dc0:
- * gradients of the initial states, or NULL.  dx, dadded, dh0 and dc0 are overwritten;
- * the gradients in `weights` are added to.  Overlapping rows of dy, dx or dadded are
- * FC_BAD_ARGUMENT. */
+ * and contiguous.  dadded: as added, or NULL.  dh0, dc0: of the initial states, or
+ * NULL.  dx, dadded, dh0 and dc0 are overwritten; the gradients in `weights` are added
+ * to.  Overlapping rows of dy, dx or dadded are FC_BAD_ARGUMENT. */
 typedef struct fc_backward_io {
     const void *dy;
     ptrdiff_t dy_step, dy_row;
