@@ -25,6 +25,7 @@ from fastcell.cells.min_lstm import MinLSTM, MinLSTMCell
 from fastcell.cells.registry import Cell
 from fastcell.cells.rnn import CELLS as _RNN
 from fastcell.cells.rnn import RNN, RNNCell
+from fastcell.cells.with_options import CELLS as _WITH_OPTIONS
 
 _CELLS = (
     *_RNN,
@@ -39,6 +40,7 @@ _CELLS = (
     *_INDRNN,
     *_MIN_GRU,
     *_MIN_LSTM,
+    *_WITH_OPTIONS,
 )
 REGISTRY: dict[str, Cell] = {cell.name: cell for cell in _CELLS}
 

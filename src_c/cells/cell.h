@@ -21,12 +21,17 @@
  * gains of a normalization.  A tile has them as vectors of padded units, zero where
  * there is no unit.  Their gradients are sums over all pairs (step, row) of a slot, or
  * of a slot times something else of the pair.  The descriptor lists these sums, and the
- * driver makes them after the time loop, in the order of the weight gradients. */
+ * driver makes them after the time loop, in the order of the weight gradients.
+ *
+ * A cell may have options: activations by role, and clips.  Tiles point at those of the
+ * stack; of a cell without roles they are not read. */
 #ifndef FC_CELL_H
 #define FC_CELL_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "fastcell_options.h"
 
 enum {
     FC_MAX_GATES = 4,
@@ -97,8 +102,9 @@ typedef struct fc_tile {
     void *const *h;
     void *const *c;
     void *const *middle;
-    void *const *saved; /* [slots][H]; NULL: keep nothing (one phase only) */
-    ptrdiff_t slot;     /* reals from one slot to the next */
+    void *const *saved;        /* [slots][H]; NULL: keep nothing (one phase only) */
+    ptrdiff_t slot;            /* reals from one slot to the next */
+    const fc_options *options; /* all zero where none are given */
 } fc_tile;
 
 /* What a cell's backward sees: `rows` rows, units unit .. unit+units-1.  dh: in, the
@@ -118,6 +124,7 @@ typedef struct fc_back_tile {
     void *const *dmiddle;
     void *const *saved;
     ptrdiff_t slot;
+    const fc_options *options;
 } fc_back_tile;
 
 typedef struct fc_cell {
@@ -133,6 +140,8 @@ typedef struct fc_cell {
     /* b_ih and b_hh are not added to the products: they are the first 2 * gates vectors
      * of `params`, before the parameters below, and have sums like those. */
     bool own_biases;
+    int roles;       /* of activations that the stack's options choose; 0: no options */
+    bool clips_cell; /* the options may have a cell_clip */
     int owns;
     fc_own own[FC_MAX_OWN];
     int sums;

@@ -22,6 +22,7 @@ typedef struct fc_shape {
      * head is whole vectors; else 1, with zeros beside the heads. */
     ptrdiff_t blocks;
     double zone_h, zone_c, drop; /* rates of masks.h */
+    const fc_options *options;   /* the stack's, or zeros */
 } fc_shape;
 
 /* Checks the stack; with status FC_OK, *shape is that of `layer`. */

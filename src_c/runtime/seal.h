@@ -31,22 +31,36 @@ typedef struct fc_seal {
     uint64_t kind;
     uint64_t isa;    /* the first 8 characters of its name */
     uint64_t cell;   /* and heads, dtype, native kernels */
-    uint64_t passes; /* layers and directions, and a hash of the rates */
+    uint64_t passes; /* layers and directions, and a hash of rates and options */
     int64_t in, units, proj;
     int64_t rows; /* of a stream or a batch; of a carry, x_rows; else 0 */
 } fc_seal;
 
 _Static_assert(sizeof(fc_seal) == FC_ALIGNMENT, "what follows a seal is aligned");
 
-/* 30 bits; 0 without rates. */
+static inline uint64_t fc_hash_with(uint64_t hash, double value) {
+    uint64_t bits;
+    __builtin_memcpy(&bits, &value, sizeof bits);
+    return (hash ^ bits) * 0x9e3779b97f4a7c15;
+}
+
+/* 30 bits; 0 without rates and options. */
 static inline uint32_t fc_hash_of_rates(const fc_stack *stack) {
     const double rates[] = {stack->zoneout_h, stack->zoneout_c,
                             stack->recurrent_dropout};
     uint64_t hash = 0;
-    for (int i = 0; i < 3; i++) {
-        uint64_t bits;
-        __builtin_memcpy(&bits, &rates[i], sizeof bits);
-        hash = (hash ^ bits) * 0x9e3779b97f4a7c15;
+    for (int i = 0; i < 3; i++)
+        hash = fc_hash_with(hash, rates[i]);
+    if (stack->options.given) {
+        const fc_options *options = &stack->options;
+        hash = fc_hash_with(hash, options->cell_clip + 1); /* not 0: `given` counts */
+        hash = fc_hash_with(hash, options->gate_clip);
+        for (int i = 0; i < FC_MOST_ROLES; i++) {
+            const fc_activation *f = &options->activation[i];
+            hash = fc_hash_with(hash, f->kind);
+            hash = fc_hash_with(hash, f->alpha);
+            hash = fc_hash_with(hash, f->beta);
+        }
     }
     return (uint32_t)(hash >> 34);
 }

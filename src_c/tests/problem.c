@@ -61,6 +61,22 @@ static bool begins_with_ones(int cell, int which) {
     return own_parameter(cell, which, &own) && own.initial == FC_ONES;
 }
 
+/* Of a cell that has some: kinds without a kink, and clips, which have one each. */
+static fc_options options_of(int cell) {
+    fc_cell_description d;
+    fc_options options = {0};
+    if (fc_describe_cell(cell, &d) || !d.roles)
+        return options;
+    options = (fc_options){.given = 1, .gate_clip = 1.4};
+    options.cell_clip = d.clips_cell ? 0.6 : 0;
+    static const fc_activation kinds[] = {{FC_ACT_SIGMOID, 0, 0},
+                                          {FC_ACT_SCALED_TANH, 1.2, 0.7},
+                                          {FC_ACT_SOFTSIGN, 0, 0}};
+    for (int i = 0; i < d.roles; i++)
+        options.activation[i] = d.roles == 1 ? kinds[2] : kinds[i];
+    return options;
+}
+
 void problem_make(problem *p, const spec *from) {
     *p = (problem){.spec = *from};
     const spec *s = &p->spec;
@@ -79,7 +95,8 @@ void problem_make(problem *p, const spec *from) {
                           .proj_size = projects ? s->proj : 0,
                           .layers = s->layers,
                           .directions = s->directions,
-                          .heads = s->heads};
+                          .heads = s->heads,
+                          .options = options_of(cell)};
     p->out = projects ? s->proj : s->hidden;
     p->x_rows = s->index ? 11 : 0;
     for (int i = 0; i < p->passes; i++) {

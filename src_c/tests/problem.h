@@ -45,7 +45,8 @@ typedef struct problem {
     int64_t *lengths;
     uint8_t *mask, *reset;
     int32_t *index;
-    uint8_t *positive; /* (L D, T, B, H): which units of a ReLU are on */
+    uint8_t *positive; /* (L D, T, B, H): which units of a ReLU are on; a bit for each
+                        * value of a unit that a clip leaves as it is */
 } problem;
 
 void problem_make(problem *p, const spec *from);
