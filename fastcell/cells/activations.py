@@ -21,7 +21,8 @@ _LEAST_CLIP = float(np.finfo(np.float32).tiny)
 
 
 def _softplus(a: np.ndarray) -> np.ndarray:
-    return np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))
+    result: np.ndarray = np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))
+    return result
 
 
 # The formula by the name of the kind, and how many of alpha and beta it takes.

@@ -67,7 +67,7 @@ _constructor(fastcell.LiGRUCell, _CELL)
 _constructor(fastcell.LSTM, {**_RECURRENT, "init": "chrono"}, chrono_steps=9)
 _CLIPS = {"cell_clip": 1.0, "gate_clip": 2.0}
 _ACTIVATIONS = {"activations": ("sigmoid", ("elu", 1.0), "tanh")}
-_CHOSEN = {**_ACTIVATIONS, **_CLIPS, "accepts": dict.fromkeys(_CLIPS, OPTIONAL)}
+_CHOSEN = {**_ACTIVATIONS, **_CLIPS, "accepts": dict.fromkeys(_CLIPS, "none huge")}
 _CHOSEN["accepts"]["activations"] = OPTIONAL
 _constructor(fastcell.LSTM, _RECURRENT, **_CHOSEN)
 _constructor(fastcell.LSTMCell, _CELL, **_CHOSEN)

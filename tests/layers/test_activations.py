@@ -54,10 +54,10 @@ def test_files_and_copies_keep_what_was_chosen(cls, given, path):
         assert (y_of(copy) == y_of(layer)).all()
 
 
-@by_given
+@pytest.mark.parametrize(
+    "cls, given", [(c, g) for c, g in GIVEN if c in CELLS and "proj_size" not in g]
+)
 def test_a_single_cell_takes_what_its_layer_takes(cls, given):
-    if cls not in CELLS or "proj_size" in given:
-        pytest.skip("no cell of its own")
     layer = cls(3, 5, **given, seed=0)
     cell = CELLS[cls](3, 5, **given, seed=0)
     x = np.float32([[1, -2, 3]])
