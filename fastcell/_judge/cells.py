@@ -44,7 +44,7 @@ def gate_functions(cell: Cell) -> tuple[float, float]:
     units = 8
     layer = cell.layer(2, units, seed=0)
     weights = {n.removesuffix("_l0"): array for n, array in layer.state_dict().items()}
-    widths = [layer.output_size, units][: len(cell.states)]
+    widths = [layer.output_size] + [units] * (len(cell.states) - 1)
     x = np.zeros((1, 2)).view(_Counted)
     x.counts = counts = {"sigmoid": 0, "tanh": 0}
     cell.step(x, tuple(np.zeros((1, width)) for width in widths), weights)

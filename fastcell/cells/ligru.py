@@ -9,7 +9,7 @@ r"""Light GRU (Ravanelli et al. 2018, arXiv:1803.10225), without batch normaliza
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -79,6 +79,8 @@ class LiGRU(Recurrent[np.ndarray]):
     ((5, 2, 4), (1, 2, 4))
     """
 
+    _keeping_gates: ClassVar = {"z": 1}
+
     def __init__(
         self,
         input_size: int,
@@ -131,9 +133,22 @@ class LiGRUCell(RecurrentCell[np.ndarray]):
         *,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
         super().__init__(
-            LiGRU(input_size, hidden_size, 1, bias, dtype=dtype, seed=seed)
+            LiGRU(
+                input_size,
+                hidden_size,
+                1,
+                bias,
+                dtype=dtype,
+                seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
+            )
         )
 
 

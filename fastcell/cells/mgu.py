@@ -10,7 +10,7 @@ r"""Minimal gated unit (Zhou et al. 2016, arXiv:1603.09420).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -81,6 +81,8 @@ class MGU(Recurrent[np.ndarray]):
     ((5, 2, 4), (1, 2, 4))
     """
 
+    _keeping_gates: ClassVar = {"f": -1}
+
     def __init__(
         self,
         input_size: int,
@@ -133,8 +135,23 @@ class MGUCell(RecurrentCell[np.ndarray]):
         *,
         dtype: Any = np.float32,
         seed: int | None = None,
+        init: str = "uniform",
+        forget_bias: float | None = None,
+        chrono_steps: int | None = None,
     ) -> None:
-        super().__init__(MGU(input_size, hidden_size, 1, bias, dtype=dtype, seed=seed))
+        super().__init__(
+            MGU(
+                input_size,
+                hidden_size,
+                1,
+                bias,
+                dtype=dtype,
+                seed=seed,
+                init=init,
+                forget_bias=forget_bias,
+                chrono_steps=chrono_steps,
+            )
+        )
 
 
 CELLS = (Cell("mgu", MGU, MGUCell, step),)

@@ -28,15 +28,17 @@ def positive_candidate(a: np.ndarray) -> np.ndarray:
 def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
     """Return h_t by the formula, in NumPy."""
     (h,) = state
-    z, n = np.split(linear(x, w, "ih"), 2, axis=-1)
-    return ((1 - sigmoid(z)) * h + sigmoid(z) * n,)
+    a_z, n = np.split(linear(x, w, "ih"), 2, axis=-1)
+    z = sigmoid(a_z)
+    return ((1 - z) * h + z * n,)
 
 
 def positive_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
     """Return h_t of the positive form by the formula, in NumPy."""
     (h,) = state
-    z, n = np.split(linear(x, w, "ih"), 2, axis=-1)
-    return ((1 - sigmoid(z)) * h + sigmoid(z) * positive_candidate(n),)
+    a_z, n = np.split(linear(x, w, "ih"), 2, axis=-1)
+    z = sigmoid(a_z)
+    return ((1 - z) * h + z * positive_candidate(n),)
 
 
 @in_files

@@ -24,7 +24,9 @@ from fastcell.named_classes import in_files
 def kept_share(a_f: np.ndarray, a_i: np.ndarray) -> np.ndarray:
     """Return f / (f + i), also where both are 0 in this precision."""
     log_f, log_i = -np.logaddexp(0, -a_f), -np.logaddexp(0, -a_i)
-    return sigmoid(np.where(a_f == a_i, 0, log_f - log_i))
+    difference = log_f - log_i
+    difference[a_f == a_i] = 0
+    return sigmoid(difference)
 
 
 def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:

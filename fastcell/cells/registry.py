@@ -79,7 +79,8 @@ def linear(x: np.ndarray, weights: Mapping[str, np.ndarray], which: str) -> np.n
         product = product.reshape(len(x), -1)
     else:
         product = x @ weight.T
-    return product + weights.get(f"bias_{which}", 0)
+    total: np.ndarray = product + weights.get(f"bias_{which}", 0)
+    return total
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -178,6 +178,8 @@ def _probe_read(layer: Layer, members: int, unit: float) -> float:
     units = max(1, round(layer.shape.H / math.sqrt(members)))
     single = Layer(layer.cell, Shape(64, 1, 0, units), layer.precision)
     size: int = single.shape.T * single.describe(1, 0)["recurrent_bytes"]
+    if size == 0:  # there is no R to read
+        return math.inf
     return size / _without(single.shape.T * units * unit, single)
 
 
@@ -301,7 +303,9 @@ def _decisions(layer: Layer, threads: int, calls: list[Any]) -> dict[str, str]:
         "memory": f"saved {_size(forward['saved_bytes'])}, scratch {scratch}",
         "FLOP": f"{sum(d['flop'] for _, d in calls):,.0f}",
         "FLOP per byte of R": f"{forward['recurrent_flop'] / step_bytes:.3g} "
-        "(in a step of forward)",
+        "(in a step of forward)"
+        if step_bytes
+        else "there is no R",
     }
     return rows
 
@@ -334,9 +338,9 @@ def _ns(nanoseconds: float) -> str:
 
 
 def _probed(probes: Probes) -> dict[str, str]:
+    read = f"R at {probes.read / 1e9:.1f} GB/s; " if probes.read < math.inf else ""
     return {
-        "this machine": f"a thread: {probes.flop / 1e9:.1f} GFLOP/s; "
-        f"R at {probes.read / 1e9:.1f} GB/s; "
+        "this machine": f"a thread: {probes.flop / 1e9:.1f} GFLOP/s; {read}"
         f"sigmoid {probes.sigmoid * 1e9:.2f} ns, tanh {probes.tanh * 1e9:.2f} ns"
     }
 

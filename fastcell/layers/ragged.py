@@ -152,7 +152,7 @@ class RaggedLayout(Layout):
 
 def ragged_call(
     x: Ragged, input_size: int, dtype: np.dtype, lengths: Any, mask: Any, reset: Any
-) -> tuple[RaggedLayout, np.ndarray, np.ndarray, Any, Any]:
+) -> tuple[Layout, np.ndarray, np.ndarray, Any, Any]:
     """Return layout, x (T, B, I), lengths, mask and reset of a call with a `Ragged`.
 
     Raises

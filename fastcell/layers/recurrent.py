@@ -27,7 +27,7 @@ from fastcell.layers.segments import Segments, cut
 from fastcell.layers.session import Session
 from fastcell.layers.starts import Start
 from fastcell.layers.states import States, StateT
-from fastcell.layers.turning import turned, turned_batch
+from fastcell.layers.turning import goes_backwards, turned, turned_batch
 from fastcell.module import Module, check_dtype
 from fastcell.parameters import Parameters
 from fastcell.threads import get_num_threads
@@ -87,12 +87,9 @@ class Recurrent(Module, Generic[StateT]):
         self.batch_first = flag("batch_first", batch_first)
         self.dropout = real("dropout", dropout, minimum=0, maximum=1)
         self.bidirectional = flag("bidirectional", bidirectional)
-        self.go_backwards = flag("go_backwards", options.get("go_backwards", False))
-        if self.go_backwards and self.bidirectional:
-            raise ValueError(
-                "go_backwards must be False in a bidirectional layer, which runs both "
-                "ways; got True"
-            )
+        self.go_backwards = goes_backwards(
+            options.get("go_backwards", False), self.bidirectional
+        )
         self.proj_size = integer("proj_size", proj_size, minimum=0)
         if self.proj_size >= self.hidden_size:
             raise ValueError(
@@ -120,13 +117,12 @@ class Recurrent(Module, Generic[StateT]):
             )
         self.gates = self._description["gates"]
         self.states = self._description["states"]
-        keeps = self._keeping_gates
         self._start = Start.of(
             options.get("init", "uniform"),
             options.get("forget_bias"),
             options.get("chrono_steps"),
             self.bias,
-            keeps,
+            self._keeping_gates,
             self.gates,
         )
         self._regularizers = Regularizers.of(
@@ -547,16 +543,13 @@ class Recurrent(Module, Generic[StateT]):
         self, x: Any, state: Any, lengths: Any, mask: Any, reset: Any, masks: Any
     ) -> tuple[_core.Batch, Layout]:
         """Check the arguments of a call, and return them as a batch for the core."""
-        layout: Layout
-        index: np.ndarray | None = None
+        size, index = self.input_size, None
         if isinstance(x, Ragged):
             layout, rows, lengths, mask, reset = ragged_call(
-                x, self.input_size, self.dtype, lengths, mask, reset
+                x, size, self.dtype, lengths, mask, reset
             )
         else:
-            layout, rows, index = sequence_of(
-                x, self.input_size, self.dtype, self.batch_first
-            )
+            layout, rows, index = sequence_of(x, size, self.dtype, self.batch_first)
         T, B = rows.shape[:2] if index is None else index.shape
         h0, c0 = self._states.to_core("state", state, layout, B, copies=bool(masks))
         call = _core.Batch(

@@ -6,9 +6,30 @@ them a copy, because each row has its own end.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastcell import _core
+from fastcell._checks.numbers import flag
+
+
+def goes_backwards(value: Any, bidirectional: bool) -> bool:
+    """Check the argument `go_backwards` of a layer.
+
+    Raises
+    ------
+    TypeError
+        If it is no bool.
+    ValueError
+        If it is True in a bidirectional layer.
+    """
+    if flag("go_backwards", value) and bidirectional:
+        raise ValueError(
+            "go_backwards must be False in a bidirectional layer, which runs both "
+            "ways; got True"
+        )
+    return bool(value)
 
 
 def turned(array: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:

@@ -6,9 +6,9 @@
  *     h_t = n + z * (h_{t-1} - n)                                            (3)
  *               with x = W x_t + b_ih,  h = R h_{t-1} + b_hh
  *
- * Gates: r z n, as in PyTorch.  Saved: n, r, z, h_n, in this order, because their
- * gradients take their places and the input part's window (n r z) and the recurrent
- * part's (r z h_n) are then both contiguous.
+ * Gates: r z n, as in PyTorch.  Saved: n, r, z, h_n, which backward overwrites with
+ * their gradients.  In this order the input part's window (n r z) and the recurrent
+ * part's (r z h_n) are both contiguous.
  *
  *     dz = dh * (h_{t-1} - n),  dn = dh * (1 - z),  dh_{t-1} = dh * z        (3')
  *     dx_n = dn * (1 - n^2),  dh_n = dx_n * r,  dr = dx_n * h_n              (2')

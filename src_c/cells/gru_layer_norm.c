@@ -1,17 +1,17 @@
 /* Layer-normalized GRU: Ba, Kiros & Hinton, "Layer Normalization", arXiv:1607.06450,
  * with the reset after the product, as printed there.
  *
- *     x^ = norm(W x_t),  h^ = norm(R h_{t-1})   apart over the 2 H values of r   (1)
- *          and z, and the H of n: see layer_norm.h
+ *     x^ = norm(W x_t),  h^ = norm(R h_{t-1})                                    (1)
+ *          each over the 2 H values of r and z, and over the H of n: layer_norm.h
  *     x = u_ih * x^ + b_ih,  h = u_hh * h^ + b_hh                                (2)
  *     r, z = sigmoid(x_r + h_r, x_z + h_z)                                       (3)
  *     n = tanh(x_n + r * h_n)                                                    (4)
  *     h_t = n + z * (h_{t-1} - n)                                                (5)
  *
  * Gates: r z n.  Parameters: weight_ln_ih = u_ih and weight_ln_hh = u_hh.  b_ih and
- * b_hh come behind the normalization, so that the products have none.  Saved: r z n,
- * x^, h^; and the scales of the norms, one number each, in slots that are free until
- * backward. h_n is made again of h^.
+ * b_hh are added after the normalization, not by the products.  Saved: r z n, x^, h^;
+ * and the scales of the norms, one number for each row, in slots that are free until
+ * backward.  h_n is computed again from h^.
  *
  *     dz = dh * (h_{t-1} - n),  dn = dh * (1 - z),  dh_{t-1} = dh * z            (5')
  *     dx_n = dn * (1 - n^2),  dh_n = dx_n * r,  dr = dx_n * h_n                  (4')
@@ -21,13 +21,14 @@
  */
 #include "cells/layer_norm.h"
 
-/* Slots: dx, and dh_n, whose r and z are those of dx; d(W x), d(R h), x^ and h^. */
+/* Slots: dx of r z n, of which dh_r and dh_z are the same; dh_n; and three each of
+ * d(W x), d(R h), x^ and h^. */
 enum { GRUN_A = 0, GRUN_HN = 3, GRUN_DX = 4, GRUN_DH = 7, GRUN_X = 10, GRUN_H = 13 };
 enum { GRUN_SLOTS = 16 };
 enum { GRUN_R, GRUN_Z, GRUN_N };
-/* Vectors of the parameters. */
+/* The first vector of each parameter. */
 enum { GRUN_B_IH = 0, GRUN_B_HH = 3, GRUN_U_IH = 6, GRUN_U_HH = 9 };
-/* The norms of the gates, of which r and z have the same. */
+/* The norm of each gate; r and z share one. */
 typedef struct grun_norms {
     layer_norm of[3];
 } grun_norms;
@@ -37,6 +38,7 @@ FC_INLINE grun_norms grun_norms_of(const real *a, ptrdiff_t units) {
     return (grun_norms){{rz, rz, layer_norm_of_some(a, units, 3, GRUN_N, 1)}};
 }
 
+/* (1) to (5) for a row. */
 FC_INLINE void grun_row_forward(const fc_tile *t, ptrdiff_t r_) {
     const real *x = t->input[r_], *h = (const real *)t->recurrent + r_ * t->units * 3;
     grun_norms of_x = grun_norms_of(x, t->hidden);
@@ -70,7 +72,7 @@ FC_INLINE void grun_row_forward(const fc_tile *t, ptrdiff_t r_) {
     save_slot(t, r_, 0, GRUN_DH + 1, of_h.of[GRUN_N].scale);
 }
 
-/* (5') to (3'). */
+/* (5') to (3') for a row. */
 FC_INLINE void grun_gates_backward(const fc_back_tile *t, ptrdiff_t r_) {
     vreal one = vset1(1);
     for (ptrdiff_t u = 0; u < t->units; u += V) {
@@ -91,13 +93,13 @@ FC_INLINE void grun_gates_backward(const fc_back_tile *t, ptrdiff_t r_) {
     }
 }
 
-/* The slot of a gate's gradient, in the input part or the recurrent one. */
+/* The slot of a gate's gradient in (2'): of dx with GRUN_DX, of dh with GRUN_DH. */
 FC_INLINE int grun_gradient(int gate, int of) {
     return gate == GRUN_N && of == GRUN_DH ? GRUN_HN : GRUN_A + gate;
 }
 
-/* (1'), of gates first .. first+count-1: the gradient of a product, in GRUN_DX or
- * GRUN_DH, by the normalized one. */
+/* (1') for gates first .. first+count-1: the gradient of the product with W, to slots
+ * GRUN_DX, or with R, to GRUN_DH. */
 FC_INLINE void grun_product(const fc_back_tile *t, ptrdiff_t r, int of, int first,
                             int count, vreal scale) {
     int weights = of == GRUN_DX ? GRUN_U_IH : GRUN_U_HH;

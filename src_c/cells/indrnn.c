@@ -3,8 +3,8 @@
  *
  *     h_t = f(W x_t + b_ih + u * h_{t-1}),   f = tanh or relu               (1)
  *
- * A unit reads its own h alone, by one weight: u, the parameter weight_u.  Gates: one.
- * Saved: nothing, since f' is a function of h_t, which is kept anyway.
+ * A unit reads only its own h, with one weight: u, the parameter weight_u.  There is no
+ * R.  Gates: one.  Saved: nothing, since f' is a function of h_t, which is kept anyway.
  *
  *     da  = dh_t * (1 - h_t^2)                  tanh                        (1')
  *     da  = dh_t where h_t > 0, else 0          relu

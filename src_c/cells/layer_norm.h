@@ -3,10 +3,10 @@
  *     n = (a - mean(a)) * scale,  scale = 1 / sqrt(var(a) + eps)             (1)
  *     da = scale * (dn - mean(dn) - n * mean(dn * n))                        (1')
  *
- * A row is [units / V][gates][V], as products make it, and the means are over all
- * gates, or some, of the units that exist.  Vectors are added gate by gate in the order
- * of the units, then the lanes in theirs: sums depend on the set's lanes, and on no
- * tile. */
+ * A row is [units / V][gates][V], the result of a product.  The means are over all
+ * gates, or some, of the units that exist.  Each gate's vectors are added in the order
+ * of the units, then the gates, then the lanes: sums depend on the instruction set's
+ * lanes, and not on tiles. */
 #ifndef FC_CELLS_LAYER_NORM_H
 #define FC_CELLS_LAYER_NORM_H
 
@@ -16,11 +16,12 @@
 
 static const double layer_norm_eps = 1e-5;
 
+/* What (1) needs of a row, in all lanes. */
 typedef struct layer_norm {
     vreal mean, scale;
 } layer_norm;
 
-/* The sum of the gates' sums, over `count` numbers. */
+/* The mean of `count` numbers, from the sum of each gate. */
 FC_INLINE double layer_norm_mean(const vreal *sum, int gates, ptrdiff_t count) {
     vreal all = sum[0];
 #pragma GCC unroll 4
@@ -29,7 +30,7 @@ FC_INLINE double layer_norm_mean(const vreal *sum, int gates, ptrdiff_t count) {
     return (double)vsum(all) / (double)count;
 }
 
-/* (1): what it takes of gates first .. first+count-1 of a row of `units` units. */
+/* The mean and the scale of gates first .. first+count-1 of a row of `units` units. */
 FC_INLINE layer_norm layer_norm_of_some(const real *a, ptrdiff_t units, const int gates,
                                         const int first, const int count) {
     vreal sum[FC_MAX_GATES], squares[FC_MAX_GATES], live = vset1(1);
@@ -68,12 +69,12 @@ FC_INLINE layer_norm layer_norm_of_some(const real *a, ptrdiff_t units, const in
     norm.scale = vset1((real)(1 / sqrt(variance + layer_norm_eps)));
     return norm;
 }
-/* Of all gates. */
+/* The same of all gates. */
 FC_INLINE layer_norm layer_norm_of(const real *a, ptrdiff_t units, const int gates) {
     return layer_norm_of_some(a, units, gates, 0, gates);
 }
 
-/* The means of dn and dn * n: their sums, over `count` numbers. */
+/* The means of dn and dn * n; until layer_norm_divide, their sums. */
 typedef struct layer_norm_means {
     vreal dn, dn_n;
 } layer_norm_means;

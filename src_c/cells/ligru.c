@@ -6,8 +6,8 @@
  *         with a = W x_t + b_ih + R h_{t-1} + b_hh
  *     h_t = z * h_{t-1} + (1 - z) * n                                        (2)
  *
- * Gates: z n.  Saved: z, n, which backward overwrites with their gradients.  n says
- * where relu has a slope.
+ * Gates: z n.  Saved: z, n, which backward overwrites with their gradients.  The slope
+ * of relu is 1 where n > 0.
  *
  *     dz = dh * (h_{t-1} - n),  dn = dh * (1 - z),  dh_{t-1} = dh * z        (2')
  *     da_z = dz * z (1-z),  da_n = dn where n > 0, else 0                    (1') */
@@ -24,7 +24,7 @@ static void ligru_forward(const fc_tile *t) {
         vreal z = vsigmoid(ligru_sum(t, r, u, LIGRU_Z));
         vreal n = vmax_keep_nan(ligru_sum(t, r, u, LIGRU_N), vzero());
         vreal h = vfma(z, load_row(t->h_prev, r, u), (vset1(1) - z) * n);
-        store_row(t->h, r, u, h); /* not n + z * (h - n): n may be infinite */
+        store_row(t->h, r, u, h); /* n + z * (h - n) would be NaN for infinite n */
         save_slot(t, r, u, LIGRU_Z, z);
         save_slot(t, r, u, LIGRU_N, n);
     }

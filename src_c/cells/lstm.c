@@ -7,8 +7,8 @@
  *     h_t = o * tanh(c_t)                                                    (3)
  *
  * Gates: i f g o, as in PyTorch.  Saved: i, f, g, o, which backward overwrites with
- * their gradients; tanh(c_t) is computed again from c_t, which is kept anyway: one tanh
- * costs no more than writing and reading 4 H more bytes a row.
+ * their gradients.  tanh(c_t) is computed again from c_t, which is kept anyway: one
+ * tanh costs no more than writing and reading 4 H more bytes for each row.
  *
  *     do = dh * tanh(c_t),  dc += dh * o * (1 - tanh(c_t)^2)                 (3')
  *     di = dc * g,  dg = dc * i,  df = dc * c_{t-1},  dc_{t-1} = dc * f      (2')

@@ -1,5 +1,5 @@
 /* LSTM with coupled input and forget gates: Greff et al., "LSTM: A Search Space
- * Odyssey", IEEE TNNLS 28(10), 2017 (arXiv:1503.04069, there: CIFG).
+ * Odyssey", IEEE TNNLS 28(10), 2017 (arXiv:1503.04069), where it is named CIFG.
  *
  *     f, o = sigmoid(a_f, a_o),  g = tanh(a_g)                               (1)
  *            with a = W x_t + b_ih + R h_{t-1} + b_hh

@@ -5,8 +5,8 @@
  *     m_t = o * tanh(c_t)                         the middle row, H units    (3)
  *     h_t = W_hr m_t                              P units, no bias           (4)
  *
- * Gates: f g o.  Saved: f, g, o and m_t; the fourth slot is what the fifth is in
- * lstm_projected.c.
+ * Gates: f g o.  Saved: f, g, o and m_t (the middle row).  The fourth slot is empty
+ * until backward puts dh_t there, for dW_hr = dh_t m_t^T.
  *
  *     dm = W_hr^T dh_t  (a product of the driver's)                          (4')
  *     the rest as in lstm_coupled.c, with dm for dh                   (3') to (1') */

@@ -1,7 +1,7 @@
 /* Layer-normalized LSTM: Ba, Kiros & Hinton, "Layer Normalization", arXiv:1607.06450.
  *
- *     x^ = norm(W x_t),  h^ = norm(R h_{t-1})   over the 4 H values of a row,    (1)
- *          see layer_norm.h
+ *     x^ = norm(W x_t),  h^ = norm(R h_{t-1})   each over the 4 H values of      (1)
+ *          a row: layer_norm.h
  *     a = u_ih * x^ + b_ih + u_hh * h^ + b_hh                                    (2)
  *     i, f, o = sigmoid(a_i, a_f, a_o),  g = tanh(a_g)                           (3)
  *     c_t = f * c_{t-1} + i * g                                                  (4)
@@ -9,11 +9,11 @@
  *     h_t = o * tanh(u_c * c^ + b_c)                                             (6)
  *
  * Gates: i f g o.  Parameters: weight_ln_ih = u_ih, weight_ln_hh = u_hh, weight_ln_c =
- * u_c and bias_ln_c = b_c.  b_ih and b_hh come behind the normalization, so that the
- * products have none.  Saved: i f g o, x^, h^, c^; and the scales of the norms, one
- * number each, in slots that are free until backward.
+ * u_c and bias_ln_c = b_c.  b_ih and b_hh are added after the normalization, not by the
+ * products.  Saved: i f g o, x^, h^, c^; and the scales of the norms, one number for
+ * each row, in slots that are free until backward.
  *
- * In a tile, h holds o until c_t is complete.
+ * Forward stores o in the row of h until c_t is complete.
  *
  *     do = dh * tanh(u_c * c^ + b_c),  e = dh * o * (1 - tanh(u_c * c^ + b_c)^2)  (6')
  *     du_c = sum of e * c^,  db_c = sum of e
@@ -25,15 +25,15 @@
  */
 #include "cells/layer_norm.h"
 
-/* Slots: da, x^ and h^ have four each, and so have d(W x) and d(R h). */
+/* Slots: four each of da, d(W x), d(R h), x^ and h^; c^; and e. */
 enum { LSTMN_A = 0, LSTMN_DX = 4, LSTMN_DH = 8, LSTMN_X = 12, LSTMN_H = 16 };
 enum { LSTMN_C = 20, LSTMN_E = 21, LSTMN_SLOTS = 22 };
 enum { LSTMN_I, LSTMN_F, LSTMN_G, LSTMN_O };
-/* Vectors of the parameters. */
+/* The first vector of each parameter. */
 enum { LSTMN_B_IH = 0, LSTMN_B_HH = 4, LSTMN_U_IH = 8, LSTMN_U_HH = 12 };
 enum { LSTMN_U_C = 16, LSTMN_B_C = 17 };
 
-/* (1) to (5), but for c^: stores c_t, and o in the place of h_t. */
+/* (1) to (4) for a row: stores c_t, and o in the place of h_t. */
 FC_INLINE void lstm_layer_norm_gates(const fc_tile *t, ptrdiff_t r) {
     const real *x = t->input[r], *h = (const real *)t->recurrent + r * t->units * 4;
     layer_norm of_x = layer_norm_of(x, t->hidden, 4);
@@ -79,7 +79,7 @@ static void lstm_layer_norm_forward(const fc_tile *t) {
     }
 }
 
-/* (6'): e and da_o to their slots; returns what (5') takes the means of. */
+/* (6') for a row: stores e and da_o in their slots, and returns the means of (5'). */
 FC_INLINE layer_norm_means lstm_layer_norm_output(const fc_back_tile *t, ptrdiff_t r) {
     layer_norm_means sums = {vzero(), vzero()};
     vreal one = vset1(1);
@@ -97,7 +97,7 @@ FC_INLINE layer_norm_means lstm_layer_norm_output(const fc_back_tile *t, ptrdiff
     return layer_norm_divide(sums, t->hidden);
 }
 
-/* (5') to (3'). */
+/* (5') to (3') for a row. */
 FC_INLINE void lstm_layer_norm_state(const fc_back_tile *t, ptrdiff_t r,
                                      layer_norm_means means, vreal scale) {
     vreal one = vset1(1);
@@ -116,8 +116,8 @@ FC_INLINE void lstm_layer_norm_state(const fc_back_tile *t, ptrdiff_t r,
     }
 }
 
-/* (1'): the gradient of a product, in the slots `to`, by the normalized one in `from`.
- */
+/* (1') for a row: the gradient of a product, to slots `to`.  `from`: the slots of its
+ * normalized value. */
 FC_INLINE void lstm_layer_norm_product(const fc_back_tile *t, ptrdiff_t r, int to,
                                        int from, int weights, vreal scale) {
     layer_norm_means sums = {vzero(), vzero()};

@@ -1,4 +1,4 @@
-/* What the forms of the LSTM share: equations (1) to (4) and back.
+/* The equations that all forms of the LSTM share, forward and backward.
  *
  *     i, f = sigmoid(a_i + p_i * c_{t-1}, a_f + p_f * c_{t-1}),  g = tanh(a_g)   (1)
  *            with a = W x_t + b_ih + R h_{t-1} + b_hh;  coupled: i = 1 - f
@@ -12,8 +12,8 @@
  *     da = di * i (1-i), df * f (1-f), dg * (1 - g^2)                            (1')
  *     dc_{t-1} = dc * f + da_i * p_i + da_f * p_f
  *
- * The form is a constant where a cell calls these functions.  Without LSTM_PEEPHOLE
- * there is no p, with LSTM_COUPLED neither a_i nor p_i. */
+ * `form` is a constant in each call, so the compiler removes what a form does not have:
+ * without LSTM_PEEPHOLE all p, with LSTM_COUPLED a_i and p_i. */
 #ifndef FC_LSTM_MATH_H
 #define FC_LSTM_MATH_H
 
@@ -22,22 +22,23 @@
 enum { LSTM_I, LSTM_F, LSTM_G, LSTM_O };
 enum { LSTM_PLAIN = 0, LSTM_PEEPHOLE = 1, LSTM_COUPLED = 2 };
 
-/* Where a gate is among those that the form has: as a gate, and as a slot. */
+/* The number of a gate in the form, which is also its slot. */
 FC_INLINE int lstm_gate(int gate, int form) {
     return form & LSTM_COUPLED ? gate - 1 : gate;
 }
-/* The vector of a gate's peepholes, which g has none of. */
+/* The vector of a gate's peepholes; g has none. */
 FC_INLINE int lstm_peephole_of(int gate, int form) {
     return lstm_gate(gate == LSTM_O ? LSTM_G : gate, form);
 }
 
+/* a of a gate. */
 FC_INLINE vreal lstm_sum(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int gate,
                          int form) {
     int gates = lstm_gate(LSTM_O, form) + 1;
     return input_gate(t, r, u, lstm_gate(gate, form), gates) +
            recurrent_gate(t, r, u, lstm_gate(gate, form), gates);
 }
-/* i or f, which see c_{t-1} if the form has peepholes. */
+/* The gates i and f, which read c_{t-1} if the form has peepholes. */
 FC_INLINE vreal lstm_early(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int gate,
                            int form) {
     vreal a = lstm_sum(t, r, u, gate, form);
@@ -57,7 +58,7 @@ FC_INLINE vreal lstm_output(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int form
         i = vset1(1) - f;
     vreal g = vtanh(lstm_sum(t, r, u, LSTM_G, form));
     vreal o = vzero();
-    if (!(form & LSTM_PEEPHOLE)) /* before c: fewer values live at once */
+    if (!(form & LSTM_PEEPHOLE)) /* before c: fewer values are live */
         o = vsigmoid(lstm_sum(t, r, u, LSTM_O, form));
     vreal c = vfma(f, load_row(t->c_prev, r, u), i * g); /* (2) */
     if (form & LSTM_PEEPHOLE)
@@ -72,7 +73,7 @@ FC_INLINE vreal lstm_output(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int form
     return o * vtanh(c);
 }
 
-/* (4') to (1'): from the gradient of o * tanh(c_t) and of c_t. */
+/* (4') to (1').  dm: the gradient of m_t.  The gradient of c_t is in t->dc. */
 FC_INLINE void lstm_gradients(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u, vreal dm,
                               int form) {
     vreal one = vset1(1);
@@ -106,7 +107,7 @@ FC_INLINE void lstm_gradients(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u, v
     store_row(t->dc, r, u, dc_prev);
 }
 
-/* Forward and backward of a form whose output is m_t. */
+/* Forward and backward of a form whose h_t is m_t. */
 FC_INLINE void lstm_forward_of(const fc_tile *t, int form) {
     FOR_EACH_BLOCK(t, r, u)
     store_row(t->h, r, u, lstm_output(t, r, u, form));
@@ -118,9 +119,9 @@ FC_INLINE void lstm_backward_of(const fc_back_tile *t, int form) {
     }
 }
 
-/* Those of a form whose output is W_hr m_t: m_t is the middle row, and the slot behind
- * those of the gates is empty until backward puts dh_t there, for dW_hr = dh_t m_t^T.
- */
+/* The phases of a form whose output is W_hr m_t.  m_t is the middle row.  The slot
+ * after those of the gates is empty until backward puts dh_t there, for dW_hr = dh_t
+ * m_t^T. */
 FC_INLINE void lstm_gates_forward(const fc_tile *t, int form) {
     FOR_EACH_BLOCK(t, r, u)
     store_row(t->middle, r, u, lstm_output(t, r, u, form));

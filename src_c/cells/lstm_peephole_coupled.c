@@ -1,6 +1,5 @@
 /* LSTM with peepholes and coupled gates: Greff et al., "LSTM: A Search Space Odyssey",
- * IEEE TNNLS 28(10), 2017 (arXiv:1503.04069, there: CIFG, with the peepholes that its
- * LSTM has).
+ * IEEE TNNLS 28(10), 2017 (arXiv:1503.04069), where it is named CIFG.
  *
  *     f = sigmoid(a_f + p_f * c_{t-1}),  g = tanh(a_g)                       (1)
  *         with a = W x_t + b_ih + R h_{t-1} + b_hh

@@ -6,7 +6,8 @@
  *     h_t = W_hr m_t                              P units, no bias           (5)
  *
  * Gates: f g o.  Parameter: weight_ch, that is p_f p_o, of H values each.  Saved: f, g,
- * o and m_t; the fourth slot is what the fifth is in lstm_projected.c.
+ * o and m_t (the middle row).  The fourth slot is empty until backward puts dh_t there,
+ * for dW_hr = dh_t m_t^T.
  *
  *     dm = W_hr^T dh_t  (a product of the driver's)                          (5')
  *     the rest as in lstm_peephole_coupled.c, with dm for dh          (4') to (1') */

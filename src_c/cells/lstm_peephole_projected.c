@@ -6,7 +6,8 @@
  *     h_t = W_hr m_t                              P units, no bias           (5)
  *
  * Gates: i f g o.  Parameter: weight_ch, that is p_i p_f p_o, of H values each: c_t is
- * not projected.  Saved: i, f, g, o and m_t; the fifth slot as in lstm_projected.c.
+ * not projected.  Saved: i, f, g, o and m_t (the middle row).  The fifth slot is empty
+ * until backward puts dh_t there, for dW_hr = dh_t m_t^T.
  *
  *     dm = W_hr^T dh_t  (a product of the driver's)                          (5')
  *     the rest as in lstm_peephole.c, with dm for dh                  (4') to (1') */

@@ -8,8 +8,8 @@
  *               with x = W x_t + b_ih,  h = R h_{t-1} + b_hh
  *
  * Gates: f n.  Saved: f, n and m (the middle row, for dR_n).  The third slot is empty
- * until backward leaves df of (4') there for (2'): h_t - h_{t-1} would give it too, but
- * with few digits where f is small.
+ * until backward stores df of (4') there, for (2').  df from h_t - h_{t-1} would have
+ * few correct digits where f is small.
  *
  *     df = dh * (n - h_{t-1}),  dn = dh * f,  dh_{t-1} = dh * (1 - f)        (4')
  *     da_n = dn * (1 - n^2),  dm = R_n^T da_n  (a product of the driver's)   (3')

@@ -4,13 +4,14 @@
  *     z = sigmoid(a_z),  n = g(a_n),   a = W x_t + b_ih                      (1)
  *     h_t = (1 - z) * h_{t-1} + z * n                                        (2)
  *
- * The gates follow from x alone; there is no R.  g is the identity or, in the form that
- * the authors compute in log space, positive: a + 1/2 where a >= 0, else sigmoid(a).
+ * The gates are functions of x alone; there is no R.  g is the identity or, in the
+ * positive form, which the authors compute in log space, a + 1/2 where a >= 0, else
+ * sigmoid(a).
  * Gates: z n.  Saved: z, n, which backward overwrites with their gradients.
  *
  *     dz = dh * (n - h_{t-1}),  dn = dh * z,  dh_{t-1} = dh * (1 - z)        (2')
- *     da_z = dz * z (1-z),  da_n = dn * g',
- *            g' = 1, and of the positive form n (1-n) where n < 1/2          (1') */
+ *     da_z = dz * z (1-z),  da_n = dn * g'                                   (1')
+ *            with g' = 1; in the positive form n (1-n) where n < 1/2 */
 #include "cells/min_positive.h"
 
 enum { MIN_GRU_Z, MIN_GRU_N };

@@ -5,9 +5,9 @@
  *     s = f / (f + i)                                                        (2)
  *     h_t = s * h_{t-1} + (1 - s) * n                                        (3)
  *
- * The gates follow from x alone; there is no R, and h is the only state.  g is that of
- * min_gru.c.  Gates: f i n.  Saved: 1-f, 1-i, n, which backward overwrites with the
- * gradients of f, i, n; and s.
+ * The gates are functions of x alone; there is no R, and h is the only state.  g is
+ * that of min_gru.c.  Gates: f i n.  Saved: 1-f, 1-i, n, which backward overwrites with
+ * the gradients of f, i, n; and s.
  *
  *     ds = dh * (h_{t-1} - n),  dn = dh * (1 - s),  dh_{t-1} = dh * s        (3')
  *     da_f = ds * s (1-s) * (1-f),  da_i = -ds * s (1-s) * (1-i)        (2') (1')
@@ -16,7 +16,7 @@
 
 enum { MIN_LSTM_F, MIN_LSTM_I, MIN_LSTM_N, MIN_LSTM_S };
 
-/* least - a, for a >= least; 0 for equal infinities. */
+/* least - a, for a >= least; 0 if both are the same infinity. */
 FC_INLINE vreal min_lstm_difference(vreal least, vreal a) {
     return vif_positive(a - least, least - a, vzero());
 }
@@ -25,9 +25,9 @@ FC_INLINE void min_lstm_step(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, vreal n
     vreal one = vset1(1), h_prev = load_row(t->h_prev, r, u);
     vreal a_f = input_gate(t, r, u, MIN_LSTM_F, 3);
     vreal a_i = input_gate(t, r, u, MIN_LSTM_I, 3);
-    /* f + i may be 0 in this precision, so (2) is computed as
-     * (1 + exp(-a_i)) / (2 + exp(-a_i) + exp(-a_f)), times exp(least): no exponent is
-     * above 0. */
+    /* f + i may underflow to 0, so (2) is computed as
+     * (1 + exp(-a_i)) / (2 + exp(-a_i) + exp(-a_f)), with both sides of the quotient
+     * times exp(least): then no exponent is above 0. */
     vreal least = vmin_keep_nan(vmin_keep_nan(a_f, a_i), vzero());
     vreal unit = vexp(least);
     vreal by_f = vexp(min_lstm_difference(least, a_f));

@@ -1,4 +1,6 @@
-/* The cells.  A new cell adds its file here and its name below. */
+/* The list of all cells, compiled once per instruction set and real type.  A new cell
+ * adds its file here and its descriptor to the list below, where its place is the
+ * number that fc_cell_index returns. */
 #include "cells/gru.c"
 #include "cells/gru_layer_norm.c"
 #include "cells/gru_reset_before.c"

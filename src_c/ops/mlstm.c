@@ -99,18 +99,23 @@ static int most_parts(const fc_mlstm *of, int threads) {
     return heads < threads ? (int)heads : threads;
 }
 
-/* Multiply-adds of the memory, of which a core does some ten in a nanosecond, for which
- * a thread pays. */
-enum { WORK_OF_A_PART = 300000 };
+/* Multiply-adds of the memory, of which a core does some ten to fifty in a nanosecond,
+ * for which a thread pays; and so many such parts that the work is longer than a time
+ * slice, so that it is shared though other processes use the cores. */
+enum { WORK_OF_A_PART = 300000, LONG_WORK = 300 };
 
 static fc_status run(job *j, int threads) {
     const fc_mlstm *of = j->of;
     double work = (double)of->batch * (double)of->heads * (double)(of->steps + 1) *
                   (double)of->keys * (double)of->values * 2 / WORK_OF_A_PART;
+    int parts = fc_useful_parts(work, most_parts(of, threads));
     fc_watch watch;
     fc_watch_begin(&watch);
     j->watch = &watch;
-    fc_run_brief_parts(run_part, j, fc_useful_parts(work, most_parts(of, threads)));
+    if (work > LONG_WORK)
+        fc_run_parts(run_part, j, parts);
+    else
+        fc_run_brief_parts(run_part, j, parts);
     return fc_watch_end(&watch) ? FC_INTERRUPTED : FC_OK;
 }
 

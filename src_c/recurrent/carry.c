@@ -1,10 +1,12 @@
+/* The carry: its layout, its checks, and the moves of pairs to it. */
 #include "recurrent/carry.h"
 
 #include <string.h>
 
 #include "recurrent/stack.h"
 
-/* Lays out the layers up to this one; with an arena without a base: measures. */
+/* Places the carries of layers 0 .. layer, of which *carry is the last.  Without a base
+ * address it only adds up sizes. */
 static void layout(fc_carry *carry, fc_arena *arena, const fc_stack *stack,
                    const fc_batch *batch, int layer) {
     fc_shape shape;
@@ -114,7 +116,7 @@ static void keep_row(char *rows, ptrdiff_t place, const void *row, size_t bytes)
     memcpy(rows + (size_t)place * bytes, row, bytes);
 }
 
-/* Pairs first .. last-1 of the segment wait. */
+/* Stores pairs first .. last-1 of the segment. */
 static void keep(const fc_layer_job *job, ptrdiff_t first, ptrdiff_t last) {
     const fc_direction *direction = &job->direction[0];
     const fc_shape *shape = &direction->shape;
@@ -140,7 +142,8 @@ static void keep(const fc_layer_job *job, ptrdiff_t first, ptrdiff_t last) {
     }
 }
 
-/* Numbers of pairs are those of the whole sequence, until `low` and `high`. */
+/* Here pairs are numbered over the whole sequence; `low` and `high` over the segment.
+ */
 void fc_carry_begin(fc_layer_job *job) {
     const fc_plan *plan = job->direction[0].plan;
     ptrdiff_t block = job->direction[0].shape.k->gradient_block,

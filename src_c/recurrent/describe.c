@@ -1,11 +1,12 @@
-/* What the core decides about a batch, told without computing it. */
+/* Describes how a call would compute a batch, without computing it: threads and their
+ * shares, tiles, memory and FLOP. */
 #include "recurrent/sequence.h"
 #include "recurrent/sharing.h"
 #include "recurrent/stack.h"
 
 static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 
-/* *sum += rows * columns reals; false on overflow. */
+/* *sum += the bytes of rows * columns reals; false on overflow. */
 static bool add_reals(size_t *sum, const fc_shape *shape, ptrdiff_t rows,
                       ptrdiff_t columns) {
     size_t bytes;
@@ -14,7 +15,7 @@ static bool add_reals(size_t *sum, const fc_shape *shape, ptrdiff_t rows,
            !__builtin_add_overflow(*sum, bytes, sum);
 }
 
-/* Bytes of the weights, and multiply-adds of one row and step. */
+/* Adds one layer's bytes of weights, and its multiply-adds for one row and step. */
 static fc_status add_layer(const fc_shape *shape, int directions, size_t *bytes,
                            double *input, double *recurrent) {
     const fc_cell *cell = shape->cell;
@@ -40,13 +41,13 @@ static fc_status add_layer(const fc_shape *shape, int directions, size_t *bytes,
     return FC_OK;
 }
 
-/* The part of a step that one thread computes: the largest range of rows, where all
- * rows are as long, and the most units of a member. */
+/* The largest part of a step that one thread computes: in rows, if all rows have the
+ * same length, and in units of a member. */
 static void describe_step(const fc_shape *shape, fc_pack_kind kind, ptrdiff_t rows,
                           fc_description *d) {
     const fc_phase *phase = &shape->cell->phase[0];
     bool forward = kind == FC_PACK_FORWARD;
-    bool of_state = !forward || phase->projects; /* what the columns are */
+    bool of_state = !forward || phase->projects; /* columns are units of h */
     ptrdiff_t padded = of_state ? shape->out_padded : shape->padded;
     fc_arena arena = {0};
     fc_packed packed;
@@ -126,7 +127,8 @@ fc_status fc_describe(const fc_stack *stack, const fc_batch *batch, int training
         status =
             add_layer(&shape, stack->directions, &d.weight_bytes, &input, &recurrent);
     }
-    /* Backward: by the operand, by the weights, and forward again. */
+    /* Products with each weight: one in forward, two in backward (of the operand and of
+     * the weight), and with recompute forward's once more. */
     int products = training < 2 ? 1 : batch->recompute ? 3 : 2;
     double pairs = 2.0 * (double)total * products;
     d.recurrent_flop = pairs * recurrent;

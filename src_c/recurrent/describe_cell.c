@@ -1,4 +1,4 @@
-/* The cells by number: their names, gates, states and parameters, for callers. */
+/* Describes the cells to callers: names, gates, states and parameters, by number. */
 #include <stddef.h>
 #include <string.h>
 
@@ -41,7 +41,7 @@ SAME_PLACE(b_hh);
 SAME_PLACE(w_hr);
 SAME_PLACE(own);
 
-/* In the order of torch.nn: of cells with an R, and without. */
+/* Parameters of cells with an R and of cells without, in the order of torch.nn. */
 static const fc_cell_parameter with_r[] = {
     {"weight_ih", FC_AXIS_GATES, FC_AXIS_INPUT, -1, offsetof(fc_weights, w_ih), 0,
      FC_DRAWN},

@@ -1,10 +1,11 @@
+/* The sizes, the states and the memory of one direction of a layer. */
 #include "recurrent/direction.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-/* Lanes are a power of two. */
+/* Rounds n up to whole vectors; lanes are a power of two. */
 static ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t lanes) {
     return (n + lanes - 1) & -lanes;
 }
@@ -16,14 +17,13 @@ bool fc_has_recurrent(const fc_cell *cell) {
     return false;
 }
 
-/* One product with h_{t-1}, of units that do not depend on each other. */
 bool fc_takes_heads(const fc_cell *cell) {
     return cell->phases == 1 && cell->phase[0].gates && !cell->whole_row;
 }
 
 static bool is_rate(double p) { return p >= 0 && p < 1; }
 
-/* Zoneout of c wants a c, recurrent dropout an R. */
+/* Checks the rates.  Zoneout of c needs a second state, recurrent dropout an R. */
 static bool takes_masks(const fc_cell *cell, const fc_stack *stack) {
     return is_rate(stack->zoneout_h) && is_rate(stack->zoneout_c) &&
            is_rate(stack->recurrent_dropout) &&
@@ -184,7 +184,7 @@ void fc_memory_layout(const fc_shape *shape, const fc_plan *plan, fc_memory *mem
         memory->fresh_c = fc_take2(arena, kept, (size_t)shape->c_row, real);
     if (shape->drop > 0 && plan->random)
         memory->dropped = fc_take2(arena, states, (size_t)shape->out_padded, real);
-    /* A second phase reads what the first saved, in inference too. */
+    /* In inference too, a second phase reads what the first saved. */
     memory->slots_by_pair = plan->kept && !plan->recompute;
     size_t slot_rows = memory->slots_by_pair ? kept : (size_t)plan->rows;
     if (memory->slots_by_pair || cell->phases > 1)

@@ -1,3 +1,4 @@
+/* Random masks: their keys and factors, and the loops over states. */
 #include "recurrent/masks.h"
 
 /* The finalizer of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014). */
@@ -29,7 +30,9 @@ static double rate_of(const fc_shape *shape, fc_mask_kind kind) {
                                : shape->drop;
 }
 
-/* The factors of some units: 0 for a share of them by the rate, else `kept`. */
+/* Makes the factors of some units in the buffer, and returns the first: 0 with the rate
+ * as probability, else `kept`.  The generator's key is that of (call, pass, kind, row),
+ * its counter the step and the unit. */
 static const char *factors_of(const fc_shape *shape, const fc_mask_rows *rows,
                               fc_mask_kind kind, ptrdiff_t i, double kept,
                               fc_units units) {

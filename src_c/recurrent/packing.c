@@ -1,3 +1,5 @@
+/* Packs the weights of a direction into panels, and gives members their share of them.
+ */
 #include "recurrent/packing.h"
 
 #include <string.h>
@@ -27,6 +29,7 @@ fc_own_arrays fc_own_arrays_of(const fc_cell *cell, const void *b_ih, const void
     return all;
 }
 
+/* Takes the memory of a matrix of `depth` columns and gates * units rows. */
 static fc_panels gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t depth,
                              ptrdiff_t units, int gates, bool bias) {
     ptrdiff_t lanes = shape->k->lanes;
@@ -46,15 +49,16 @@ static fc_panels gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t d
     return panels;
 }
 
-/* Not inline: most cells have none, and every step of a stream lays out its layers. */
+/* Not inline: each step of a stream places its layers, and most cells have no
+ * parameters of their own. */
 static __attribute__((noinline)) void take_params(const fc_shape *shape,
                                                   fc_packed *packed, fc_arena *arena) {
     packed->params = fc_take2(arena, (size_t)fc_own_vectors(shape->cell),
                               (size_t)shape->padded, shape->k->real_size);
 }
 
-/* The panels of the diagonal blocks of R, for backward of each gate apart: the
- * gradients of a head's gates are no contiguous operand. */
+/* Takes the memory of the diagonal blocks of R.  In backward each gate of a block has
+ * its own panels, since the gradients of a head's gates are not contiguous. */
 static void take_blocks(const fc_shape *shape, fc_pack_kind kind, fc_packed *packed,
                         fc_arena *arena) {
     bool forward = kind == FC_PACK_FORWARD;
@@ -93,7 +97,7 @@ void fc_packed_layout(const fc_shape *shape, fc_pack_kind kind, fc_packed *packe
                                                  operand, 1, false);
     }
     packed->params = NULL;
-    if (cell->sums) /* parameters of a cell's own have them */
+    if (cell->sums) /* it has parameters of its own, whose gradients these are */
         take_params(shape, packed, arena);
 }
 
@@ -107,14 +111,14 @@ fc_panels fc_panels_of_block(const fc_packed *packed, ptrdiff_t which) {
     return of;
 }
 
-/* The vectors first .. last-1 of some panels, and what they are made of. */
+/* Vectors first .. last-1 of some panels, to be packed. */
 typedef struct pack_job {
     const fc_shape *shape;
     const fc_panels *panels;
     ptrdiff_t first, last;
 } pack_job;
 
-/* The share of a part, whole panels, cleared. */
+/* Clears the share of a part, whole panels, and returns it. */
 static pack_job share_panels(const fc_shape *shape, const fc_panels *panels, int part,
                              int parts) {
     ptrdiff_t count = (panels->vectors + panels->width - 1) / panels->width;
@@ -133,21 +137,22 @@ static pack_job share_panels(const fc_shape *shape, const fc_panels *panels, int
     return job;
 }
 
-/* A matrix to pack, W or R, gate by gate: `units` rows of `columns`.  It has blocks
- * along the diagonal, of which only the columns exist; a dense matrix is one block. */
+/* A matrix to pack, W, R or W_hr: for each gate `units` rows of `columns`.  It is made
+ * of blocks along the diagonal, one for each `head` rows of a gate, and only their
+ * columns are stored.  A dense matrix is one block. */
 typedef struct matrix {
-    const char *w, *bias; /* bias: or NULL */
+    const char *w, *bias; /* bias: [gates][units]; NULL: zeros */
     int gates;
-    const unsigned char *order; /* the gate of each vector of a block of units */
+    const unsigned char *order; /* [gates] of each vector of a block of units */
     ptrdiff_t units;
-    ptrdiff_t head, columns; /* rows of a gate and columns of one block */
-    ptrdiff_t first;         /* unit, and column, of the panels' first */
-    ptrdiff_t padded;        /* backward: from one gate of the operand to the next */
+    ptrdiff_t head, columns; /* rows of a gate, and columns, of one block */
+    ptrdiff_t first;         /* the unit, and the column, at which the panels begin */
+    ptrdiff_t padded; /* backward: reals from one gate to the next in the operand */
 } matrix;
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-/* Rows to columns of panels: depth runs over the matrix' columns. */
+/* Packs rows of the matrix as columns of panels: the depth is the matrix' columns. */
 static void pack_forward(const pack_job *job, const matrix *m) {
     const fc_shape *shape = job->shape;
     const fc_panels *panels = job->panels;
@@ -175,8 +180,8 @@ static void pack_forward(const pack_job *job, const matrix *m) {
     }
 }
 
-/* The transpose: depth runs over gate slots of `padded` units, columns over the
- * matrix'. */
+/* Packs the transpose: the depth is slots of gates, each of `padded` units, and columns
+ * are the matrix' columns. */
 static void pack_backward(const pack_job *job, const matrix *m) {
     const fc_shape *shape = job->shape;
     ptrdiff_t lanes = shape->k->lanes, all = m->units / m->head * m->columns, next;
@@ -211,7 +216,7 @@ static void pack_matrix(const fc_shape *shape, fc_pack_kind kind,
         pack_backward(&job, m);
 }
 
-/* The diagonal blocks of R one by one. */
+/* Packs the diagonal blocks of R one by one. */
 static void pack_blocks(const fc_shape *shape, fc_pack_kind kind,
                         const fc_packed *packed, const matrix *r, int part, int parts) {
     matrix m = *r;
@@ -226,7 +231,7 @@ static void pack_blocks(const fc_shape *shape, fc_pack_kind kind,
     }
 }
 
-/* The cell's own parameters, each vector padded by zeros. */
+/* Copies the cell's own parameters, each vector padded by zeros. */
 static void pack_params(const fc_shape *shape, char *to, const fc_weights *weights) {
     const fc_own_arrays own =
         fc_own_arrays_of(shape->cell, weights->b_ih, weights->b_hh, weights->own);
@@ -267,7 +272,7 @@ void fc_pack_weights(const fc_shape *shape, fc_pack_kind kind, const fc_packed *
                      const fc_weights *weights, int part, int parts) {
     static const unsigned char in_order[FC_MAX_GATES] = {0, 1, 2, 3};
     const fc_cell *cell = shape->cell;
-    if (packed->params && part == 0) /* a few rows beside matrices */
+    if (packed->params && part == 0) /* small beside matrices, so not shared */
         pack_params(shape, packed->params, weights);
     const matrix w = {.w = weights->w_ih,
                       .bias = weights->b_ih,
@@ -283,8 +288,9 @@ void fc_pack_weights(const fc_shape *shape, fc_pack_kind kind, const fc_packed *
             pack_phase(shape, kind, i, packed, weights, part, parts);
 }
 
-/* Four blocks of V units are whole panels, whatever the number of gates; fewer are,
- * where all products have the same.  Of diagonal blocks a member has whole ones. */
+/* Units of the smallest share of a member.  Four blocks of V units are whole panels for
+ * any number of gates; fewer may be, if all products have the same gates.  With
+ * diagonal blocks a share is whole blocks. */
 static ptrdiff_t unit_grain(const fc_shape *shape, fc_pack_kind kind) {
     int gates = shape->cell->gates, blocks = 4;
     if (kind == FC_PACK_FORWARD && shape->cell->phases == 1)

@@ -1,13 +1,14 @@
+/* One step of some rows: phase by phase, the product and the cell. */
 #include "recurrent/phases.h"
 
-/* The cell alone. */
+/* A phase without a product: the cell, on all rows and units at once. */
 static void run_cell(const fc_cell *cell, int phase, fc_tile *tile, fc_units units) {
     tile->units = units.count;
     tile->recurrent = NULL;
     cell->forward[phase](tile);
 }
 
-/* The diagonal blocks of the member's units, one by one. */
+/* A phase of an R in diagonal blocks: those of the member's units, one by one. */
 static void run_blocks(const fc_shape *shape, const fc_packed *packed, fc_step_job *job,
                        fc_tile *tile, const fc_step_operands *operands,
                        fc_units units) {
@@ -20,7 +21,7 @@ static void run_blocks(const fc_shape *shape, const fc_packed *packed, fc_step_j
     }
 }
 
-/* The next product reads the middle row in place of h_{t-1}. */
+/* Recurrent dropout of the middle row, which the next product with R reads. */
 static void drop_middle(const fc_shape *shape, const fc_step_operands *operands,
                         const fc_tile *tile, fc_units units) {
     for (ptrdiff_t r = 0; r < tile->rows; r++)

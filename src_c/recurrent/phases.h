@@ -1,50 +1,50 @@
-/* The phases of one step: a product and the cell's forward for each, over some rows.
+/* The phases of one step: for each, the product and the cell's forward, over some rows.
  *
- * Whole sequences (sequence.c) and streams (stream_step.c) differ in where the rows
- * are, and in nothing else of a step. */
+ * Sequences (sequence.c) and streams (stream_step.c) both call it; they differ in where
+ * the rows are. */
 #ifndef FC_PHASES_H
 #define FC_PHASES_H
 
 #include "recurrent/masks.h"
 #include "runtime/pool.h"
 
-/* Members that share the units of every step of the same rows, with a barrier a step:
- * where there are too few rows to share. */
+/* A member of a team: threads that share the units of each step of the same rows, with
+ * barriers between.  Teams serve where there are too few rows to share. */
 typedef struct fc_team {
-    int part, parts;
-    fc_barrier *barrier; /* or NULL, where parts is 1 */
+    int part, parts;     /* this member, and how many there are */
+    fc_barrier *barrier; /* shared by the members; may be NULL if parts is 1 */
 } fc_team;
 
-/* The share of a member of the team in `padded` units. */
+/* The member's share of `padded` units. */
 static inline fc_units fc_team_units(const fc_shape *shape, ptrdiff_t padded,
                                      fc_team team) {
     if (team.parts == 1)
         return (fc_units){0, padded};
     return fc_share_units(shape, FC_PACK_FORWARD, padded, team.part, team.parts);
 }
-/* Those units of some of forward's panels, `gates` vectors for each V of them. */
+/* Forward's panels of those units, with `gates` vectors for each V units. */
 static inline fc_panels fc_team_panels(const fc_shape *shape, const fc_panels *panels,
                                        int gates, fc_units units, fc_team team) {
     return team.parts == 1 ? *panels : fc_panels_of(shape, panels, gates, units);
 }
 
-/* Where products and whole rows are made. */
+/* Scratch of products, written by the kernels. */
 typedef struct fc_step_scratch {
-    void *row_buffer; /* of cells that want whole rows, else NULL */
-    void *operands;
+    void *row_buffer; /* [FC_MAX_ROWS][input columns]; NULL unless the cell needs whole
+                       * rows */
+    void *operands;   /* fc_operand_bytes: narrowed operands; of 0 bytes for reals */
 } fc_step_scratch;
 
-/* What products read of the rows. */
+/* The operands of products, besides those in the tile: set by the caller. */
 typedef struct fc_step_operands {
-    const void *const *h; /* h_{t-1}, or what recurrent dropout leaves of it */
-    const void **block;   /* room for a pointer per row: of an R with diagonal blocks */
-    fc_mask_rows drops;   /* of a middle row; its `masks` NULL: none */
+    const void *const *h; /* [rows] h_{t-1}, or the dropped one (masks.h) */
+    const void **block;   /* [rows] scratch: the operand of a diagonal block of R */
+    fc_mask_rows drops;   /* recurrent dropout of a middle row; `masks` NULL: none */
 } fc_step_operands;
 
-/* All phases, of the member's units.  Of the tile, the caller sets `rows` and the
- * pointers at rows: c_prev and c, middle and saved are NULL where the cell, or the
- * call, has none.  A phase that reads what the one before has made waits for the
- * others. */
+/* Runs all phases for the member's units.  The caller sets the tile's `rows` and its
+ * pointers at rows (cell.h says which may be NULL); this function sets the rest.
+ * Members wait for one another before each phase but the first. */
 void fc_run_phases(const fc_shape *shape, const fc_packed *packed, fc_tile *tile,
                    const fc_step_scratch *scratch, const fc_step_operands *operands,
                    fc_team team);

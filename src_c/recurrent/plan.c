@@ -1,3 +1,4 @@
+/* Makes the plan of a direction, and cuts it into parts. */
 #include "recurrent/plan.h"
 
 fc_status fc_plan_count(const fc_batch *batch, ptrdiff_t *total) {

@@ -1,7 +1,7 @@
-/* What forward keeps for backward: its map, and whose it is.
+/* `saved`, the memory that forward fills for backward: its layout and its seal.
  *
- * Behind the seal stand the sizes that the map follows from, then copies of the batch's
- * small arrays, so that backward reads nothing of the caller's to find its way. */
+ * After the seal come the sizes that determine the layout, then copies of the batch's
+ * small arrays: backward does not read the caller's. */
 #include "recurrent/saved.h"
 
 #include <string.h>
@@ -15,7 +15,6 @@ unsigned fc_what_to_keep(const fc_batch *batch) {
            (batch->random ? FC_KEEP_RANDOM : 0);
 }
 
-/* Plans, states and slots of each direction, outputs between layers. */
 void fc_saved_layout(fc_saved *saved, fc_arena *arena, const fc_stack *stack,
                      const fc_shape *first, const fc_batch *batch, ptrdiff_t total,
                      unsigned keep) {
@@ -44,7 +43,7 @@ void fc_saved_layout(fc_saved *saved, fc_arena *arena, const fc_stack *stack,
     for (int d = 0; d < stack->directions; d++)
         fc_memory_layout(first, &saved->plan[d], &memory, arena);
     saved->layer_bytes = arena->used - before;
-    if (kept) /* memory of a direction does not depend on its layer */
+    if (kept) /* the other layers' memories have the same size */
         fc_take2(arena, (size_t)(stack->layers - 1), 1, saved->layer_bytes);
 }
 
@@ -123,7 +122,7 @@ fc_status fc_saved_open(fc_saved *saved, void *memory, const fc_stack *stack,
         return status;
     const fc_seal *seal = memory;
     const fc_saved_sizes *sizes = (const fc_saved_sizes *)(seal + 1);
-    /* Read once: another caller may be taking it. */
+    /* Read once: another thread may be using it up. */
     const uint64_t kind = kind_of(seal);
     const fc_seal expected = seal_of(stack, batch, kind);
     const size_t behind = offsetof(fc_seal, isa);

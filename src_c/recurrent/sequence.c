@@ -1,5 +1,6 @@
-/* Forward: chunks of steps, whose input product is made at once while its result fits
- * the second-level cache; then step by step, the recurrent product and the cell. */
+/* Forward through time.  The input product is computed for a chunk of steps at once, so
+ * large that its result fits the second-level cache; then follow, step by step, the
+ * recurrent product and the cell. */
 #include "recurrent/sequence.h"
 
 #include <string.h>
@@ -33,13 +34,14 @@ void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chu
     scratch->now = fc_take(arena, (size_t)plan->rows, sizeof *scratch->now);
 }
 
-/* Pairs of step s whose rows are first .. last-1. */
+/* The pairs of step s whose rows are first .. last-1: *begin .. *end-1. */
 static void pairs_of(const fc_plan *plan, ptrdiff_t s, ptrdiff_t first, ptrdiff_t last,
                      ptrdiff_t *begin, ptrdiff_t *end) {
     *begin = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], first);
     *end = fc_plan_find(plan, plan->offset[s], plan->offset[s + 1], last);
 }
 
+/* The input part of (t, row), by its index into the table. */
 static char *input_row(const fc_direction *direction, ptrdiff_t t, ptrdiff_t row) {
     ptrdiff_t index = direction->batch->index[t * direction->batch->rows + row];
     return direction->table +
@@ -47,8 +49,8 @@ static char *input_row(const fc_direction *direction, ptrdiff_t t, ptrdiff_t row
                                        fc_input_columns(&direction->shape));
 }
 
-/* Input parts of the steps from s on that fit one chunk, of the member's units; returns
- * the step after. */
+/* Computes the input parts, of the member's units, of the steps from s on that fit one
+ * chunk.  Returns the step after the chunk. */
 static ptrdiff_t make_input_parts(const fc_direction *direction, ptrdiff_t s,
                                   ptrdiff_t end_step, ptrdiff_t first, ptrdiff_t last,
                                   const fc_loop_scratch *scratch, fc_team team) {
@@ -93,7 +95,7 @@ static ptrdiff_t make_input_parts(const fc_direction *direction, ptrdiff_t s,
     return s;
 }
 
-/* Those of a row of h that the member makes and that exist. */
+/* The member's units of a row of h, without padding. */
 static fc_units output_units(const fc_shape *shape, fc_team team) {
     fc_units units = fc_share_units(shape, FC_PACK_FORWARD, shape->out_padded,
                                     team.part, team.parts);
@@ -102,7 +104,8 @@ static fc_units output_units(const fc_shape *shape, fc_team team) {
     return units;
 }
 
-/* y of one step: the active rows' new h; the masked rows' old one. */
+/* Writes the member's units of y at (t, row): h, times the dropout factors.  An active
+ * row gives its new h, a masked row its old one. */
 static void emit(const fc_direction *direction, ptrdiff_t t, ptrdiff_t row,
                  const char *h, fc_units units) {
     size_t skip = fc_bytes(&direction->shape, units.first);
@@ -114,8 +117,8 @@ static void emit(const fc_direction *direction, ptrdiff_t t, ptrdiff_t row,
         memcpy(y, h + skip, fc_bytes(&direction->shape, units.count));
 }
 
-/* Ask for what the other members have just written of h, all lines at once: a product
- * would come to them one by one, and each is in another core's cache. */
+/* Prefetches the units of h that other members have just written.  Each line is in
+ * another core's cache, and a product would load them one after the other. */
 static void fetch_states(const fc_shape *shape, void *const *h, ptrdiff_t rows,
                          fc_team team) {
     enum { LINE = 64 };
@@ -130,8 +133,8 @@ static void fetch_states(const fc_shape *shape, void *const *h, ptrdiff_t rows,
                 __builtin_prefetch((const char *)h[r] + at);
 }
 
-/* The states of the member's units from those that the cell made, with zoneout; and
- * what the next step's products read of them. */
+/* After a step, for the member's units: zoneout, from what the cell wrote to the
+ * states, and recurrent dropout, from h to the operand of the next step's products. */
 static void mask_step(const fc_direction *direction, const fc_mask_rows *step,
                       ptrdiff_t begin, const fc_tile *tile, fc_team team) {
     const fc_shape *shape = &direction->shape;
@@ -155,7 +158,7 @@ static void mask_step(const fc_direction *direction, const fc_mask_rows *step,
     }
 }
 
-/* What products read of the initial states. */
+/* Recurrent dropout of the initial states. */
 static void drop_initial(const fc_direction *direction, ptrdiff_t first, ptrdiff_t last,
                          char *factors) {
     const fc_shape *shape = &direction->shape;
@@ -229,7 +232,8 @@ static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin
              out);
 }
 
-/* The state slot of each row, for the y of masked steps. */
+/* y of the rows that are masked in step s.  `now` has the state slot of each row,
+ * counted from `first`, and is brought up to date. */
 static void emit_masked(const fc_direction *direction, ptrdiff_t s, ptrdiff_t first,
                         ptrdiff_t last, int64_t *now, fc_team team) {
     const fc_plan *plan = direction->plan;
@@ -251,7 +255,7 @@ static void emit_masked(const fc_direction *direction, ptrdiff_t s, ptrdiff_t fi
     }
 }
 
-/* y of the steps that do not exist. */
+/* Sets y to 0 past the lengths. */
 static void clear_past_lengths(const fc_direction *direction, ptrdiff_t first,
                                ptrdiff_t last) {
     if (!direction->batch->lengths || !direction->y.data)
@@ -263,7 +267,7 @@ static void clear_past_lengths(const fc_direction *direction, ptrdiff_t first,
                    fc_bytes(&direction->shape, direction->shape.out));
 }
 
-/* The final state of each row, from its slot. */
+/* Copies the final state of each row from its slot. */
 static void get_final(const fc_plan *plan, const fc_states *states, const char *memory,
                       char *to, ptrdiff_t first, ptrdiff_t last) {
     size_t bytes = fc_state_bytes(states), padded = fc_padded_state_bytes(states);
@@ -295,7 +299,7 @@ bool fc_direction_steps(const fc_direction *direction, ptrdiff_t first, ptrdiff_
         if (stops && team->parts == 1)
             return false;
         for (ptrdiff_t p = begin, rows; p < end; p += rows) {
-            /* A team has few rows, and its members do not part between barriers. */
+            /* A team has few rows, and its members must stop at the same barrier. */
             rows = end - p < block || team->parts > 1 ? end - p : block;
             if (p > begin && fc_stops(direction->watch, FC_MOST_PRODUCT_WORK))
                 return false;
@@ -307,12 +311,12 @@ bool fc_direction_steps(const fc_direction *direction, ptrdiff_t first, ptrdiff_
             emit_masked(direction, s, first, last, scratch->now, *team);
         int members = fc_barrier_last(team->barrier, team->part, team->parts, stops);
         if (members < team->parts)
-            chunk_end = s + 1; /* the input parts of the others' units are to be made */
+            chunk_end = s + 1; /* the team disbanded: others' input parts are missing */
         team->parts = members;
         if (members == 0)
             return false;
     }
-    fc_stops(direction->watch, FC_WORK_BETWEEN_LOOKS - left); /* counts */
+    fc_stops(direction->watch, FC_WORK_BETWEEN_LOOKS - left); /* counts the rest */
     return true;
 }
 

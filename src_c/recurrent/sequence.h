@@ -1,13 +1,14 @@
-/* The time loop of one direction (one layer, one direction), over some rows.
+/* The time loop of one direction of a layer, over a range of rows.
  *
- * Knows products, rows and states; of a cell only its contract (cells/cell.h). */
+ * It handles products, rows and states.  Of a cell it uses the contract (cells/cell.h).
+ */
 #ifndef FC_SEQUENCE_H
 #define FC_SEQUENCE_H
 
 #include "recurrent/phases.h"
 #include "runtime/watch.h"
 
-/* A (T, B, n) array: element (t, b) starts at data + t * step + b * row, in bytes. */
+/* A (T, B, n) array: row (t, b) starts at data + t * step + b * row, in bytes. */
 typedef struct fc_array {
     char *data;
     ptrdiff_t step, row;
@@ -17,71 +18,91 @@ static inline char *fc_at(const fc_array *array, ptrdiff_t t, ptrdiff_t row) {
     return array->data + t * array->step + row * array->row;
 }
 
+/* All that the loop reads and writes of one direction of a layer.  The walk through the
+ * stack (stack_forward.c, stack_backward.c) sets the fields before the loop; the loop
+ * writes the arrays they point at, as said below. */
 typedef struct fc_direction {
     fc_shape shape;
-    fc_packed packed; /* forward's or backward's */
-    fc_memory memory;
-    const fc_plan *plan;
-    const fc_batch *batch;
-    fc_watch *watch;
-    fc_array x;  /* its data is NULL where `table` serves */
-    char *table; /* [x_rows][input columns]: input parts, one row per index */
-    fc_masks masks;
-    /* forward */
-    fc_array y;
-    const char *dropout; /* factors laid out as y, or NULL */
-    const char *h0, *c0; /* [rows][out], [rows][states - 1][units], or NULL: zero */
-    char *h, *c;         /* final states, or NULL */
-    /* backward */
-    fc_array dy, dx;
-    const char *dh, *dc; /* of the final states, or NULL */
-    char *dh0, *dc0;     /* or NULL */
-    /* Running gradients: [rows] as the states, and [rows][padded]. */
+    fc_packed packed;      /* forward's panels in forward, backward's in backward */
+    fc_memory memory;      /* written by forward; backward writes its slots */
+    const fc_plan *plan;   /* read */
+    const fc_batch *batch; /* read; in training with the copies of `saved` */
+    fc_watch *watch;       /* shared by all threads of the call */
+    /* (T, B, in), read: the caller's x or the output of the layer below.  With an
+     * index, [x_rows][in], `row` bytes apart. */
+    fc_array x;
+    /* [x_rows][input columns]: the input part of each row of x, written by
+     * fc_direction_table; NULL without an index. */
+    char *table;
+    fc_masks masks; /* random masks of this pass */
+    /* Forward: */
+    fc_array y;          /* (T, B, out), written; its data NULL: not wanted */
+    const char *dropout; /* forward: factors of y, with its strides; backward: factors
+                          * of dx, likewise; NULL: none */
+    const char *h0, *c0; /* [rows][out] and [rows][states - 1][units]; NULL: zeros */
+    char *h, *c;         /* final states, as h0 and c0, written; NULL: not wanted */
+    /* Backward: */
+    fc_array dy, dx; /* (T, B, out), read, its data NULL: zeros; and as x, written after
+                      * the loop, its data NULL: not wanted */
+    const char *dh, *dc; /* gradients of h and c above; NULL: zeros */
+    char *dh0, *dc0;     /* gradients of h0 and c0, written; NULL: not wanted */
+    /* Gradients of the state at the present step: [rows][out_padded], [rows][c_row] and
+     * [rows][padded], written by the cell and by products. */
     char *state_dh, *state_dc, *state_dmiddle;
-    /* Those that zoneout passes by the cell, and that of a dropped h; or NULL. */
+    /* Zoneout: the gradients of h_{t-1} and c_{t-1} by the units that keep their state,
+     * [rows][out_padded] and [rows][c_row], written by the driver.  Recurrent dropout:
+     * the gradient of the dropped h_{t-1}, [rows][out_padded], written by products.
+     * NULL without. */
     char *passed_h, *passed_c, *state_dropped;
-    char *dtable; /* [x_rows][input columns, gate by gate] */
+    /* [x_rows][gates][padded]: gradients of the table's rows, written by fc_scatter;
+     * NULL without an index. */
+    char *dtable;
 } fc_direction;
 
-/* What one thread needs while it runs some rows of a direction. */
+/* Scratch of one thread while it runs some rows of a direction.  The loop writes all of
+ * it, and no content outlives a call. */
 typedef struct fc_loop_scratch {
-    ptrdiff_t capacity; /* pairs of one chunk of steps */
-    const void **x;     /* [capacity] */
-    void **input;       /* [capacity] */
+    /* Input parts of a chunk of steps; the arrays are NULL where none are made. */
+    ptrdiff_t capacity; /* most pairs of a chunk */
+    const void **x;     /* [capacity] pointers at rows of x */
+    void **input;       /* [capacity] pointers at input parts, here or in the table */
     char *input_parts;  /* [capacity][input columns] */
     fc_step_scratch step;
-    void **pointers; /* [FC_POINTER_ARRAYS][rows] */
-    char *factors;   /* of masks, of one row */
-    int64_t *now;    /* [rows] state slot, for masks */
+    void **pointers; /* [FC_POINTER_ARRAYS][rows] pointers at rows of one step */
+    char *factors;   /* [fc_mask_reals] of random masks; NULL if all rates are 0 */
+    int64_t *now;    /* [rows] state slot of each row, for y of masked steps */
 } fc_loop_scratch;
 
 enum { FC_POINTER_ARRAYS = 10 };
 
-/* `chunks`: for forward, which makes input parts. */
+/* `chunks`: with room for input parts, which forward makes, and backward if it
+ * recomputes. */
 void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chunks,
                             size_t operand_bytes, fc_loop_scratch *scratch,
                             fc_arena *arena);
 
-/* Rows first .. last-1 of all steps.  Each member of the team calls, with a scratch of
- * its own. */
+/* Forward: rows first .. last-1, all steps, from h0 and c0 to h and c.  Each member of
+ * the team calls it, with its own scratch. */
 void fc_direction_forward(const fc_direction *direction, ptrdiff_t first,
                           ptrdiff_t last, const fc_loop_scratch *scratch, fc_team team);
-/* Forward's steps begin .. end-1 alone, from states that are there.  False where the
- * call is stopped, or the team has disbanded and the member is not the one that goes
- * on. */
+/* Steps begin .. end-1 of forward, from the states in memory.  Returns false if the
+ * call is stopped, or if the team has disbanded and another member continues alone. */
 bool fc_direction_steps(const fc_direction *direction, ptrdiff_t first, ptrdiff_t last,
                         ptrdiff_t begin, ptrdiff_t end, const fc_loop_scratch *scratch,
                         fc_team *team);
-/* Backward through steps end-1 .. begin: all, or some at a time, from the last. */
+/* Backward through steps end-1 .. begin.  A sequence may take several calls, from the
+ * last steps to the first. */
 void fc_direction_backward(const fc_direction *direction, ptrdiff_t first,
                            ptrdiff_t last, ptrdiff_t begin, ptrdiff_t end,
                            const fc_loop_scratch *scratch, fc_team team);
 
-/* table rows first .. last-1: the input part of each row of x. */
+/* Writes rows first .. last-1 of the table: the input part of each row of x.
+ * `operands`: fc_operand_bytes of scratch. */
 void fc_direction_table(const fc_direction *direction, ptrdiff_t first, ptrdiff_t last,
                         void *operands);
 
-/* Whether any random mask, or share of zoneout, changes what the cell makes. */
+/* True if the driver changes the states that the cell writes: zoneout, by masks or by
+ * shares, or recurrent dropout. */
 static inline bool fc_is_masked(const fc_direction *direction) {
     return direction->memory.fresh_h || direction->memory.fresh_c ||
            direction->memory.dropped;
@@ -92,16 +113,16 @@ static inline ptrdiff_t fc_input_columns(const fc_shape *shape) {
     return shape->cell->gates * shape->padded;
 }
 
-/* About the FLOP of `rows` rows of a product with the gates, and what it costs without
- * them: for fc_stops. */
+/* The work of a product of `rows` rows with all gates, for fc_stops: FLOP, and 64 for
+ * each number of the result. */
 static inline int64_t fc_product_work(const fc_shape *shape, ptrdiff_t rows,
                                       ptrdiff_t depth) {
     return (2 * (int64_t)depth + 64) * fc_input_columns(shape) * rows;
 }
 
-/* Products longer than this are cut, for fc_stops to be asked between. */
+/* Most work of one product.  Larger ones are cut, and fc_stops is called between. */
 #define FC_MOST_PRODUCT_WORK ((int64_t)1 << 31)
-/* Into blocks of as many rows. */
+/* Rows of one product at most, by this limit. */
 static inline ptrdiff_t fc_rows_between_stops(const fc_shape *shape, ptrdiff_t depth) {
     enum { LEAST = 64 };
     ptrdiff_t rows = FC_MOST_PRODUCT_WORK / fc_product_work(shape, 1, depth);

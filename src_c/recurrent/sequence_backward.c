@@ -1,16 +1,18 @@
-/* Backward through time: gate gradients over the saved gates, and the gradient of the
- * state carried from step to step.  Weight and input gradients follow after the loop
- * (stack_gradients.c), as large products over all pairs. */
+/* Backward through time, step by step: the cell writes gate gradients over the saved
+ * values, and products with R give the gradient of h_{t-1}.  Gradients of weights and
+ * inputs follow after the loop, as large products over all pairs (stack_gradients.c).
+ */
 #include <string.h>
 
 #include "recurrent/sequence.h"
 
+/* The member's share of `padded` units, in backward. */
 static fc_units share_units(const fc_shape *shape, ptrdiff_t padded, fc_team team) {
     return fc_share_units(shape, FC_PACK_BACKWARD, padded, team.part, team.parts);
 }
 
-/* dh += dy, if there is any, where the step exists: a masked step's y is h, so its dy
- * counts too. */
+/* dh += dy of time t, for each row that exists there.  A masked row counts too: its y
+ * is its h. */
 static void add_dy(const fc_direction *direction, ptrdiff_t t, ptrdiff_t first,
                    ptrdiff_t last, fc_team team) {
     if (!direction->dy.data)
@@ -28,7 +30,7 @@ static void add_dy(const fc_direction *direction, ptrdiff_t t, ptrdiff_t first,
 }
 
 /* dh += gate gradients . R for the diagonal blocks of the product's units, gate by
- * gate; `a` has room for the operand's pointers. */
+ * gate. `a`: [rows] scratch for pointers at the operand. */
 static void multiply_blocks(const fc_shape *shape, const fc_packed *packed,
                             const fc_product *units, void *const *saved,
                             const void **a) {
@@ -48,8 +50,8 @@ static void multiply_blocks(const fc_shape *shape, const fc_packed *packed,
         }
 }
 
-/* Zoneout: the gradients of the states that the cell made stay in dh and dc; those of
- * the states before, where they were kept, pass by the cell. */
+/* Zoneout, before the cell: dh and dc become the gradients of what the cell wrote;
+ * passed_h and passed_c become the part of the units that kept their old state. */
 static void pass_by(const fc_direction *direction, const fc_mask_rows *rows,
                     const fc_back_tile *tile, fc_team team) {
     const fc_shape *shape = &direction->shape;
@@ -68,6 +70,7 @@ static void pass_by(const fc_direction *direction, const fc_mask_rows *rows,
     }
 }
 
+/* Zoneout, after the cell: adds that part to the gradients of h_{t-1} and c_{t-1}. */
 static void add_passed(const fc_direction *direction, const fc_mask_rows *rows,
                        const fc_back_tile *tile, fc_team team) {
     const fc_shape *shape = &direction->shape;
@@ -89,8 +92,8 @@ static void add_passed(const fc_direction *direction, const fc_mask_rows *rows,
     }
 }
 
-/* Recurrent dropout: the gradient of a dropped operand becomes that of the operand, and
- * is added to `to`, unless that is NULL. */
+/* Recurrent dropout: d, the gradient of a dropped operand, becomes that of the operand
+ * before dropout, and is added to `to`.  `to` may be NULL. */
 static void undrop(const fc_shape *shape, const fc_mask_rows *rows, void *const *d,
                    void *const *to, fc_units units) {
     for (ptrdiff_t i = 0; i < rows->count; i++) {
@@ -102,6 +105,8 @@ static void undrop(const fc_shape *shape, const fc_mask_rows *rows, void *const 
     }
 }
 
+/* Pairs begin .. end-1, all of time t.  Sets team->parts to 0 if this member is to end.
+ */
 static void run_step_backward(const fc_direction *direction, ptrdiff_t t,
                               ptrdiff_t begin, ptrdiff_t end,
                               const fc_loop_scratch *scratch, ptrdiff_t rows,
@@ -164,8 +169,8 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t t,
         tile.unit = units.first;
         tile.units = units.count;
         cell->backward[i](&tile);
-        /* The product needs the gradients of all units.  What it makes is read by the
-         * member that made it, so there is no second barrier. */
+        /* The product needs the gradients of all units.  Its result is read only by the
+         * member that computed it, so there is no second barrier. */
         team->parts = fc_barrier_last(team->barrier, team->part, team->parts, stops);
         if (team->parts == 0)
             return;
@@ -200,7 +205,7 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t t,
         add_passed(direction, &masks, &tile, *team);
 }
 
-/* A reset cuts the past off: no gradient flows through it. */
+/* A reset before (t, row): no gradient passes to the step before. */
 static void cut_at_resets(const fc_direction *direction, ptrdiff_t t, ptrdiff_t first,
                           ptrdiff_t last, fc_team team) {
     const fc_shape *shape = &direction->shape;
@@ -257,7 +262,7 @@ void fc_direction_backward(const fc_direction *direction, ptrdiff_t first,
         if (direction->batch->reset)
             cut_at_resets(direction, fc_time(plan, s), first, last, team);
     }
-    fc_stops(direction->watch, FC_WORK_BETWEEN_LOOKS - left); /* counts */
+    fc_stops(direction->watch, FC_WORK_BETWEEN_LOOKS - left); /* counts the rest */
     fc_barrier_wait(team.barrier, team.part, team.parts);
     if (team.part > 0 || begin_step > 0)
         return;

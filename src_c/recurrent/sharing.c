@@ -1,16 +1,17 @@
-/* Who computes what: both directions of a layer, each in ranges of rows, each of those
- * in teams.  It follows from the amount of work and from what sharing costs on this
- * machine (costs.h); no value depends on it. */
+/* Decides how threads share a layer: its directions, each in ranges of rows, each of
+ * those by a team.  This depends on the amount of work and on the costs of sharing on
+ * this machine (costs.h).  No result depends on it. */
 #include "recurrent/sharing.h"
 
 #include "recurrent/sequence.h"
 #include "runtime/costs.h"
 
-/* FLOP below which a wake-up pays on no machine; one that is awake; in one step, a
- * barrier (costs.h tells what this machine wants beyond those); that are done in less
- * than a time slice. */
+/* The least FLOP of a thread's share that pay on any machine (costs.h has the costs of
+ * this one): to wake a thread, and to use one that is awake. */
 enum { WORK_OF_A_THREAD = 1000 * 1000, LEAST_OF_A_THREAD = 250 * 1000 };
+/* FLOP of a call that takes less than a time slice. */
 enum { BRIEF_WORK = 200 * 1000 * 1000 };
+/* FLOP of a member's share of a step that are worth a barrier on any machine. */
 enum { WORK_OF_A_MEMBER = 12 * 1000 };
 enum { LEAST_ROWS = 2, ROWS_BEFORE_TEAMS = 4 };
 
@@ -29,26 +30,26 @@ static int thread_count(const fc_batch *batch, const fc_shape *shape, ptrdiff_t 
     return threads;
 }
 
-/* FLOP of the product of a step that its members share. */
+/* FLOP of the recurrent product of a step, which members share. */
 static double work_of_step(const fc_batch *batch, const fc_shape *shape,
                            ptrdiff_t total) {
     double rows = (double)total / (double)(batch->steps ? batch->steps : 1);
     return 2.0 * rows * (double)fc_input_columns(shape) * (double)fc_step_depth(shape);
 }
 
-/* Members with `each` FLOP of a step at least. */
+/* The most members that have at least `each` FLOP of a step. */
 static ptrdiff_t members_of(double step, double each, ptrdiff_t most) {
     return step / each < (double)most ? (ptrdiff_t)(step / each) : most;
 }
 
-/* That the work of a step occupies on any machine. */
+/* The most members for which a step has enough work on any machine. */
 static ptrdiff_t member_count(const fc_batch *batch, const fc_shape *shape,
                               fc_pack_kind kind, ptrdiff_t total) {
     return members_of(work_of_step(batch, shape, total), WORK_OF_A_MEMBER,
                       fc_most_members(shape, kind));
 }
 
-/* Of so many, for `parts` threads, those that pay on this one. */
+/* The members, of `most`, that are worth their barriers on this machine. */
 static ptrdiff_t paying_members(const fc_shape *shape, double step, ptrdiff_t most,
                                 int parts) {
     if (most > parts)
@@ -58,8 +59,8 @@ static ptrdiff_t paying_members(const fc_shape *shape, double step, ptrdiff_t mo
     return least > 0 ? members_of(step, least, most) : most;
 }
 
-/* Threads of which each has more work than it costs to hand over; and is it also more
- * than to wake them? */
+/* Reduces the threads until each has more work than it costs to use it, and sets
+ * `small` if it costs more to wake it. */
 static void weigh_parts(fc_sharing *sharing, double work) {
     double each = work / sharing->threads, least = fc_least_of_a_part(each, true);
     if (least > each)
@@ -78,7 +79,7 @@ fc_sharing fc_share_most(const fc_stack *stack, const fc_batch *batch,
     int parts = sharing.threads / stack->directions;
     if (parts < 2)
         return sharing;
-    /* Ranges of rows each with a thread, or fewer of them with a team each. */
+    /* A thread for each range of rows, or a team for each of fewer ranges. */
     ptrdiff_t members = member_count(batch, shape, kind, total);
     ptrdiff_t teams = batch->rows / ROWS_BEFORE_TEAMS;
     members = members < 1 ? 1 : members < parts ? members : parts;
@@ -104,10 +105,10 @@ fc_sharing fc_share_work(const fc_stack *stack, const fc_batch *batch,
         return sharing;
     ptrdiff_t most_members = member_count(batch, shape, kind, total);
     sharing.why = fc_most_members(shape, kind) > 1 ? FC_SHARED_SHORT : FC_SHARED_NARROW;
-    /* Where rows are enough no team is made, whatever it would cost. */
+    /* With enough rows there is no team, whatever it would cost. */
     if (batch->rows < ROWS_BEFORE_TEAMS * (ptrdiff_t)parts)
         most_members = paying_members(shape, sharing.step_flop, most_members, parts);
-    /* Few rows make slow products: the weights are read for those alone. */
+    /* Products of few rows are slow: each range reads all weights. */
     ptrdiff_t most = batch->rows / (most_members > 1 ? ROWS_BEFORE_TEAMS : LEAST_ROWS);
     sharing.row_parts = most < 1 ? 1 : most < parts ? (int)most : parts;
     int members = parts / sharing.row_parts;

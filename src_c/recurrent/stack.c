@@ -1,6 +1,5 @@
-/* A stack: layers one after another, in each of them both directions.  This file holds
- * the checks of a call and the packed weights; stack_forward.c and stack_backward.c do
- * the work. */
+/* Checks of a call's arguments, and packing of all layers and directions of a stack.
+ * The calls themselves are in stack_forward.c and stack_backward.c. */
 #include "recurrent/stack.h"
 
 #include <string.h>
@@ -33,7 +32,8 @@ fc_status fc_check_batch(const fc_stack *stack, const fc_batch *batch, fc_shape 
     return status ? status : fc_plan_count(batch, total);
 }
 
-/* Either the steps of a row stand within the rows of a step, or the other way round. */
+/* Rows are apart if the rows of a step fit between two steps, or the other way round.
+ */
 bool fc_rows_are_apart(const fc_batch *batch, ptrdiff_t step, ptrdiff_t row,
                        ptrdiff_t n) {
     const ptrdiff_t most = PTRDIFF_MAX / 16; /* in bytes, too */
@@ -121,6 +121,7 @@ static void run_pack(void *context, int part, int parts) {
     }
 }
 
+/* True if the caller gave all parameters of the cell's own. */
 static bool has_own(const fc_cell *cell, const fc_weights *weights) {
     for (int i = 0; i < cell->owns; i++)
         if (!weights->own[i])
@@ -146,7 +147,7 @@ fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind, const fc_weights *we
     pack_context job = {stack, kind, weights, packed};
     size_t most = bytes / PACKED_BYTES_OF_A_THREAD;
     int parts = most < 2 ? 1 : most < (size_t)threads ? (int)most : threads;
-    memset(packed, 0, sizeof(fc_seal)); /* nobody's, until all is there */
+    memset(packed, 0, sizeof(fc_seal)); /* invalid until all is packed */
     fc_run_brief_parts(run_pack, &job, parts);
     fc_seal seal = fc_pack_seal(kind, stack, fc_kernels_of(stack->dtype));
     memcpy(packed, &seal, sizeof seal);

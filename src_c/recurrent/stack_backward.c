@@ -1,5 +1,6 @@
-/* Backward, layer by layer from the last: the time loops of both directions, rows
- * shared out; then the gradients of inputs and weights (stack_gradients.c). */
+/* Backward through a stack, from the last layer to the first: the time loops of both
+ * directions, shared by threads; then the gradients of inputs and weights
+ * (stack_gradients.c). */
 #include "recurrent/stack_backward.h"
 
 #include <string.h>
@@ -9,12 +10,12 @@
 #include "recurrent/stack.h"
 #include "recurrent/stack_gradients.h"
 
-enum { GATE_PAIRS = 1024 }; /* whose gates are made again at a time */
+enum { GATE_PAIRS = 1024 }; /* pairs of a chunk, with recompute */
 
-/* The stack as its threads share it. */
+/* The stack by which work is shared: with recompute, one direction at a time. */
 static fc_stack shared_stack(const fc_stack *stack, const fc_batch *batch) {
     fc_stack shared = *stack;
-    if (batch->recompute) /* one direction after the other */
+    if (batch->recompute)
         shared.directions = 1;
     return shared;
 }
@@ -74,7 +75,7 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
         fc_loop_scratch_layout(first, &plan, batch->recompute, operand_bytes,
                                s->loop ? &s->loop[i] : &loop, arena);
     }
-    /* Two, where one direction's dx would overwrite the other's dy. */
+    /* Two with recompute, where one direction's dx would overwrite the other's dy. */
     int betweens = stack->layers == 1                          ? 0
                    : batch->recompute && stack->directions > 1 ? 2
                                                                : 1;
@@ -100,7 +101,7 @@ void fc_backward_scratch_layout(fc_backward_scratch *scratch, fc_arena *arena,
     s->gradient = fc_take(arena, (size_t)s->sharing.threads, s->gradient_bytes);
 }
 
-/* With fewer parts than were planned, each is alone in its team. */
+/* With fewer parts than planned, each is alone in its team. */
 static void run_rows(void *context, int part, int parts) {
     const fc_layer_job *job = context;
     const fc_backward_scratch *s = job->scratch;
@@ -120,6 +121,8 @@ static void run_rows(void *context, int part, int parts) {
     }
 }
 
+/* A chunk of steps, or all: the time loops, then the gradients of pairs that are due.
+ */
 static void run_chunk(fc_layer_job *job) {
     const fc_backward_scratch *s = job->scratch;
     size_t tasks = (size_t)(job->directions * s->sharing.row_parts);
@@ -145,10 +148,10 @@ static void run_table(void *context, int part, int parts) {
                            (size_t)part * job->scratch->gradient_bytes);
 }
 
-/* One direction of a layer whose gates were not kept: chunks of steps from the last;
- * in each, forward once more, from the states, then backward.  The weight gradients of
- * a block of pairs are due when its first pair has been reached; the pairs before that
- * are moved to where the next chunk's end.  In a segment they wait in the carry. */
+/* One direction of a layer, with recompute: chunks of steps from the last, and in each
+ * forward from the saved states, then backward.  Weight gradients of a block of pairs
+ * are due with the chunk of its first pair.  Slots of an incomplete block move after
+ * those of the next chunk; in a segment the carry stores them. */
 static void run_direction(const fc_layer_job *layer_job, const fc_stack *stack,
                           const void *packed_forward, int layer, int d) {
     const fc_backward_scratch *s = layer_job->scratch;
@@ -200,6 +203,7 @@ static void set_carry(fc_layer_job *job, fc_carry *carry, const fc_stack *stack,
         job->carry = carry;
 }
 
+/* Sets the pointers at the rows that sums over pairs read. */
 static void point_at_pairs(const fc_direction *direction, fc_pair_rows *pairs) {
     const fc_shape *shape = &direction->shape;
     const fc_plan *plan = direction->plan;
@@ -255,7 +259,7 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
     if (direction->dy.data)
         direction->dy.data += (size_t)which * out;
     direction->dx = below;
-    if (layer == 0) /* the strides of no dx, or of a table's, are not looked at */
+    if (layer == 0) /* strides are not read if dx is NULL or has a row for each index */
         direction->dx = io->dx && !batch->index
                             ? (fc_array){io->dx, io->dx_step * real, io->dx_row * real}
                             : (fc_array){.data = io->dx};
@@ -263,7 +267,7 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
         direction->dx.row = (ptrdiff_t)fc_bytes(shape, shape->in);
         direction->dtable = s->dtable[which];
     }
-    if (batch->dropout && layer) /* of this layer's input */
+    if (batch->dropout && layer) /* factors of this layer's input */
         direction->dropout =
             (const char *)batch->dropout + (size_t)(layer - 1) * saved->between_layer;
     direction->dh = io->dh ? (const char *)io->dh + h_at : NULL;
@@ -279,7 +283,7 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
     fc_saved_memory(saved, shape, layer, which, &direction->memory);
 }
 
-/* Everything but what is in `saved`. */
+/* Checks all arguments but `saved`. */
 static fc_status check_backward(const fc_stack *stack, const void *packed,
                                 const fc_batch *batch, const fc_backward_io *io,
                                 const void *scratch) {

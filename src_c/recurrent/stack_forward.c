@@ -1,3 +1,5 @@
+/* Forward through a stack: layer by layer, the time loops of both directions, shared by
+ * threads. */
 #include "recurrent/stack_forward.h"
 
 #include <string.h>
@@ -7,9 +9,10 @@
 #include "recurrent/sharing.h"
 #include "recurrent/stack.h"
 
+/* Scratch of forward, for all layers in turn. */
 struct fc_forward_scratch {
-    fc_saved inference; /* where nothing is kept */
-    char *table[FC_MAX_DIRECTIONS];
+    fc_saved inference;             /* plans and memories; not used in training */
+    char *table[FC_MAX_DIRECTIONS]; /* [x_rows][input columns]; NULL without an index */
     fc_sharing sharing;
     size_t operand_bytes;
     char *table_operands;                /* [threads][operand_bytes] */
@@ -26,7 +29,7 @@ void fc_forward_scratch_layout(fc_forward_scratch *scratch, fc_arena *arena,
     s->sharing = fc_share_most(stack, batch, first, FC_PACK_FORWARD);
     fc_saved_layout(&s->inference, arena, stack, first, batch,
                     batch->steps * batch->rows, 0);
-    if (training) /* laid out all the same, for its sizes; the memory is not taken */
+    if (training) /* it was placed for its sizes only; `saved` takes its place */
         arena->used = 0;
     for (int d = 0; d < stack->directions; d++) {
         s->table[d] = batch->index ? fc_take2(arena, (size_t)batch->x_rows,
@@ -49,7 +52,7 @@ void fc_forward_scratch_layout(fc_forward_scratch *scratch, fc_arena *arena,
     }
 }
 
-/* One layer: what its parts need to know. */
+/* The job of one layer, for all threads. */
 typedef struct layer_job {
     const fc_forward_scratch *scratch;
     int directions;
@@ -65,7 +68,7 @@ static void run_table(void *context, int part, int parts) {
             job->scratch->table_operands + (size_t)part * job->scratch->operand_bytes);
 }
 
-/* With fewer parts than were planned, each is alone in its team. */
+/* With fewer parts than planned, each is alone in its team. */
 static void run_rows(void *context, int part, int parts) {
     const layer_job *job = context;
     const fc_forward_scratch *s = job->scratch;
@@ -81,7 +84,7 @@ static void run_rows(void *context, int part, int parts) {
     }
 }
 
-/* States and outputs of one direction of one layer. */
+/* Sets the arrays of one direction (`which`) of a layer. */
 static void set_direction(fc_direction *direction, const fc_stack *stack,
                           const fc_batch *batch, const fc_output *output,
                           fc_saved *saved, int layer, int which) {
@@ -113,7 +116,7 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
     direction->h = output->h ? (char *)output->h + h_at : NULL;
     direction->c = output->c ? (char *)output->c + c_at : NULL;
     fc_saved_memory(saved, shape, layer, which, &direction->memory);
-    /* The slot of zeros. */
+    /* The slot of zeros, which the first step of an episode reads. */
     ptrdiff_t zeros = direction->plan->states;
     fc_set_states(&h, direction->memory.h, NULL, zeros, zeros + 1);
     if (direction->memory.c)

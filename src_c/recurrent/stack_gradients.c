@@ -1,6 +1,8 @@
-/* Each sum runs in one order, whatever the number of threads and the chunks of steps:
- * units are shared out, not the sums over pairs, and pairs follow from the last to the
- * first, in blocks that begin at multiples of the kernel's block. */
+/* Gradients of inputs and weights, after the time loop.
+ *
+ * Each sum has one order, for any number of threads and any chunks of steps: threads
+ * share units and not the sums over pairs; and pairs go from the last to the first, in
+ * blocks that begin at multiples of the kernel's block. */
 #include "recurrent/stack_gradients.h"
 
 #include <string.h>
@@ -14,11 +16,13 @@ static char *x_gradients(const fc_direction *direction, ptrdiff_t p) {
            fc_bytes(shape, shape->cell->x_slot * shape->padded);
 }
 
+/* The scratch of one part. */
 static void *part_scratch(const fc_layer_job *job, int part) {
     return job->scratch->gradient + (size_t)part * job->scratch->gradient_bytes;
 }
 
-/* dx (+)= rows a . W, a block of rows at a time. */
+/* A block of rows for dx = a . W, or dx += a . W: pushed one by one, multiplied at
+ * once. */
 typedef struct row_block {
     const void *a[128];
     void *out[128];
@@ -47,14 +51,15 @@ static void push(row_block *block, const fc_direction *direction, bool accumulat
         flush(block, direction, accumulate);
 }
 
-/* dx of the part's times: the forward direction writes, the reverse one adds. */
+/* dx of the part's range of times: the forward direction writes, the reverse one adds.
+ */
 static void input_gradient(const fc_layer_job *job, int part, int parts) {
     const fc_direction *leader = &job->direction[job->first];
     const fc_plan *plan = leader->plan;
     ptrdiff_t first = fc_plan_split_steps(plan, job->begin, job->end, part, parts);
     ptrdiff_t last = fc_plan_split_steps(plan, job->begin, job->end, part + 1, parts);
     if (job->first == 0 && plan->total < plan->steps * plan->rows)
-        for (ptrdiff_t t = first; t < last; t++) /* the forward direction's steps */
+        for (ptrdiff_t t = first; t < last; t++) /* step t of the forward direction */
             for (ptrdiff_t row = 0; row < plan->rows; row++)
                 memset(fc_at(&leader->dx, t, row), 0,
                        fc_bytes(&leader->shape, leader->shape.in));
@@ -73,18 +78,19 @@ static void input_gradient(const fc_layer_job *job, int part, int parts) {
     }
 }
 
-/* Share [0, n) among parts at multiples of `grain`. */
+/* Where a part of [0, n) begins: at multiples of `grain`. */
 static ptrdiff_t share(ptrdiff_t n, ptrdiff_t grain, int part, int parts) {
     ptrdiff_t grains = (n + grain - 1) / grain, at = grains * part / parts * grain;
     return at < n ? at : n;
 }
 
-/* A part's units of a gradient, of which d, x, out and bias are set. */
+/* A part's units of a weight gradient.  The caller sets the sizes, d, x, out and bias.
+ */
 static void run_gradient(const fc_layer_job *job, const fc_direction *direction,
                          fc_weight_gradient *g, int part, int parts) {
     const fc_kernels *k = direction->shape.k;
     bool blas = fc_uses_blas(k, job->blas);
-    if (!g->out || (blas && part > 0)) /* of frozen weights nobody wants it */
+    if (!g->out || (blas && part > 0)) /* frozen, or computed by part 0 */
         return;
     if (blas)
         parts = 1;
@@ -96,7 +102,7 @@ static void run_gradient(const fc_layer_job *job, const fc_direction *direction,
     fc_weight_gradient_of(k, job->blas, g);
 }
 
-/* The same of an R with heads: the units of each by the h of theirs. */
+/* The same of an R with heads: each head's units, with the h of that head. */
 static void head_gradients(const fc_layer_job *job, const fc_direction *direction,
                            fc_weight_gradient *g, int part, int parts) {
     const fc_shape *shape = &direction->shape;
@@ -118,14 +124,15 @@ static void head_gradients(const fc_layer_job *job, const fc_direction *directio
     }
 }
 
-/* Rows of some pairs: slots one below the other, operands as pointers. */
+/* Some pairs: `rows` rows of slots, one below the other, and pointers at their rows of
+ * other values. */
 typedef struct pair_range {
     char *slots;
     fc_pair_rows at;
     ptrdiff_t rows;
 } pair_range;
 
-/* The gradients of some vectors of the cell's own parameters, of the part's units. */
+/* One sum of the cell: gradients of its own parameters, of the part's units. */
 static void unit_sums(const fc_layer_job *job, const fc_direction *direction,
                       const pair_range *pairs, const fc_sum *sum,
                       const fc_own_arrays *out, int part, int parts) {
@@ -203,7 +210,8 @@ static void weight_gradients(const fc_layer_job *job, int d, const pair_range *p
         unit_sums(job, direction, pairs, &cell->sum[i], &own, part, parts);
 }
 
-/* The pairs that are due: a block that waited, then those in place. */
+/* Weight gradients of the pairs that are due: those in the carry, then those in place.
+ */
 static void due_gradients(const fc_layer_job *job, int d, int part, int parts) {
     const fc_direction *direction = &job->direction[d];
     const fc_pair_rows *pairs = &job->scratch->pairs[d];
@@ -245,7 +253,8 @@ void fc_clear_table(void *context, int part, int parts) {
     }
 }
 
-/* dtable[index] += the input part's gradients: columns shared out, pairs in order. */
+/* dtable[index] += the input part's gradient of each pair, in order: threads share
+ * columns. */
 void fc_scatter(void *context, int part, int parts) {
     const fc_layer_job *job = context;
     for (int d = job->first; d < job->first + job->directions; d++) {

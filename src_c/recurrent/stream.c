@@ -1,10 +1,10 @@
-/* Streaming: states in the caller's memory, nothing planned, nothing allocated.  The
+/* Streams: their memory, and copies of states from and to the caller's arrays.  The
  * step is in stream_step.c. */
 #include "recurrent/stream.h"
 
 #include <string.h>
 
-/* With FC_OK, *seal is that of such streams. */
+/* Checks the arguments.  With FC_OK, *seal is the seal of such streams. */
 static fc_status check(const fc_stack *stack, ptrdiff_t rows, fc_seal *seal) {
     fc_shape shape;
     fc_status status = fc_shape_of(stack, 0, &shape);
@@ -15,14 +15,14 @@ static fc_status check(const fc_stack *stack, ptrdiff_t rows, fc_seal *seal) {
     return status;
 }
 
-/* Also FC_OK where no call has seen the memory yet. */
+/* FC_OK too if the seal is zeros: no call has written the memory yet. */
 static fc_status check_memory(const void *memory, const fc_seal *expected) {
     static const fc_seal none;
     fc_status status = fc_check_seal(memory, expected);
     return status == FC_BAD_MEMORY && fc_bears_seal(memory, &none) ? FC_OK : status;
 }
 
-/* Every stream once at most. */
+/* Checks that each selected stream exists and comes once. */
 static fc_status check_selection(const fc_selection *some, ptrdiff_t rows,
                                  fc_stream_memory *s) {
     if (some->count < 0 || (!some->which && some->count && some->count != rows))
@@ -41,7 +41,8 @@ static fc_status check_selection(const fc_selection *some, ptrdiff_t rows,
     return good < some->count ? FC_BAD_INDEX : FC_OK;
 }
 
-/* The seal comes first: a stack that has it was found to be good when it was given. */
+/* Compares the seal first: if it matches, the stack was checked when the seal was set.
+ */
 static fc_status open(const fc_stack *stack, ptrdiff_t rows, void *memory,
                       fc_seal *seal) {
     fc_status status = stack && stack->dtype >= FC_F32 && stack->dtype <= FC_INT8
@@ -68,7 +69,7 @@ fc_status fc_stream_open(const fc_stack *stack, ptrdiff_t rows, void *memory,
     return status;
 }
 
-/* Of a stack that was checked. */
+/* Adds up the sizes.  The stack is valid. */
 static fc_status stream_bytes(const fc_stack *stack, ptrdiff_t rows, size_t *bytes) {
     fc_stream_memory s;
     fc_stream_carve(&s, NULL, rows);
@@ -169,7 +170,7 @@ fc_status fc_stream_get_some(const fc_stack *stack, ptrdiff_t rows, void *memory
     return status;
 }
 
-/* What was in the memory does not matter. */
+/* Reads nothing of the memory: it may have any content. */
 fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *memory,
                         const void *h, const void *c) {
     fc_selection all = {NULL, rows};

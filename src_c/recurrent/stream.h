@@ -1,35 +1,45 @@
-/* The memory of some streams through a stack, which is the caller's: states, and what a
- * step needs. */
+/* The memory of `rows` streams through a stack: their states, and scratch of one step.
+ *
+ * The caller allocates it (fc_stream_size) and may move its bytes between calls: all
+ * pointers below are computed again in each call. */
 #ifndef FC_STREAM_H
 #define FC_STREAM_H
 
 #include "recurrent/sequence.h"
 #include "runtime/seal.h"
 
+/* The number of the i-th stream of a selection. */
 static inline ptrdiff_t fc_selected(const fc_selection *some, ptrdiff_t i) {
     return some->which ? (ptrdiff_t)some->which[i] : i;
 }
 
-/* One layer of `rows` streams.  h has two sides: a step reads one and writes the other
- * (all units of h_{t-1} are needed until the last tile); c is updated in place. */
+/* One layer of `rows` streams.  h and c outlive a call: fc_stream_set and steps write
+ * them.  The rest is scratch of a step. */
 typedef struct fc_stream_layer {
+    /* [rows][out_padded] each.  A step reads one side and writes the other, because the
+     * product reads all units of h_{t-1} until the last tile. */
     char *h[2];
-    char *c;
-    char *fresh_c; /* what the cell makes, with zoneout of c; else NULL */
+    char *c;       /* [rows][c_row], updated in place; NULL if h is the only state */
+    char *fresh_c; /* [rows][c_row]: with zoneout of c, what the cell writes; the
+                    * driver then updates c.  NULL without */
+    /* [rows][padded], written by the cell; [rows][slots][padded], likewise;
+     * [rows][input columns], written by the product with W.  NULL: middle without a
+     * middle row, slots if the cell has one phase, in which nothing is saved. */
     char *middle, *slots, *input_parts;
     fc_step_scratch step;
 } fc_stream_layer;
 
 enum { FC_STREAM_POINTERS = 8 };
 
+/* The parts of the memory that all layers share. */
 typedef struct fc_stream_memory {
-    uint8_t *side;   /* [rows] of h that holds the state */
-    uint8_t *seen;   /* [rows] zeros between calls */
-    void **pointers; /* [FC_STREAM_POINTERS][rows], made in every step */
-    fc_arena arena;
+    uint8_t *side;   /* [rows] 0 or 1: which of h[2] holds the state; a step flips it */
+    uint8_t *seen;   /* [rows] marks of a check for duplicates; zeros between calls */
+    void **pointers; /* [FC_STREAM_POINTERS][rows], written in every step */
+    fc_arena arena;  /* where the next layer begins */
 } fc_stream_memory;
 
-/* All but the layers; of NULL: measures. */
+/* Places all but the layers.  With `memory` NULL, it only adds up sizes. */
 static inline void fc_stream_carve(fc_stream_memory *s, void *memory, ptrdiff_t rows) {
     s->arena = fc_arena_behind_seal(memory);
     s->side = fc_take(&s->arena, (size_t)rows, 1);
@@ -37,7 +47,7 @@ static inline void fc_stream_carve(fc_stream_memory *s, void *memory, ptrdiff_t 
     s->pointers = fc_take2(&s->arena, FC_STREAM_POINTERS, (size_t)rows, sizeof(void *));
 }
 
-/* The next layer's memory. */
+/* Places the next layer: to be called for all layers in their order. */
 static inline fc_stream_layer
 fc_next_stream_layer(fc_stream_memory *s, const fc_shape *shape, ptrdiff_t rows) {
     const fc_cell *cell = shape->cell;
@@ -63,8 +73,8 @@ fc_next_stream_layer(fc_stream_memory *s, const fc_shape *shape, ptrdiff_t rows)
     return layer;
 }
 
-/* Checks the arguments of a call for some streams, and finds their memory, to which it
- * gives its seal where all bytes are 0. */
+/* Checks the arguments of a call for some streams and places *s in their memory.  With
+ * FC_OK, *seal is the memory's; memory of zeros gets it here. */
 fc_status fc_stream_open(const fc_stack *stack, ptrdiff_t rows, void *memory,
                          const fc_selection *some, fc_stream_memory *s, fc_seal *seal);
 

@@ -1,11 +1,11 @@
-/* One step of every layer, of some streams. */
+/* One step of some streams, through all layers. */
 #include <string.h>
 
 #include "recurrent/stream.h"
 #include "runtime/costs.h"
 
-/* A step of some streams: rows shared by threads or, where they are few, units, with a
- * barrier wherever a product reads what all of them have made. */
+/* A step of some streams.  Threads share the rows or, if there are few, the units; then
+ * there is a barrier before each product that reads units of all members. */
 typedef struct step_job {
     const fc_stack *stack;
     const void *packed;
@@ -14,34 +14,34 @@ typedef struct step_job {
     fc_stream_memory s;
     const char *x;
     char *y;
-    fc_barrier *barrier; /* of a team */
-    size_t y_row;        /* set by its part 0 */
+    fc_barrier *barrier; /* of a team; else NULL */
+    size_t y_row;        /* bytes of a row of y, set by part 0 of a team */
 } step_job;
 
 enum { MOST_TEAM_ROWS = 4 };
 
-/* Row pointers, [FC_STREAM_POINTERS][stride], of which a member of a team has its own.
- */
+/* Row pointers: [FC_STREAM_POINTERS][stride].  Each member of a team has its own. */
 typedef struct row_pointers {
     void **at;
     ptrdiff_t stride;
 } row_pointers;
 
-/* Point at the memory of each stream, or, with `some` NULL, at consecutive rows. */
+/* Sets pointers first .. last-1 at rows of `data`: those of the selected streams or,
+ * with `some` NULL, consecutive ones. */
 static void point(void **to, const char *data, size_t bytes, const fc_selection *some,
                   ptrdiff_t first, ptrdiff_t last) {
     for (ptrdiff_t i = first; i < last; i++)
         to[i] = (void *)(data + (size_t)(some ? fc_selected(some, i) : i) * bytes);
 }
 
-/* Rows first .. last-1, and the member that steps them or its units of them. */
+/* The share of a thread: rows first .. last-1 and, in a team, its units of them. */
 typedef struct step_part {
     ptrdiff_t first, last;
     row_pointers pointers;
     fc_team team;
 } step_part;
 
-/* Zoneout without masks: each unit keeps a share of its states. */
+/* Zoneout by shares: streams have no random masks. */
 static void zone(const fc_shape *shape, const fc_tile *tile, void *const *c,
                  fc_team team) {
     const fc_mask_rows no_masks = {.count = tile->rows};
@@ -56,6 +56,7 @@ static void zone(const fc_shape *shape, const fc_tile *tile, void *const *c,
     }
 }
 
+/* One step of one layer.  x NULL: its input is h of the layer below. */
 static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *packed,
                        const fc_stream_layer *layer, const char *x,
                        const step_part *part) {
@@ -70,13 +71,13 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
          **c = h + rows, **middle = c + rows, **saved = middle + rows,
          **fresh_c = saved + rows;
 
-    /* The rows of x borrow the places of h_prev until the product is made. */
+    /* Until the product with W is done, h_prev points at the layer's input. */
     if (x) {
         point(h_prev, x, fc_bytes(shape, shape->in), NULL, first, last);
     } else {
         fc_barrier_wait(team->barrier, team->part, team->parts);
         for (ptrdiff_t i = first; i < last; i++)
-            h_prev[i] = h[i]; /* what the layer below has just written */
+            h_prev[i] = h[i]; /* written by the layer below */
     }
     point(input, layer->input_parts, fc_bytes(shape, columns), some, first, last);
     fc_units units = fc_team_units(shape, shape->padded, *team);
@@ -124,7 +125,7 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
         zone(shape, &tile, c + first, *team);
 }
 
-/* Returns the bytes of a row of y. */
+/* One step of all layers.  Returns the bytes of a row of y. */
 static size_t step_layers(step_job *job, const step_part *part) {
     fc_arena packed_arena = fc_arena_behind_seal((void *)job->packed);
     fc_stream_memory s = job->s;
@@ -139,7 +140,7 @@ static size_t step_layers(step_job *job, const step_part *part) {
     return fc_bytes(&shape, shape.out);
 }
 
-/* y, and the side that was written becomes the state. */
+/* Writes y, and makes the sides of h that were written the states. */
 static void end_step(step_job *job, ptrdiff_t first, ptrdiff_t last, size_t y_row) {
     void **h = job->s.pointers + 2 * job->rows;
     for (ptrdiff_t i = first; i < last; i++) {
@@ -157,7 +158,7 @@ static void run_rows(void *context, int part, int parts) {
     end_step(job, first, last, y_row);
 }
 
-/* All rows; the caller ends the step when all members have come back. */
+/* A member of a team: all rows.  The caller ends the step after all members. */
 static void run_units(void *context, int part, int parts) {
     step_job *job = context;
     void *own[FC_STREAM_POINTERS * MOST_TEAM_ROWS];
@@ -174,7 +175,7 @@ static fc_status open_step(step_job *job, void *memory) {
     fc_seal seal;
     fc_status status =
         fc_stream_open(job->stack, job->rows, memory, &job->some, &job->s, &seal);
-    if (!status) { /* of the same stack */
+    if (!status) { /* the seal of weights packed for the same stack */
         seal.kind = FC_SEAL_PACK_FORWARD;
         seal.rows = 0;
         status = fc_check_seal(job->packed, &seal);
@@ -198,8 +199,8 @@ fc_status fc_stream_step(const fc_stack *stack, const void *packed, ptrdiff_t ro
     return status;
 }
 
-/* How a step of some streams is shared: one part where operands need scratch, which
- * there is once. */
+/* How threads share a step.  There is one part if operands need scratch, since a stream
+ * has scratch for one. */
 typedef struct step_sharing {
     int parts;
     bool by_units; /* each part takes units of all rows, not rows */
@@ -210,7 +211,7 @@ static int turns_of(const fc_stack *stack, const fc_cell *cell) {
     return stack->layers * cell->phases - 1;
 }
 
-/* What is left of `most` parts when each has to pay for itself on this machine. */
+/* The parts, of `most`, that have enough work for what they cost on this machine. */
 static ptrdiff_t paying_parts(double work, ptrdiff_t most, int turns, bool awake) {
     double each = work / (double)most, least = fc_least_of_a_part(each, awake);
     if (turns > 0)
@@ -234,7 +235,7 @@ static step_sharing share_step(const fc_stack *stack, ptrdiff_t count, int threa
         return (step_sharing){1, false};
     bool awake = fc_calls_are_frequent();
     most = most < threads ? most : threads;
-    /* To wake the others takes longer than a step of few rows. */
+    /* Waking the others takes longer than a step of few rows. */
     if (most < 2 || (by_units && !awake))
         return (step_sharing){1, by_units};
     most = paying_parts(work, most, by_units ? turns_of(stack, shape.cell) : 0, awake);

@@ -387,7 +387,9 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
                       .c0 = c0,
                       .dropout = dropout,
                       .threads = threads,
-                      .recompute = recompute};
+                      .recompute = recompute,
+                      .random = p->random,
+                      .key = p->key};
     fc_output output = {y.data, y.step, y.row, h, p->has_c ? c : NULL};
     bool without_y = kind == INFERENCE_WITHOUT_Y || kind == GRADIENTS_WITHOUT_Y;
     if (without_y) {
@@ -411,6 +413,7 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
     void *of_the_call[] = {lengths, mask, reset, index, h0, c0};
     for (size_t i = 0; i < sizeof of_the_call / sizeof *of_the_call; i++)
         release(of_the_call[i]);
+    batch.key = ~batch.key;
     if (kind >= GRADIENTS)
         run_backward(p, &batch, dtype, kind < GRADIENTS_BY_BLAS ? NULL : &slow_blas,
                      recompute ? packed : NULL, saved, o);

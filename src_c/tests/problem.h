@@ -47,6 +47,8 @@ typedef struct problem {
     int32_t *index;
     uint8_t *positive; /* (L D, T, B, H): which units of a ReLU are on; a bit for each
                         * value of a unit that a clip leaves as it is */
+    bool random;       /* with masks by the key, for the rates in `stack` */
+    uint64_t key;
 } problem;
 
 void problem_make(problem *p, const spec *from);

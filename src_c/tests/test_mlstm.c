@@ -106,7 +106,7 @@ static void *spread(const problem *p, const double *from, ptrdiff_t n,
                     fc_mlstm_rows *rows) {
     const fc_mlstm *of = &p->of;
     ptrdiff_t heads = heads_of(p), width = n + 1;
-    void *to = take((size_t)(heads * of->steps * width) * real_size(of->dtype), 4);
+    void *to = take((size_t)(heads * of->steps * width) * real_size(of->dtype), 8);
     for (ptrdiff_t head = 0; head < heads; head++)
         for (ptrdiff_t t = 0; t < of->steps; t++)
             for (ptrdiff_t j = 0; j < n; j++)

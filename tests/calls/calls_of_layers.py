@@ -46,24 +46,32 @@ _RECURRENT["zero_length"] = "zero"
 _RECURRENT["init"] = _CELL["init"] = "glorot"
 _RECURRENT["zoneout"] = _RECURRENT["recurrent_dropout"] = 0.0
 _RECURRENT["weight_drop"] = 0.0
+_RECURRENT["num_heads"] = 1
 _GATED = {
     "forget_bias": 1.0,
     "chrono_steps": None,
     "accepts": {"forget_bias": "none negative", "chrono_steps": OPTIONAL},
 }
-_constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh", num_heads=3)
+_UNGATED = {
+    "forget_bias": None,
+    "chrono_steps": None,
+    "accepts": {"forget_bias": OPTIONAL, "chrono_steps": OPTIONAL},
+}
+_constructor(fastcell.RNN, _RECURRENT, nonlinearity="tanh", **_UNGATED)
 _VARIANTS = {"peephole": False, "coupled_input_forget": False, "layer_norm": False}
 _constructor(fastcell.LSTM, _RECURRENT, proj_size=0, **_VARIANTS, **_GATED)
-_constructor(fastcell.PeepholeLSTM, _RECURRENT, proj_size=0, coupled_input_forget=False)
-_constructor(fastcell.CoupledLSTM, _RECURRENT, proj_size=0, peephole=False)
+_constructor(
+    fastcell.PeepholeLSTM, _RECURRENT, proj_size=0, coupled_input_forget=False, **_GATED
+)
+_constructor(fastcell.CoupledLSTM, _RECURRENT, proj_size=0, peephole=False, **_GATED)
 _constructor(fastcell.GRU, _RECURRENT, reset_after=True, layer_norm=False, **_GATED)
-_constructor(fastcell.MGU, _RECURRENT)
-_constructor(fastcell.LiGRU, _RECURRENT)
+_constructor(fastcell.MGU, _RECURRENT, **_GATED)
+_constructor(fastcell.LiGRU, _RECURRENT, **_GATED)
 _constructor(fastcell.RNNCell, _CELL, nonlinearity="tanh")
 _constructor(fastcell.LSTMCell, _CELL, **_VARIANTS, **_GATED)
 _constructor(fastcell.GRUCell, _CELL, reset_after=True, layer_norm=False, **_GATED)
-_constructor(fastcell.MGUCell, _CELL)
-_constructor(fastcell.LiGRUCell, _CELL)
+_constructor(fastcell.MGUCell, _CELL, **_GATED)
+_constructor(fastcell.LiGRUCell, _CELL, **_GATED)
 _constructor(fastcell.LSTM, {**_RECURRENT, "init": "chrono"}, chrono_steps=9)
 _CLIPS = {"cell_clip": 1.0, "gate_clip": 2.0}
 _ACTIVATIONS = {"activations": ("sigmoid", ("elu", 1.0), "tanh")}
@@ -79,7 +87,7 @@ for _made, _sizes in ((fastcell.RNN, _RECURRENT), (fastcell.RNNCell, _CELL)):
     _kinds = {**_CHOSEN, "activations": ("softsign",)}
     del _kinds["cell_clip"]
     _constructor(_made, _sizes, **_kinds)
-_constructor(fastcell.IndRNN, _RECURRENT, nonlinearity="relu")
+_constructor(fastcell.IndRNN, _RECURRENT, nonlinearity="relu", **_UNGATED)
 _constructor(fastcell.IndRNNCell, _CELL, nonlinearity="relu")
 _constructor(fastcell.MinGRU, _RECURRENT, positive=False, **_GATED)
 _constructor(fastcell.MinGRUCell, _CELL, positive=False, **_GATED)

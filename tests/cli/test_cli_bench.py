@@ -13,7 +13,7 @@ import pytest
 import fastcell
 from fastcell import _core, cli
 from fastcell._judge import load
-from fastcell._judge.cells import gate_functions
+from fastcell._judge.cells import cells, gate_functions
 from fastcell._judge.measure import Timing
 from fastcell.cells import REGISTRY
 from fastcell.cli import bench as cli_bench
@@ -22,7 +22,9 @@ from fastcell.cli.measure import Layer, Shape, duration, measure, parse_shape
 
 TIME_LIMIT = 60  # seconds that a child process may take, on a busy machine
 TINY = ["--shapes", "3x2x8,1x1x5,2x1x3x7", "--seconds", "0.004"]
-GATES = {"lstm": 4, "gru": 3, "rnn": 1, "mgu": 2, "ligru": 2}
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+# Measured by default: the first cell of each class.
+FIRST = {"lstm", "gru", "rnn", "mgu", "ligru", "indrnn_tanh", "min_gru", "min_lstm"}
 
 
 @pytest.fixture
@@ -69,8 +71,8 @@ def test_bench_prints_a_row_for_every_case_and_writes_them(tmp_path, run):
     assert report["machine"]["fastcell"] == fastcell.__version__
     assert report["machine"]["isa"] in out
     figures = report["figures"]
-    # 5 cells; forward and train of 3 shapes with 1 and 2 threads; step of the 1x1x5
-    assert len(rows) == len(figures) == 5 * (2 * 3 * 2 + 1)
+    # Forward and train of 3 shapes with 1 and 2 threads; step of the 1x1x5.
+    assert len(rows) == len(figures) == len(FIRST) * (2 * 3 * 2 + 1)
     for row, figure in zip(rows, figures, strict=True):
         assert row["mode"] == figure["mode"]
         assert row["cell"] == figure["cell"]
@@ -85,7 +87,9 @@ def test_bench_counts_the_products(tmp_path, run):
     path = tmp_path / "figures.json"
     assert run("bench", *TINY, "--threads", 1, "--json", path)[0] == 0
     for f in json.loads(path.read_text())["figures"]:
-        once = 2 * GATES[f["cell"]] * f["H"] * (f["I"] + f["H"]) * f["T"] * f["B"]
+        weights = cells()[f["cell"]].layer(f["I"], f["H"]).state_dict().values()
+        products = sum(weight.size for weight in weights if weight.ndim == 2)
+        once = 2 * products * f["T"] * f["B"]
         assert f["flop"] == (3 * once if f["mode"] == "train" else once)
         assert f["gflops"] == pytest.approx(f["flop"] / f["median"] / 1e9)
         assert f["median"] > 0
@@ -180,13 +184,18 @@ def test_gate_functions_are_counted_in_the_formulas():
         "mgu": (1, 1),
         "ligru": (1, 0),
         "gru_layer_norm": (2, 1),
+        "indrnn_tanh": (0, 1),
+        "indrnn_relu": (0, 0),
+        "min_gru": (1, 0),
+        "min_gru_positive": (2, 0),
+        "min_lstm": (1, 0),
+        "min_lstm_positive": (2, 0),
     }
 
 
 def test_bench_default_grid_is_that_of_the_comparison():
     cases = list(cli_bench._cases({}, "float32", False))
-    first = {"lstm", "gru", "rnn", "mgu", "ligru"}  # of each class
-    assert {case.layer.cell for case in cases} == first
+    assert {case.layer.cell for case in cases} == FIRST
     forward = [c.layer.shape for c in cases if c.mode == "forward"]
     assert len(set(forward)) == 13
     steps = {c.layer.shape.H for c in cases if c.mode == "step"}

@@ -150,8 +150,8 @@ def test_forget_bias_is_the_sum_of_both_biases(make, gate, count, init):
 def test_a_cell_keeps_its_share_of_the_state_or_refuses_the_argument(cell):
     """With zero input and state h the gate that keeps is sigmoid(forget_bias)."""
     if not cell.layer_class._keeping_gates:
-        error = TypeError  # the constructor has no such argument
-        refuses(error, ["forget_bias"], cell.layer, I, H, forget_bias=1.0)
+        words = ["forget_bias", "gate that keeps"]
+        refuses(ValueError, words, cell.layer, I, H, forget_bias=1.0)
         refuses(ValueError, ["init", "chrono"], cell.layer, I, H, init="chrono")
         return
     layer = cell.layer(I, H, seed=0, dtype=np.float64, forget_bias=1.5)

@@ -464,4 +464,35 @@ MUTATIONS = [
         "gate == GRUN_N && of == GRUN_DX ? GRUN_HN",
         "GRU with layer norm: the two gradients of n are swapped",
     ),
+    # -- random masks
+    (
+        "src_c/recurrent/masks.c",
+        "shape->k->dropout(mixed(key + (uint64_t)rows->row[i]),",
+        "shape->k->dropout(mixed(key),",
+        "all rows have the same mask",
+    ),
+    (
+        "src_c/recurrent/masks.c",
+        ".key = mixed(batch->key ^ mixed((uint64_t)pass)),",
+        ".key = mixed(batch->key ^ mixed(0)),",
+        "all layers and directions have the same masks",
+    ),
+    (
+        "src_c/recurrent/stack_backward.c",
+        "memory->dropped ? memory->dropped : memory->h;",
+        "memory->h;",
+        "the gradient of R is by an h that was not dropped",
+    ),
+    (
+        "src_c/recurrent/stream_step.c",
+        "        zone(shape, &tile, c + first, *team);",
+        "        (void)zone;",
+        "sessions have no zoneout",
+    ),
+    (
+        "src_c/recurrent/saved.c",
+        "    kept.key = saved->sizes->key;\n",
+        "",
+        "backward has the masks of the key that it is called with",
+    ),
 ]

@@ -36,9 +36,9 @@ MUTATIONS = [  # -- functions
         "packed weights are not made anew",
     ),
     (
-        "fastcell/layers/recurrent.py",
-        "_core.dropout(self.dropout, key, None, masks, get_num_threads())",
-        "_core.dropout(self.dropout, 0, None, masks, get_num_threads())",
+        "fastcell/layers/dropout.py",
+        "_core.dropout(p, drawn_key(random), None, factors, get_num_threads())",
+        "_core.dropout(p, 0, None, factors, get_num_threads())",
         "dropout between layers is the same each time",
     ),
     (
@@ -793,5 +793,23 @@ MUTATIONS = [  # -- functions
         "after = _writable(state) if in_place else",
         "after = state if in_place else",
         "mLSTM: a read-only state is overwritten",
+    ),
+    (
+        "fastcell/layers/regularizers.py",
+        "grad if key is None else self._masked(name, grad, key)",
+        "grad",
+        "elements of R that were dropped have a gradient",
+    ),
+    (
+        "fastcell/layers/regularizers.py",
+        "own = key ^ zlib.crc32(name.encode())",
+        "own = key",
+        "the same elements of all R are dropped",
+    ),
+    (
+        "fastcell/layers/segments.py",
+        "call.key, call.first_step + begin",
+        "call.key, call.first_step",
+        "masks begin anew in each segment",
     ),
 ]
