@@ -61,7 +61,8 @@ static bool begins_with_ones(int cell, int which) {
     return own_parameter(cell, which, &own) && own.initial == FC_ONES;
 }
 
-/* Of a cell that has some: kinds without a kink, and clips, which have one each. */
+/* Of a cell that has some: smooth kinds, since differences check them to 1e-7 (the
+ * slope of a softsign has a kink), and clips, whose kinks `positive` keeps. */
 static fc_options options_of(int cell) {
     fc_cell_description d;
     fc_options options = {0};
@@ -71,7 +72,7 @@ static fc_options options_of(int cell) {
     options.cell_clip = d.clips_cell ? 0.6 : 0;
     static const fc_activation kinds[] = {{FC_ACT_SIGMOID, 0, 0},
                                           {FC_ACT_SCALED_TANH, 1.2, 0.7},
-                                          {FC_ACT_SOFTSIGN, 0, 0}};
+                                          {FC_ACT_SOFTPLUS, 0, 0}};
     for (int i = 0; i < d.roles; i++)
         options.activation[i] = d.roles == 1 ? kinds[2] : kinds[i];
     return options;

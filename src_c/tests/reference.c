@@ -309,8 +309,8 @@ static double chosen(const weights *w, int role, ptrdiff_t u, int bit, double a)
     a = clip(w, u, bit, w->options->gate_clip, a);
     if (f->kind == FC_ACT_SCALED_TANH)
         return f->alpha * tanh(f->beta * a);
-    if (f->kind == FC_ACT_SOFTSIGN)
-        return a / (1 + fabs(a));
+    if (f->kind == FC_ACT_SOFTPLUS)
+        return log1p(exp(a));
     return f->kind == FC_ACT_SIGMOID ? sigmoid(a) : NAN;
 }
 
