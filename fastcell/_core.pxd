@@ -37,6 +37,34 @@ cdef extern from "fastcell.h" nogil:
         FC_ONES
         FC_FRACTIONS
 
+    ctypedef enum fc_activation_kind:
+        FC_ACT_USUAL
+        FC_ACT_TANH
+        FC_ACT_SIGMOID
+        FC_ACT_RELU
+        FC_ACT_AFFINE
+        FC_ACT_LEAKY_RELU
+        FC_ACT_THRESHOLDED_RELU
+        FC_ACT_SCALED_TANH
+        FC_ACT_HARD_SIGMOID
+        FC_ACT_ELU
+        FC_ACT_SOFTSIGN
+        FC_ACT_SOFTPLUS
+
+    enum:
+        FC_MOST_ROLES
+
+    ctypedef struct fc_activation:
+        int kind
+        double alpha
+        double beta
+
+    ctypedef struct fc_options:
+        int given
+        double cell_clip
+        double gate_clip
+        fc_activation activation[FC_MOST_ROLES]
+
     ctypedef struct fc_stack:
         int cell
         fc_dtype dtype
@@ -49,6 +77,7 @@ cdef extern from "fastcell.h" nogil:
         double zoneout_h
         double zoneout_c
         double recurrent_dropout
+        fc_options options
 
     ctypedef struct fc_weights:
         const void *w_ih
@@ -98,6 +127,8 @@ cdef extern from "fastcell.h" nogil:
         int slots
         int projects
         int takes_heads
+        int roles
+        int clips_cell
         int parameters
         fc_cell_parameter parameter[FC_MOST_PARAMETERS]
 

@@ -31,9 +31,14 @@ class _CellDescription(TypedDict):
     slots: int
     projects: bool
     takes_heads: bool
+    roles: int  # of activations to choose
+    clips_cell: bool
     parameters: dict[str, tuple[str, ...]]
     bias_of: dict[str, str]
     initial: dict[str, Literal["drawn", "zeros", "ones", "fractions"]]
+
+# cell_clip and gate_clip, 0 for none; of each role: kind, alpha, beta.
+_Options = tuple[float, float, tuple[tuple[str | None, float, float], ...]]
 
 class _Description(TypedDict):
     isa: str
@@ -109,6 +114,7 @@ class Stack:
         directions: int,
         heads: int = 1,
         rates: tuple[float, float, float] = ...,
+        options: _Options | None = None,
     ) -> None: ...
     def pack(
         self, backward: bool, weights: list[_PassArrays], threads: int

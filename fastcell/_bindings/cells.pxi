@@ -75,6 +75,8 @@ def describe_cell(str name):
         "slots": found.slots,
         "projects": bool(found.projects),
         "takes_heads": bool(found.takes_heads),
+        "roles": found.roles,
+        "clips_cell": bool(found.clips_cell),
         "parameters": parameters,
         "bias_of": bias_of,
         "initial": initial,
@@ -101,3 +103,45 @@ def parameter_shapes(
             for axis in (parameter.rows, parameter.columns) if axis != FC_AXIS_NONE
         ])
     return shapes
+
+
+# Kinds of activations, by the names of fastcell/cells/activations.py.
+_ACTIVATIONS = {
+    "tanh": FC_ACT_TANH, "sigmoid": FC_ACT_SIGMOID, "relu": FC_ACT_RELU,
+    "affine": FC_ACT_AFFINE, "leaky_relu": FC_ACT_LEAKY_RELU,
+    "thresholded_relu": FC_ACT_THRESHOLDED_RELU, "scaled_tanh": FC_ACT_SCALED_TANH,
+    "hard_sigmoid": FC_ACT_HARD_SIGMOID, "elu": FC_ACT_ELU,
+    "softsign": FC_ACT_SOFTSIGN, "softplus": FC_ACT_SOFTPLUS, None: FC_ACT_USUAL,
+}
+
+
+cdef int fill_options(fc_options *options, tuple given) except -1:
+    """From (cell_clip, gate_clip, ((kind, alpha, beta), ...)), at most of three roles."""
+    cdef int i
+    options.given = 1
+    options.cell_clip, options.gate_clip, activations = given
+    if len(activations) > FC_MOST_ROLES:
+        raise ValueError(
+            f"activations must be at most {FC_MOST_ROLES}; got {len(activations)}"
+        )
+    for i, (kind, alpha, beta) in enumerate(activations):
+        options.activation[i].kind = _ACTIVATIONS[kind]
+        options.activation[i].alpha = alpha
+        options.activation[i].beta = beta
+    return 0
+
+
+cdef object options_of(const fc_options *options):
+    """What `fill_options` takes; None where nothing is given."""
+    cdef int i
+    if not options.given:
+        return None
+    names = {kind: name for name, kind in _ACTIVATIONS.items()}
+    activations = [
+        (
+            names[options.activation[i].kind], options.activation[i].alpha,
+            options.activation[i].beta,
+        )
+        for i in range(FC_MOST_ROLES)
+    ]
+    return options.cell_clip, options.gate_clip, tuple(activations)

@@ -10,7 +10,7 @@ cdef class Stack:
     def __init__(
         self, str cell, str precision, Py_ssize_t input_size,
         Py_ssize_t hidden_size, Py_ssize_t proj_size, int layers, int directions,
-        int heads=1, tuple rates=(0.0, 0.0, 0.0),
+        int heads=1, tuple rates=(0.0, 0.0, 0.0), tuple options=None,
     ):
         cdef size_t size
         describe(cell, &self.cell)
@@ -25,6 +25,8 @@ cdef class Stack:
         self.stack.heads = heads
         # Of zoneout of h and of c, and of recurrent dropout.
         self.stack.zoneout_h, self.stack.zoneout_c, self.stack.recurrent_dropout = rates
+        if options is not None:
+            fill_options(&self.stack.options, options)
         check(fc_pack_size(&self.stack, FC_PACK_FORWARD, &size))
 
     def __reduce__(self):
@@ -38,6 +40,7 @@ cdef class Stack:
             self.stack.directions,
             self.stack.heads,
             (self.stack.zoneout_h, self.stack.zoneout_c, self.stack.recurrent_dropout),
+            options_of(&self.stack.options),
         )
 
     cdef Py_ssize_t out(self) noexcept:

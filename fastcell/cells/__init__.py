@@ -27,6 +27,7 @@ from fastcell.cells.rnn import CELLS as _RNN
 from fastcell.cells.rnn import RNN, RNNCell
 from fastcell.cells.slstm import CELLS as _SLSTM
 from fastcell.cells.slstm import SLSTM, SLSTMCell
+from fastcell.cells.with_options import CELLS as _WITH_OPTIONS
 
 _CELLS = (
     *_RNN,
@@ -42,6 +43,7 @@ _CELLS = (
     *_MIN_GRU,
     *_MIN_LSTM,
     *_SLSTM,
+    *_WITH_OPTIONS,
 )
 REGISTRY: dict[str, Cell] = {cell.name: cell for cell in _CELLS}
 

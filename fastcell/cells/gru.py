@@ -10,12 +10,13 @@ r"""GRU (Cho et al. 2014, arXiv:1406.1078), with the reset after or before the p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
 from fastcell._checks.numbers import flag
+from fastcell.cells.activations import Choice, Kind
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
 from fastcell.layers.options import Options
@@ -45,16 +46,26 @@ def reset_before_step(
     return ((1 - z) * n + z * h,)
 
 
-def _core_cell(reset_after: bool, layer_norm: bool) -> str:
+ACTIVATIONS = ("sigmoid", "tanh")  # of the gates, of n
+
+
+def _core_cell(reset_after: bool, layer_norm: bool, choice: Choice) -> str:
     """Return the name of the cell of the core that has what is chosen."""
     if layer_norm and not reset_after:
         raise ValueError(
             "layer_norm must not be combined with reset_after=False; got "
             "layer_norm=True, reset_after=False"
         )
+    if layer_norm and not choice.is_usual:
+        given = ", ".join(f"{name}={v!r}" for name, v in choice.config().items())
+        raise ValueError(
+            "layer_norm must not be combined with activations or a clip; got "
+            f"layer_norm=True, {given}"
+        )
     if layer_norm:
         return "gru_layer_norm"
-    return "gru" if reset_after else "gru_reset_before"
+    core_cell = "gru" if reset_after else "gru_reset_before"
+    return core_cell if choice.is_usual else f"{core_cell}_with_options"
 
 
 @in_files
@@ -96,6 +107,11 @@ class GRU(Recurrent[np.ndarray]):
         LayerNormGRU differs: its norms are over all 3 H values. The gains weight_ln_ih
         and weight_ln_hh (3 H) begin with 1; b_ih and b_hh are added behind the
         normalization. Not with reset_after=False or num_heads.
+    activations : tuple of two, default ("sigmoid", "tanh")
+        f of the gates r and z, g of n: kinds as of `LSTM`. Others than the default, and
+        gate_clip, are not with layer_norm.
+    gate_clip : float, optional
+        Bounds what f and g are applied to, as ONNX' clip.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -133,14 +149,20 @@ class GRU(Recurrent[np.ndarray]):
         *,
         reset_after: bool = True,
         layer_norm: bool = False,
+        activations: Sequence[Kind] | None = None,
+        gate_clip: float | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
         **options: Unpack[Options],
     ) -> None:
+        self._choice = Choice.of(ACTIVATIONS, activations, gate_clip)
+        self.activations = self._choice.activations
+        self.gate_clip = self._choice.gate_clip
+        self._core_options = self._choice.core_options
         self.reset_after = flag("reset_after", reset_after)
         self.layer_norm = flag("layer_norm", layer_norm)
         super().__init__(
-            _core_cell(self.reset_after, self.layer_norm),
+            _core_cell(self.reset_after, self.layer_norm, self._choice),
             input_size,
             hidden_size,
             num_layers,
@@ -157,7 +179,12 @@ class GRU(Recurrent[np.ndarray]):
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
         chosen = {"layer_norm": self.layer_norm} if self.layer_norm else {}
-        return {**super().config(), "reset_after": self.reset_after, **chosen}
+        return {
+            **super().config(),
+            "reset_after": self.reset_after,
+            **chosen,
+            **self._choice.config(),
+        }
 
 
 class GRUCell(RecurrentCell[np.ndarray]):
@@ -182,6 +209,8 @@ class GRUCell(RecurrentCell[np.ndarray]):
         *,
         reset_after: bool = True,
         layer_norm: bool = False,
+        activations: Sequence[Kind] | None = None,
+        gate_clip: float | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
         init: str = "uniform",
@@ -196,6 +225,8 @@ class GRUCell(RecurrentCell[np.ndarray]):
                 bias,
                 reset_after=reset_after,
                 layer_norm=layer_norm,
+                activations=activations,
+                gate_clip=gate_clip,
                 dtype=dtype,
                 seed=seed,
                 init=init,

@@ -9,12 +9,13 @@ r"""LSTM (Hochreiter and Schmidhuber 1997; Gers et al. 2000), also with a projec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
 from fastcell._checks.numbers import flag, integer
+from fastcell.cells.activations import Choice, Kind
 from fastcell.cells.registry import Cell, State, linear, sigmoid
 from fastcell.cells.single import RecurrentCell
 from fastcell.layers.options import Options
@@ -36,8 +37,15 @@ def projected(m: np.ndarray, w: Mapping[str, np.ndarray]) -> np.ndarray:
     return m @ w["weight_hr"].T if "weight_hr" in w else m
 
 
+ACTIVATIONS = ("sigmoid", "tanh", "tanh")  # of the gates, of g, of c_t
+
+
 def _core_cell(
-    proj_size: int, peephole: bool, coupled_input_forget: bool, layer_norm: bool
+    proj_size: int,
+    peephole: bool,
+    coupled_input_forget: bool,
+    layer_norm: bool,
+    choice: Choice,
 ) -> str:
     """Return the name of the cell of the core that has what is chosen."""
     chosen = {
@@ -52,7 +60,23 @@ def _core_cell(
             f"coupled_input_forget; got layer_norm=True, proj_size={proj_size}, "
             f"peephole={peephole}, coupled_input_forget={coupled_input_forget}"
         )
-    return "lstm_layer_norm" if layer_norm else f"lstm{suffix}"
+    core_cell = "lstm_layer_norm" if layer_norm else f"lstm{suffix}"
+    if choice.is_usual:
+        return core_cell
+    given = ", ".join(f"{name}={value!r}" for name, value in choice.config().items())
+    if layer_norm:
+        raise ValueError(
+            "layer_norm must not be combined with activations or clips; got "
+            f"layer_norm=True, {given}"
+        )
+    if proj_size and (peephole or coupled_input_forget):
+        raise ValueError(
+            "activations and clips must not be combined with proj_size and one of "
+            "peephole and coupled_input_forget; got "
+            f"proj_size={proj_size}, peephole={peephole}, "
+            f"coupled_input_forget={coupled_input_forget}, {given}"
+        )
+    return f"{core_cell}_with_options"
 
 
 @in_files
@@ -101,6 +125,19 @@ class LSTM(Recurrent[LSTMState]):
         weight_ln_hh (4 H) and weight_ln_c (H) begin with 1, bias_ln_c (H) with 0;
         b_ih and b_hh are added behind the normalization. Not with proj_size,
         peephole or coupled_input_forget, which combine freely.
+    activations : tuple of three, default ("sigmoid", "tanh", "tanh")
+        f of the gates i, f and o, g of the candidate, h of c_t: names of
+        `fastcell.cells.activations.ACTIVATIONS`, ONNX' eleven and "identity". A kind
+        with parameters is a tuple: ("leaky_relu", alpha), ("thresholded_relu", alpha),
+        ("elu", alpha), ("affine", alpha, beta), ("scaled_tanh", alpha, beta),
+        ("hard_sigmoid", alpha, beta). Others than the default, and clips, are not with
+        layer_norm, nor with proj_size and one of peephole and coupled_input_forget.
+    cell_clip : float, optional
+        Bounds c_t to [-cell_clip, cell_clip], as the state and before h reads it: Sak
+        et al. 2014, arXiv:1402.1128; TensorFlow's cell_clip. No gradient passes c_t
+        where the bound holds.
+    gate_clip : float, optional
+        Bounds what f, g and h are applied to, as ONNX' clip; the state c_t stays.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -140,17 +177,29 @@ class LSTM(Recurrent[LSTMState]):
         peephole: bool = False,
         coupled_input_forget: bool = False,
         layer_norm: bool = False,
+        activations: Sequence[Kind] | None = None,
+        cell_clip: float | None = None,
+        gate_clip: float | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
         **options: Unpack[Options],
     ) -> None:
         proj_size = integer("proj_size", proj_size, minimum=0)
+        self._choice = Choice.of(ACTIVATIONS, activations, gate_clip, cell_clip)
+        self.activations = self._choice.activations
+        self.cell_clip = self._choice.cell_clip
+        self.gate_clip = self._choice.gate_clip
+        self._core_options = self._choice.core_options
         self.peephole = flag("peephole", peephole)
         self.coupled_input_forget = flag("coupled_input_forget", coupled_input_forget)
         self.layer_norm = flag("layer_norm", layer_norm)
         super().__init__(
             _core_cell(
-                proj_size, self.peephole, self.coupled_input_forget, self.layer_norm
+                proj_size,
+                self.peephole,
+                self.coupled_input_forget,
+                self.layer_norm,
+                self._choice,
             ),
             input_size,
             hidden_size,
@@ -176,6 +225,7 @@ class LSTM(Recurrent[LSTMState]):
             **super().config(),
             "proj_size": self.proj_size,
             **{name: True for name, chosen in variants.items() if chosen},
+            **self._choice.config(),
         }
 
 
@@ -203,6 +253,9 @@ class LSTMCell(RecurrentCell[LSTMState]):
         peephole: bool = False,
         coupled_input_forget: bool = False,
         layer_norm: bool = False,
+        activations: Sequence[Kind] | None = None,
+        cell_clip: float | None = None,
+        gate_clip: float | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
         init: str = "uniform",
@@ -218,6 +271,9 @@ class LSTMCell(RecurrentCell[LSTMState]):
                 peephole=peephole,
                 coupled_input_forget=coupled_input_forget,
                 layer_norm=layer_norm,
+                activations=activations,
+                cell_clip=cell_clip,
+                gate_clip=gate_clip,
                 dtype=dtype,
                 seed=seed,
                 init=init,

@@ -5,17 +5,20 @@ r"""RNN: one gate, tanh or relu (Elman, Cognitive Science 14, 1990).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import numpy as np
 
 from fastcell._checks.names import one_of
+from fastcell.cells.activations import Choice, Kind
 from fastcell.cells.registry import Cell, State, linear
 from fastcell.cells.single import RecurrentCell
 from fastcell.layers.options import Options
 from fastcell.layers.recurrent import Recurrent
 from fastcell.named_classes import in_files
+
+_NONLINEARITIES = ("tanh", "relu")
 
 
 def tanh_step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
@@ -56,6 +59,11 @@ class RNN(Recurrent[np.ndarray]):
     bidirectional : bool, default False
         Whether a second pass runs from the last step to the first; y then has 2 H
         features.
+    activations : tuple of one, optional
+        f again, as other cells have it: a kind as of `LSTM`, for which nonlinearity
+        keeps its default. By default f is the nonlinearity.
+    gate_clip : float, optional
+        Bounds what f is applied to, as ONNX' clip.
     dtype : dtype, default float32
         float32 or float64.
     seed : int, optional
@@ -90,13 +98,28 @@ class RNN(Recurrent[np.ndarray]):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        activations: Sequence[Kind] | None = None,
+        gate_clip: float | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
         **options: Unpack[Options],
     ) -> None:
-        self.nonlinearity = one_of("nonlinearity", nonlinearity, ("tanh", "relu"))
+        one_of("nonlinearity", nonlinearity, _NONLINEARITIES)
+        choice = Choice.of((nonlinearity,), activations, gate_clip)
+        if activations is not None and nonlinearity != "tanh":
+            raise ValueError(
+                'nonlinearity must be "tanh", its default, with activations; got '
+                f"{nonlinearity!r}"
+            )
+        if choice.activations[0] in _NONLINEARITIES:  # by its own argument
+            nonlinearity = str(choice.activations[0])
+            choice = choice._replace(usual=(nonlinearity,))
+        self.nonlinearity = nonlinearity
+        self.activations, self.gate_clip = choice.activations, choice.gate_clip
+        self._choice = choice
+        self._core_options = choice.core_options
         super().__init__(
-            f"rnn_{nonlinearity}",
+            f"rnn_{nonlinearity}" if choice.is_usual else "rnn_with_options",
             input_size,
             hidden_size,
             num_layers,
@@ -112,7 +135,11 @@ class RNN(Recurrent[np.ndarray]):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
-        return {**super().config(), "nonlinearity": self.nonlinearity}
+        return {
+            **super().config(),
+            "nonlinearity": self.nonlinearity,
+            **self._choice.config(),
+        }
 
 
 class RNNCell(RecurrentCell[np.ndarray]):
@@ -136,6 +163,8 @@ class RNNCell(RecurrentCell[np.ndarray]):
         bias: bool = True,
         nonlinearity: str = "tanh",
         *,
+        activations: Sequence[Kind] | None = None,
+        gate_clip: float | None = None,
         dtype: Any = np.float32,
         seed: int | None = None,
         init: str = "uniform",
@@ -147,6 +176,8 @@ class RNNCell(RecurrentCell[np.ndarray]):
                 1,
                 nonlinearity,
                 bias,
+                activations=activations,
+                gate_clip=gate_clip,
                 dtype=dtype,
                 seed=seed,
                 init=init,

@@ -52,6 +52,8 @@ class Recurrent(Module, Generic[StateT]):
     _takes_precision = False
     # Gates whose bias lengthens (1) or shortens (-1) the memory, the forget gate first.
     _keeping_gates: ClassVar[Mapping[str, int]] = {}
+    # Of cells with options: activations and clips, as the core takes them.
+    _core_options: tuple[Any, ...] | None = None
 
     def __init__(
         self,
@@ -172,6 +174,7 @@ class Recurrent(Module, Generic[StateT]):
             self._directions,
             self.num_heads,
             self._regularizers.rates,
+            self._core_options,
         )
         self._packs = Packs(self._parameters)
         self._parameters.changed()  # sessions fetch the weights again

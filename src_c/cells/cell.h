@@ -27,12 +27,17 @@
  * loop, in the order of the weight gradients.
  *
  * All states begin with zeros, or with what the caller gives.  No cell needs other
- * values: a cell whose first step differs knows it by its states. */
+ * values: a cell whose first step differs knows it by its states.
+ *
+ * A cell may have options: activations by role, and clips.  Tiles point at those of the
+ * stack; a cell without roles does not read them. */
 #ifndef FC_CELL_H
 #define FC_CELL_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "fastcell_options.h"
 
 enum {
     FC_MAX_GATES = 4,
@@ -119,6 +124,7 @@ typedef struct fc_tile {
                                 * the cell has one phase */
     ptrdiff_t slot;            /* reals from one slot, state or vector to the next: H,
                                 * padded */
+    const fc_options *options; /* all zero where none are given */
 } fc_tile;
 
 /* What a cell's backward gets: rows and units as in fc_tile.  Phases come from the last
@@ -142,6 +148,7 @@ typedef struct fc_back_tile {
     void *const *dmiddle; /* gradient of the middle row, from phase 2's product */
     void *const *saved;   /* in: what forward saved; out: gradients, see x_slot, slot */
     ptrdiff_t slot;
+    const fc_options *options;
 } fc_back_tile;
 
 /* The description of a cell: constant, defined at the end of the cell's file. */
@@ -158,6 +165,8 @@ typedef struct fc_cell {
     /* The products do not add b_ih and b_hh.  These are the first 2 * gates vectors of
      * `params`, before the parameters below, and need sums as those do. */
     bool own_biases;
+    int roles;       /* activations that a stack's options choose; 0: no options */
+    bool clips_cell; /* the options may have a cell_clip */
     int owns; /* parameters of the cell's own, and the sums that are their gradients */
     fc_own own[FC_MAX_OWN];
     int sums;

@@ -4,21 +4,29 @@
 #include "cells/gru.c"
 #include "cells/gru_layer_norm.c"
 #include "cells/gru_reset_before.c"
+#include "cells/gru_reset_before_with_options.c"
+#include "cells/gru_with_options.c"
 #include "cells/indrnn.c"
 #include "cells/ligru.c"
 #include "cells/lstm.c"
 #include "cells/lstm_coupled.c"
 #include "cells/lstm_coupled_projected.c"
+#include "cells/lstm_coupled_with_options.c"
 #include "cells/lstm_layer_norm.c"
 #include "cells/lstm_peephole.c"
 #include "cells/lstm_peephole_coupled.c"
 #include "cells/lstm_peephole_coupled_projected.c"
+#include "cells/lstm_peephole_coupled_with_options.c"
 #include "cells/lstm_peephole_projected.c"
+#include "cells/lstm_peephole_with_options.c"
 #include "cells/lstm_projected.c"
+#include "cells/lstm_projected_with_options.c"
+#include "cells/lstm_with_options.c"
 #include "cells/mgu.c"
 #include "cells/min_gru.c"
 #include "cells/min_lstm.c"
 #include "cells/rnn.c"
+#include "cells/rnn_with_options.c"
 #include "cells/slstm.c"
 
 static const fc_cell *const fc_registry[] = {
@@ -48,4 +56,12 @@ static const fc_cell *const fc_registry[] = {
     &slstm_plain,
     &slstm_clamped,
     &slstm_exponential,
+    &rnn_with_options,
+    &gru_with_options,
+    &gru_reset_before_with_options,
+    &lstm_with_options,
+    &lstm_projected_with_options,
+    &lstm_peephole_with_options,
+    &lstm_coupled_with_options,
+    &lstm_peephole_coupled_with_options,
 };

@@ -1,5 +1,5 @@
 /* fastcell: recurrent networks on the CPU.  The public header; it includes
- * fastcell_dense.h and fastcell_mlstm.h.
+ * fastcell_dense.h, fastcell_mlstm.h and fastcell_options.h.
  *
  * Letters: T steps, B rows (batch), I input features, H hidden units, P projected units
  * (H without a projection), G gates, L layers, D directions.
@@ -151,6 +151,8 @@ FC_API int fc_cell_states(int cell);
 
 /* ---- recurrent stacks ---------------------------------------------------------- */
 
+#include "fastcell_options.h"
+
 typedef struct fc_stack {
     int cell;
     fc_dtype dtype;
@@ -166,6 +168,7 @@ typedef struct fc_stack {
      * products with R read h_{t-1} with a share of the units zero and the others
      * divided by 1 - the rate, the same units in all steps of a sequence. */
     double zoneout_h, zoneout_c, recurrent_dropout;
+    fc_options options; /* of a cell with `roles`: see fc_describe_cell */
 } fc_stack;
 
 enum { FC_MOST_OWN = 4 }; /* parameters that only this cell has: see fc_describe_cell */
@@ -215,6 +218,8 @@ typedef struct fc_cell_description {
     int slots;       /* numbers that training keeps for each unit of a row and step */
     int projects;    /* 1: proj_size is 1 or more; 0: it is 0 */
     int takes_heads; /* 1: heads may be above 1 */
+    int roles;       /* activations to choose, and a gate_clip; 0: no options */
+    int clips_cell;  /* 1: a cell_clip may be given */
     int parameters;
     fc_cell_parameter parameter[FC_MOST_PARAMETERS];
 } fc_cell_description;

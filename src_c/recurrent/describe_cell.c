@@ -86,6 +86,8 @@ fc_status fc_describe_cell(int index, fc_cell_description *description) {
     for (int i = 0; i < cell->phases; i++)
         d.projects |= cell->phase[i].projects;
     d.takes_heads = fc_takes_heads(cell);
+    d.roles = cell->roles;
+    d.clips_cell = cell->clips_cell;
     if (d.projects)
         d.parameter[d.parameters++] = of_a_projection;
     for (int i = 0; i < cell->owns; i++)

@@ -1,6 +1,8 @@
 /* The sizes, the states and the memory of one direction of a layer. */
 #include "recurrent/direction.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "runtime/seal.h"
@@ -47,6 +49,35 @@ static bool takes_masks(const fc_cell *cell, const fc_stack *stack) {
            (stack->recurrent_dropout == 0 || fc_has_recurrent(cell));
 }
 
+/* Not so small that it would be 0, which is none, in float32. */
+static bool is_clip(double clip) {
+    return clip == 0 || (clip >= FLT_MIN && isfinite(clip));
+}
+
+/* A kind that there is, with the parameters it has and no others. */
+static bool is_activation(const fc_activation *f) {
+    static const int parameters[] = {
+        [FC_ACT_AFFINE] = 2,           [FC_ACT_LEAKY_RELU] = 1,
+        [FC_ACT_THRESHOLDED_RELU] = 1, [FC_ACT_SCALED_TANH] = 2,
+        [FC_ACT_HARD_SIGMOID] = 2,     [FC_ACT_ELU] = 1,
+        [FC_ACT_SOFTPLUS] = 0};
+    const int kinds = sizeof parameters / sizeof *parameters;
+    return f->kind >= 0 && f->kind < kinds && isfinite(f->alpha) && isfinite(f->beta) &&
+           (f->alpha == 0 || parameters[f->kind] > 0) &&
+           (f->beta == 0 || parameters[f->kind] > 1);
+}
+
+static bool takes_options(const fc_cell *cell, const fc_options *options) {
+    if (!cell->roles || !is_clip(options->cell_clip) || !is_clip(options->gate_clip) ||
+        (options->cell_clip > 0 && !cell->clips_cell))
+        return false;
+    for (int i = 0; i < FC_MOST_ROLES; i++)
+        if (!is_activation(&options->activation[i]) ||
+            (i >= cell->roles && options->activation[i].kind != FC_ACT_USUAL))
+            return false;
+    return true;
+}
+
 fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape) {
     if (!stack || stack->dtype < FC_F32 || stack->dtype > FC_INT8)
         return FC_BAD_ARGUMENT;
@@ -64,6 +95,13 @@ fc_status fc_shape_of(const fc_stack *stack, int layer, fc_shape *shape) {
     if (projects != (stack->proj_size > 0) ||
         !(fc_has_no_rates(stack) || takes_masks(cell, stack)))
         return FC_BAD_ARGUMENT;
+    static const fc_options none;
+    shape->options = &none;
+    if (stack->options.given) {
+        if (!takes_options(cell, &stack->options))
+            return FC_BAD_ARGUMENT;
+        shape->options = &stack->options;
+    }
     shape->k = k;
     shape->cell = cell;
     shape->units = stack->hidden_size;

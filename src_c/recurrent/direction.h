@@ -23,6 +23,7 @@ typedef struct fc_shape {
      * whole vectors; else 1, a matrix with zeros outside the diagonal blocks. */
     ptrdiff_t blocks;
     double zone_h, zone_c, drop; /* rates of zoneout and recurrent dropout: masks.h */
+    const fc_options *options;   /* the stack's, or zeros */
 } fc_shape;
 
 /* Checks the stack; with status FC_OK, *shape is that of `layer`. */

@@ -35,6 +35,7 @@ void fc_run_phases(const fc_shape *shape, const fc_packed *packed, fc_tile *tile
     tile->slot = shape->padded;
     tile->hidden = shape->units;
     tile->params = packed->params;
+    tile->options = shape->options;
     for (int i = 0; i < cell->phases; i++) {
         const fc_phase *phase = &cell->phase[i];
         ptrdiff_t padded = phase->projects ? shape->out_padded : shape->padded;

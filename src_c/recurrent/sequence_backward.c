@@ -153,6 +153,7 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t t,
         .slot = shape->padded,
         .hidden = shape->units,
         .params = direction->packed.params,
+        .options = shape->options,
     };
     const fc_mask_rows masks = {&direction->masks, plan->row + begin, t, end - begin,
                                 scratch->factors};

@@ -31,7 +31,7 @@ typedef struct fc_seal {
     uint64_t kind;
     uint64_t isa;    /* the first 8 characters of its name */
     uint64_t cell;   /* and heads, dtype, native kernels */
-    uint64_t passes; /* layers and directions, and a hash of the rates */
+    uint64_t passes; /* layers and directions, and a hash of rates and options */
     int64_t in, units, proj;
     int64_t rows; /* of a stream or a batch; of a carry, x_rows; else 0 */
 } fc_seal;
@@ -49,12 +49,30 @@ _Static_assert(offsetof(fc_stack, recurrent_dropout) ==
                    offsetof(fc_stack, zoneout_h) + 2 * sizeof(double),
                "the rates follow each other");
 
-/* 30 bits. */
+static inline uint64_t fc_hash_with(uint64_t hash, double value) {
+    uint64_t bits;
+    __builtin_memcpy(&bits, &value, sizeof bits);
+    return (hash ^ bits) * 0x9e3779b97f4a7c15;
+}
+
+/* 30 bits of the rates and the options. */
 static inline uint32_t fc_hash_of_rates(const fc_stack *stack) {
-    uint64_t rates[3], hash = 0;
-    __builtin_memcpy(rates, &stack->zoneout_h, sizeof rates);
+    const double rates[] = {stack->zoneout_h, stack->zoneout_c,
+                            stack->recurrent_dropout};
+    uint64_t hash = 0;
     for (int i = 0; i < 3; i++)
-        hash = (hash ^ rates[i]) * 0x9e3779b97f4a7c15;
+        hash = fc_hash_with(hash, rates[i]);
+    if (stack->options.given) {
+        const fc_options *options = &stack->options;
+        hash = fc_hash_with(hash, options->cell_clip + 1); /* not 0: `given` counts */
+        hash = fc_hash_with(hash, options->gate_clip);
+        for (int i = 0; i < FC_MOST_ROLES; i++) {
+            const fc_activation *f = &options->activation[i];
+            hash = fc_hash_with(hash, f->kind);
+            hash = fc_hash_with(hash, f->alpha);
+            hash = fc_hash_with(hash, f->beta);
+        }
+    }
     return (uint32_t)(hash >> 34);
 }
 
@@ -62,19 +80,20 @@ static inline uint32_t fc_hash_of_rates(const fc_stack *stack) {
  * only sets dtype, in and units.  k: the kernels of the dtype. */
 static inline fc_seal fc_seal_of(uint64_t kind, const fc_stack *stack,
                                  const fc_kernels *k, int64_t rows) {
-    fc_seal seal = {
-        .kind = kind,
-        .cell = (uint64_t)(uint32_t)stack->cell << 48 |
-                (uint64_t)(uint32_t)(stack->heads > 1 ? stack->heads : 1) << 8 |
-                (uint64_t)stack->dtype << 1 | (uint64_t)k->native,
-        .passes =
-            (uint64_t)(uint32_t)stack->layers << 32 |
-            (fc_has_no_rates(stack) ? 0 : (uint64_t)fc_hash_of_rates(stack) << 2) |
-            (uint64_t)(uint32_t)stack->directions,
-        .in = stack->input_size,
-        .units = stack->hidden_size,
-        .proj = stack->proj_size,
-        .rows = rows};
+    fc_seal seal = {.kind = kind,
+                    .cell = (uint64_t)(uint32_t)stack->cell << 48 |
+                            (uint64_t)(uint32_t)(stack->heads > 1 ? stack->heads : 1)
+                                << 8 |
+                            (uint64_t)stack->dtype << 1 | (uint64_t)k->native,
+                    .passes = (uint64_t)(uint32_t)stack->layers << 32 |
+                              (fc_has_no_rates(stack) && !stack->options.given
+                                   ? 0
+                                   : (uint64_t)fc_hash_of_rates(stack) << 2) |
+                              (uint64_t)(uint32_t)stack->directions,
+                    .in = stack->input_size,
+                    .units = stack->hidden_size,
+                    .proj = stack->proj_size,
+                    .rows = rows};
     __builtin_memcpy(&seal.isa, k->isa, sizeof seal.isa);
     return seal;
 }

@@ -9,6 +9,23 @@ static section next_section(problem *p, ptrdiff_t count) {
     return s;
 }
 
+bool has_all_problems(const char *cell) {
+    static const char *const all[] = {"rnn_tanh",
+                                      "lstm",
+                                      "gru_reset_before",
+                                      "gru",
+                                      "min_gru",
+                                      "indrnn_tanh",
+                                      "slstm",
+                                      "lstm_layer_norm",
+                                      "lstm_projected",
+                                      "lstm_peephole_coupled_projected"};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(cell, all[i]))
+            return true;
+    return false;
+}
+
 bool own_parameter(int cell, int which, fc_cell_parameter *own) {
     fc_cell_description d;
     if (fc_describe_cell(cell, &d))
@@ -70,6 +87,23 @@ static void set_normalizers(problem *p) {
             p->v[p->c0.at + i] = (float)(1 + p->v[p->c0.at + i] / 2);
 }
 
+/* Of a cell that has some: smooth kinds, since differences check them to 1e-7 (the
+ * slope of a softsign has a kink), and clips, whose kinks `positive` keeps. */
+static fc_options options_of(int cell) {
+    fc_cell_description d;
+    fc_options options = {0};
+    if (fc_describe_cell(cell, &d) || !d.roles)
+        return options;
+    options = (fc_options){.given = 1, .gate_clip = 1.4};
+    options.cell_clip = d.clips_cell ? 0.6 : 0;
+    static const fc_activation kinds[] = {{FC_ACT_SIGMOID, 0, 0},
+                                          {FC_ACT_SCALED_TANH, 1.2, 0.7},
+                                          {FC_ACT_SOFTPLUS, 0, 0}};
+    for (int i = 0; i < d.roles; i++)
+        options.activation[i] = d.roles == 1 ? kinds[2] : kinds[i];
+    return options;
+}
+
 void problem_make(problem *p, const spec *from) {
     *p = (problem){.spec = *from};
     const spec *s = &p->spec;
@@ -88,7 +122,8 @@ void problem_make(problem *p, const spec *from) {
                           .proj_size = projects ? s->proj : 0,
                           .layers = s->layers,
                           .directions = s->directions,
-                          .heads = s->heads};
+                          .heads = s->heads,
+                          .options = options_of(cell)};
     p->out = projects ? s->proj : s->hidden;
     p->x_rows = s->index ? 11 : 0;
     for (int i = 0; i < p->passes; i++) {

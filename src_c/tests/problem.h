@@ -45,7 +45,8 @@ typedef struct problem {
     int64_t *lengths;
     uint8_t *mask, *reset;
     int32_t *index;
-    uint8_t *positive; /* (L D, T, B, H): which units of a ReLU are on */
+    uint8_t *positive; /* (L D, T, B, H): which units of a ReLU are on; a bit for each
+                        * value of a unit that a clip leaves as it is */
     bool random;       /* with masks by the key, for the rates in `stack` */
     uint64_t key;
 } problem;
@@ -53,6 +54,10 @@ typedef struct problem {
 void problem_make(problem *p, const spec *from);
 void problem_free(problem *p);
 
+/* Whether the drivers treat the cell in a way of its own: it takes every problem.  Of
+ * the others each takes a third of the small problems, and every third cell the long
+ * ones. */
+bool has_all_problems(const char *cell);
 /* Parameter `which` that only this cell has, in *own; false past the last. */
 bool own_parameter(int cell, int which, fc_cell_parameter *own);
 ptrdiff_t pass_inputs(const problem *p, int pass);

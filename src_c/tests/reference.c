@@ -10,6 +10,7 @@ typedef struct weights {
         units_of_head; /* columns of R, and rows of a gate that share them */
     uint8_t *positive; /* [H] of this step */
     bool replay;       /* read it, instead of writing it */
+    const fc_options *options;
 } weights;
 
 enum { MOST_UNITS = 200, MOST_STATES = 3 }; /* states beside h */
@@ -336,6 +337,106 @@ static void slstm_exponential(const weights *w, const double *x, const double *h
     slstm_of(w, x, h, new_h, c, log_identity, -INFINITY);
 }
 
+/* x within [-limit, limit]; `bit` of the unit keeps whether it is. */
+static double clip(const weights *w, ptrdiff_t u, int bit, double limit, double x) {
+    uint8_t mask = (uint8_t)(1 << bit);
+    if (!w->replay)
+        w->positive[u] = (uint8_t)((w->positive[u] & ~mask) | (fabs(x) < limit) << bit);
+    if (limit == 0 || w->positive[u] & mask)
+        return x;
+    return x > 0 ? limit : -limit;
+}
+
+/* The kinds of problem.c. */
+static double chosen(const weights *w, int role, ptrdiff_t u, int bit, double a) {
+    const fc_activation *f = &w->options->activation[role];
+    a = clip(w, u, bit, w->options->gate_clip, a);
+    if (f->kind == FC_ACT_SCALED_TANH)
+        return f->alpha * tanh(f->beta * a);
+    if (f->kind == FC_ACT_SOFTPLUS)
+        return log1p(exp(a));
+    return f->kind == FC_ACT_SIGMOID ? sigmoid(a) : NAN;
+}
+
+static void rnn_with_options(const weights *w, const double *x, const double *h,
+                             double *new_h, double *c) {
+    (void)c;
+    for (ptrdiff_t u = 0; u < w->hidden; u++)
+        new_h[u] = chosen(w, 0, u, 0, of_both(w, 0, u, x, h));
+}
+
+static void gru_with_options(const weights *w, const double *x, const double *h,
+                             double *new_h, double *c) {
+    (void)c;
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double r = chosen(w, 0, u, 0, of_both(w, 0, u, x, h));
+        double z = chosen(w, 0, u, 1, of_both(w, 1, u, x, h));
+        double n = chosen(w, 1, u, 2, of_x(w, 2, u, x) + r * of_h(w, 2, u, h));
+        new_h[u] = (1 - z) * n + z * h[u];
+    }
+}
+
+static void gru_reset_before_with_options(const weights *w, const double *x,
+                                          const double *h, double *new_h, double *c) {
+    double reset_h[MOST_UNITS];
+    (void)c;
+    for (ptrdiff_t u = 0; u < w->hidden; u++)
+        reset_h[u] = chosen(w, 0, u, 0, of_both(w, 0, u, x, h)) * h[u];
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double z = chosen(w, 0, u, 1, of_both(w, 1, u, x, h));
+        double n = chosen(w, 1, u, 2, of_both(w, 2, u, x, reset_h));
+        new_h[u] = (1 - z) * n + z * h[u];
+    }
+}
+
+/* p: peepholes p_i p_f p_o, or NULL; with coupled gates p_f p_o, and i is 1 - f. */
+static void lstm_of_options(const weights *w, const double *x, const double *h,
+                            double *new_h, double *c, bool peephole, bool coupled) {
+    const double *p = w->own[0];
+    int gate = coupled ? 0 : 1;
+    for (ptrdiff_t u = 0; u < w->hidden; u++) {
+        double p_f = peephole ? p[gate * w->hidden + u] : 0;
+        double p_o = peephole ? p[(gate + 1) * w->hidden + u] : 0;
+        double f = chosen(w, 0, u, 0, of_both(w, gate, u, x, h) + p_f * c[u]);
+        double i = 1 - f;
+        if (!coupled)
+            i = chosen(w, 0, u, 1,
+                       of_both(w, 0, u, x, h) + (peephole ? p[u] * c[u] : 0));
+        double g = chosen(w, 1, u, 2, of_both(w, gate + 1, u, x, h));
+        c[u] = clip(w, u, 3, w->options->cell_clip, f * c[u] + i * g);
+        double o = chosen(w, 0, u, 4, of_both(w, gate + 2, u, x, h) + p_o * c[u]);
+        new_h[u] = o * chosen(w, 2, u, 5, c[u]);
+    }
+}
+
+static void lstm_with_options(const weights *w, const double *x, const double *h,
+                              double *new_h, double *c) {
+    lstm_of_options(w, x, h, new_h, c, false, false);
+}
+
+static void lstm_projected_with_options(const weights *w, const double *x,
+                                        const double *h, double *new_h, double *c) {
+    double m[MOST_UNITS];
+    lstm_with_options(w, x, h, m, c);
+    project(w, m, new_h);
+}
+
+static void lstm_peephole_with_options(const weights *w, const double *x,
+                                       const double *h, double *new_h, double *c) {
+    lstm_of_options(w, x, h, new_h, c, true, false);
+}
+
+static void lstm_coupled_with_options(const weights *w, const double *x,
+                                      const double *h, double *new_h, double *c) {
+    lstm_of_options(w, x, h, new_h, c, false, true);
+}
+
+static void lstm_peephole_coupled_with_options(const weights *w, const double *x,
+                                               const double *h, double *new_h,
+                                               double *c) {
+    lstm_of_options(w, x, h, new_h, c, true, true);
+}
+
 typedef void step_fn(const weights *, const double *x, const double *h, double *new_h,
                      double *c);
 
@@ -370,6 +471,14 @@ static step_fn *step_of(const char *cell) {
         {"slstm_plain", slstm_plain},
         {"slstm_clamped", slstm_clamped},
         {"slstm_exponential", slstm_exponential},
+        {"rnn_with_options", rnn_with_options},
+        {"gru_with_options", gru_with_options},
+        {"gru_reset_before_with_options", gru_reset_before_with_options},
+        {"lstm_with_options", lstm_with_options},
+        {"lstm_projected_with_options", lstm_projected_with_options},
+        {"lstm_peephole_with_options", lstm_peephole_with_options},
+        {"lstm_coupled_with_options", lstm_coupled_with_options},
+        {"lstm_peephole_coupled_with_options", lstm_peephole_coupled_with_options},
     };
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (!strcmp(steps[i].cell, cell))
@@ -391,7 +500,8 @@ static void run_row(problem *p, const double *v, bool replay, int pass, ptrdiff_
                  .out = p->out,
                  .head = p->out / (s->heads ? s->heads : 1),
                  .units_of_head = s->hidden / (s->heads ? s->heads : 1),
-                 .replay = replay};
+                 .replay = replay,
+                 .options = &p->stack.options};
     for (int j = 0; j < p->owned; j++)
         w.own[j] = v + p->own[pass][j].at;
     step_fn *step = step_of(s->cell);

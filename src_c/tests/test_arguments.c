@@ -1,5 +1,6 @@
 /* Every status: what is not an argument is refused, before anything is touched. */
 #include <limits.h>
+#include <math.h>
 
 #include "tests/harness.h"
 
@@ -96,6 +97,37 @@ static void test_stacks(void) {
     s.directions = 2; /* a stream has one direction */
     size_t bytes;
     CHECK_STATUS(fc_stream_size(&s, 1, &bytes), FC_BAD_ARGUMENT);
+}
+
+/* Options: of a cell that has roles, and what they may be. */
+static void test_options(void) {
+    EXPECT_STACK(options.given = 1, FC_BAD_ARGUMENT); /* a cell without */
+#define EXPECT_OPTIONS(change, status)                                                 \
+    do {                                                                               \
+        fc_stack s = good_stack;                                                       \
+        s.cell = fc_cell_index("gru_with_options");                                    \
+        s.options.given = 1;                                                           \
+        s.options.change;                                                              \
+        describe("options with %s", #change);                                          \
+        expect_of_stack(&s, status);                                                   \
+    } while (0)
+    EXPECT_OPTIONS(gate_clip = 3, FC_OK);
+    EXPECT_OPTIONS(gate_clip = -3, FC_BAD_ARGUMENT);
+    EXPECT_OPTIONS(gate_clip = NAN, FC_BAD_ARGUMENT);
+    EXPECT_OPTIONS(gate_clip = INFINITY, FC_BAD_ARGUMENT);
+    EXPECT_OPTIONS(gate_clip = 1e-40, FC_BAD_ARGUMENT);
+    EXPECT_OPTIONS(cell_clip = 3, FC_BAD_ARGUMENT); /* a GRU has no c */
+    EXPECT_OPTIONS(activation[0].kind = -1, FC_BAD_ARGUMENT);
+    EXPECT_OPTIONS(activation[1].kind = FC_ACT_SOFTPLUS, FC_OK);
+    EXPECT_OPTIONS(activation[1].kind = FC_ACT_SOFTPLUS + 1, FC_BAD_ARGUMENT);
+    EXPECT_OPTIONS(activation[2].kind = FC_ACT_TANH, FC_BAD_ARGUMENT);
+    EXPECT_OPTIONS(activation[0].alpha = 1, FC_BAD_ARGUMENT);
+    EXPECT_OPTIONS(activation[0] = ((fc_activation){FC_ACT_ELU, 1, 0}), FC_OK);
+    EXPECT_OPTIONS(activation[0] = ((fc_activation){FC_ACT_ELU, 1, 1}),
+                   FC_BAD_ARGUMENT);
+    EXPECT_OPTIONS(activation[0] = ((fc_activation){FC_ACT_AFFINE, 1, NAN}),
+                   FC_BAD_ARGUMENT);
+#undef EXPECT_OPTIONS
 }
 
 /* Sizes that do not fit: refused by the size queries, for every cell and both types. */
@@ -508,6 +540,7 @@ int main(void) {
     FOR_EACH_ISA(isa) {
         CHECK(fc_lanes(FC_F32) == 2 * fc_lanes(FC_F64));
         test_stacks();
+        test_options();
         test_large_stacks();
         test_batches();
         test_indices();

@@ -191,10 +191,14 @@ static void test_problem(const spec *s, const char *name, int threads) {
     problem_free(&p);
 }
 
-/* Every shape with every variant. */
+/* Every shape with every variant, or a third of them. */
 static void test_small_problems(const char *cell) {
+    size_t every = has_all_problems(cell) ? 1 : 3, number = 0;
+    size_t turn = (size_t)fc_cell_index(cell) % 3;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (size_t j = 0; j < sizeof variants / sizeof *variants; j++) {
+            if (number++ % every != turn % every)
+                continue;
             spec s = with_variant(shapes[i], &variants[j].set);
             s.cell = cell;
             seed(100 * i + j);
@@ -487,10 +491,12 @@ int main(int count, char **arguments) {
         const char *name = fc_cell_name(cell);
         CHECK(fc_cell_index(name) == cell);
         test_small_problems(name);
-        test_threads(name);
-        test_teams(name);
-        test_heads(name);
-        test_recompute(name);
+        if (has_all_problems(name) || cell % 3 == 0) {
+            test_threads(name);
+            test_teams(name);
+            test_heads(name);
+            test_recompute(name);
+        }
         test_empty(name);
         test_row_alone(name);
         test_not_finite(name, NAN);

@@ -73,6 +73,20 @@ _constructor(fastcell.GRUCell, _CELL, reset_after=True, layer_norm=False, **_GAT
 _constructor(fastcell.MGUCell, _CELL, **_GATED)
 _constructor(fastcell.LiGRUCell, _CELL, **_GATED)
 _constructor(fastcell.LSTM, {**_RECURRENT, "init": "chrono"}, chrono_steps=9)
+_CLIPS = {"cell_clip": 1.0, "gate_clip": 2.0}
+_ACTIVATIONS = {"activations": ("sigmoid", ("elu", 1.0), "tanh")}
+_CHOSEN = {**_ACTIVATIONS, **_CLIPS, "accepts": dict.fromkeys(_CLIPS, "none huge")}
+_CHOSEN["accepts"]["activations"] = OPTIONAL
+_constructor(fastcell.LSTM, _RECURRENT, **_CHOSEN)
+_constructor(fastcell.LSTMCell, _CELL, **_CHOSEN)
+for _made, _sizes in ((fastcell.GRU, _RECURRENT), (fastcell.GRUCell, _CELL)):
+    _kinds = {**_CHOSEN, "activations": ("sigmoid", "softsign")}
+    del _kinds["cell_clip"]
+    _constructor(_made, _sizes, **_kinds)
+for _made, _sizes in ((fastcell.RNN, _RECURRENT), (fastcell.RNNCell, _CELL)):
+    _kinds = {**_CHOSEN, "activations": ("softsign",)}
+    del _kinds["cell_clip"]
+    _constructor(_made, _sizes, **_kinds)
 _constructor(fastcell.IndRNN, _RECURRENT, nonlinearity="relu", **_UNGATED)
 _constructor(fastcell.IndRNNCell, _CELL, nonlinearity="relu")
 _constructor(fastcell.MinGRU, _RECURRENT, positive=False, **_GATED)

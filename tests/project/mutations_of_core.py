@@ -543,4 +543,52 @@ MUTATIONS = [
         "",
         "all states of a step are written over each other",
     ),
+    (
+        "src_c/cells/activation.h",
+        "*slope = bounded_gradient(a, f->clip, activation_slope(f, x, y));",
+        "*slope = activation_slope(f, x, y);",
+        "a gradient passes a gate clip that holds",
+    ),
+    (
+        "src_c/cells/activation.h",
+        "return alpha * vset1(f->beta) * (one - t * t);",
+        "return alpha * (one - t * t);",
+        "the slope of the scaled tanh lacks beta",
+    ),
+    (
+        "src_c/cells/activation.h",
+        "if (u + V <= t->hidden)",
+        "if (u <= t->hidden)",
+        "options: units that are not there have states",
+    ),
+    (
+        "src_c/cells/lstm_choice.h",
+        "dc = bounded_gradient(c, choice->clip, dc);",
+        "",
+        "a gradient passes a cell clip that holds",
+    ),
+    (
+        "src_c/cells/lstm_choice.h",
+        "chosen_activation(options, 2, FC_ACT_TANH)",
+        "chosen_activation(options, 1, FC_ACT_TANH)",
+        "the output of an LSTM takes the activation of g",
+    ),
+    (
+        "src_c/cells/gru_reset_before_with_options.c",
+        "dm * load_row(t->h_prev, r_, u) * slope",
+        "dm * r * slope",
+        "GRU with options: the gradient of r is by r",
+    ),
+    (
+        "src_c/runtime/seal.h",
+        "hash = fc_hash_with(hash, f->alpha);",
+        "",
+        "packed weights are taken with another alpha",
+    ),
+    (
+        "src_c/recurrent/direction.c",
+        "(i >= cell->roles && options->activation[i].kind != FC_ACT_USUAL)",
+        "false",
+        "the core takes an activation of a role that there is not",
+    ),
 ]

@@ -812,4 +812,16 @@ MUTATIONS = [  # -- functions
         "call.key, call.first_step",
         "masks begin anew in each segment",
     ),
+    (
+        "fastcell/cells/activations.py",
+        "return self.activations == self.usual and clips == (None, None)",
+        "return self.activations == self.usual",
+        "a clip with the usual activations is forgotten",
+    ),
+    (
+        "fastcell/cells/activations.py",
+        "if len(parameters) != len(wanted):",
+        "if len(parameters) < len(wanted):",
+        "a superfluous alpha is taken",
+    ),
 ]

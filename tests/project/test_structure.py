@@ -133,7 +133,8 @@ def test_a_cell_includes_the_contract_and_the_math_and_nothing_else():
         if path.name == "registry.h":  # the list of cells
             continue
         for name in includes(path):
-            assert allowed.fullmatch(name), f"{path.name} includes {name}"
+            is_options = (path.name, name) == ("cell.h", "include/fastcell_options.h")
+            assert allowed.fullmatch(name) or is_options, f"{path.name} includes {name}"
             assert name != "cells/registry.h", f"{path.name} includes {name}"
 
 
@@ -164,7 +165,7 @@ CORE_ROOMS = {
     "include": set(),
     "simd": set(),
     "math": {"simd"},
-    "cells": {"math", "simd"},
+    "cells": {"include", "math", "simd"},
     "runtime": {"include", "cells"},
     "kernels": {"include", "cells", "math", "simd", "runtime"},
     "isa": {"cells", "math", "simd", "runtime", "kernels"},
