@@ -15,6 +15,7 @@ from fastcell.cells import (
     LSTM,
     MGU,
     RNN,
+    SLSTM,
     CoupledLSTM,
     GRUCell,
     IndRNN,
@@ -29,6 +30,7 @@ from fastcell.cells import (
     MinLSTMCell,
     PeepholeLSTM,
     RNNCell,
+    SLSTMCell,
 )
 from fastcell.layers import (
     Attention,
@@ -56,6 +58,7 @@ __all__ = [
     "LSTM",
     "MGU",
     "RNN",
+    "SLSTM",
     "Attention",
     "CoupledLSTM",
     "Dropout",
@@ -77,6 +80,7 @@ __all__ = [
     "PeepholeLSTM",
     "RNNCell",
     "Ragged",
+    "SLSTMCell",
     "Sequential",
     "StreamPool",
     "callbacks",

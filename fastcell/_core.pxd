@@ -120,6 +120,9 @@ cdef extern from "fastcell.h" nogil:
         int random
         uint64_t key
         Py_ssize_t first_step
+        const void *added
+        Py_ssize_t added_step
+        Py_ssize_t added_row
 
     enum:
         FC_SHARED_ONE_THREAD
@@ -167,6 +170,10 @@ cdef extern from "fastcell.h" nogil:
         Py_ssize_t y_row
         void *h
         void *c
+        void *cs
+        Py_ssize_t cs_state
+        Py_ssize_t cs_step
+        Py_ssize_t cs_row
 
     ctypedef struct fc_blas:
         void *sgemm
@@ -193,6 +200,9 @@ cdef extern from "fastcell.h" nogil:
         const fc_blas *blas
         const void *packed_forward
         const fc_segment *segment
+        void *dadded
+        Py_ssize_t dadded_step
+        Py_ssize_t dadded_row
 
     const char *fc_isa_name(int which)
     const char *fc_isa()

@@ -126,6 +126,7 @@ class Stack:
         h: _Reals | None,
         c: _Reals | None,
         saved: _Bytes | None,
+        cs: _Reals | None = None,
     ) -> None: ...
     def infer(
         self, packed: _Bytes, x: Any, dtype: np.dtype, threads: int
@@ -169,11 +170,13 @@ class Stack:
         gradients: list[_PassArrays] | None,
         saved: _Bytes,
         segment: tuple[int, int, int, _Bytes] | None = None,
+        dadded: _Reals | None = None,
     ) -> None: ...
 
 @disjoint_base
 class Batch:
     recompute: bool
+    added: _Reals | None
     key: int | None  # of random masks; first_step: of the batch, for them
     first_step: int
     @property

@@ -259,6 +259,7 @@ def cpu_name():
 # All bindings are one extension, with one dispatch table and one thread pool.
 include "_bindings/memory.pxi"
 include "_bindings/cells.pxi"
+include "_bindings/batch.pxi"
 include "_bindings/recurrent.pxi"
 include "_bindings/stream.pxi"
 include "_bindings/dense.pxi"

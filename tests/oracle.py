@@ -158,11 +158,14 @@ def problem(
         sequence["mask"] = random.random((T, B)) < 0.7
     if kind in ("reset", "everything"):
         sequence["reset"] = random.random((T, B)) < 0.25
+    x, state = draw(T, B, I), tuple(draw(*shape) for shape in shapes)
+    if cell.admissible:
+        state = tuple(rounded(part) for part in cell.admissible(state))
     return Problem(
         cell,
         layer,
-        draw(T, B, I),
-        tuple(draw(*shape) for shape in shapes),
+        x,
+        state,
         draw(T, B, width),
         tuple(draw(*shape) for shape in shapes),
         sequence,

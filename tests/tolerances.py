@@ -31,6 +31,10 @@ ULP = 3
 # few units in its last places shows here, long before it breaks the promise.
 ULP_FLOAT32 = {"exp": 1.2, "sigmoid": 2.5, "tanh": 2.6}
 
+# Gradients of float64 among themselves, where they are equal but for roundings: of some
+# hundred sums of terms of the size of 1.
+GRADIENT_FLOAT64 = 1e-13
+
 # A dense layer against NumPy's product: roundings in another order.
 DENSE = {np.float64: 1e-13, np.float32: 2e-6}
 

@@ -81,6 +81,7 @@ cdef class Views:
 cdef enum shape:  # of an argument, and the type of its items
     INPUTS  # (T, B, I) reals, rows anywhere
     OUTPUTS  # (T, B, D P) reals, rows anywhere
+    GATES  # (T, B, D G H) reals, rows anywhere
     TABLE  # (x_rows, I) reals; this and all others contiguous
     H_STATES  # (L D, B, P) reals
     C_STATES  # (L D, B, S-1, H) reals: all of S states but h

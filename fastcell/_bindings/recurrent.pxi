@@ -1,44 +1,5 @@
 # Stacks of recurrent layers over whole sequences.
 
-cdef class Batch:
-    """What forward and backward share about one batch: arrays, or None."""
-
-    cdef readonly Py_ssize_t steps, rows
-    cdef readonly object x, index, lengths, mask, reset, h0, c0, dropout
-    cdef readonly int threads
-    cdef public bint recompute  # the gates, in backward: set before `saved` is made
-    cdef public object key  # of random masks, or None; first_step: of the batch, for them
-    cdef public Py_ssize_t first_step
-    cdef const char *isa  # that `saved` is laid out for
-
-    def __init__(
-        self, Py_ssize_t steps, Py_ssize_t rows, x, index, lengths, mask, reset, h0, c0,
-        dropout, int threads,
-    ):
-        self.steps = steps
-        self.rows = rows
-        self.x = x
-        self.index = index
-        self.lengths = lengths
-        self.mask = mask
-        self.reset = reset
-        self.h0 = h0
-        self.c0 = c0
-        self.dropout = dropout
-        self.threads = threads
-        self.isa = isa_now
-
-    def check_isa(self):
-        """Raise if another instruction set is in use than when it was made."""
-        if self.isa is not isa_now:
-            raise_other_isa("saved", self.isa)
-
-
-_PRECISIONS = {
-    "float32": FC_F32, "float64": FC_F64, "bf16": FC_BF16, "int8": FC_INT8,
-}
-
-
 cdef class Stack:
     """Layers of one cell: sizes, packed weights, forward and backward."""
 
@@ -171,10 +132,8 @@ cdef class Stack:
             if <object> a.array is None:
                 continue
             views.name = a.name
-            if a.shape == INPUTS or a.shape == OUTPUTS:
-                width = self.stack.input_size
-                if a.shape == OUTPUTS:
-                    width = self.stack.directions * self.out()
+            if a.shape in (INPUTS, OUTPUTS, GATES):
+                width = self.row_of(a.shape)
                 view = views.rows(
                     <object> a.array, a.access == WRITTEN, self.itemsize, batch.steps,
                     batch.rows, width,
@@ -190,6 +149,14 @@ cdef class Stack:
                 )
         views.name = b"array"
         return 0
+
+    cdef Py_ssize_t row_of(self, shape of) noexcept:
+        """The reals of a row that may be anywhere."""
+        if of == INPUTS:
+            return self.stack.input_size
+        if of == OUTPUTS:
+            return self.stack.directions * self.out()
+        return self.stack.directions * self.cell.gates * self.stack.hidden_size
 
     cdef Py_ssize_t items(
         self, const fc_batch *batch, shape of, Py_ssize_t *itemsize
@@ -234,7 +201,7 @@ cdef class Stack:
         batch.key = call.key if batch.random else 0
         batch.first_step = call.first_step
         batch.x_rows = len(call.x) if indexed else 0
-        cdef argument[8] table = [
+        cdef argument[9] table = [
             argument("x", <PyObject *> call.x, READ, TABLE if indexed else INPUTS,
                      <void **> &batch.x, &batch.x_step, &batch.x_row),
             argument("index", <PyObject *> call.index, READ, IDS,
@@ -251,8 +218,10 @@ cdef class Stack:
                      <void **> &batch.c0, NULL, NULL),
             argument("dropout", <PyObject *> call.dropout, READ, DROPOUT,
                      <void **> &batch.dropout, NULL, NULL),
+            argument("added", <PyObject *> call.added, READ, GATES,
+                     <void **> &batch.added, &batch.added_step, &batch.added_row),
         ]
-        self.take(views, batch, table, 8)
+        self.take(views, batch, table, 9)
         if indexed:
             batch.x_row = self.stack.input_size
         return 0
@@ -292,12 +261,16 @@ cdef class Stack:
         found["sharing"] = SHARING[description.sharing]
         return found
 
-    def forward(self, packed, Batch call, y, h, c, saved):
-        """Fill y (T, B, D P) and the final states; with `saved`, keep for backward."""
+    def forward(self, packed, Batch call, y, h, c, saved, cs=None):
+        """Fill y (T, B, D P) and the final states; with `saved`, keep for backward.
+
+        cs (S-1, T, B, D H) with contiguous rows: filled with the states but h of the last
+        layer after each step, or None.
+        """
         cdef fc_batch batch
         cdef Views views = Views()
         self.fill(call, &batch, views)
-        self.run(packed, &batch, y, h, c, saved)
+        self.run(packed, &batch, y, h, c, saved, cs)
 
     def infer(self, packed, x, dtype, int threads):
         """Return y, h and c for x (T, B, I) alone, from zero states; the quick way.
@@ -381,13 +354,13 @@ cdef class Stack:
     def step(self, packed, x, state, dtype, int threads):
         """Return the state after one step of one layer: the quick way.
 
-        x (B, I) or (I,); state None, h or (h, c), each (B, n) or (n,).  None where one is
-        no such array of NumPy's, contiguous and of the dtype, or there are more states.
+        x (B, I) or (I,); state None, h or (h, c, ...), each (B, n) or (n,).  None where one
+        is no such array of NumPy's, contiguous and of the dtype.
         """
         cdef fc_batch batch
         cdef Views views = Views()
-        cdef bint two = self.cell.states > 1, single
-        if type(x) is not ndarray or not 1 <= x.ndim <= 2 or self.cell.states > 2:
+        cdef bint two = self.cell.states > 1, more = self.cell.states > 2, single
+        if type(x) is not ndarray or not 1 <= x.ndim <= 2:
             return None
         single = x.ndim == 1
         memset(&batch, 0, sizeof(batch))
@@ -399,6 +372,8 @@ cdef class Stack:
         batch.x_step = batch.rows * batch.x_row
         if batch.x == NULL or (two and state is not None and type(state) is not tuple):
             return None
+        if more and state is not None:
+            state = self.two_of(views, state, single, batch.rows, dtype)
         if state is not None:
             h, c = (state if len(state) == 2 else (None, None)) if two else (state, None)
             batch.h0 = self.quick(views, h, single, batch.rows, self.out(), dtype)
@@ -406,17 +381,30 @@ cdef class Stack:
                 return None
             if two:
                 batch.c0 = self.quick(
-                    views, c, single, batch.rows, self.stack.hidden_size, dtype
+                    views, c, single, batch.rows, self.c_row(), dtype
                 )
                 if batch.c0 == NULL:
                     return None
         y = np.empty((1, batch.rows, self.out()), dtype)
-        c = np.empty((batch.rows, self.stack.hidden_size), dtype) if two else None
+        c = np.empty((batch.rows, self.c_row()), dtype) if two else None
         self.run(packed, &batch, y, None, c, None)
         y = y[0]  # which is the next h
         if single:
             y, c = y[0], c[0] if two else None
+        if more:
+            return y, *map(np.ascontiguousarray, np.split(c, self.cell.states - 1, -1))
         return (y, c) if two else y
+
+    cdef object two_of(
+        self, Views views, tuple state, bint single, Py_ssize_t rows, dtype
+    ):
+        """h, and all other states behind each other; (None, None) if one does not fit."""
+        if len(state) != self.cell.states:
+            return None, None
+        for part in state[1:]:
+            if not self.quick(views, part, single, rows, self.stack.hidden_size, dtype):
+                return None, None
+        return state[0], np.concatenate(state[1:], -1)
 
     cdef void *quick(
         self, Views views, array, bint single, Py_ssize_t rows, Py_ssize_t n, dtype
@@ -436,7 +424,7 @@ cdef class Stack:
             return NULL
         return view.buf
 
-    cdef int run(self, packed, fc_batch *batch, y, h, c, saved) except -1:
+    cdef int run(self, packed, fc_batch *batch, y, h, c, saved, cs=None) except -1:
         cdef fc_output output
         cdef size_t size
         cdef Views outputs = Views()
@@ -448,12 +436,33 @@ cdef class Stack:
             argument("c", <PyObject *> c, WRITTEN, C_STATES, &output.c, NULL, NULL),
         ]
         self.take(outputs, batch, table, 3)
+        self.take_all_c(outputs, batch, cs, &output)
         if saved is not None:
             check(fc_saved_size(&self.stack, batch, &size))
             kept = outputs.get(saved, 1, 1).buf
             if len(saved) < <Py_ssize_t> size:
                 raise ValueError(f"saved must have {size} bytes; got {len(saved)}")
         return self.call(packed, batch, &output, kept)
+
+    cdef int take_all_c(
+        self, Views views, const fc_batch *batch, cs, fc_output *output
+    ) except -1:
+        cdef Py_buffer *view
+        cdef Py_ssize_t width = self.stack.directions * self.stack.hidden_size
+        output.cs = NULL
+        if cs is None:
+            return 0
+        views.name = b"cs"
+        view = views.get(cs, 1, self.itemsize)
+        wanted = self.cell.states - 1, batch.steps, batch.rows, width
+        found = tuple([view.shape[i] for i in range(view.ndim)])
+        if found != wanted or (width > 1 and view.strides[3] != self.itemsize):
+            raise ValueError(f"cs must be {wanted} with rows of consecutive items")
+        output.cs = view.buf
+        output.cs_state = view.strides[0] // self.itemsize
+        output.cs_step = view.strides[1] // self.itemsize
+        output.cs_row = view.strides[2] // self.itemsize
+        return 0
 
     cdef int call(
         self, packed, fc_batch *batch, fc_output *output, void *kept
@@ -477,9 +486,9 @@ cdef class Stack:
 
     def backward(
         self, packed, packed_forward, Batch call, dy, dh, dc, dx, dh0, dc0,
-        list gradients, saved, segment=None
+        list gradients, saved, segment=None, dadded=None
     ):
-        """Fill dx, dh0, dc0 and add to the weight gradients; uses `saved` up.
+        """Fill dx, dh0, dc0, dadded and add to the weight gradients; uses `saved` up.
 
         dy None: zeros.  packed_forward may be None unless the gates are to be
         recomputed.  segment, of a part of longer sequences: (steps before, steps after,
@@ -494,7 +503,7 @@ cdef class Stack:
         call.check_isa()
         dy = rows_apart(dy)
         self.fill(call, &batch, views)
-        cdef argument[7] table = [
+        cdef argument[8] table = [
             argument("packed_forward", <PyObject *> packed_forward, READ,
                      PACKED_FORWARD, <void **> &io.packed_forward, NULL, NULL),
             argument("dy", <PyObject *> dy, READ, OUTPUTS, <void **> &io.dy,
@@ -506,8 +515,10 @@ cdef class Stack:
                      &io.dx_row),
             argument("dh0", <PyObject *> dh0, WRITTEN, H_STATES, &io.dh0, NULL, NULL),
             argument("dc0", <PyObject *> dc0, WRITTEN, C_STATES, &io.dc0, NULL, NULL),
+            argument("dadded", <PyObject *> dadded, WRITTEN, GATES, &io.dadded,
+                     &io.dadded_step, &io.dadded_row),
         ]
-        self.take(outputs, &batch, table, 7)
+        self.take(outputs, &batch, table, 8)
         io.segment = NULL
         if segment is not None:
             self.take_segment(segment, &batch, outputs, &one_segment)

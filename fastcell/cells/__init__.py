@@ -25,6 +25,8 @@ from fastcell.cells.min_lstm import MinLSTM, MinLSTMCell
 from fastcell.cells.registry import Cell
 from fastcell.cells.rnn import CELLS as _RNN
 from fastcell.cells.rnn import RNN, RNNCell
+from fastcell.cells.slstm import CELLS as _SLSTM
+from fastcell.cells.slstm import SLSTM, SLSTMCell
 
 _CELLS = (
     *_RNN,
@@ -39,6 +41,7 @@ _CELLS = (
     *_INDRNN,
     *_MIN_GRU,
     *_MIN_LSTM,
+    *_SLSTM,
 )
 REGISTRY: dict[str, Cell] = {cell.name: cell for cell in _CELLS}
 
@@ -48,6 +51,7 @@ __all__ = [
     "MGU",
     "REGISTRY",
     "RNN",
+    "SLSTM",
     "Cell",
     "CoupledLSTM",
     "GRUCell",
@@ -63,4 +67,5 @@ __all__ = [
     "MinLSTMCell",
     "PeepholeLSTM",
     "RNNCell",
+    "SLSTMCell",
 ]

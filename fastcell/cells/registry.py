@@ -35,6 +35,9 @@ class Cell:
         Constructor arguments that select this cell of its class.
     proj_size : callable, optional
         For a cell with a projection, a function of the hidden size to its proj_size.
+    admissible : callable, optional
+        From arrays of any numbers to a state that the cell can have, of the same
+        shapes. Default: any numbers are a state.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Cell:
     step: Step
     options: Mapping[str, Any] = field(default_factory=dict)
     proj_size: Callable[[int], int] | None = None
+    admissible: Callable[[State], State] | None = None
 
     @property
     def states(self) -> tuple[str, ...]:

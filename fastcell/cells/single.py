@@ -60,13 +60,13 @@ class RecurrentCell(Module, Generic[StateT]):
         if quick is not None:
             return quick
         _, state = layer(*self._to_layer(x, state))
-        after: StateT = self._states(state, lambda part: part[0])
+        after: StateT = self._states(state, _first)
         return after
 
     def forward(self, x: Any, state: Any = None) -> tuple[StateT, Saved]:
         """Return the next state, and what `backward` needs."""
         _, state, saved = self._layer.forward(*self._to_layer(x, state))
-        return self._states(state, lambda part: part[0]), saved
+        return self._states(state, _first), saved
 
     def backward(
         self, dstate: Any, saved: Saved
@@ -90,7 +90,7 @@ class RecurrentCell(Module, Generic[StateT]):
         dstate = self._to_states("dstate", dstate, rows, parts_may_be_none=True)
         dx, dstate, grads = self._layer.backward(None, saved, dstate)
         grads = {name.removesuffix("_l0"): grad for name, grad in grads.items()}
-        return dx[0], self._states(dstate, lambda part: part[0]), grads
+        return dx[0], self._states(dstate, _first), grads
 
     @property
     def precision(self) -> str:
@@ -164,3 +164,8 @@ class RecurrentCell(Module, Generic[StateT]):
         if isinstance(state, (tuple, list)):
             return tuple(change(part) for part in state)
         return change(state)
+
+
+def _first(part: np.ndarray) -> np.ndarray:
+    """Return the states of the one layer; those beside h stand side by side."""
+    return np.ascontiguousarray(part[0])

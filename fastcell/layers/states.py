@@ -120,7 +120,7 @@ class States:
         for i, part in enumerate(others):
             if part is not None:
                 c[:, :, i] = part
-        return c.reshape(self._passes, B, -1)
+        return c.reshape(self._passes, B, len(others) * self._hidden_size)
 
 
 def parts_of(name: str, state: Any, names: tuple[str, ...]) -> tuple[Any, ...]:

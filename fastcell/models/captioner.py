@@ -23,6 +23,7 @@ from fastcell.models.parts.common import (
     precision_of,
     prefixed,
     set_precision,
+    started,
     take_saved,
 )
 from fastcell.models.parts.token_encoder import TokenEncoder
@@ -137,7 +138,9 @@ class Captioner(DecoderModel):
         )
         self._decoder = AttentiveDecoder(reader)
         rnn = reader.rnn
-        widths = [rnn.output_size, rnn.hidden_size][: len(rnn.states)]
+        first = started(rnn.states)
+        self._others = len(rnn.states) - len(first)  # which begin with zeros
+        widths = [rnn.output_size, rnn.hidden_size][: len(first)]
         self._widths = [width for width in widths for _ in range(self.num_layers)]
         self._image = Linear(
             self.image_size, sum(self._widths), dtype=self.dtype, seed=seeds[1]
@@ -216,6 +219,7 @@ class Captioner(DecoderModel):
         dvectors, output_grads = self._output.loss_backward(scored)
         _, dfirst, decoder_grads = self._decoder.backward(dvectors, decoded)
         parts = dfirst if isinstance(dfirst, tuple) else (dfirst,)
+        parts = parts[: len(parts) - self._others]
         rows = np.concatenate([layer for part in parts for layer in part], axis=-1)
         rows *= 1 - squashed * squashed
         _, image_grads = self._image.backward(rows, seen)
@@ -285,6 +289,7 @@ class Captioner(DecoderModel):
         layers = np.split(rows, np.cumsum(self._widths)[:-1], axis=-1)
         L = self.num_layers
         parts = [np.stack(layers[i : i + L]) for i in range(0, len(layers), L)]
+        parts += [np.zeros_like(parts[0]) for _ in range(self._others)]
         return parts[0] if len(parts) == 1 else tuple(parts)
 
     def _checked(self, batch: Any) -> tuple[Any, ...]:

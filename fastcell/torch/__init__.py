@@ -3,6 +3,7 @@
 ``fastcell.torch.LSTM``, ``GRU`` and ``RNN`` replace those of ``torch.nn``: constructor,
 state dict, autograd and results are the same; `lengths`, `mask` and `reset` are added.
 ``fastcell.torch.accelerate(model)`` swaps all recurrent modules of a model in place.
+``fastcell.torch.flashrnn`` is the function of that package.
 
 PyTorch is an optional dependency; its CPU build is enough.
 
@@ -14,6 +15,7 @@ import torch as _torch
 
 from fastcell import threads as _threads
 from fastcell.torch.cells import GRUCell, LSTMCell, RNNCell
+from fastcell.torch.flash import flashrnn
 from fastcell.torch.layers import GRU, LSTM, RNN
 from fastcell.torch.openmp import share_threads as _share_threads
 from fastcell.torch.streaming import Session, StreamPool
@@ -30,6 +32,7 @@ __all__ = [
     "Session",
     "StreamPool",
     "accelerate",
+    "flashrnn",
     "restore",
 ]
 

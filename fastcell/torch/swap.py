@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn.utils import parametrize
 
-from fastcell.torch import cells, layers
+from fastcell.torch import cells, layers, xlstm
 
 Recurrent = (torch.nn.RNNBase, torch.nn.RNNCellBase)
 
@@ -92,7 +92,8 @@ def accelerate(
         Its RNN, LSTM, GRU, RNNCell, LSTMCell and GRUCell modules, at any depth, get the
         class of `fastcell.torch`. Parameters remain the same objects, so optimizers,
         tied weights, hooks and state dicts stay valid. Subclasses with their own code
-        are left unchanged.
+        are left unchanged. So are the sLSTM cells of TiRex (tirex-ts, backend "torch")
+        and xlstm ("vanilla"), and the layers of TiRex-2: they get a subclass.
     fullgraph : bool, default False
         Whether ``torch.compile(model, fullgraph=True)`` must accept the model. It
         refuses subclasses of ``torch.nn.LSTM``, ``GRU`` and ``RNN``, so with True
@@ -129,6 +130,12 @@ def accelerate(
         if why:
             report.skipped[name] = why
             continue
+        if xlstm.is_foreign(module):
+            if not isinstance(module, xlstm.Served):
+                module.__class__ = xlstm.subclass_of(type(module))
+                report._changed.add(name)
+            report.swapped[name] = type(module).__name__
+            continue
         if not isinstance(module, (layers.Layers, cells.Cell)):
             _give_class(module, classes[_kind(module)])
             report._changed.add(name)
@@ -139,7 +146,9 @@ def accelerate(
 
 
 def restore(model: torch.nn.Module) -> None:
-    """Undo `accelerate`: all modules of `fastcell.torch` become those of ``torch.nn``.
+    """Undo `accelerate`: all modules get back the class that they had.
+
+    Modules of `fastcell.torch` become those of ``torch.nn``.
 
     Raises
     ------
@@ -155,6 +164,8 @@ def _restore(model: torch.nn.Module, names: Any) -> None:
     for name, module in _recurrent(model):
         if names is not None and name not in names:
             continue
+        if isinstance(module, xlstm.Served):
+            module.__class__ = type(module).__bases__[-1]
         if isinstance(module, (layers.Layers, cells.Cell)):
             module.__dict__.pop("_layer", None)
             _give_class(module, module._peer)
@@ -164,7 +175,7 @@ def _restore(model: torch.nn.Module, names: Any) -> None:
 
 def _recurrent(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
     for name, module in list(model.named_modules(remove_duplicate=False)):
-        if isinstance(module, Recurrent):
+        if isinstance(module, Recurrent) or xlstm.is_foreign(module):
             yield name, module
 
 
@@ -184,10 +195,14 @@ def _give_class(module: torch.nn.Module, cls: type) -> None:
 
 def _why_not(module: torch.nn.Module) -> str:
     """Return why fastcell cannot compute a module, or ""."""
-    if isinstance(module, (layers.Layers, cells.Cell)):
+    if isinstance(module, (layers.Layers, cells.Cell, xlstm.Served)):
         return ""
-    kind = _kind(module)
-    if kind not in _SUBCLASSES:
+    if xlstm.is_foreign(module):
+        why = xlstm.why_not(module)
+        if why:
+            return why
+    elif _kind(module) not in _SUBCLASSES:
+        kind = _kind(module)
         return f"{kind.__module__}.{kind.__qualname__} is a class of its own"
     if "forward" in module.__dict__:
         return "its forward was replaced"

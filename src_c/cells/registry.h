@@ -19,6 +19,7 @@
 #include "cells/min_gru.c"
 #include "cells/min_lstm.c"
 #include "cells/rnn.c"
+#include "cells/slstm.c"
 
 static const fc_cell *const fc_registry[] = {
     &rnn_tanh,
@@ -43,4 +44,8 @@ static const fc_cell *const fc_registry[] = {
     &mgu,
     &ligru,
     &gru_layer_norm,
+    &slstm,
+    &slstm_plain,
+    &slstm_clamped,
+    &slstm_exponential,
 };

@@ -233,6 +233,8 @@ FC_API fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind,
  * x: element (t, b, i) at x[t * x_step + b * x_row + i]; or, with `index` (T, B), row
  *    index[t, b] of x, which then has x_rows rows of x_row reals: the gather path of
  *    an embedding, with an input product per row of x instead of per step.
+ * added: (T, B, D, G H) with strides as those of x, or NULL; not with index.  It is
+ *    added to W x + b_ih of the first layer, whose I may be 0.
  * lengths: (B,) or NULL for T.  Steps at or past a row's length do not exist: their y
  * is 0, and the final state is that of the row's last step, in both directions. mask:
  * (T, B) bytes or NULL.  Where 0 the step is skipped: the state stays, y is h. reset:
@@ -245,8 +247,8 @@ FC_API fc_status fc_pack(const fc_stack *stack, fc_pack_kind kind,
  * zero. dropout: (L-1, T, B, D P) factors for the outputs between layers, or NULL.
  *
  * fc_forward copies lengths, mask, reset, index and the initial states to `saved`: the
- * caller may change them when it has returned.  x and dropout, which are large, are
- * read again by fc_backward and must be unchanged. */
+ * caller may change them when it has returned.  x, added and dropout, which are large,
+ * are read again by fc_backward and must be unchanged. */
 typedef struct fc_batch {
     ptrdiff_t steps, rows;
     const void *x;
@@ -268,6 +270,8 @@ typedef struct fc_batch {
     int random;
     uint64_t key;
     ptrdiff_t first_step;
+    const void *added;
+    ptrdiff_t added_step, added_row;
 } fc_batch;
 
 FC_API fc_status fc_saved_size(const fc_stack *stack, const fc_batch *batch,
@@ -327,11 +331,14 @@ FC_API fc_status fc_describe(const fc_stack *stack, const fc_batch *batch, int t
 
 /* y: element (t, b, j) at y[t * y_step + b * y_row + j], j < D P, written, or NULL.
  * Overlapping rows, as with strides of 0, are FC_BAD_ARGUMENT.  h, c: final states,
- * written, or NULL. */
+ * written, or NULL.  cs (S-1, T, B, D H): the states but h of the last layer after
+ * every step, with strides; written, or NULL.  It needs y; states do not overlap. */
 typedef struct fc_output {
     void *y;
     ptrdiff_t y_step, y_row;
     void *h, *c;
+    void *cs;
+    ptrdiff_t cs_state, cs_step, cs_row;
 } fc_output;
 
 /* packed: by FC_PACK_FORWARD.  saved: written for fc_backward, of any content before;
@@ -370,9 +377,9 @@ FC_API fc_status fc_carry_size(const fc_stack *stack, const fc_batch *batch,
 
 /* dy: as y, read, or NULL for zeros.  dh, dc: gradients of the final states, read, or
  * NULL for zeros.  dx: as x, with its own strides, or NULL; with `index`, (x_rows, I)
- * and contiguous.  dh0, dc0: gradients of the initial states, or NULL.  dx, dh0 and dc0
- * are overwritten; the gradients in `weights` are added to.  Overlapping rows of dy or
- * of dx are FC_BAD_ARGUMENT. */
+ * and contiguous.  dadded: as added, or NULL.  dh0, dc0: of the initial states, or
+ * NULL.  dx, dadded, dh0 and dc0 are overwritten; the gradients in `weights` are added
+ * to.  Overlapping rows of dy, dx or dadded are FC_BAD_ARGUMENT. */
 typedef struct fc_backward_io {
     const void *dy;
     ptrdiff_t dy_step, dy_row;
@@ -384,6 +391,8 @@ typedef struct fc_backward_io {
     const fc_blas *blas;
     const void *packed_forward; /* needed with `recompute`, else NULL */
     const fc_segment *segment;  /* NULL: the batch has whole sequences */
+    void *dadded;
+    ptrdiff_t dadded_step, dadded_row;
 } fc_backward_io;
 
 /* steps, rows, x_rows and recompute of the batch, and whether index is NULL, must be

@@ -23,6 +23,16 @@ static void add(void *to, const void *a, ptrdiff_t n) {
         t[i] += x[i];
 }
 
+static void add_gates(void *row, const void *a, int gates, ptrdiff_t units,
+                      ptrdiff_t first, ptrdiff_t last) {
+    const real *from = a;
+    for (ptrdiff_t u = first; u < last; u += V)
+        for (int g = 0; g < gates; g++) {
+            real *to = (real *)row + u * gates + g * V;
+            vstore(to, vload(to) + vload_part(from + g * units + u, units - u));
+        }
+}
+
 static void maximum(void *y_, int32_t *restrict where, const void *a, int32_t step,
                     ptrdiff_t n) {
     real *restrict y = y_;
@@ -129,6 +139,7 @@ const fc_kernels FC_PASTE(FC_ISA, FC_KIND) = {
     .operand_scratch = operand_scratch,
     .pack = pack,
     .add = add,
+    .add_gates = add_gates,
     .maximum = maximum,
     .multiply = multiply,
     .zone = zone,

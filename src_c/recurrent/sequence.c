@@ -49,13 +49,29 @@ static char *input_row(const fc_direction *direction, ptrdiff_t t, ptrdiff_t row
                                        fc_input_columns(&direction->shape));
 }
 
+/* Add to the input parts of some steps, of the member's units. */
+static void add_gates(const fc_direction *direction, ptrdiff_t begin_step,
+                      ptrdiff_t end_step, ptrdiff_t first, ptrdiff_t last,
+                      void *const *input, fc_units units) {
+    const fc_shape *shape = &direction->shape;
+    const fc_plan *plan = direction->plan;
+    for (ptrdiff_t s = begin_step; s < end_step; s++) {
+        ptrdiff_t begin, end, t = fc_time(plan, s);
+        pairs_of(plan, s, first, last, &begin, &end);
+        for (ptrdiff_t p = begin; p < end; p++)
+            shape->k->add_gates(*input++, fc_at(&direction->added, t, plan->row[p]),
+                                shape->cell->gates, shape->units, units.first,
+                                units.first + units.count);
+    }
+}
+
 /* Computes the input parts, of the member's units, of the steps from s on that fit one
  * chunk.  Returns the step after the chunk. */
 static ptrdiff_t make_input_parts(const fc_direction *direction, ptrdiff_t s,
                                   ptrdiff_t end_step, ptrdiff_t first, ptrdiff_t last,
                                   const fc_loop_scratch *scratch, fc_team team) {
     const fc_plan *plan = direction->plan;
-    ptrdiff_t columns = fc_input_columns(&direction->shape), count = 0;
+    ptrdiff_t columns = fc_input_columns(&direction->shape), count = 0, first_step = s;
     for (; s < end_step; s++) {
         ptrdiff_t begin, end, t = fc_time(plan, s);
         pairs_of(plan, s, first, last, &begin, &end);
@@ -91,6 +107,8 @@ static ptrdiff_t make_input_parts(const fc_direction *direction, ptrdiff_t s,
                 break;
             direction->shape.k->product(&panels, &product);
         }
+        if (direction->added.data)
+            add_gates(direction, first_step, s, first, last, scratch->input, units);
     }
     return s;
 }
@@ -131,6 +149,24 @@ static void fetch_states(const fc_shape *shape, void *const *h, ptrdiff_t rows,
         for (ptrdiff_t at = 0; at < end; at += LINE)
             if (at < from || at >= to)
                 __builtin_prefetch((const char *)h[r] + at);
+}
+
+/* The states but h of one step, of the member's units that exist. */
+static void emit_states(const fc_direction *direction, ptrdiff_t t, ptrdiff_t row,
+                        ptrdiff_t state, fc_team team) {
+    const fc_shape *shape = &direction->shape;
+    fc_units units = fc_team_units(shape, shape->padded, team);
+    size_t from = fc_bytes(shape, units.first);
+    if (units.first + units.count > shape->units)
+        units.count = shape->units - units.first;
+    const char *c =
+        direction->memory.c + (size_t)state * fc_bytes(shape, shape->c_row) + from;
+    char *to = fc_at(&direction->cs, t, row) + from;
+    for (int i = 1; i < shape->cell->states; i++) {
+        memcpy(to, c, fc_bytes(shape, units.count));
+        to += direction->cs_state;
+        c += fc_bytes(shape, shape->padded);
+    }
 }
 
 /* After a step, for the member's units: zoneout, from what the cell wrote to the
@@ -230,6 +266,8 @@ static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin
     for (ptrdiff_t p = begin; p < end && direction->y.data; p++)
         emit(direction, t, plan->row[p], memory->h + (size_t)plan->next[p] * h_row,
              out);
+    for (ptrdiff_t p = begin; p < end && direction->cs.data; p++)
+        emit_states(direction, t, plan->row[p], plan->next[p], team);
 }
 
 /* y of the rows that are masked in step s.  `now` has the state slot of each row,
@@ -252,6 +290,8 @@ static void emit_masked(const fc_direction *direction, ptrdiff_t s, ptrdiff_t fi
                  (size_t)now[row - first] *
                      fc_bytes(&direction->shape, direction->shape.out_padded),
              out);
+        if (direction->cs.data)
+            emit_states(direction, t, row, (ptrdiff_t)now[row - first], team);
     }
 }
 
@@ -262,9 +302,15 @@ static void clear_past_lengths(const fc_direction *direction, ptrdiff_t first,
         return;
     for (ptrdiff_t row = first; row < last; row++)
         for (ptrdiff_t t = (ptrdiff_t)direction->batch->lengths[row];
-             t < direction->plan->steps; t++)
+             t < direction->plan->steps; t++) {
             memset(fc_at(&direction->y, t, row), 0,
                    fc_bytes(&direction->shape, direction->shape.out));
+            if (direction->cs.data)
+                for (int i = 1; i < direction->shape.cell->states; i++)
+                    memset(fc_at(&direction->cs, t, row) +
+                               (i - 1) * direction->cs_state,
+                           0, fc_bytes(&direction->shape, direction->shape.units));
+        }
 }
 
 /* Copies the final state of each row from its slot. */

@@ -34,9 +34,15 @@ typedef struct fc_direction {
     /* [x_rows][input columns]: the input part of each row of x, written by
      * fc_direction_table; NULL without an index. */
     char *table;
+    /* (T, B, gates units), read: added to the input parts; its data NULL: nothing. */
+    fc_array added;
     fc_masks masks; /* random masks of this pass */
     /* Forward: */
-    fc_array y;          /* (T, B, out), written; its data NULL: not wanted */
+    fc_array y; /* (T, B, out), written; its data NULL: not wanted */
+    /* (T, B, units), written, for each state but h, `cs_state` bytes from one to the
+     * next; its data NULL: not wanted. */
+    fc_array cs;
+    ptrdiff_t cs_state;
     const char *dropout; /* forward: factors of y, with its strides; backward: factors
                           * of dx, likewise; NULL: none */
     const char *h0, *c0; /* [rows][out] and [rows][states - 1][units]; NULL: zeros */
@@ -44,6 +50,7 @@ typedef struct fc_direction {
     /* Backward: */
     fc_array dy, dx; /* (T, B, out), read, its data NULL: zeros; and as x, written after
                       * the loop, its data NULL: not wanted */
+    fc_array dadded; /* as added, written after the loop; its data NULL: not wanted */
     const char *dh, *dc; /* gradients of h and c above; NULL: zeros */
     char *dh0, *dc0;     /* gradients of h0 and c0, written; NULL: not wanted */
     /* Gradients of the state at the present step: [rows][out_padded], [rows][c_row] and
@@ -58,6 +65,17 @@ typedef struct fc_direction {
      * NULL without an index. */
     char *dtable;
 } fc_direction;
+
+/* What is added to the input parts of a direction, if anything. */
+static inline fc_array fc_added(const fc_batch *batch, const fc_shape *shape, int layer,
+                                int which) {
+    ptrdiff_t real = (ptrdiff_t)shape->k->real_size;
+    if (layer > 0 || !batch->added)
+        return (fc_array){0};
+    return (fc_array){(char *)batch->added +
+                          which * shape->cell->gates * shape->units * real,
+                      batch->added_step * real, batch->added_row * real};
+}
 
 /* Scratch of one thread while it runs some rows of a direction.  The loop writes all of
  * it, and no content outlives a call. */

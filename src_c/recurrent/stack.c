@@ -18,7 +18,7 @@ fc_status fc_check_sizes(const fc_stack *stack, const fc_batch *batch,
     if (status)
         return status;
     if (!batch || batch->steps < 0 || batch->rows < 0 || batch->threads < 1 ||
-        (batch->index && batch->x_rows < 0))
+        (batch->index && (batch->x_rows < 0 || batch->added)))
         return FC_BAD_ARGUMENT;
     if (batch->steps > most || batch->rows > INT32_MAX ||
         __builtin_mul_overflow(batch->steps, batch->rows, &pairs))

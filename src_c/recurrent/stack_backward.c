@@ -267,6 +267,11 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
         direction->dx.row = (ptrdiff_t)fc_bytes(shape, shape->in);
         direction->dtable = s->dtable[which];
     }
+    direction->added = fc_added(batch, shape, layer, which);
+    if (layer == 0 && io->dadded)
+        direction->dadded = (fc_array){(char *)io->dadded + which * shape->cell->gates *
+                                                                shape->units * real,
+                                       io->dadded_step * real, io->dadded_row * real};
     if (batch->dropout && layer) /* factors of this layer's input */
         direction->dropout =
             (const char *)batch->dropout + (size_t)(layer - 1) * saved->between_layer;
@@ -295,7 +300,10 @@ static fc_status check_backward(const fc_stack *stack, const void *packed,
         (io->dy && !fc_rows_are_apart(batch, io->dy_step, io->dy_row,
                                       stack->directions * shape.out)) ||
         (io->dx && !batch->index &&
-         !fc_rows_are_apart(batch, io->dx_step, io->dx_row, shape.in)))
+         !fc_rows_are_apart(batch, io->dx_step, io->dx_row, shape.in)) ||
+        (io->dadded &&
+         !fc_rows_are_apart(batch, io->dadded_step, io->dadded_row,
+                            stack->directions * shape.cell->gates * shape.units)))
         return FC_BAD_ARGUMENT;
     for (int i = 0; io->weights && i < stack->layers * stack->directions; i++) {
         const fc_gradients *g = &io->weights[i];

@@ -108,6 +108,13 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
             : (fc_array){output->y, output->y_step * real, output->y_row * real};
     if (direction->y.data)
         direction->y.data += (size_t)which * out;
+    if (output->cs && layer == stack->layers - 1) {
+        direction->cs = (fc_array){(char *)output->cs +
+                                       (size_t)which * fc_bytes(shape, shape->units),
+                                   output->cs_step * real, output->cs_row * real};
+        direction->cs_state = output->cs_state * real;
+    }
+    direction->added = fc_added(batch, shape, layer, which);
     if (batch->dropout && layer < stack->layers - 1)
         direction->dropout = (const char *)batch->dropout +
                              (size_t)layer * saved->between_layer + (size_t)which * out;
@@ -139,7 +146,10 @@ fc_status fc_forward(const fc_stack *stack, const void *packed, const fc_batch *
         return FC_BAD_ARGUMENT;
     if (!output || (fc_reads_x(batch, total) && !batch->x) ||
         (output->y && !fc_rows_are_apart(batch, output->y_step, output->y_row,
-                                         stack->directions * shape.out)))
+                                         stack->directions * shape.out)) ||
+        (output->cs &&
+         (!output->y || !fc_rows_are_apart(batch, output->cs_step, output->cs_row,
+                                           stack->directions * shape.units))))
         return FC_BAD_ARGUMENT;
     status = fc_check_pack(packed, FC_PACK_FORWARD, stack, shape.k);
     if (!status)

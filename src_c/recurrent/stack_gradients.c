@@ -78,6 +78,33 @@ static void input_gradient(const fc_layer_job *job, int part, int parts) {
     }
 }
 
+/* The gradient of what was added to the input parts: the gate gradients themselves. */
+static void added_gradient(const fc_layer_job *job, int part, int parts) {
+    for (int d = job->first; d < job->first + job->directions; d++) {
+        const fc_direction *direction = &job->direction[d];
+        const fc_shape *shape = &direction->shape;
+        const fc_plan *plan = direction->plan;
+        size_t units = fc_bytes(shape, shape->units),
+               padded = fc_bytes(shape, shape->padded);
+        ptrdiff_t first = fc_plan_split_steps(plan, job->begin, job->end, part, parts);
+        ptrdiff_t last =
+            fc_plan_split_steps(plan, job->begin, job->end, part + 1, parts);
+        for (ptrdiff_t s = first; s < last; s++) {
+            ptrdiff_t t = fc_time(plan, s), end = plan->offset[s + 1];
+            for (ptrdiff_t row = 0;
+                 end - plan->offset[s] < plan->rows && row < plan->rows; row++)
+                memset(fc_at(&direction->dadded, t, row), 0,
+                       (size_t)shape->cell->gates * units);
+            for (ptrdiff_t p = plan->offset[s]; p < end; p++) {
+                const char *from = x_gradients(direction, p);
+                char *to = fc_at(&direction->dadded, t, plan->row[p]);
+                for (int j = 0; j < shape->cell->gates; j++, from += padded)
+                    memcpy(to + shape->cell->x_gate[j] * units, from, units);
+            }
+        }
+    }
+}
+
 /* Where a part of [0, n) begins: at multiples of `grain`. */
 static ptrdiff_t share(ptrdiff_t n, ptrdiff_t grain, int part, int parts) {
     ptrdiff_t grains = (n + grain - 1) / grain, at = grains * part / parts * grain;
@@ -236,6 +263,8 @@ void fc_pair_gradients(void *context, int part, int parts) {
     const fc_direction *direction = &job->direction[job->first];
     if (direction->dx.data && !direction->dtable)
         input_gradient(job, part, parts);
+    if (direction->dadded.data)
+        added_gradient(job, part, parts);
     for (int d = job->first; job->gradients && d < job->first + job->directions; d++)
         due_gradients(job, d, part, parts);
 }

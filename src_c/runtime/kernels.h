@@ -165,6 +165,10 @@ typedef struct fc_kernels {
     size_t (*operand_scratch)(ptrdiff_t k); /* bytes */
     void (*pack)(const fc_panels *, ptrdiff_t vector, const fc_columns *);
     void (*add)(void *to, const void *a, ptrdiff_t n); /* to += a */
+    /* Units first .. last-1, of whole vectors, of a row of input parts: each gate's +=
+     * a[gate * units + unit], of the units that there are. */
+    void (*add_gates)(void *row, const void *a, int gates, ptrdiff_t units,
+                      ptrdiff_t first, ptrdiff_t last);
     /* y = max(y, a); where = step if it is a's; a NaN stays. */
     void (*maximum)(void *y, int32_t *where, const void *a, int32_t step, ptrdiff_t n);
     void (*multiply)(void *to, const void *a, const void *b, ptrdiff_t n);

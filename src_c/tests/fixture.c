@@ -35,7 +35,7 @@ void fixture_make(fixture *f) {
                           .x_row = I,
                           .threads = 1,
                           .recompute = 1};
-    f->output = (fc_output){f->y, B * H, H, NULL, NULL};
+    f->output = (fc_output){.y = f->y, .y_step = B * H, .y_row = H};
     f->gradients = (fc_gradients){
         f->g,  f->g + G * H * H, f->g + 2 * G * H * H, f->g + 3 * G * H * H, NULL,
         {NULL}};

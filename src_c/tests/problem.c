@@ -61,6 +61,15 @@ static bool begins_with_ones(int cell, int which) {
     return own_parameter(cell, which, &own) && own.initial == FC_ONES;
 }
 
+/* An sLSTM divides by its state n, which is positive. */
+static void set_normalizers(problem *p) {
+    enum { N = 1 }; /* of c n m */
+    ptrdiff_t units = p->spec.hidden, others = p->states - 1;
+    for (ptrdiff_t i = 0; others > N && i < p->c_count; i++)
+        if (i / units % others == N)
+            p->v[p->c0.at + i] = (float)(1 + p->v[p->c0.at + i] / 2);
+}
+
 void problem_make(problem *p, const spec *from) {
     *p = (problem){.spec = *from};
     const spec *s = &p->spec;
@@ -106,6 +115,8 @@ void problem_make(problem *p, const spec *from) {
     p->v = random_values(p->count, size);
     for (ptrdiff_t i = p->x.at; i < p->count; i++)
         p->v[i] = uniform(-1, 1);
+    if (!s->no_states)
+        set_normalizers(p);
     for (int i = 0; i < p->passes; i++)
         for (int j = 0; j < p->owned; j++)
             if (begins_with_ones(cell, j))
@@ -373,7 +384,11 @@ void run_core(const problem *p, fc_dtype dtype, int threads, run_kind kind,
                       .recompute = recompute,
                       .random = p->random,
                       .key = p->key};
-    fc_output output = {y.data, y.step, y.row, h, p->has_c ? c : NULL};
+    fc_output output = {.y = y.data,
+                        .y_step = y.step,
+                        .y_row = y.row,
+                        .h = h,
+                        .c = p->has_c ? c : NULL};
     bool without_y = kind == INFERENCE_WITHOUT_Y || kind == GRADIENTS_WITHOUT_Y;
     if (without_y) {
         output.y = NULL;

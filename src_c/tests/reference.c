@@ -292,6 +292,50 @@ static void min_lstm_positive(const weights *w, const double *x, const double *h
     min_lstm_of(w, x, h, new_h, true);
 }
 
+static double log_sigmoid(double a) {
+    return a < 0 ? a - log1p(exp(a)) : -log1p(exp(-a));
+}
+
+static double log_identity(double a) { return a; }
+
+static double log_clamped(double a) { return log_sigmoid(fmin(a, 15)); }
+
+/* log_forget: of a_f; n is at least least_n. */
+static void slstm_of(const weights *w, const double *x, const double *h, double *new_h,
+                     double *c, double (*log_forget)(double), double least_n) {
+    ptrdiff_t H = w->hidden;
+    double *n = c + H, *m = n + H;
+    for (ptrdiff_t u = 0; u < H; u++) {
+        double i = of_both(w, 0, u, x, h), z = tanh(of_both(w, 2, u, x, h));
+        double l = log_forget(of_both(w, 1, u, x, h)) + m[u];
+        m[u] = n[u] == 0 ? i : fmax(i, l);
+        double in = exp(i - m[u]), forget = exp(fmin(l - m[u], 0));
+        c[u] = forget * c[u] + in * z;
+        n[u] = fmax(forget * n[u] + in, least_n);
+        new_h[u] = sigmoid(of_both(w, 3, u, x, h)) * c[u] / n[u];
+    }
+}
+
+static void slstm(const weights *w, const double *x, const double *h, double *new_h,
+                  double *c) {
+    slstm_of(w, x, h, new_h, c, log_sigmoid, 1);
+}
+
+static void slstm_plain(const weights *w, const double *x, const double *h,
+                        double *new_h, double *c) {
+    slstm_of(w, x, h, new_h, c, log_sigmoid, -INFINITY);
+}
+
+static void slstm_clamped(const weights *w, const double *x, const double *h,
+                          double *new_h, double *c) {
+    slstm_of(w, x, h, new_h, c, log_clamped, -INFINITY);
+}
+
+static void slstm_exponential(const weights *w, const double *x, const double *h,
+                              double *new_h, double *c) {
+    slstm_of(w, x, h, new_h, c, log_identity, -INFINITY);
+}
+
 typedef void step_fn(const weights *, const double *x, const double *h, double *new_h,
                      double *c);
 
@@ -322,6 +366,10 @@ static step_fn *step_of(const char *cell) {
         {"min_gru_positive", min_gru_positive},
         {"min_lstm", min_lstm},
         {"min_lstm_positive", min_lstm_positive},
+        {"slstm", slstm},
+        {"slstm_plain", slstm_plain},
+        {"slstm_clamped", slstm_clamped},
+        {"slstm_exponential", slstm_exponential},
     };
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (!strcmp(steps[i].cell, cell))

@@ -346,12 +346,14 @@ static void test_strides(void) {
     describe("strides, backwards");
     float plain[T * B * H];
     memcpy(plain, f.y, sizeof plain);
-    f.output = (fc_output){f.y + (T * B - 1) * H, -B * H, -H, NULL, NULL};
+    f.output = (fc_output){
+        .y = f.y + (T * B - 1) * H, .y_step = -B * H, .y_row = -H};
     CHECK_OK(forward_of(&f));
     for (int i = 0; i < T * B; i++)
         CHECK(!memcmp(plain + i * H, f.y + (T * B - 1 - i) * H, H * sizeof *plain));
     describe("strides whose extent overflows");
-    f.output = (fc_output){f.y, PTRDIFF_MAX, PTRDIFF_MAX / 2, NULL, NULL};
+    f.output = (fc_output){
+        .y = f.y, .y_step = PTRDIFF_MAX, .y_row = PTRDIFF_MAX / 2};
     CHECK_STATUS(forward_of(&f), FC_BAD_ARGUMENT);
     fixture_free(&f);
 }

@@ -76,9 +76,11 @@ static void run_segment(cut *c, ptrdiff_t i, bool backward) {
     char *dropout = take(reals(c, (s->layers - 1) * p->y_count), 0);
     fc_batch part = segment_batch(c, i, lengths, dropout);
     ptrdiff_t begin = i * c->length, width = s->rows * p->out;
-    fc_output output = {c->y + reals(c, begin * width), width, p->out,
-                        c->h + reals(c, (i + 1) * p->h_count),
-                        p->has_c ? c->c + reals(c, (i + 1) * p->c_count) : NULL};
+    fc_output output = {.y = c->y + reals(c, begin * width),
+                        .y_step = width,
+                        .y_row = p->out,
+                        .h = c->h + reals(c, (i + 1) * p->h_count),
+                        .c = p->has_c ? c->c + reals(c, (i + 1) * p->c_count) : NULL};
     CHECK_OK(fc_saved_size(&c->stack, &part, &bytes));
     void *saved = take(bytes, 0);
     CHECK_OK(fc_scratch_size(&c->stack, &part, backward, &bytes));

@@ -145,7 +145,8 @@ static void network_free(network *n) {
 static ptrdiff_t y_row(const network *n) { return n->p.spec.directions * n->p.out; }
 
 static fc_status forward(network *n, bool training) {
-    fc_output output = {n->y, n->p.spec.rows * y_row(n), y_row(n), n->h, NULL};
+    fc_output output = {
+        .y = n->y, .y_step = n->p.spec.rows * y_row(n), .y_row = y_row(n), .h = n->h};
     return fc_forward(&n->stack, n->packed, &n->batch, &output,
                       training ? n->saved : NULL, n->scratch);
 }

@@ -79,6 +79,8 @@ _constructor(fastcell.MinGRU, _RECURRENT, positive=False, **_GATED)
 _constructor(fastcell.MinGRUCell, _CELL, positive=False, **_GATED)
 _constructor(fastcell.MinLSTM, _RECURRENT, positive=False, **_GATED)
 _constructor(fastcell.MinLSTMCell, _CELL, positive=False, **_GATED)
+_constructor(fastcell.SLSTM, _RECURRENT, num_heads=3, form="plain", **_GATED)
+_constructor(fastcell.SLSTMCell, _CELL, num_heads=3, form="plain", **_GATED)
 _constructor(
     fastcell.Attention,
     {"query_size": 2, "memory_size": 3},

@@ -14,6 +14,7 @@ from fastcell.cells import REGISTRY
 from fastcell.layers import Activation, Pooling
 
 f32 = np.float32
+OTHER_STATES = ("c", "n", "m")  # beside h
 LARGE = {"x", "h", "images"}  # arguments that may be kept and not copied
 T, B, I = 6, 5, 3  # noqa: E741  (the letter of DESIGN)
 LENGTHS = np.array([6, 1, 3, 4, 5])
@@ -42,8 +43,9 @@ class Call:
         if self.steps == "loss":
             return self.module.loss(tuple(self.arguments.values()))
         named = dict(self.arguments)
-        if "c" in named:
-            named["state"] = (named.pop("state"), named.pop("c"))
+        others = [named.pop(name) for name in OTHER_STATES if name in named]
+        if others:
+            named["state"] = (named.pop("state"), *others)
         return self.module.forward(**named)
 
     def backward(self, results: tuple[Any, ...], dy: Any = None) -> list[np.ndarray]:
@@ -100,8 +102,8 @@ def _of_a_layer(cell: Any, *, everything: bool = True, **options: Any) -> Call:
     layer = cell.layer(I, 9, seed=1, **options)
     passes = layer.num_layers * (2 if layer.bidirectional else 1)
     arguments = {"x": reals(T, B, I), "state": reals(passes, B, layer.output_size)}
-    if len(cell.states) == 2:
-        arguments["c"] = reals(passes, B, 9, seed=4)
+    for seed, name in enumerate(cell.states[1:], 4):
+        arguments[name] = abs(reals(passes, B, 9, seed=seed))  # n is positive
     if everything:
         arguments |= {"lengths": LENGTHS.copy()}
         arguments |= {"mask": flags(T, B), "reset": ~flags(T, B)}
@@ -115,8 +117,8 @@ def _of_a_layer(cell: Any, *, everything: bool = True, **options: Any) -> Call:
 
 def _of_a_cell(cell: Any) -> Call:
     arguments = {"x": reals(B, I), "state": reals(B, 4)}
-    if len(cell.states) == 2:
-        arguments["c"] = reals(B, 4, seed=4)
+    for seed, name in enumerate(cell.states[1:], 4):
+        arguments[name] = abs(reals(B, 4, seed=seed))
     return Call(cell.cell_class(I, 4, seed=1), arguments, True, ("x",))
 
 

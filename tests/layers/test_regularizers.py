@@ -173,6 +173,8 @@ def test_gradients_agree_with_finite_differences(cell, kind, isa):
     passes = 4 if ways else 2
     shapes = [layer.output_size] + [7] * (len(cell.states) - 1)
     state = [random.standard_normal((passes, 3, n)) for n in shapes]
+    if cell.admissible:
+        state = list(cell.admissible(tuple(state)))
     sequence = {}
     if kind == "ragged":
         sequence["lengths"] = np.array([7, 3, 5])

@@ -32,6 +32,8 @@ def arrays(name, rows, dtype=f32):
     parts = [
         random.standard_normal((*shape, H)).astype(dtype) for _ in REGISTRY[name].states
     ]
+    if len(parts) > 2:
+        parts[2] = abs(parts[2])  # n is positive
     return x, tuple(parts) if len(parts) > 1 else parts[0]
 
 

@@ -495,4 +495,52 @@ MUTATIONS = [
         "",
         "backward has the masks of the key that it is called with",
     ),
+    (
+        "src_c/cells/slstm.c",
+        "vif_positive(seen, vif_negative(lead, dm - di, df), df);",
+        "vif_positive(seen, vif_negative(lead, df, df), df);",
+        "no gradient reaches the m of the step before through the maximum",
+    ),
+    (
+        "src_c/cells/slstm.c",
+        "dn = vif_positive(one - vfma(f, n_prev, i), zero, dn);",
+        "dn = vif_positive(one - one, zero, dn);",
+        "the bound of n passes gradients",
+    ),
+    (
+        "src_c/cells/slstm.c",
+        "vif_positive(seen, vmax_keep_nan(a_i, l), a_i)",
+        "vmax_keep_nan(a_i, l)",
+        "m of a unit that has seen nothing is not its input gate",
+    ),
+    (
+        "src_c/cells/slstm.c",
+        "            slope = vif_positive(a - most, vzero(), slope);",
+        "            slope = vif_positive(a - most, slope, slope);",
+        "a clamped forget gate has a gradient",
+    ),
+    (
+        "src_c/math/log_sigmoid.h",
+        "1.428571428355437858e-1",
+        "1.428571428435437858e-1",
+        "a digit of log sigmoid's polynomial",
+    ),
+    (
+        "fastcell/layers/states.py",
+        "len(others) * self._hidden_size)\n",
+        "-1)\n",
+        "three states of no rows have no shape",
+    ),
+    (
+        "src_c/recurrent/stack_gradients.c",
+        "memcpy(to + shape->cell->x_gate[j] * units, from, units);",
+        "memcpy(to + (size_t)j * units, from, units);",
+        "the gradient of added inputs is in the order of the slots",
+    ),
+    (
+        "src_c/recurrent/sequence.c",
+        "        to += direction->cs_state;\n",
+        "",
+        "all states of a step are written over each other",
+    ),
 ]

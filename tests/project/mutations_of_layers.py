@@ -466,8 +466,8 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/_bindings/recurrent.pxi",
-        "views, c, single, batch.rows, self.stack.hidden_size",
-        "views, h, single, batch.rows, self.stack.hidden_size",
+        "views, c, single, batch.rows, self.c_row()",
+        "views, h, single, batch.rows, self.c_row()",
         "cells: a single step reads h for c",
     ),
     (

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcell.layers import Linear
 from fastcell.layers.recurrent import Recurrent
-from fastcell.models.parts.common import part_seeds, prefixed
+from fastcell.models.parts.common import part_seeds, prefixed, started
 from fastcell.module import Module
 
 
@@ -16,7 +16,7 @@ class Bridge(Module):
     r"""Map the final state of each encoder layer to the decoder layer's initial state.
 
     States of equal sizes are passed on unchanged. Otherwise each state of each layer
-    has its own dense layer,
+    has its own dense layer (of an sLSTM only h, and the others are zeros),
 
     .. math:: s^{dec}_k = \tanh(W_k \, [s^{fwd}_k ; s^{rev}_k] + b_k)
 
@@ -34,7 +34,8 @@ class Bridge(Module):
     ) -> None:
         self._directions = 2 if encoder.bidirectional else 1
         self._layers = decoder.num_layers
-        names = decoder.states
+        names = started(decoder.states)
+        self._others = decoder.states[len(names) :], decoder.hidden_size
         wide = [encoder.output_size, encoder.hidden_size][: len(names)]
         narrow = [decoder.output_size, decoder.hidden_size][: len(names)]
         wide = [self._directions * width for width in wide]
@@ -69,7 +70,9 @@ class Bridge(Module):
         if not self._dense:
             return state, None
         out, saved = [], {}
-        for i, part in enumerate(_parts(state)):
+        parts = _parts(state)
+        others, H = self._others
+        for i, part in enumerate(parts[: len(parts) - len(others)]):
             rows = self._by_layer(part)
             layers = []
             for k in range(self._layers):
@@ -78,6 +81,8 @@ class Bridge(Module):
                 saved[i, k] = y, kept
                 layers.append(y)
             out.append(np.stack(layers))
+        zeros = np.zeros((self._layers, parts[0].shape[1], H), parts[0].dtype)
+        out += [zeros.copy() for _ in others]
         return _joined(out), saved
 
     def backward(self, dstate: Any, saved: Any) -> tuple[Any, dict[str, np.ndarray]]:
@@ -85,7 +90,9 @@ class Bridge(Module):
         if not self._dense:
             return dstate, {}
         out, grads = [], {}
-        for i, part in enumerate(_parts(dstate)):
+        parts = _parts(dstate)
+        others, _ = self._others
+        for i, part in enumerate(parts[: len(parts) - len(others)]):
             layers = []
             for k in range(self._layers):
                 y, kept = saved[i, k]
@@ -93,6 +100,8 @@ class Bridge(Module):
                 grads.update(prefixed(self._names[i, k], inner))
                 layers.append(d)
             out.append(self._by_pass(np.stack(layers)))
+        # Of the same widths as h: a cell with more than two states has no projection.
+        out += [np.zeros_like(out[0]) for _ in others]
         return _joined(out), grads
 
     def _by_layer(self, part: np.ndarray) -> np.ndarray:

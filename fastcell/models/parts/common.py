@@ -205,3 +205,12 @@ def check_no_state(state: Any) -> None:
             "state must be None, as batches do not continue one another; "
             f"got {shown(state)}"
         )
+
+
+def started(states: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the states that a model's own layers may initialize.
+
+    Of more than two it is h alone, and the others begin with zeros: the n and m of an
+    sLSTM have to fit its c.
+    """
+    return states if len(states) < 3 else states[:1]
