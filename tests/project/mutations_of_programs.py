@@ -334,4 +334,16 @@ MUTATIONS = [
         "        if False:",
         "a run of an earlier version forgets the losses of its last steps",
     ),
+    (
+        "docs/cells.md",
+        "| `mgu` | `MGU(I, H)` | f n |",
+        "| `mgu` | `MGU(I, H)` | n f |",
+        "the page of cells has another order of gates",
+    ),
+    (
+        "docs/cells.md",
+        "`weight_hh` (G H, P / K)",
+        "`weight_hh` (G H, H / K)",
+        "the page of cells has another shape of R",
+    ),
 ]
