@@ -33,12 +33,8 @@ cdef class Stack:
         return Stack, (
             self.cell.name.decode(),
             {kind: name for name, kind in _PRECISIONS.items()}[self.stack.dtype],
-            self.stack.input_size,
-            self.stack.hidden_size,
-            self.stack.proj_size,
-            self.stack.layers,
-            self.stack.directions,
-            self.stack.heads,
+            self.stack.input_size, self.stack.hidden_size, self.stack.proj_size,
+            self.stack.layers, self.stack.directions, self.stack.heads,
             (self.stack.zoneout_h, self.stack.zoneout_c, self.stack.recurrent_dropout),
             options_of(&self.stack.options),
         )
