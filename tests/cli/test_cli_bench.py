@@ -25,6 +25,7 @@ TINY = ["--shapes", "3x2x8,1x1x5,2x1x3x7", "--seconds", "0.004"]
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 # Measured by default: the first cell of each class.
 FIRST = {"lstm", "gru", "rnn", "mgu", "ligru", "indrnn_tanh", "min_gru", "min_lstm"}
+FIRST |= {"slstm"}
 
 
 @pytest.fixture
@@ -190,6 +191,20 @@ def test_gate_functions_are_counted_in_the_formulas():
         "min_gru_positive": (2, 0),
         "min_lstm": (1, 0),
         "min_lstm_positive": (2, 0),
+        # Exponentials, of an sLSTM, are not counted.
+        "slstm": (1, 1),
+        "slstm_plain": (1, 1),
+        "slstm_clamped": (1, 1),
+        "slstm_exponential": (1, 1),
+        # The registry's sample of options: sigmoids, scaled tanh, softsign.
+        "rnn_with_options": (0, 0),
+        "gru_with_options": (2, 0),
+        "gru_reset_before_with_options": (2, 0),
+        "lstm_with_options": (3, 1),
+        "lstm_projected_with_options": (3, 1),
+        "lstm_peephole_with_options": (3, 1),
+        "lstm_coupled_with_options": (2, 1),
+        "lstm_peephole_coupled_with_options": (2, 1),
     }
 
 
