@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypedDict
 
 
@@ -57,3 +58,13 @@ class Options(TypedDict, total=False):
     init: str
     forget_bias: float | None
     chrono_steps: int | None
+
+
+def check_options(layer: str, options: Mapping[str, object]) -> None:
+    """Raise TypeError if a layer is given an argument that is not one of all layers."""
+    for name in options:
+        if name not in Options.__annotations__:
+            raise TypeError(
+                f"{layer} takes no argument {name!r}; of all layers it takes "
+                f"{', '.join(Options.__annotations__)}"
+            )

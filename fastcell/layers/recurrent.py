@@ -17,7 +17,7 @@ from fastcell.layers.batches import PLAIN, Layout, flags_of, lengths_of, sequenc
 from fastcell.layers.dropout import drawn_factors, drawn_key
 from fastcell.layers.gradients import gradient_arrays
 from fastcell.layers.last_outputs import is_last
-from fastcell.layers.options import Options
+from fastcell.layers.options import Options, check_options
 from fastcell.layers.outputs import Outputs
 from fastcell.layers.packs import Packs
 from fastcell.layers.ragged import Ragged, ragged_call
@@ -68,14 +68,10 @@ class Recurrent(Module, Generic[StateT]):
         proj_size: int,
         dtype: Any,
         seed: int | None,
+        /,
         **options: Unpack[Options],
     ) -> None:
-        for name in options:
-            if name not in Options.__annotations__:
-                raise TypeError(
-                    f"{type(self).__name__} takes no argument {name!r}; of all layers "
-                    f"it takes {', '.join(Options.__annotations__)}"
-                )
+        check_options(type(self).__name__, options)
         self.input_size = integer("input_size", input_size, minimum=0)
         self.hidden_size = integer("hidden_size", hidden_size, minimum=1)
         self.num_layers = integer("num_layers", num_layers, minimum=1)

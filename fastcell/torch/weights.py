@@ -6,7 +6,7 @@ version: an optimizer's step, `load_state_dict` or an in-place write makes a new
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -197,6 +197,7 @@ def layer_of(
         Names of the weights in the module, for the fast path.
     """
     input_size, hidden_size, num_layers, bias, bidirectional, proj_size = sizes
+    make: Callable[..., OnTensors]
     make, options = CLASSES[mode]
     if proj_size:
         options = {**options, "proj_size": proj_size}

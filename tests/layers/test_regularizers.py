@@ -318,3 +318,5 @@ def test_an_argument_that_no_layer_has():
         TypeError, match=r"LSTM takes no argument 'zone_out'; .*zoneout"
     ):
         fastcell.LSTM(3, 4, zone_out=0.5)
+    with pytest.raises(TypeError, match=r"GRU takes no argument 'proj_size'; of all"):
+        fastcell.GRU(3, 4, proj_size=2)
