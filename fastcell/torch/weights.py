@@ -7,7 +7,7 @@ version: an optimizer's step, `load_state_dict` or an in-place write makes a new
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -197,8 +197,8 @@ def layer_of(
         Names of the weights in the module, for the fast path.
     """
     input_size, hidden_size, num_layers, bias, bidirectional, proj_size = sizes
-    make: Callable[..., OnTensors]
-    make, options = CLASSES[mode]
+    kind, options = CLASSES[mode]
+    make = cast("Callable[..., OnTensors]", kind)
     if proj_size:
         options = {**options, "proj_size": proj_size}
     layer = make(
