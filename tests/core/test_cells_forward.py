@@ -66,6 +66,8 @@ def test_the_core_describes_the_lstm():
         "slots": 5,
         "projects": True,
         "takes_heads": False,
+        "roles": 0,
+        "clips_cell": False,
         "parameters": {
             "weight_ih": ("GH", "I"),
             "weight_hh": ("GH", "P/K"),
