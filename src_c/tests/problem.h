@@ -58,6 +58,7 @@ void problem_free(problem *p);
  * the others each takes a third of the small problems, and every third cell the long
  * ones. */
 bool has_all_problems(const char *cell);
+bool has_long_problems(const char *cell);
 /* Parameter `which` that only this cell has, in *own; false past the last. */
 bool own_parameter(int cell, int which, fc_cell_parameter *own);
 ptrdiff_t pass_inputs(const problem *p, int pass);
