@@ -15,7 +15,8 @@
  *     slstm_exponential  a_f                               the paper's other gate
  *
  * By (2) one of i and f is 1, so nothing overflows, and by induction from a state of
- * zeros |c_t| <= n_t and n_t >= 1: rounding is monotonous, and (4) and (5) round alike.
+ * zeros |c_t| <= n_t and n_t >= 1: rounding is monotonous, and (4) and (5) round in the
+ * same way.
  *
  * Gates: i f z o.  Saved: exp(-|a_i - l|), which is the one of i and f that is not 1,
  * with the sign of a_i - l; d log f / d a_f; z; o.  Backward overwrites them with the

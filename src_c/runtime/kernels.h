@@ -173,7 +173,8 @@ typedef struct fc_kernels {
     void (*maximum)(void *y, int32_t *where, const void *a, int32_t step, ptrdiff_t n);
     void (*multiply)(void *to, const void *a, const void *b, ptrdiff_t n);
     /* to = fresh where the factor is not 0, else old; factors NULL: fresh and `share`
-     * of old - fresh.  Backward: d of `to` becomes that of fresh, pass that of old. */
+     * of old - fresh.  Backward: d, the gradient of `to`,
+     * becomes the gradient of fresh, and pass the gradient of old. */
     void (*zone)(void *to, const void *fresh, const void *old, const void *factors,
                  double share, ptrdiff_t n);
     void (*zone_backward)(void *d, void *pass, const void *factors, double share,

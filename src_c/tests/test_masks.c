@@ -1,4 +1,4 @@
-/* Random masks: the same bits whoever computes what, and rates that are refused. */
+/* Random masks: the same bits for any number of threads, and rates that are refused. */
 #include "tests/problem.h"
 
 static void set_rates(problem *p) {
