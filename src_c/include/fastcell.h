@@ -593,11 +593,6 @@ FC_API fc_status fc_scale(fc_dtype dtype, double factor, ptrdiff_t count,
 FC_API fc_status fc_clip(fc_dtype dtype, double limit, ptrdiff_t count,
                          const fc_parameter *arrays, int threads);
 
-/* y[i] = exp, sigmoid or tanh of x[i]. */
-FC_API fc_status fc_exp(fc_dtype dtype, ptrdiff_t n, const void *x, void *y);
-FC_API fc_status fc_sigmoid(fc_dtype dtype, ptrdiff_t n, const void *x, void *y);
-FC_API fc_status fc_tanh(fc_dtype dtype, ptrdiff_t n, const void *x, void *y);
-
 #ifdef __cplusplus
 }
 #endif

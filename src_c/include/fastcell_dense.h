@@ -1,5 +1,5 @@
-/* Dense layers, and losses over their outputs: a part of fastcell.h, which includes it.
- * Its rules for memory and threads hold here too. */
+/* Dense layers, losses over their outputs, and functions of elements: a part of
+ * fastcell.h, which includes it. Its rules for memory and threads hold here too. */
 #ifndef FASTCELL_DENSE_H
 #define FASTCELL_DENSE_H
 
@@ -73,5 +73,10 @@ FC_API fc_status fc_ctc_scratch_size(const fc_ctc *problem, int threads, size_t 
  * row with a NaN or with plus infinity has the loss and the gradient NaN. */
 FC_API fc_status fc_ctc_loss(const fc_ctc *problem, double *loss, void *dlogits,
                              void *scratch, int threads);
+
+/* y[i] = exp, sigmoid or tanh of x[i]. */
+FC_API fc_status fc_exp(fc_dtype dtype, ptrdiff_t n, const void *x, void *y);
+FC_API fc_status fc_sigmoid(fc_dtype dtype, ptrdiff_t n, const void *x, void *y);
+FC_API fc_status fc_tanh(fc_dtype dtype, ptrdiff_t n, const void *x, void *y);
 
 #endif
