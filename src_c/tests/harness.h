@@ -28,6 +28,12 @@
 #endif
 #define THREADS_IN_CHILDREN (!UNDER_THREAD_SANITIZER && !UNDER_EMULATOR)
 
+/* What takes a program many times longer (an emulator, -DFEW_PROBLEMS=1 for sanitizers)
+ * has fewer cells take all problems. */
+#ifndef FEW_PROBLEMS
+#define FEW_PROBLEMS UNDER_EMULATOR
+#endif
+
 /* ---- checks --------------------------------------------------------------------- */
 
 /* A failed check prints its place, its text and the case, and the test continues. */

@@ -12,9 +12,9 @@ static section next_section(problem *p, ptrdiff_t count) {
 bool has_all_problems(const char *cell) {
     static const char *const all[] = {
         "lstm_projected", "gru_reset_before", "min_gru", "slstm", "lstm_layer_norm",
-        /* not in an emulator */
+        /* not of few problems */
         "rnn_tanh", "lstm", "gru", "indrnn_tanh", "lstm_peephole_coupled_projected"};
-    size_t count = UNDER_EMULATOR ? 5 : sizeof all / sizeof *all;
+    size_t count = FEW_PROBLEMS ? 5 : sizeof all / sizeof *all;
     for (size_t i = 0; i < count; i++)
         if (!strcmp(cell, all[i]))
             return true;
@@ -22,7 +22,7 @@ bool has_all_problems(const char *cell) {
 }
 
 bool has_long_problems(const char *cell) {
-    return has_all_problems(cell) || (!UNDER_EMULATOR && fc_cell_index(cell) % 3 == 0);
+    return has_all_problems(cell) || (!FEW_PROBLEMS && fc_cell_index(cell) % 3 == 0);
 }
 
 bool own_parameter(int cell, int which, fc_cell_parameter *own) {

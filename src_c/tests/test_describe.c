@@ -89,7 +89,7 @@ static void check_work(const fc_stack *stack, const fc_batch *batch, int trainin
     for (int layer = 0; layer < stack->layers; layer++) {
         double I = layer ? stack->directions * P : (double)stack->input_size;
         input += stack->directions * G * H * I;
-        reals += stack->directions * (G * H * (I + (R ? 2 : 1)) + R + projection + own);
+        reals += stack->directions * (G * H * (I + (R > 0 ? 2 : 1)) + R + projection + own);
     }
     double recurrent = stack->layers * stack->directions * (R + projection);
     double pairs = 2.0 * (double)(batch->steps * batch->rows) * (training == 2 ? 2 : 1);
