@@ -19,7 +19,7 @@ MOST_SECONDS = 0.5
 DELAY = 0.1
 
 HIDDEN = 1024  # whose weights are read in every step: a millisecond, in little memory
-LONG, FOR_BACKWARD = 10_000, 500
+LONG, FOR_BACKWARD = 10_000, 2_000
 
 
 class Alarm(Exception):
@@ -133,7 +133,7 @@ def test_a_handler_that_returns_changes_nothing():
 
 def test_calls_of_other_threads_are_left_alone():
     # Handlers run in the main thread; the call of another one goes on.
-    layer = fastcell.LSTM(8, 512)
+    layer = fastcell.LSTM(8, HIDDEN)
     results = []
     worker = threading.Thread(target=lambda: results.append(layer(inputs(3_000))))
     with alarmed():
