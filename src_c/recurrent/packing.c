@@ -30,9 +30,8 @@ fc_own_arrays fc_own_arrays_of(const fc_cell *cell, const void *b_ih, const void
 }
 
 /* Takes the memory of a matrix of `depth` columns and gates * units rows. */
-static inline __attribute__((always_inline)) fc_panels
-gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t depth, ptrdiff_t units,
-            int gates, bool bias) {
+static fc_panels gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t depth,
+                             ptrdiff_t units, int gates, bool bias) {
     ptrdiff_t lanes = shape->k->lanes;
     fc_panels panels = {.k = depth,
                         .depth = (depth + shape->k->group - 1) / shape->k->group,
@@ -50,19 +49,15 @@ gate_panels(const fc_shape *shape, fc_arena *arena, ptrdiff_t depth, ptrdiff_t u
     return panels;
 }
 
-/* Not inline: each step of a stream places its layers, and most cells have no
- * parameters of their own. */
-static __attribute__((noinline)) void take_params(const fc_shape *shape,
-                                                  fc_packed *packed, fc_arena *arena) {
+static void take_params(const fc_shape *shape, fc_packed *packed, fc_arena *arena) {
     packed->params = fc_take2(arena, (size_t)fc_own_vectors(shape->cell),
                               (size_t)shape->padded, shape->k->real_size);
 }
 
 /* Takes the memory of the diagonal blocks of R.  In backward each gate of a block has
  * its own panels, since the gradients of a head's gates are not contiguous. */
-static __attribute__((noinline)) void take_blocks(const fc_shape *shape,
-                                                  fc_pack_kind kind, fc_packed *packed,
-                                                  fc_arena *arena) {
+static void take_blocks(const fc_shape *shape, fc_pack_kind kind, fc_packed *packed,
+                        fc_arena *arena) {
     bool forward = kind == FC_PACK_FORWARD;
     int gates = shape->cell->phase[0].gates;
     ptrdiff_t count = forward ? shape->blocks : shape->blocks * gates;

@@ -62,7 +62,7 @@ fc_status fc_stream_open(const fc_stack *stack, ptrdiff_t rows, void *memory,
     fc_status status = open(stack, rows, memory, seal);
     if (status)
         return status;
-    fc_stream_carve(s, memory, rows);
+    fc_stream_carve(s, memory, stack->layers, rows);
     status = check_selection(some, rows, s);
     if (!status && ((const fc_seal *)memory)->kind == 0)
         memcpy(memory, seal, sizeof *seal);
@@ -72,7 +72,7 @@ fc_status fc_stream_open(const fc_stack *stack, ptrdiff_t rows, void *memory,
 /* Adds up the sizes.  The stack is valid. */
 static fc_status stream_bytes(const fc_stack *stack, ptrdiff_t rows, size_t *bytes) {
     fc_stream_memory s;
-    fc_stream_carve(&s, NULL, rows);
+    fc_stream_carve(&s, NULL, stack->layers, rows);
     for (int layer = 0; layer < stack->layers && !s.arena.failed; layer++) {
         fc_shape shape;
         fc_shape_of(stack, layer, &shape);
@@ -181,9 +181,10 @@ fc_status fc_stream_set(const fc_stack *stack, ptrdiff_t rows, void *memory,
         status = fc_check_alignment(memory);
     if (status)
         return status;
-    fc_stream_carve(&s, memory, rows);
+    fc_stream_carve(&s, memory, stack->layers, rows);
     memcpy(memory, &seal, sizeof seal);
     memset(s.seen, 0, (size_t)rows);
+    memset(s.plan, 0, sizeof *s.plan);
     set_states(stack, rows, &all, s, h, c);
     return FC_OK;
 }
@@ -199,7 +200,7 @@ fc_status fc_stream_get(const fc_stack *stack, ptrdiff_t rows, const void *memor
         status = check_memory(memory, &seal);
     if (status)
         return status;
-    fc_stream_carve(&s, (void *)memory, rows);
+    fc_stream_carve(&s, (void *)memory, stack->layers, rows);
     get_states(stack, rows, &all, s, h, c);
     return FC_OK;
 }

@@ -1,10 +1,12 @@
 /* The memory of `rows` streams through a stack: their states, and scratch of one step.
  *
  * The caller allocates it (fc_stream_size) and may move its bytes between calls: all
- * pointers below are computed again in each call. */
+ * pointers below are computed again in each call, but those of the plan, which holds
+ * for one address. */
 #ifndef FC_STREAM_H
 #define FC_STREAM_H
 
+#include "recurrent/packing.h"
 #include "recurrent/sequence.h"
 #include "runtime/seal.h"
 
@@ -29,6 +31,20 @@ typedef struct fc_stream_layer {
     fc_step_scratch step;
 } fc_stream_layer;
 
+/* A layer as a step uses it. */
+typedef struct fc_planned_layer {
+    fc_shape shape;
+    fc_packed packed;
+    fc_stream_layer memory;
+} fc_planned_layer;
+
+/* What is the same in every step: to lay it out takes a fifth of a step of 16 units.  It
+ * holds while memory, weights and kernels are at these addresses; zeros: never. */
+typedef struct fc_stream_plan {
+    const void *memory, *packed;
+    const fc_kernels *k;
+} fc_stream_plan;
+
 enum { FC_STREAM_POINTERS = 8 };
 
 /* The parts of the memory that all layers share. */
@@ -36,15 +52,21 @@ typedef struct fc_stream_memory {
     uint8_t *side;   /* [rows] 0 or 1: which of h[2] holds the state; a step flips it */
     uint8_t *seen;   /* [rows] marks of a check for duplicates; zeros between calls */
     void **pointers; /* [FC_STREAM_POINTERS][rows], written in every step */
-    fc_arena arena;  /* where the next layer begins */
+    fc_stream_plan *plan;
+    fc_planned_layer *layers; /* [layers], of the plan */
+    fc_arena arena;           /* where the next layer begins */
 } fc_stream_memory;
 
-/* Places all but the layers.  With `memory` NULL, it only adds up sizes. */
-static inline void fc_stream_carve(fc_stream_memory *s, void *memory, ptrdiff_t rows) {
+/* Places all but the memory of the layers.  With `memory` NULL, it only adds up sizes.
+ */
+static inline void fc_stream_carve(fc_stream_memory *s, void *memory, int layers,
+                                   ptrdiff_t rows) {
     s->arena = fc_arena_behind_seal(memory);
     s->side = fc_take(&s->arena, (size_t)rows, 1);
     s->seen = fc_take(&s->arena, (size_t)rows, 1);
     s->pointers = fc_take2(&s->arena, FC_STREAM_POINTERS, (size_t)rows, sizeof(void *));
+    s->plan = fc_take(&s->arena, 1, sizeof *s->plan);
+    s->layers = fc_take(&s->arena, (size_t)layers, sizeof *s->layers);
 }
 
 /* Places the next layer: to be called for all layers in their order. */

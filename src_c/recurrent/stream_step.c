@@ -57,9 +57,11 @@ static void zone(const fc_shape *shape, const fc_tile *tile, void *const *c,
 }
 
 /* One step of one layer.  x NULL: its input is h of the layer below. */
-static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *packed,
-                       const fc_stream_layer *layer, const char *x,
+static void step_layer(step_job *job, const fc_planned_layer *planned, const char *x,
                        const step_part *part) {
+    const fc_shape *shape = &planned->shape;
+    const fc_packed *packed = &planned->packed;
+    const fc_stream_layer *layer = &planned->memory;
     ptrdiff_t first = part->first, last = part->last;
     row_pointers pointers = part->pointers;
     const fc_team *team = &part->team;
@@ -127,17 +129,11 @@ static void step_layer(step_job *job, const fc_shape *shape, const fc_packed *pa
 
 /* One step of all layers.  Returns the bytes of a row of y. */
 static size_t step_layers(step_job *job, const step_part *part) {
-    fc_arena packed_arena = fc_arena_behind_seal((void *)job->packed);
-    fc_stream_memory s = job->s;
-    fc_shape shape;
-    for (int l = 0; l < job->stack->layers; l++) {
-        fc_packed packed;
-        fc_shape_of(job->stack, l, &shape);
-        fc_packed_layout(&shape, FC_PACK_FORWARD, &packed, &packed_arena);
-        fc_stream_layer layer = fc_next_stream_layer(&s, &shape, job->rows);
-        step_layer(job, &shape, &packed, &layer, l ? NULL : job->x, part);
-    }
-    return fc_bytes(&shape, shape.out);
+    const fc_planned_layer *layers = job->s.layers;
+    int count = job->stack->layers;
+    for (int l = 0; l < count; l++)
+        step_layer(job, &layers[l], l ? NULL : job->x, part);
+    return fc_bytes(&layers[0].shape, layers[0].shape.out);
 }
 
 /* Writes y, and makes the sides of h that were written the states. */
@@ -171,6 +167,28 @@ static void run_units(void *context, int part, int parts) {
         job->y_row = y_row;
 }
 
+/* Lays out memory and weights, unless the last step with this memory did it for the
+ * same. */
+static void plan_step(step_job *job, const void *memory) {
+    const fc_stack *stack = job->stack;
+    fc_stream_memory s = job->s;
+    const fc_stream_plan wanted = {memory, job->packed, fc_kernels_of(stack->dtype)};
+    if (s.plan->memory != wanted.memory || s.plan->packed != wanted.packed ||
+        s.plan->k != wanted.k) {
+        fc_arena packed = fc_arena_behind_seal((void *)job->packed);
+        for (int l = 0; l < stack->layers; l++) {
+            fc_planned_layer *layer = &s.layers[l];
+            fc_shape_of(stack, l, &layer->shape);
+            fc_packed_layout(&layer->shape, FC_PACK_FORWARD, &layer->packed, &packed);
+            layer->memory = fc_next_stream_layer(&s, &layer->shape, job->rows);
+        }
+        *s.plan = wanted;
+    }
+    /* The caller's stack, unlike its values, may be another one in each call. */
+    for (int l = 0; stack->options.given && l < stack->layers; l++)
+        s.layers[l].shape.options = &stack->options;
+}
+
 static fc_status open_step(step_job *job, void *memory) {
     fc_seal seal;
     fc_status status =
@@ -182,6 +200,8 @@ static fc_status open_step(step_job *job, void *memory) {
     }
     if (!status && job->some.count && (!job->x || !job->y))
         status = FC_BAD_ARGUMENT;
+    if (!status)
+        plan_step(job, memory);
     return status;
 }
 

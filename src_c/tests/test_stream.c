@@ -4,13 +4,14 @@
 typedef struct streaming {
     fc_stack stack;
     void *packed, *memory;
-    size_t bytes;
+    size_t bytes, packed_bytes;
     ptrdiff_t rows, in, out;
 } streaming;
 
 static streaming streaming_new(const problem *p, fc_dtype dtype) {
     streaming s = {.rows = p->spec.rows, .in = p->spec.in, .out = p->out};
     s.packed = pack_weights(p, dtype, FC_PACK_FORWARD, &s.stack, 1);
+    CHECK_OK(fc_pack_size(&s.stack, FC_PACK_FORWARD, &s.packed_bytes));
     CHECK_OK(fc_stream_size(&s.stack, s.rows, &s.bytes));
     s.memory = take(s.bytes, 0);
     memset(s.memory, 0, s.bytes); /* zero states */
@@ -22,19 +23,34 @@ static void streaming_free(streaming *s) {
     release(s->memory);
 }
 
-/* Steps first .. last-1 of the problem's x, into y (T, B, P). */
+static void move_packed(streaming *s) {
+    void *to = take(s->packed_bytes, 0);
+    memcpy(to, s->packed, s->packed_bytes);
+    memset(s->packed, 0xff, s->packed_bytes);
+    release(s->packed);
+    s->packed = to;
+}
+
+/* Steps first .. last-1 of the problem's x, into y (T, B, P).  Each step has another
+ * stack of the same values; the weights move every third step. */
 static void run_steps(streaming *s, const problem *p, void *memory, ptrdiff_t first,
                       ptrdiff_t last, double *y) {
     fc_dtype dtype = s->stack.dtype;
+    fc_stack stacks[2];
     for (ptrdiff_t t = first; t < last; t++) {
         void *x =
             reals_of(dtype, p->v + p->x.at + t * s->rows * s->in, s->rows * s->in);
         void *to =
             take((size_t)(s->rows * s->out) * real_size(dtype), real_size(dtype));
-        CHECK_OK(fc_stream_step(&s->stack, s->packed, s->rows, x, to, memory));
+        fc_stack *stack = &stacks[t % 2];
+        *stack = s->stack;
+        memset(&stacks[1 - t % 2], 0xff, sizeof *stack);
+        CHECK_OK(fc_stream_step(stack, s->packed, s->rows, x, to, memory));
         doubles_of(dtype, to, s->rows * s->out, y + t * s->rows * s->out);
         release(x);
         release(to);
+        if (t % 3 == 0)
+            move_packed(s);
     }
 }
 
