@@ -24,9 +24,9 @@
  * carries, and all scratch.  Its sizes are multiples of 64, as aligned_alloc requires.
  * The caller's own arrays need only the alignment of their elements.
  *
- * Packed weights, saved, streams and carries hold no address: their bytes may be moved,
- * or copied by memcpy, to other aligned memory, and are valid there, in processes with
- * the same library and instruction set.  They begin with a seal that identifies their
+ * Packed weights, saved, streams and carries do not depend on their address: their bytes
+ * may be moved, or copied by memcpy, to other aligned memory, and are valid there, in
+ * processes with the same library and instruction set.  They begin with a seal that identifies their
  * kind and purpose.  Each call that reads them checks it first: memory of another kind,
  * of another stack, layer or batch, made under another instruction set, or never
  * written, is FC_BAD_MEMORY, and no size in it is used.
