@@ -17,7 +17,7 @@ typedef enum fc_activation_kind {
     FC_ACT_HARD_SIGMOID,     /* min(max(alpha x + beta, 0), 1) */
     FC_ACT_ELU,              /* x, below 0: alpha (e^x - 1) */
     FC_ACT_SOFTSIGN,         /* x / (1 + |x|) */
-    FC_ACT_SOFTPLUS,         /* log(1 + e^x) */
+    FC_ACT_SOFTPLUS          /* log(1 + e^x) */
 } fc_activation_kind;
 
 typedef struct fc_activation {
