@@ -32,6 +32,7 @@ from fastcell.cells import (
     RNNCell,
     SLSTMCell,
 )
+from fastcell.headers import get_include
 from fastcell.layers import (
     Attention,
     Dropout,
@@ -85,6 +86,7 @@ __all__ = [
     "StreamPool",
     "callbacks",
     "data",
+    "get_include",
     "get_num_threads",
     "load",
     "losses",
