@@ -47,8 +47,8 @@ def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
     angle = np.zeros_like(nu)  # of a real unit
     angle[: H // 2] = np.exp(w["weight_lambda"][1::2])
     eigenvalue = np.exp(-np.exp(nu) + 1j * angle)
-    a = np.exp(gamma) * complex_of(linear(x, w, "ih"))
-    return (units_of(eigenvalue * complex_of(h) + a, H),)
+    gains = np.repeat(np.exp(gamma), 2)[:H]
+    return (units_of(eigenvalue * complex_of(h), H) + gains * linear(x, w, "ih"),)
 
 
 @in_files

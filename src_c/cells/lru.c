@@ -50,10 +50,10 @@ typedef struct lru_factors {
 FC_INLINE lru_factors lru_factors_of(const real *params, ptrdiff_t slot,
                                      ptrdiff_t hidden, ptrdiff_t u) {
     lru_factors f;
-    vreal sine, cosine, exps = of_units(hidden, u, vexp(vload(params + u)));
-    f.decay = lru_firsts(exps);
-    f.angle = lru_seconds(exps);
-    vsin_cos(f.angle, &sine, &cosine);
+    vreal sine, cosine, rest, pairs = vload(params + u);
+    f.decay = lru_firsts(vexp(pairs));
+    f.angle = lru_seconds(of_units(hidden, u, vexp_in_two(pairs, &rest)));
+    vsin_cos(f.angle, lru_seconds(of_units(hidden, u, rest)), &sine, &cosine);
     vreal size = vexp(vzero() - f.decay);
     f.real_part = size * cosine;
     f.turn = size * sine * (vzero() - lru_signs());
