@@ -520,6 +520,24 @@ MUTATIONS = [
         "a clamped forget gate has a gradient",
     ),
     (
+        "src_c/cells/lru.c",
+        "store_row(t->dh, r, u, lru_turned_back(&f, dh));",
+        "store_row(t->dh, r, u, lru_turned(&f, dh));",
+        "LRU: backward turns by lambda, not by its conjugate",
+    ),
+    (
+        "src_c/cells/lru.c",
+        "lru_seconds(of_units(hidden, u, vexp_in_two(pairs, &rest)));",
+        "lru_seconds(vexp_in_two(pairs, &rest));",
+        "LRU: a unit without a partner is turned",
+    ),
+    (
+        "src_c/math/rotation.h",
+        "    *rest = low - (sum - s);",
+        "    *rest = low - low;",
+        "LRU: what an angle rounds away is lost",
+    ),
+    (
         "src_c/math/log_sigmoid.h",
         "1.428571428355437858e-1",
         "1.428571428435437858e-1",
