@@ -574,9 +574,9 @@ MUTATIONS = [
         "the slope of the scaled tanh lacks beta",
     ),
     (
-        "src_c/cells/activation.h",
-        "if (u + V <= t->hidden)",
-        "if (u <= t->hidden)",
+        "src_c/cells/tile.h",
+        "if (u + V <= hidden)",
+        "if (u <= hidden)",
         "options: units that are not there have states",
     ),
     (
