@@ -36,7 +36,7 @@ def complex_of(units: np.ndarray) -> np.ndarray:
 def units_of(numbers: np.ndarray, hidden_size: int) -> np.ndarray:
     """Return the units of complex numbers, the inverse of `complex_of`."""
     units = np.stack([numbers.real, numbers.imag], axis=-1)
-    return units.reshape(*numbers.shape[:-1], -1)[..., :hidden_size]
+    return units.reshape(*numbers.shape[:-1], 2 * numbers.shape[-1])[..., :hidden_size]
 
 
 def step(x: np.ndarray, state: State, w: Mapping[str, np.ndarray]) -> State:
