@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastcell._environment import select_isa, set_thread_costs
 from fastcell.cells import (
     GRU,
+    LRU,
     LSTM,
     MGU,
     RNN,
@@ -22,6 +23,7 @@ from fastcell.cells import (
     IndRNNCell,
     LiGRU,
     LiGRUCell,
+    LRUCell,
     LSTMCell,
     MGUCell,
     MinGRU,
@@ -56,6 +58,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GRU",
+    "LRU",
     "LSTM",
     "MGU",
     "RNN",
@@ -67,6 +70,7 @@ __all__ = [
     "GRUCell",
     "IndRNN",
     "IndRNNCell",
+    "LRUCell",
     "LSTMCell",
     "LayerNorm",
     "LiGRU",

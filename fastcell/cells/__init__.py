@@ -10,6 +10,8 @@ from fastcell.cells.indrnn import CELLS as _INDRNN
 from fastcell.cells.indrnn import IndRNN, IndRNNCell
 from fastcell.cells.ligru import CELLS as _LIGRU
 from fastcell.cells.ligru import LiGRU, LiGRUCell
+from fastcell.cells.lru import CELLS as _LRU
+from fastcell.cells.lru import LRU, LRUCell
 from fastcell.cells.lstm import CELLS as _LSTM
 from fastcell.cells.lstm import LSTM, LSTMCell
 from fastcell.cells.lstm_coupled import CELLS as _LSTM_COUPLED
@@ -42,6 +44,7 @@ _CELLS = (
     *_INDRNN,
     *_MIN_GRU,
     *_MIN_LSTM,
+    *_LRU,
     *_SLSTM,
     *_WITH_OPTIONS,
 )
@@ -49,6 +52,7 @@ REGISTRY: dict[str, Cell] = {cell.name: cell for cell in _CELLS}
 
 __all__ = [
     "GRU",
+    "LRU",
     "LSTM",
     "MGU",
     "REGISTRY",
@@ -59,6 +63,7 @@ __all__ = [
     "GRUCell",
     "IndRNN",
     "IndRNNCell",
+    "LRUCell",
     "LSTMCell",
     "LiGRU",
     "LiGRUCell",

@@ -140,14 +140,4 @@ static __attribute__((noinline)) vreal activate_again(const activation *f, vreal
     return y;
 }
 
-/* x for the units that there are, else zero: an activation of zero may be another
- * number, and a state that grows where there is no unit would not stay finite. */
-FC_INLINE vreal of_units(const fc_tile *t, ptrdiff_t u, vreal x) {
-    if (u + V <= t->hidden)
-        return x;
-    real lane[V];
-    vstore(lane, x);
-    return vload_part(lane, t->hidden - u);
-}
-
 #endif

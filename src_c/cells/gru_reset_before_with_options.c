@@ -24,7 +24,7 @@ static void grubo_gates_forward(const fc_tile *t) {
         save_slot(t, r_, u, GRUBO_R, a_r);
         save_slot(t, r_, u, GRUBO_Z, a_z);
         vreal m = activate(&f, a_r) * load_row(t->h_prev, r_, u);
-        store_row(t->middle, r_, u, of_units(t, u, m));
+        store_row(t->middle, r_, u, of_units(t->hidden, u, m));
     }
 }
 
@@ -37,7 +37,7 @@ static void grubo_candidate_forward(const fc_tile *t) {
         vreal n = activate(&g, a_n), z = activate(&f, a_z);
         save_slot(t, r_, u, GRUBO_N, a_n);
         vreal h = vfma(z, load_row(t->h_prev, r_, u) - n, n);
-        store_row(t->h, r_, u, of_units(t, u, h));
+        store_row(t->h, r_, u, of_units(t->hidden, u, h));
     }
 }
 

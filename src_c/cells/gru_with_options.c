@@ -24,7 +24,7 @@ static void gruo_forward(const fc_tile *t) {
         vreal a_n = vfma(activate(&f, a_r), hn, input_gate(t, r_, u, 2, 3));
         vreal n = activate(&g, a_n), z = activate(&f, a_z);
         vreal h = vfma(z, load_row(t->h_prev, r_, u) - n, n);
-        store_row(t->h, r_, u, of_units(t, u, h));
+        store_row(t->h, r_, u, of_units(t->hidden, u, h));
         save_slot(t, r_, u, GRUO_N, a_n);
         save_slot(t, r_, u, GRUO_R, a_r);
         save_slot(t, r_, u, GRUO_Z, a_z);

@@ -66,14 +66,14 @@ FC_INLINE vreal lstmo_output(const fc_tile *t, ptrdiff_t r, ptrdiff_t u,
     vreal g = activate(&choice->candidate, a_g);
     vreal c =
         bounded(vfma(f, load_row(t->c_prev, r, u), i * g), choice->clip); /* (2) */
-    c = of_units(t, u, c);
+    c = of_units(t->hidden, u, c);
     store_row(t->c, r, u, c);
     vreal a_o = lstm_sum(t, r, u, LSTM_O, form);
     if (form & LSTM_PEEPHOLE)
         a_o = vfma(unit_param(t, lstm_peephole_of(LSTM_O, form), u), c, a_o);
     save_slot(t, r, u, lstm_gate(LSTM_O, form), a_o);
     vreal o = activate(&choice->gate, a_o);
-    return of_units(t, u, o * activate(&choice->output, c));
+    return of_units(t->hidden, u, o * activate(&choice->output, c));
 }
 
 /* (4') to (1'), from dm. */

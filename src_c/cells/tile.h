@@ -63,5 +63,14 @@ FC_INLINE void store_slot(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u, int s
                           vreal x) {
     vstore((real *)t->saved[r] + slot * t->slot + u, x);
 }
+/* x for the units that there are, of H, else zero: what comes of padding may be another
+ * number, and a state that grows where there is no unit would not stay finite. */
+FC_INLINE vreal of_units(ptrdiff_t hidden, ptrdiff_t u, vreal x) {
+    if (u + V <= hidden)
+        return x;
+    real lane[V];
+    vstore(lane, x);
+    return vload_part(lane, hidden - u);
+}
 
 #endif

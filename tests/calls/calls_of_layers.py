@@ -89,6 +89,9 @@ for _made, _sizes in ((fastcell.RNN, _RECURRENT), (fastcell.RNNCell, _CELL)):
     _constructor(_made, _sizes, **_kinds)
 _constructor(fastcell.IndRNN, _RECURRENT, nonlinearity="relu", **_UNGATED)
 _constructor(fastcell.IndRNNCell, _CELL, nonlinearity="relu")
+_RING = {"r_min": 0.5, "r_max": 0.9, "max_phase": 1.0}
+_constructor(fastcell.LRU, _RECURRENT, **_RING, **_UNGATED)
+_constructor(fastcell.LRUCell, _CELL, **_RING)
 _constructor(fastcell.MinGRU, _RECURRENT, positive=False, **_GATED)
 _constructor(fastcell.MinGRUCell, _CELL, positive=False, **_GATED)
 _constructor(fastcell.MinLSTM, _RECURRENT, positive=False, **_GATED)

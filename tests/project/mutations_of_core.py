@@ -520,6 +520,24 @@ MUTATIONS = [
         "a clamped forget gate has a gradient",
     ),
     (
+        "src_c/cells/lru.c",
+        "store_row(t->dh, r, u, lru_turned_back(&f, dh));",
+        "store_row(t->dh, r, u, lru_turned(&f, dh));",
+        "LRU: backward turns by lambda, not by its conjugate",
+    ),
+    (
+        "src_c/cells/lru.c",
+        "lru_seconds(of_units(hidden, u, vexp_in_two(pairs, &rest)));",
+        "lru_seconds(vexp_in_two(pairs, &rest));",
+        "LRU: a unit without a partner is turned",
+    ),
+    (
+        "src_c/math/rotation.h",
+        "    *rest = low - (sum - s);",
+        "    *rest = low - low;",
+        "LRU: what an angle rounds away is lost",
+    ),
+    (
         "src_c/math/log_sigmoid.h",
         "1.428571428355437858e-1",
         "1.428571428435437858e-1",
@@ -556,9 +574,9 @@ MUTATIONS = [
         "the slope of the scaled tanh lacks beta",
     ),
     (
-        "src_c/cells/activation.h",
-        "if (u + V <= t->hidden)",
-        "if (u <= t->hidden)",
+        "src_c/cells/tile.h",
+        "if (u + V <= hidden)",
+        "if (u <= hidden)",
         "options: units that are not there have states",
     ),
     (
