@@ -796,8 +796,8 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/layers/regularizers.py",
-        "grad if key is None else self._masked(name, grad, key)",
-        "grad",
+        "grads[name][...] += self._masked(name, grad, key)",
+        "grads[name][...] += grad",
         "elements of R that were dropped have a gradient",
     ),
     (
