@@ -132,6 +132,7 @@ def _info(checkpoint: str) -> tuple[dict[str, Any], int]:
         "text": be.optional(be.text),
         "sha256": be.text,
         "cell": be.text,
+        "layer_option": be.dictionary,
         "layers": one,
         "hidden_size": one,
         "embedding_size": one,
@@ -157,6 +158,7 @@ def _info(checkpoint: str) -> tuple[dict[str, Any], int]:
         # The model is built from these settings before it is compared with the file.
         names = {
             "cell": "cell",
+            "layer_option": "layer_options",
             "layers": "num_layers",
             "hidden_size": "hidden_size",
             "embedding_size": "embedding_dim",
@@ -165,9 +167,9 @@ def _info(checkpoint: str) -> tuple[dict[str, Any], int]:
             "seed": "seed",
         }
         be.one_of("LanguageModel")("model.class", tree["model"]["class"])
+        config = {"layer_options": {}, **tree["model"]["config"]}
         for mine, its in names.items():
-            value = tree["model"]["config"].get(its)
-            be.one_of(value)(f"info.{mine}", info[mine])
+            be.one_of(config.get(its))(f"info.{mine}", info[mine])
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {be.shortened(error)}") from None
     size = sum(array.size for array in tree["model"]["params"].values())
@@ -244,6 +246,7 @@ def _model(corpus: Corpus) -> tuple[LanguageModel, Adam]:
         settings.tie_weights,
         seed=settings.seed,
         vocabulary=corpus.vocabulary,
+        layer_options=settings.layer_option,
     ).to(settings.precision)
     return model, Adam(model.params, lr=settings.learning_rate)
 

@@ -730,7 +730,7 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/cells/lstm_named.py",
-        '        del config["coupled_input_forget"]\n',
+        "        del config[self._implied]\n",
         "",
         "a named form of the LSTM tells the argument that its name is for",
     ),
