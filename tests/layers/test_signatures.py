@@ -38,6 +38,21 @@ def test_the_signature_of_a_single_cell_has_all_arguments(cls):
     assert arguments <= own
 
 
+@named(STEPS)
+def test_the_arguments_of_a_single_cell_reach_its_layer(cls):
+    given = {"bias": False, "seed": 7, "init": "glorot"}
+    config = cls(3, 4, **given, dtype="f8").config()
+    assert config["dtype"] == "float64"
+    assert {name: config[name] for name in given} == given
+    own = inspect.signature(cls).parameters
+    if "forget_bias" in own:
+        assert cls(3, 4, forget_bias=2.5).config()["forget_bias"] == 2.5
+        chosen = {"init": "chrono", "chrono_steps": 9}
+        assert cls(3, 4, **chosen).config()["chrono_steps"] == 9
+    if "positive" in own:
+        assert cls(3, 4, positive=True).config()["positive"]
+
+
 @named(LAYERS)
 def test_the_help_of_a_layer_describes_each_argument(cls):
     text = "\n".join(

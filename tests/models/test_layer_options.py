@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args, get_type_hints
+
 import numpy as np
 import pytest
 from model_slopes import slope_errors
@@ -143,14 +145,14 @@ def test_every_argument_of_all_layers_is_taken_unless_the_model_chooses_it():
                 ValueError, ["layer_options", option], made, "language", {option: 0}
             )
         else:
-            made("language", {option: recurrent_value(option)})
+            made("language", {option: usual(option)})
 
 
-def recurrent_value(option):
-    """Return the value that a layer has without the option, if it is in its config."""
-    defaults = {"num_heads": 1, "zero_length": "keep", "init": "uniform"}
-    optional = dict.fromkeys(("forget_bias", "chrono_steps"))
-    return {**defaults, **optional}.get(option, 0.0)
+def usual(option):
+    """Return a value that each layer takes."""
+    optional = type(None) in get_args(get_type_hints(Options)[option])
+    texts = {"num_heads": 1, "zero_length": "keep", "init": "uniform"}
+    return texts.get(option, None if optional else 0.0)
 
 
 def test_bad_options_are_named():
