@@ -157,7 +157,7 @@ def writing_speed(model: LanguageModel) -> float:
 def table(rows: Iterable[Row], settings: Settings, each: str) -> str:
     """Return the table in Markdown, the least bits first, and what it was made with."""
     header = [
-        "cell",
+        "model",
         "hidden size",
         "parameters",
         "characters trained on",
