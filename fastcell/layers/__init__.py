@@ -12,7 +12,6 @@ from fastcell.layers.pooling import Pooling
 from fastcell.layers.ragged import Ragged
 from fastcell.layers.residual import Residual
 from fastcell.layers.sequential import Sequential
-from fastcell.layers.trace import Trace
 
 __all__ = [
     "Activation",
@@ -26,7 +25,6 @@ __all__ = [
     "Ragged",
     "Residual",
     "Sequential",
-    "Trace",
     "mlstm",
     "mlstm_step",
 ]

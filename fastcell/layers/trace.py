@@ -21,8 +21,8 @@ class Trace(Generic[StateT]):
     ``trace["f"]`` is a state or a gate of all layers, directions, steps and rows: an
     array (L, D, T, B, H), so ``trace["f"][1, 0]`` is that of the second layer, forward.
     The axes T and B are as those of x: (L, D, B, T, H) if batch_first, (L, D, T, H) for
-    an unbatched x; for a `Ragged` T is the longest length. h has P features if the layer
-    projects.
+    an unbatched x; for a `Ragged` T is the longest length. h has P features if the
+    layer projects.
 
     Past a sequence's length all is 0. A masked step has the states that the row keeps,
     and gates of 0, since none are computed. The reverse direction has its values at the
