@@ -28,6 +28,7 @@ class _CellDescription(TypedDict):
     name: str
     gates: tuple[str, ...]
     states: tuple[str, ...]
+    traced: tuple[str, ...]
     slots: int
     projects: bool
     takes_heads: bool
@@ -101,6 +102,14 @@ def cpu_info() -> _CpuInfo: ...
 def cpu_name() -> str: ...
 def follow_main_thread() -> None: ...
 
+def trace(
+    stack: Stack,
+    call: Batch,
+    h: _Reals | None,
+    c: _Reals | None,
+    values: _Reals | None,
+    saved: _Bytes,
+) -> None: ...
 @disjoint_base
 class Stack:
     def __init__(

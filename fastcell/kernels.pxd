@@ -279,6 +279,7 @@ cdef extern from "fastcell_python.h" nogil:
     int fc_cell_index(const char *name)
     const char *fc_cell_name(int cell)
     fc_status fc_describe_cell(int cell, fc_cell_description *description)
+    const char *fc_trace_name(int cell, int value)
 
     fc_status fc_pack_size(const fc_stack *, fc_pack_kind, size_t *)
     fc_status fc_pack(const fc_stack *, fc_pack_kind, const fc_weights *, void *, int)
@@ -291,6 +292,14 @@ cdef extern from "fastcell_python.h" nogil:
     fc_status fc_carry_size(const fc_stack *, const fc_batch *, size_t *)
     fc_status fc_backward(const fc_stack *, const void *, const fc_batch *,
                           const fc_backward_io *, void *, void *)
+
+    ctypedef struct fc_trace_output:
+        void *h
+        void *c
+        void *values
+
+    fc_status fc_trace(const fc_stack *, const fc_batch *, void *,
+                       const fc_trace_output *)
 
     fc_status fc_stream_size(const fc_stack *, Py_ssize_t, size_t *)
     fc_status fc_stream_set(const fc_stack *, Py_ssize_t, void *, const void *,

@@ -45,13 +45,24 @@ cdef int describe(str name, fc_cell_description *found) except -1:
     return check(fc_describe_cell(cell, found))
 
 
+cdef tuple traced_names(str name):
+    """The values that a trace has beside the states."""
+    cdef int cell = fc_cell_index(name.encode())
+    names = []
+    cdef const char *value = fc_trace_name(cell, 0)
+    while value is not NULL:
+        names.append(value.decode())
+        value = fc_trace_name(cell, <int> len(names))
+    return tuple(names)
+
+
 def describe_cell(str name):
     """Return what the C registry knows of a cell: fc_cell_description, as a dict.
 
     parameters: their names, without the layer's suffix, with the lengths of their axes:
     "GH", "I", "P", "P/K" with K heads, "H", or "3H" for three vectors.  bias_of: of each
     bias, the matrix to whose product it is added.  initial: "drawn", "zeros", "ones", or
-    "fractions", drawn from [0, 1).
+    "fractions", drawn from [0, 1).  traced: names of what `trace` has beside states.
     """
     cdef fc_cell_description found
     cdef fc_cell_parameter *parameter
@@ -72,6 +83,7 @@ def describe_cell(str name):
         "name": name,
         "gates": tuple([found.gate_names[i].decode() for i in range(found.gates)]),
         "states": tuple([found.state_names[i].decode() for i in range(found.states)]),
+        "traced": traced_names(name),
         "slots": found.slots,
         "projects": bool(found.projects),
         "takes_heads": bool(found.takes_heads),

@@ -50,6 +50,18 @@ _CELLS = (
 )
 REGISTRY: dict[str, Cell] = {cell.name: cell for cell in _CELLS}
 
+
+def offered() -> dict[str, Cell]:
+    """Return the cells that users are offered, by name; "rnn" is the RNN with tanh.
+
+    The others of `REGISTRY` are cells of the core that arguments choose, with samples
+    of these for the tests.
+    """
+    samples = {cell.name for cell in _WITH_OPTIONS}
+    others = {name: cell for name, cell in REGISTRY.items() if name not in samples}
+    return {"rnn": REGISTRY["rnn_tanh"], **others}
+
+
 __all__ = [
     "GRU",
     "LRU",
@@ -75,4 +87,5 @@ __all__ = [
     "PeepholeLSTM",
     "RNNCell",
     "SLSTMCell",
+    "offered",
 ]

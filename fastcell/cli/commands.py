@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from fastcell._checks.schema import MOST, shortened, shown
@@ -184,13 +185,22 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    from fastcell._judge.cells import cells
+    from fastcell.cells import offered
 
     parser.add_argument(
         "text", metavar="FILE", nargs="?", type=_path, help="a text in UTF-8"
     )
     model = parser.add_argument_group("model")
-    model.add_argument("--cell", help=f"of {', '.join(cells())} (default: lstm)")
+    model.add_argument("--cell", help=f"of {', '.join(offered())} (default: lstm)")
+    model.add_argument(
+        "--layer-option",
+        metavar="NAME=VALUE",
+        type=_option,
+        action="append",
+        help="an argument of the recurrent layers, such as init=orthogonal, "
+        "forget_bias=1, zoneout=[0.1,0.05] or recurrent_dropout=0.2; repeated for "
+        "several",
+    )
     model.add_argument("--layers", type=_integer(1), help="(default: 1)")
     model.add_argument("--hidden-size", type=_integer(1), help="(default: 256)")
     model.add_argument("--embedding-size", type=_integer(1), help="(default: 64)")
@@ -289,14 +299,15 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    from fastcell._judge.cells import cells, default_cells
+    from fastcell._judge.cells import default_cells
     from fastcell._judge.engines import PEERS
+    from fastcell.cells import REGISTRY, offered
     from fastcell.cli.bench import MODES
 
     parser.add_argument(
         "--cells",
-        type=_list(_one_of(cells())),
-        help=f"of {', '.join(cells())} (default: {','.join(default_cells())})",
+        type=_list(_one_of(offered(), REGISTRY)),
+        help=f"of {', '.join(offered())} (default: {','.join(default_cells())})",
     )
     parser.add_argument(
         "--shapes",
@@ -357,11 +368,12 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:
-    from fastcell._judge.cells import cells
+    from fastcell.cells import REGISTRY, offered
 
-    names = ", ".join(cells())
     parser.add_argument(
-        "--cell", type=_one_of(cells()), help=f"of {names} (default: lstm)"
+        "--cell",
+        type=_one_of(offered(), REGISTRY),
+        help=f"of {', '.join(offered())} (default: lstm)",
     )
     parser.add_argument(
         "--shape", type=_shape, required=True, help="TxBxH or TxBxIxH, as 100x32x256"
@@ -385,15 +397,29 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _one_of(names: Iterable[str]) -> Callable[[str], str]:
+def _one_of(
+    names: Collection[str], unnamed: Collection[str] = ()
+) -> Callable[[str], str]:
+    """Texts of both are taken; an error lists the first."""
+
     def convert(text: str) -> str:
-        if text not in names:
+        if text not in names and text not in unnamed:
             raise argparse.ArgumentTypeError(
                 f"must be one of {', '.join(names)}; got {shown(text)}"
             )
         return text
 
     return convert
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """Return the name and the value of NAME=VALUE; a value is of JSON, or a text."""
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE; got {shown(text)}")
+    with contextlib.suppress(ValueError):
+        return name, json.loads(value)
+    return name, value
 
 
 def _list(convert: Callable[[str], Any]) -> Callable[[str], list[Any]]:
@@ -476,6 +502,8 @@ def _demo(given: dict[str, Any]) -> int:
 def _train(given: dict[str, Any]) -> int:
     from fastcell.cli.training import train
 
+    if "layer_option" in given:
+        given["layer_option"] = dict(given["layer_option"])
     return train(given)
 
 

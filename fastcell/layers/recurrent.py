@@ -27,6 +27,7 @@ from fastcell.layers.segments import Segments, cut
 from fastcell.layers.session import Session
 from fastcell.layers.starts import Start
 from fastcell.layers.states import States, StateT
+from fastcell.layers.trace import Traced
 from fastcell.layers.turning import goes_backwards, turned, turned_batch
 from fastcell.module import Module, check_dtype
 from fastcell.parameters import Parameters
@@ -35,7 +36,7 @@ from fastcell.threads import get_num_threads
 MOST_LAYERS = 10_000  # far above any use: a configuration may come from a file
 
 
-class Recurrent(Module, Generic[StateT]):
+class Recurrent(Traced[StateT], Module, Generic[StateT]):
     """A stack of recurrent layers, in one direction or both.
 
     The base of `fastcell.RNN`, `fastcell.LSTM` and the others, which document it;

@@ -106,9 +106,10 @@ class Regularizers(NamedTuple):
         of_r: Mapping[str, np.ndarray],
         key: int | None,
     ) -> None:
-        """Add the gradients of a dropped R to those of R."""
+        """Add the gradients of a dropped R, if there are any, to those of R."""
         for name, grad in of_r.items():
-            grads[name][...] += grad if key is None else self._masked(name, grad, key)
+            assert key is not None  # a call of training that drops elements has one
+            grads[name][...] += self._masked(name, grad, key)
 
     def _masked(self, name: str, array: np.ndarray, key: int) -> np.ndarray:
         to = np.empty_like(array)

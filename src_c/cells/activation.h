@@ -140,4 +140,10 @@ static __attribute__((noinline)) vreal activate_again(const activation *f, vreal
     return y;
 }
 
+/* For a trace: the value of f in place of what it is applied to. */
+FC_INLINE void reveal_slot(const fc_back_tile *t, int slot, const activation *f) {
+    FOR_EACH_BACK_BLOCK(t, r, u)
+    store_slot(t, r, u, slot, activate(f, load_slot(t, r, u, slot)));
+}
+
 #endif

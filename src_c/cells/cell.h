@@ -44,7 +44,8 @@ enum {
     FC_MAX_STATES = 4,
     FC_MAX_PHASES = 2,
     FC_MAX_OWN = 4,
-    FC_MAX_SUMS = 6
+    FC_MAX_SUMS = 6,
+    FC_MAX_SHOWN = 4
 };
 
 /* A phase: its product, and where backward leaves the gradients of its result. */
@@ -160,6 +161,9 @@ typedef struct fc_cell {
     int x_slot; /* slots x_slot .. x_slot+gates-1: gradients of the input part */
     unsigned char x_gate[FC_MAX_GATES];   /* the gate of each of those slots */
     const char *gate_names[FC_MAX_GATES]; /* in the order of the weight rows */
+    /* What a trace shows: names of the values in slots 0, 1, ..., up to the first NULL.
+     * A gate has the name above; one that is the state itself is in no slot. */
+    const char *slot_names[FC_MAX_SHOWN];
     bool has_middle;
     bool whole_row; /* a tile has all units of its rows (layer norm) */
     /* The products do not add b_ih and b_hh.  These are the first 2 * gates vectors of
@@ -175,6 +179,10 @@ typedef struct fc_cell {
     fc_phase phase[FC_MAX_PHASES];
     void (*forward[FC_MAX_PHASES])(const fc_tile *);
     void (*backward[FC_MAX_PHASES])(const fc_back_tile *);
+    /* Of a cell that saves other numbers than these values: writes the values over what
+     * forward saved.  Of the tile it has rows, units, h_prev, c_prev, saved and
+     * options. NULL: the values are saved. */
+    void (*reveal)(const fc_back_tile *);
 } fc_cell;
 
 #endif

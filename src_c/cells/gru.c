@@ -56,6 +56,7 @@ static const fc_cell gru = {
     .slots = 4,
     .x_gate = {2, 0, 1},
     .gate_names = {"r", "z", "n"},
+    .slot_names = {"n", "r", "z", "h_n"},
     .phases = 1,
     .phase = {{.gates = 3, .slot = 1, .bounded = true}},
     .forward = {gru_forward},

@@ -144,6 +144,7 @@ static const fc_cell gru_layer_norm = {
     .name = "gru_layer_norm",
     .gates = 3,
     .gate_names = {"r", "z", "n"},
+    .slot_names = {"r", "z", "n"},
     .states = 1,
     .slots = GRUN_SLOTS,
     .x_slot = GRUN_DX,

@@ -67,6 +67,7 @@ static const fc_cell gru_reset_before = {
     .slots = 3,
     .x_gate = {0, 1, 2},
     .gate_names = {"r", "z", "n"},
+    .slot_names = {"r", "z", "n"},
     .has_middle = true,
     .phases = 2,
     .phase = {{.gates = 2, .bounded = true},

@@ -67,6 +67,14 @@ static void grubo_gates_backward(const fc_back_tile *t) {
     }
 }
 
+static void grubo_reveal(const fc_back_tile *t) {
+    const activation f = chosen_activation(t->options, 0, FC_ACT_SIGMOID);
+    const activation g = chosen_activation(t->options, 1, FC_ACT_TANH);
+    reveal_slot(t, GRUBO_R, &f);
+    reveal_slot(t, GRUBO_Z, &f);
+    reveal_slot(t, GRUBO_N, &g);
+}
+
 static const fc_cell gru_reset_before_with_options = {
     .name = "gru_reset_before_with_options",
     .gates = 3,
@@ -74,6 +82,7 @@ static const fc_cell gru_reset_before_with_options = {
     .slots = 3,
     .x_gate = {0, 1, 2},
     .gate_names = {"r", "z", "n"},
+    .slot_names = {"r", "z", "n"},
     .has_middle = true,
     .roles = 2,
     .phases = 2,
@@ -81,4 +90,5 @@ static const fc_cell gru_reset_before_with_options = {
               {.gates = 1, .first_gate = 2, .slot = 2, .from_middle = true}},
     .forward = {grubo_gates_forward, grubo_candidate_forward},
     .backward = {grubo_gates_backward, grubo_candidate_backward},
+    .reveal = grubo_reveal,
 };

@@ -52,6 +52,14 @@ static void gruo_backward(const fc_back_tile *t) {
     }
 }
 
+static void gruo_reveal(const fc_back_tile *t) {
+    const activation f = chosen_activation(t->options, 0, FC_ACT_SIGMOID);
+    const activation g = chosen_activation(t->options, 1, FC_ACT_TANH);
+    reveal_slot(t, GRUO_N, &g);
+    reveal_slot(t, GRUO_R, &f);
+    reveal_slot(t, GRUO_Z, &f);
+}
+
 static const fc_cell gru_with_options = {
     .name = "gru_with_options",
     .gates = 3,
@@ -59,9 +67,11 @@ static const fc_cell gru_with_options = {
     .slots = 4,
     .x_gate = {2, 0, 1},
     .gate_names = {"r", "z", "n"},
+    .slot_names = {"n", "r", "z", "h_n"},
     .roles = 2,
     .phases = 1,
     .phase = {{.gates = 3, .slot = 1}},
     .forward = {gruo_forward},
     .backward = {gruo_backward},
+    .reveal = gruo_reveal,
 };

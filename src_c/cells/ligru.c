@@ -50,6 +50,7 @@ static const fc_cell ligru = {
     .slots = 2,
     .x_gate = {0, 1},
     .gate_names = {"z", "n"},
+    .slot_names = {"z", "n"},
     .phases = 1,
     .phase = {{.gates = 2}},
     .forward = {ligru_forward},

@@ -25,6 +25,7 @@ static const fc_cell lstm = {
     .slots = 4,
     .x_gate = {0, 1, 2, 3},
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .phases = 1,
     .phase = {{.gates = 4, .bounded = true}},
     .forward = {lstm_forward},

@@ -113,6 +113,19 @@ FC_INLINE void lstmo_gradients(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u,
     store_row(t->dc, r, u, dc_prev);
 }
 
+static void lstmo_reveal_of(const fc_back_tile *t, int form) {
+    const lstm_choice choice = lstm_choice_of(t->options);
+    if (!(form & LSTM_COUPLED))
+        reveal_slot(t, LSTM_I, &choice.gate);
+    reveal_slot(t, lstm_gate(LSTM_F, form), &choice.gate);
+    reveal_slot(t, lstm_gate(LSTM_G, form), &choice.candidate);
+    reveal_slot(t, lstm_gate(LSTM_O, form), &choice.gate);
+}
+static void lstmo_reveal(const fc_back_tile *t) { lstmo_reveal_of(t, LSTM_PLAIN); }
+static void lstmo_coupled_reveal(const fc_back_tile *t) {
+    lstmo_reveal_of(t, LSTM_COUPLED);
+}
+
 FC_INLINE void lstmo_forward_of(const fc_tile *t, int form) {
     const lstm_choice choice = lstm_choice_of(t->options);
     FOR_EACH_BLOCK(t, r, u)

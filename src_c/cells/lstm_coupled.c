@@ -26,6 +26,7 @@ static const fc_cell lstm_coupled = {
     .slots = 3,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "g", "o"},
+    .slot_names = {"f", "g", "o"},
     .phases = 1,
     .phase = {{.gates = 3, .bounded = true}},
     .forward = {lstm_coupled_forward},

@@ -32,6 +32,7 @@ static const fc_cell lstm_coupled_projected = {
     .slots = 4,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "g", "o"},
+    .slot_names = {"f", "g", "o"},
     .has_middle = true,
     .phases = 2,
     .phase = {{.gates = 3},

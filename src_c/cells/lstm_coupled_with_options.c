@@ -16,10 +16,12 @@ static const fc_cell lstm_coupled_with_options = {
     .slots = 3,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "g", "o"},
+    .slot_names = {"f", "g", "o"},
     .roles = 3,
     .clips_cell = true,
     .phases = 1,
     .phase = {{.gates = 3}},
     .forward = {lstmo_coupled_forward},
     .backward = {lstmo_coupled_backward},
+    .reveal = lstmo_coupled_reveal,
 };

@@ -152,6 +152,7 @@ static const fc_cell lstm_layer_norm = {
     .name = "lstm_layer_norm",
     .gates = 4,
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .states = 2,
     .slots = LSTMN_SLOTS,
     .x_slot = LSTMN_DX,

@@ -29,6 +29,7 @@ static const fc_cell lstm_peephole = {
     .name = "lstm_peephole",
     .gates = 4,
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .states = 2,
     .slots = 4,
     .x_gate = {0, 1, 2, 3},

@@ -30,6 +30,7 @@ static const fc_cell lstm_peephole_coupled = {
     .slots = 3,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "g", "o"},
+    .slot_names = {"f", "g", "o"},
     .owns = 1,
     .own = {{"weight_ch", 2, FC_BEGIN_DRAWN}},
     .sums = 2,

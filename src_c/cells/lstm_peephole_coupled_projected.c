@@ -33,6 +33,7 @@ static const fc_cell lstm_peephole_coupled_projected = {
     .slots = 4,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "g", "o"},
+    .slot_names = {"f", "g", "o"},
     .has_middle = true,
     .owns = 1,
     .own = {{"weight_ch", 2, FC_BEGIN_DRAWN}},

@@ -17,6 +17,7 @@ static const fc_cell lstm_peephole_coupled_with_options = {
     .slots = 3,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "g", "o"},
+    .slot_names = {"f", "g", "o"},
     .roles = 3,
     .clips_cell = true,
     .owns = 1,
@@ -28,4 +29,5 @@ static const fc_cell lstm_peephole_coupled_with_options = {
     .phase = {{.gates = 3}},
     .forward = {lstmo_peephole_coupled_forward},
     .backward = {lstmo_peephole_coupled_backward},
+    .reveal = lstmo_coupled_reveal,
 };

@@ -33,6 +33,7 @@ static const fc_cell lstm_peephole_projected = {
     .slots = 5,
     .x_gate = {0, 1, 2, 3},
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .has_middle = true,
     .owns = 1,
     .own = {{"weight_ch", 3, FC_BEGIN_DRAWN}},

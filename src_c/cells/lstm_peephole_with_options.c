@@ -17,6 +17,7 @@ static const fc_cell lstm_peephole_with_options = {
     .slots = 4,
     .x_gate = {0, 1, 2, 3},
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .roles = 3,
     .clips_cell = true,
     .owns = 1,
@@ -28,4 +29,5 @@ static const fc_cell lstm_peephole_with_options = {
     .phase = {{.gates = 4}},
     .forward = {lstmo_peephole_forward},
     .backward = {lstmo_peephole_backward},
+    .reveal = lstmo_reveal,
 };

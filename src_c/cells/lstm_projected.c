@@ -29,6 +29,7 @@ static const fc_cell lstm_projected = {
     .slots = 5,
     .x_gate = {0, 1, 2, 3},
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .has_middle = true,
     .phases = 2,
     .phase = {{.gates = 4},

@@ -25,6 +25,7 @@ static const fc_cell lstm_projected_with_options = {
     .slots = 5,
     .x_gate = {0, 1, 2, 3},
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .has_middle = true,
     .roles = 3,
     .clips_cell = true,
@@ -33,4 +34,5 @@ static const fc_cell lstm_projected_with_options = {
               {.gates = 1, .slot = 4, .from_middle = true, .projects = true}},
     .forward = {lstmo_projected_gates_forward, lstmo_projected_out_forward},
     .backward = {lstmo_projected_gates_backward, lstmo_projected_out_backward},
+    .reveal = lstmo_reveal,
 };

@@ -12,10 +12,12 @@ static const fc_cell lstm_with_options = {
     .slots = 4,
     .x_gate = {0, 1, 2, 3},
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .roles = 3,
     .clips_cell = true,
     .phases = 1,
     .phase = {{.gates = 4}},
     .forward = {lstmo_forward},
     .backward = {lstmo_backward},
+    .reveal = lstmo_reveal,
 };

@@ -67,6 +67,7 @@ static const fc_cell mgu = {
     .slots = 3,
     .x_gate = {0, 1},
     .gate_names = {"f", "n"},
+    .slot_names = {"f", "n"},
     .has_middle = true,
     .phases = 2,
     .phase = {{.gates = 1, .bounded = true},

@@ -6,8 +6,8 @@
  *     h_t = s * h_{t-1} + (1 - s) * n                                        (3)
  *
  * The gates are functions of x alone; there is no R, and h is the only state.  g is
- * that of min_gru.c.  Gates: f i n.  Saved: 1-f, 1-i, n, which backward overwrites with
- * the gradients of f, i, n; and s.
+ * that of min_gru.c.  Gates: f i n.  Saved: f, i, n, which backward overwrites with
+ * their gradients; and s.
  *
  *     ds = dh * (h_{t-1} - n),  dn = dh * (1 - s),  dh_{t-1} = dh * s        (3')
  *     da_f = ds * s (1-s) * (1-f),  da_i = -ds * s (1-s) * (1-i)        (2') (1')
@@ -34,8 +34,8 @@ FC_INLINE void min_lstm_step(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, vreal n
     vreal by_i = vexp(min_lstm_difference(least, a_i));
     vreal s = (unit + by_i) / (unit + unit + by_i + by_f);
     store_row(t->h, r, u, vfma(s, h_prev, (one - s) * n));
-    save_slot(t, r, u, MIN_LSTM_F, one - vsigmoid(a_f));
-    save_slot(t, r, u, MIN_LSTM_I, one - vsigmoid(a_i));
+    save_slot(t, r, u, MIN_LSTM_F, vsigmoid(a_f));
+    save_slot(t, r, u, MIN_LSTM_I, vsigmoid(a_i));
     save_slot(t, r, u, MIN_LSTM_N, n);
     save_slot(t, r, u, MIN_LSTM_S, s);
 }
@@ -55,8 +55,9 @@ FC_INLINE void min_lstm_gradients(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t 
     vreal one = vset1(1), dh = load_mutable(t->dh, r, u);
     vreal s = load_slot(t, r, u, MIN_LSTM_S), n = load_slot(t, r, u, MIN_LSTM_N);
     vreal da = dh * (load_row(t->h_prev, r, u) - n) * (s * (one - s));
-    store_slot(t, r, u, MIN_LSTM_F, da * load_slot(t, r, u, MIN_LSTM_F));
-    store_slot(t, r, u, MIN_LSTM_I, vzero() - da * load_slot(t, r, u, MIN_LSTM_I));
+    store_slot(t, r, u, MIN_LSTM_F, da * (one - load_slot(t, r, u, MIN_LSTM_F)));
+    vreal of_i = one - load_slot(t, r, u, MIN_LSTM_I);
+    store_slot(t, r, u, MIN_LSTM_I, vzero() - da * of_i);
     store_slot(t, r, u, MIN_LSTM_N, dh * (one - s) * slope);
     store_row(t->dh, r, u, dh * s);
 }
@@ -78,6 +79,7 @@ static const fc_cell min_lstm = {
     .slots = 4,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "i", "n"},
+    .slot_names = {"f", "i", "n", "s"},
     .phases = 1,
     .phase = {{.gates = 0}},
     .forward = {min_lstm_forward},
@@ -91,6 +93,7 @@ static const fc_cell min_lstm_positive = {
     .slots = 4,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "i", "n"},
+    .slot_names = {"f", "i", "n", "s"},
     .phases = 1,
     .phase = {{.gates = 0}},
     .forward = {min_lstm_positive_forward},

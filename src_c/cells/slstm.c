@@ -73,6 +73,15 @@ FC_INLINE vreal slstm_log_forget(const fc_tile *t, ptrdiff_t r, ptrdiff_t u,
     return log_f;
 }
 
+/* (3) from a_i - l, where e is exp(-|a_i - l|). */
+FC_INLINE vreal slstm_input(vreal lead, vreal e, vreal seen) {
+    vreal one = vset1(1);
+    return vif_positive(seen, vif_negative(lead, e, one), one);
+}
+FC_INLINE vreal slstm_kept(vreal lead, vreal e) {
+    return vif_negative(lead, vset1(1), e);
+}
+
 FC_INLINE void slstm_forward_as(const fc_tile *t, slstm_forget forget, bool bounded) {
     const ptrdiff_t at_n = state_at(t->slot, SLSTM_N, 0);
     const ptrdiff_t at_m = state_at(t->slot, SLSTM_M, 0);
@@ -82,8 +91,7 @@ FC_INLINE void slstm_forward_as(const fc_tile *t, slstm_forget forget, bool boun
         vreal a_i = slstm_sum(t, r, u, SLSTM_I);
         vreal l = slstm_log_forget(t, r, u, forget) + load_row(t->c_prev, r, u + at_m);
         vreal lead = a_i - l, e = vexp_below_one(lead);
-        vreal i = vif_positive(seen, vif_negative(lead, e, one), one);
-        vreal f = vif_negative(lead, one, e);
+        vreal i = slstm_input(lead, e, seen), f = slstm_kept(lead, e);
         vreal z = vtanh(slstm_sum(t, r, u, SLSTM_Z));
         vreal o = vsigmoid(slstm_sum(t, r, u, SLSTM_O));
         vreal c = vfma(f, load_row(t->c_prev, r, u), i * z);
@@ -109,8 +117,7 @@ FC_INLINE void slstm_backward_as(const fc_back_tile *t, bool bounded) {
         vreal z = load_slot(t, r, u, SLSTM_Z), o = load_slot(t, r, u, SLSTM_O);
         vreal c_prev = load_row(t->c_prev, r, u);
         vreal n_prev = load_row(t->c_prev, r, u + at_n), seen = vabs(n_prev);
-        vreal i = vif_positive(seen, vif_negative(lead, e, one), one);
-        vreal f = vif_negative(lead, one, e);
+        vreal i = slstm_input(lead, e, seen), f = slstm_kept(lead, e);
 
         vreal per_n = vquotient(one, load_row(t->c, r, u + at_n));
         vreal ratio = load_row(t->c, r, u) * per_n;
@@ -155,6 +162,16 @@ static void slstm_unbounded_backward(const fc_back_tile *t) {
     slstm_backward_as(t, false);
 }
 
+static void slstm_reveal(const fc_back_tile *t) {
+    const ptrdiff_t at_n = state_at(t->slot, SLSTM_N, 0);
+    FOR_EACH_BACK_BLOCK(t, r, u) {
+        vreal lead = load_slot(t, r, u, SLSTM_I), e = vabs(lead);
+        vreal seen = vabs(load_row(t->c_prev, r, u + at_n));
+        store_slot(t, r, u, SLSTM_I, slstm_input(lead, e, seen));
+        store_slot(t, r, u, SLSTM_F, slstm_kept(lead, e));
+    }
+}
+
 #define SLSTM_CELL(cell, forward_of, backward_of)                                      \
     static const fc_cell cell = {                                                      \
         .name = #cell,                                                                 \
@@ -163,10 +180,12 @@ static void slstm_unbounded_backward(const fc_back_tile *t) {
         .slots = SLSTM_GATES,                                                          \
         .x_gate = {0, 1, 2, 3},                                                        \
         .gate_names = {"i", "f", "z", "o"},                                            \
+        .slot_names = {"i", "f", "z", "o"},                                            \
         .phases = 1,                                                                   \
         .phase = {{.gates = SLSTM_GATES, .bounded = true}},                            \
         .forward = {forward_of},                                                       \
         .backward = {backward_of},                                                     \
+        .reveal = slstm_reveal,                                                        \
     }
 
 SLSTM_CELL(slstm, slstm_forward, slstm_backward);

@@ -1,6 +1,6 @@
 /* fastcell: recurrent networks on the CPU.  The public header; it includes
- * fastcell_version.h, fastcell_options.h, fastcell_dense.h, fastcell_mlstm.h and
- * fastcell_optimizers.h.
+ * fastcell_version.h, fastcell_options.h, fastcell_trace.h, fastcell_dense.h,
+ * fastcell_mlstm.h and fastcell_optimizers.h.
  *
  * Letters: T steps, B rows (batch), I input features, H hidden units, P projected units
  * (H without a projection), G gates, L layers, D directions.
@@ -413,6 +413,8 @@ FC_API fc_status fc_backward(const fc_stack *stack, const void *packed_backward,
                              const fc_batch *batch, const fc_backward_io *io,
                              void *saved, void *scratch);
 
+#include "fastcell_trace.h"
+
 /* ---- streaming: one step at a time ---------------------------------------------- */
 
 /* A *stream* is memory with the states of `rows` streams.  The caller initialises it
@@ -451,12 +453,9 @@ FC_API fc_status fc_stream_step_some(const fc_stack *stack, const void *packed,
                                      ptrdiff_t rows, const fc_selection *some,
                                      const void *x, void *y, void *stream, int threads);
 
-/* ---- dense layers and the loss -------------------------------------------------- */
+/* ---- dense layers and the loss; the mLSTM --------------------------------------- */
 
 #include "fastcell_dense.h"
-
-/* ---- the mLSTM ------------------------------------------------------------------ */
-
 #include "fastcell_mlstm.h"
 
 /* ---- attention ------------------------------------------------------------------ */

@@ -76,7 +76,9 @@
     X(adam)                                                                            \
     X(sum_of_squares)                                                                  \
     X(scale)                                                                           \
-    X(clip)
+    X(clip)                                                                            \
+    X(trace_name)                                                                      \
+    X(trace)
 /* clang-format on */
 
 #define FC_MEMBER(name) __typeof__(fc_##name) *name;

@@ -107,6 +107,8 @@ static int fastcell_import(void) {
 #define fc_sum_of_squares (fastcell_api->sum_of_squares)
 #define fc_scale (fastcell_api->scale)
 #define fc_clip (fastcell_api->clip)
+#define fc_trace_name (fastcell_api->trace_name)
+#define fc_trace (fastcell_api->trace)
 
 #endif
 

@@ -230,6 +230,13 @@ def _():
     }
 
 
+@recipe("Traced.trace", **_OPTIONAL)
+def _():
+    arguments = sequence()
+    del arguments["outputs"]
+    return gru().trace, arguments
+
+
 @recipe("Recurrent.session")
 def _():
     return gru().session, {"batch_size": 2}

@@ -328,6 +328,31 @@ MUTATIONS = [
         '.gate_names = {"f", "i",',
         "a descriptor swaps the names of two gates",
     ),
+    # -- what a trace shows
+    (
+        "src_c/cells/gru.c",
+        '.slot_names = {"n", "r", "z",',
+        '.slot_names = {"n", "z", "r",',
+        "a trace swaps the names of two gates",
+    ),
+    (
+        "src_c/cells/slstm.c",
+        "SLSTM_I, slstm_input(lead, e, seen));",
+        "SLSTM_I, slstm_input(lead, e, seen + vset1(1)));",
+        "a trace takes the first step of an sLSTM for a later one",
+    ),
+    (
+        "src_c/recurrent/trace.c",
+        "                *state = plan->states; /* the slot of zeros */",
+        "                ;",
+        "a trace keeps the state at a reset in a masked step",
+    ),
+    (
+        "src_c/recurrent/trace.c",
+        "pass->plan->previous[p];",
+        "pass->plan->next[p];",
+        "a trace makes the gates from the new state",
+    ),
     (
         "src_c/cells/lstm_math.h",
         "vreal c = vfma(f, load_row(t->c_prev, r, u), i * g);",
