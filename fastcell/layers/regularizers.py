@@ -1,6 +1,4 @@
-"""Regularizers inside a recurrent layer: zoneout, dropout of h, of R and of updates, and
-the clip of gradients in the recurrence.
-"""
+"""Regularizers inside a recurrent layer: zoneout, dropout, a clip of gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +11,6 @@ import numpy as np
 from fastcell import _core
 from fastcell._checks.numbers import real
 from fastcell.threads import get_num_threads
-
 
 #: What a cell needs for each rate but zoneout.
 _NEEDED = {

@@ -469,7 +469,8 @@ def flashrnn(
         recurrent_shape and bias_shape. With gradient_recurrent_clipval the gradient
         that an h gets from the next step is clipped, as by recurrent_grad_clip of
         layers. With gradient_recurrent_cut an h gets none through R; this is computed
-        by PyTorch's operators, which is slow. forward_clipval is refused. Its dtypes are not looked at.
+        by PyTorch's operators, which is slow. forward_clipval is refused. Its dtypes
+        are not looked at.
     backend, dtype : str
         For the package's signature; they have no effect. All is computed in float32, or
         in float64 if Wx or R are.
