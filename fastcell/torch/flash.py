@@ -495,6 +495,9 @@ def flashrnn(
     CUDA kernels. The package's "vanilla" backend looks at all units at once: it differs
     where some n are 0 and others not, and its gates overflow for large inputs.
 
+    Of the package's backends only those in CUDA clip gradients; those of 1.0.8 also
+    clip h_t to gradient_recurrent_clipval, which this function does not.
+
     Examples
     --------
     >>> import torch

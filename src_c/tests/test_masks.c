@@ -29,7 +29,7 @@ static bool differs(const double *a, const double *b, ptrdiff_t n) {
 static void test_bits(const char *cell, ptrdiff_t rows, const char *isa) {
     spec s = {.cell = cell,
               .in = 5,
-              .hidden = rows > 1 ? 33 : 150,
+              .hidden = rows > 1 ? 33 : 300,
               .proj = 17,
               .layers = rows > 1 ? 2 : 1,
               .directions = rows > 1 ? 2 : 1,
