@@ -34,12 +34,18 @@ class _CellDescription(TypedDict):
     takes_heads: bool
     roles: int  # of activations to choose
     clips_cell: bool
+    takes_update_dropout: bool
     parameters: dict[str, tuple[str, ...]]
     bias_of: dict[str, str]
     initial: dict[str, Literal["drawn", "zeros", "ones", "fractions"]]
 
-# cell_clip and gate_clip, 0 for none; of each role: kind, alpha, beta.
-_Options = tuple[float, float, tuple[tuple[str | None, float, float], ...]]
+# cell_clip and gate_clip, 0 for none; of each role: kind, alpha, beta; and maybe update
+# dropout and the clip of recurrent gradients.
+_Activations = tuple[tuple[str | None, float, float], ...]
+_Options = (
+    tuple[float, float, _Activations]
+    | tuple[float, float, _Activations, float, float]
+)
 
 class _Description(TypedDict):
     isa: str

@@ -87,6 +87,8 @@ cdef extern from "fastcell_python.h" nogil:
         double cell_clip
         double gate_clip
         fc_activation activation[FC_MOST_ROLES]
+        double update_dropout
+        double recurrent_grad_clip
 
     ctypedef struct fc_stack:
         int cell
@@ -152,6 +154,7 @@ cdef extern from "fastcell_python.h" nogil:
         int takes_heads
         int roles
         int clips_cell
+        int takes_update_dropout
         int parameters
         fc_cell_parameter parameter[FC_MOST_PARAMETERS]
 

@@ -89,6 +89,7 @@ def describe_cell(str name):
         "takes_heads": bool(found.takes_heads),
         "roles": found.roles,
         "clips_cell": bool(found.clips_cell),
+        "takes_update_dropout": bool(found.takes_update_dropout),
         "parameters": parameters,
         "bias_of": bias_of,
         "initial": initial,
@@ -128,10 +129,15 @@ _ACTIVATIONS = {
 
 
 cdef int fill_options(fc_options *options, tuple given) except -1:
-    """From (cell_clip, gate_clip, ((kind, alpha, beta), ...)), at most of three roles."""
+    """From (cell_clip, gate_clip, ((kind, alpha, beta), ...)), at most of three roles.
+
+    Update dropout and the clip of recurrent gradients may follow.
+    """
     cdef int i
     options.given = 1
-    options.cell_clip, options.gate_clip, activations = given
+    options.cell_clip, options.gate_clip, activations = given[:3]
+    if len(given) > 3:
+        options.update_dropout, options.recurrent_grad_clip = given[3:]
     if len(activations) > FC_MOST_ROLES:
         raise ValueError(
             f"activations must be at most {FC_MOST_ROLES}; got {len(activations)}"
@@ -156,4 +162,7 @@ cdef object options_of(const fc_options *options):
         )
         for i in range(FC_MOST_ROLES)
     ]
-    return options.cell_clip, options.gate_clip, tuple(activations)
+    return (
+        options.cell_clip, options.gate_clip, tuple(activations),
+        options.update_dropout, options.recurrent_grad_clip,
+    )

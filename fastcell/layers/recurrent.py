@@ -122,12 +122,7 @@ class Recurrent(Traced[StateT], Module, Generic[StateT]):
             self._keeping_gates,
             self.gates,
         )
-        self._regularizers = Regularizers.of(
-            options.get("zoneout", 0.0),
-            options.get("recurrent_dropout", 0.0),
-            options.get("weight_drop", 0.0),
-            self._description,
-        )
+        self._regularizers = Regularizers.of(options, self._description)
         self._random: np.random.Generator = np.random.default_rng(self.seed)
         self._shapes = self._parameter_shapes()
         names = self._description["parameters"]
@@ -171,7 +166,7 @@ class Recurrent(Traced[StateT], Module, Generic[StateT]):
             self._directions,
             self.num_heads,
             self._regularizers.rates,
-            self._core_options,
+            self._regularizers.core_options(self._core_options),
         )
         self._packs = Packs(self._parameters)
         self._parameters.changed()  # sessions fetch the weights again

@@ -30,7 +30,11 @@
  * values: a cell whose first step differs knows it by its states.
  *
  * A cell may have options: activations by role, and clips.  Tiles point at those of the
- * stack; a cell without roles does not read them. */
+ * stack; a cell without roles does not read them.
+ *
+ * A cell whose state is the old one and a candidate, weighted by gates, may have update
+ * dropout: the driver makes a factor for each unit of the candidate, and calls
+ * functions of their own, so that the others need not ask for factors. */
 #ifndef FC_CELL_H
 #define FC_CELL_H
 
@@ -125,6 +129,9 @@ typedef struct fc_tile {
                                 * the cell has one phase */
     ptrdiff_t slot;            /* reals from one slot, state or vector to the next: H,
                                 * padded */
+    /* Update dropout: h_prev[r + update] points at the factors of row r's candidates,
+     * of H units; 0 without.  An offset, since it holds for any part of the rows. */
+    ptrdiff_t update;
     const fc_options *options; /* all zero where none are given */
 } fc_tile;
 
@@ -149,6 +156,7 @@ typedef struct fc_back_tile {
     void *const *dmiddle; /* gradient of the middle row, from phase 2's product */
     void *const *saved;   /* in: what forward saved; out: gradients, see x_slot, slot */
     ptrdiff_t slot;
+    ptrdiff_t update; /* as in fc_tile */
     const fc_options *options;
 } fc_back_tile;
 
@@ -183,6 +191,9 @@ typedef struct fc_cell {
      * forward saved.  Of the tile it has rows, units, h_prev, c_prev, saved and
      * options. NULL: the values are saved. */
     void (*reveal)(const fc_back_tile *);
+    /* The same for tiles with `update`; NULL in a cell without a candidate. */
+    void (*forward_dropped[FC_MAX_PHASES])(const fc_tile *);
+    void (*backward_dropped[FC_MAX_PHASES])(const fc_back_tile *);
 } fc_cell;
 
 #endif

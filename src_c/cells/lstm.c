@@ -16,7 +16,11 @@
 #include "cells/lstm_math.h"
 
 static void lstm_forward(const fc_tile *t) { lstm_forward_of(t, LSTM_PLAIN); }
+static void lstm_forward_dropped(const fc_tile *t) { lstm_forward_of(t, LSTM_DROPPED); }
 static void lstm_backward(const fc_back_tile *t) { lstm_backward_of(t, LSTM_PLAIN); }
+static void lstm_backward_dropped(const fc_back_tile *t) {
+    lstm_backward_of(t, LSTM_DROPPED);
+}
 
 static const fc_cell lstm = {
     .name = "lstm",
@@ -30,4 +34,6 @@ static const fc_cell lstm = {
     .phase = {{.gates = 4, .bounded = true}},
     .forward = {lstm_forward},
     .backward = {lstm_backward},
+    .forward_dropped = {lstm_forward_dropped},
+    .backward_dropped = {lstm_backward_dropped},
 };

@@ -64,6 +64,7 @@ FC_INLINE vreal lstmo_output(const fc_tile *t, ptrdiff_t r, ptrdiff_t u,
     vreal a_g = lstm_sum(t, r, u, LSTM_G, form);
     save_slot(t, r, u, lstm_gate(LSTM_G, form), a_g);
     vreal g = activate(&choice->candidate, a_g);
+    g = update_of(t, r, u, g, form & LSTM_DROPPED);
     vreal c =
         bounded(vfma(f, load_row(t->c_prev, r, u), i * g), choice->clip); /* (2) */
     c = of_units(t->hidden, u, c);
@@ -88,6 +89,8 @@ FC_INLINE void lstmo_gradients(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u,
         i = activate_again(s, load_slot(t, r, u, LSTM_I), &i_slope);
     vreal g = activate_again(&choice->candidate,
                              load_slot(t, r, u, lstm_gate(LSTM_G, form)), &g_slope);
+    g = back_update_of(t, r, u, g, form & LSTM_DROPPED);
+    g_slope = back_update_of(t, r, u, g_slope, form & LSTM_DROPPED);
     vreal o = activate_again(s, load_slot(t, r, u, lstm_gate(LSTM_O, form)), &o_slope);
     vreal v = activate_again(&choice->output, c, &v_slope);
     vreal da_o = dm * v * o_slope;
@@ -106,7 +109,7 @@ FC_INLINE void lstmo_gradients(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u,
     store_slot(t, r, u, lstm_gate(LSTM_G, form), dc * i * g_slope);
     store_slot(t, r, u, lstm_gate(LSTM_O, form), da_o);
     vreal dc_prev = dc * f;
-    if (form == LSTM_PEEPHOLE)
+    if ((form & ~LSTM_DROPPED) == LSTM_PEEPHOLE)
         dc_prev = vfma(da_i, back_param(t, lstm_peephole_of(LSTM_I, form), u), dc_prev);
     if (form & LSTM_PEEPHOLE)
         dc_prev = vfma(da_f, back_param(t, lstm_peephole_of(LSTM_F, form), u), dc_prev);

@@ -15,6 +15,9 @@
 static void lstm_coupled_projected_gates_forward(const fc_tile *t) {
     lstm_gates_forward(t, LSTM_COUPLED);
 }
+static void lstm_coupled_projected_gates_forward_dropped(const fc_tile *t) {
+    lstm_gates_forward(t, LSTM_COUPLED | LSTM_DROPPED);
+}
 static void lstm_coupled_projected_out_forward(const fc_tile *t) {
     lstm_projection_forward(t);
 }
@@ -23,6 +26,9 @@ static void lstm_coupled_projected_out_backward(const fc_back_tile *t) {
 }
 static void lstm_coupled_projected_gates_backward(const fc_back_tile *t) {
     lstm_gates_backward(t, LSTM_COUPLED);
+}
+static void lstm_coupled_projected_gates_backward_dropped(const fc_back_tile *t) {
+    lstm_gates_backward(t, LSTM_COUPLED | LSTM_DROPPED);
 }
 
 static const fc_cell lstm_coupled_projected = {
@@ -41,4 +47,8 @@ static const fc_cell lstm_coupled_projected = {
                 lstm_coupled_projected_out_forward},
     .backward = {lstm_coupled_projected_gates_backward,
                  lstm_coupled_projected_out_backward},
+    .forward_dropped = {lstm_coupled_projected_gates_forward_dropped,
+                        lstm_coupled_projected_out_forward},
+    .backward_dropped = {lstm_coupled_projected_gates_backward_dropped,
+                         lstm_coupled_projected_out_backward},
 };

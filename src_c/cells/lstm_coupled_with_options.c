@@ -5,8 +5,14 @@
 static void lstmo_coupled_forward(const fc_tile *t) {
     lstmo_forward_of(t, LSTM_COUPLED);
 }
+static void lstmo_coupled_forward_dropped(const fc_tile *t) {
+    lstmo_forward_of(t, LSTM_COUPLED | LSTM_DROPPED);
+}
 static void lstmo_coupled_backward(const fc_back_tile *t) {
     lstmo_backward_of(t, LSTM_COUPLED);
+}
+static void lstmo_coupled_backward_dropped(const fc_back_tile *t) {
+    lstmo_backward_of(t, LSTM_COUPLED | LSTM_DROPPED);
 }
 
 static const fc_cell lstm_coupled_with_options = {
@@ -24,4 +30,6 @@ static const fc_cell lstm_coupled_with_options = {
     .forward = {lstmo_coupled_forward},
     .backward = {lstmo_coupled_backward},
     .reveal = lstmo_coupled_reveal,
+    .forward_dropped = {lstmo_coupled_forward_dropped},
+    .backward_dropped = {lstmo_coupled_backward_dropped},
 };

@@ -6,8 +6,14 @@
 static void lstmo_peephole_coupled_forward(const fc_tile *t) {
     lstmo_forward_of(t, LSTM_PEEPHOLE | LSTM_COUPLED);
 }
+static void lstmo_peephole_coupled_forward_dropped(const fc_tile *t) {
+    lstmo_forward_of(t, LSTM_PEEPHOLE | LSTM_COUPLED | LSTM_DROPPED);
+}
 static void lstmo_peephole_coupled_backward(const fc_back_tile *t) {
     lstmo_backward_of(t, LSTM_PEEPHOLE | LSTM_COUPLED);
+}
+static void lstmo_peephole_coupled_backward_dropped(const fc_back_tile *t) {
+    lstmo_backward_of(t, LSTM_PEEPHOLE | LSTM_COUPLED | LSTM_DROPPED);
 }
 
 static const fc_cell lstm_peephole_coupled_with_options = {
@@ -30,4 +36,6 @@ static const fc_cell lstm_peephole_coupled_with_options = {
     .forward = {lstmo_peephole_coupled_forward},
     .backward = {lstmo_peephole_coupled_backward},
     .reveal = lstmo_coupled_reveal,
+    .forward_dropped = {lstmo_peephole_coupled_forward_dropped},
+    .backward_dropped = {lstmo_peephole_coupled_backward_dropped},
 };

@@ -16,6 +16,9 @@
 static void lstm_peephole_projected_gates_forward(const fc_tile *t) {
     lstm_gates_forward(t, LSTM_PEEPHOLE);
 }
+static void lstm_peephole_projected_gates_forward_dropped(const fc_tile *t) {
+    lstm_gates_forward(t, LSTM_PEEPHOLE | LSTM_DROPPED);
+}
 static void lstm_peephole_projected_out_forward(const fc_tile *t) {
     lstm_projection_forward(t);
 }
@@ -24,6 +27,9 @@ static void lstm_peephole_projected_out_backward(const fc_back_tile *t) {
 }
 static void lstm_peephole_projected_gates_backward(const fc_back_tile *t) {
     lstm_gates_backward(t, LSTM_PEEPHOLE);
+}
+static void lstm_peephole_projected_gates_backward_dropped(const fc_back_tile *t) {
+    lstm_gates_backward(t, LSTM_PEEPHOLE | LSTM_DROPPED);
 }
 
 static const fc_cell lstm_peephole_projected = {
@@ -47,4 +53,8 @@ static const fc_cell lstm_peephole_projected = {
                 lstm_peephole_projected_out_forward},
     .backward = {lstm_peephole_projected_gates_backward,
                  lstm_peephole_projected_out_backward},
+    .forward_dropped = {lstm_peephole_projected_gates_forward_dropped,
+                        lstm_peephole_projected_out_forward},
+    .backward_dropped = {lstm_peephole_projected_gates_backward_dropped,
+                         lstm_peephole_projected_out_backward},
 };

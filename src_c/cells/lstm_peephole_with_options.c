@@ -6,8 +6,14 @@
 static void lstmo_peephole_forward(const fc_tile *t) {
     lstmo_forward_of(t, LSTM_PEEPHOLE);
 }
+static void lstmo_peephole_forward_dropped(const fc_tile *t) {
+    lstmo_forward_of(t, LSTM_PEEPHOLE | LSTM_DROPPED);
+}
 static void lstmo_peephole_backward(const fc_back_tile *t) {
     lstmo_backward_of(t, LSTM_PEEPHOLE);
+}
+static void lstmo_peephole_backward_dropped(const fc_back_tile *t) {
+    lstmo_backward_of(t, LSTM_PEEPHOLE | LSTM_DROPPED);
 }
 
 static const fc_cell lstm_peephole_with_options = {
@@ -30,4 +36,6 @@ static const fc_cell lstm_peephole_with_options = {
     .forward = {lstmo_peephole_forward},
     .backward = {lstmo_peephole_backward},
     .reveal = lstmo_reveal,
+    .forward_dropped = {lstmo_peephole_forward_dropped},
+    .backward_dropped = {lstmo_peephole_backward_dropped},
 };

@@ -8,6 +8,9 @@
 static void lstmo_projected_gates_forward(const fc_tile *t) {
     lstmo_gates_forward_of(t, LSTM_PLAIN);
 }
+static void lstmo_projected_gates_forward_dropped(const fc_tile *t) {
+    lstmo_gates_forward_of(t, LSTM_DROPPED);
+}
 static void lstmo_projected_out_forward(const fc_tile *t) {
     lstm_projection_forward(t);
 }
@@ -16,6 +19,9 @@ static void lstmo_projected_out_backward(const fc_back_tile *t) {
 }
 static void lstmo_projected_gates_backward(const fc_back_tile *t) {
     lstmo_gates_backward_of(t, LSTM_PLAIN);
+}
+static void lstmo_projected_gates_backward_dropped(const fc_back_tile *t) {
+    lstmo_gates_backward_of(t, LSTM_DROPPED);
 }
 
 static const fc_cell lstm_projected_with_options = {
@@ -35,4 +41,8 @@ static const fc_cell lstm_projected_with_options = {
     .forward = {lstmo_projected_gates_forward, lstmo_projected_out_forward},
     .backward = {lstmo_projected_gates_backward, lstmo_projected_out_backward},
     .reveal = lstmo_reveal,
+    .forward_dropped = {lstmo_projected_gates_forward_dropped,
+                        lstmo_projected_out_forward},
+    .backward_dropped = {lstmo_projected_gates_backward_dropped,
+                         lstmo_projected_out_backward},
 };

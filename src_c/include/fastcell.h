@@ -173,7 +173,7 @@ typedef struct fc_stack {
      * products with R read h_{t-1} with a share of the units zero and the others
      * divided by 1 - the rate, the same units in all steps of a sequence. */
     double zoneout_h, zoneout_c, recurrent_dropout;
-    fc_options options; /* of a cell with `roles`: see fc_describe_cell */
+    fc_options options; /* fastcell_options.h has them */
 } fc_stack;
 
 enum { FC_MOST_OWN = 4 }; /* parameters that only this cell has: see fc_describe_cell */
@@ -223,8 +223,8 @@ typedef struct fc_cell_description {
     int slots;       /* numbers that training keeps for each unit of a row and step */
     int projects;    /* 1: proj_size is 1 or more; 0: it is 0 */
     int takes_heads; /* 1: heads may be above 1 */
-    int roles;       /* activations to choose, and a gate_clip; 0: no options */
-    int clips_cell;  /* 1: a cell_clip may be given */
+    int roles;       /* activations to choose, and a gate_clip; 0: neither */
+    int clips_cell, takes_update_dropout; /* 1: the option may be given */
     int parameters;
     fc_cell_parameter parameter[FC_MOST_PARAMETERS];
 } fc_cell_description;

@@ -66,6 +66,8 @@ static inline uint32_t fc_hash_of_settings(const fc_stack *stack) {
         const fc_options *options = &stack->options;
         hash = fc_hash_with(hash, options->cell_clip + 1); /* not 0: `given` counts */
         hash = fc_hash_with(hash, options->gate_clip);
+        hash = fc_hash_with(hash, options->update_dropout);
+        hash = fc_hash_with(hash, options->recurrent_grad_clip);
         for (int i = 0; i < FC_MOST_ROLES; i++) {
             const fc_activation *f = &options->activation[i];
             hash = fc_hash_with(hash, f->kind);

@@ -21,7 +21,8 @@ def reals(*shape, dtype=np.float32):
 
 
 def _constructor(cls, sizes, **options):
-    accepts = {"seed": SEED, **options.pop("accepts", {})}
+    accepts = {"seed": SEED, "recurrent_grad_clip": "none huge"}
+    accepts |= options.pop("accepts", {})
     arguments = {**sizes, **options}
     accepts = {name: kinds for name, kinds in accepts.items() if name in arguments}
     recipe(cls.__qualname__, **accepts)(lambda: (cls, arguments))
@@ -45,7 +46,8 @@ _RECURRENT["go_backwards"] = False
 _RECURRENT["zero_length"] = "zero"
 _RECURRENT["init"] = _CELL["init"] = "glorot"
 _RECURRENT["zoneout"] = _RECURRENT["recurrent_dropout"] = 0.0
-_RECURRENT["weight_drop"] = 0.0
+_RECURRENT["weight_drop"] = _RECURRENT["update_dropout"] = 0.0
+_RECURRENT["recurrent_grad_clip"] = 0.5
 _RECURRENT["num_heads"] = 1
 _GATED = {
     "forget_bias": 1.0,

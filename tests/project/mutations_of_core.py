@@ -38,8 +38,8 @@ MUTATIONS = [
     # -- cells
     (
         "src_c/cells/lstm_math.h",
-        "vreal c = vfma(f, load_row(t->c_prev, r, u), i * g);",
-        "vreal c = load_row(t->c_prev, r, u) + i * g;",
+        "vreal c = vfma(f, load_row(t->c_prev, r, u), i * d_g);",
+        "vreal c = load_row(t->c_prev, r, u) + i * d_g;",
         "LSTM: the forget gate is dropped",
     ),
     (
@@ -355,9 +355,9 @@ MUTATIONS = [
     ),
     (
         "src_c/cells/lstm_math.h",
-        "vreal c = vfma(f, load_row(t->c_prev, r, u), i * g);",
-        "store_row(t->c, r, u, i * g);\n"
-        "    vreal c = vfma(f, load_row(t->c_prev, r, u), i * g);",
+        "vreal c = vfma(f, load_row(t->c_prev, r, u), i * d_g);",
+        "store_row(t->c, r, u, i * d_g);\n"
+        "    vreal c = vfma(f, load_row(t->c_prev, r, u), i * d_g);",
         "a cell reads c_prev after it has written c",
     ),
     (
@@ -437,13 +437,13 @@ MUTATIONS = [
     # -- forms of the LSTM, MGU, light GRU, layer-normalized GRU
     (
         "src_c/cells/lstm_math.h",
-        "of_f = c_prev - g;",
+        "of_f = c_prev - d_g;",
         "of_f = c_prev;",
         "coupled gates: the gradient of 1 - f is not in that of f",
     ),
     (
         "src_c/cells/lstm_math.h",
-        "if (form == LSTM_PEEPHOLE)",
+        "if ((form & ~LSTM_DROPPED) == LSTM_PEEPHOLE)",
         "if (false)",
         "dc does not go through the input gate's peephole",
     ),
@@ -467,8 +467,8 @@ MUTATIONS = [
     ),
     (
         "src_c/cells/ligru.c",
-        "vif_positive(n, dh * (one - z), vzero())",
-        "dh * (one - z)",
+        "vif_positive(n, dn, vzero())",
+        "dn",
         "light GRU: a gradient passes where relu is 0",
     ),
     (
@@ -490,36 +490,6 @@ MUTATIONS = [
         "GRU with layer norm: the two gradients of n are swapped",
     ),
     # -- random masks
-    (
-        "src_c/recurrent/masks.c",
-        "shape->k->dropout(mixed(key + (uint64_t)rows->row[i]),",
-        "shape->k->dropout(mixed(key),",
-        "all rows have the same mask",
-    ),
-    (
-        "src_c/recurrent/masks.c",
-        ".key = mixed(batch->key ^ mixed((uint64_t)pass)),",
-        ".key = mixed(batch->key ^ mixed(0)),",
-        "all layers and directions have the same masks",
-    ),
-    (
-        "src_c/recurrent/stack_backward.c",
-        "memory->dropped ? memory->dropped : memory->h;",
-        "memory->h;",
-        "the gradient of R is by an h that was not dropped",
-    ),
-    (
-        "src_c/recurrent/stream_step.c",
-        "        zone(shape, &tile, c + first, *team);",
-        "        (void)zone;",
-        "sessions have no zoneout",
-    ),
-    (
-        "src_c/recurrent/saved.c",
-        "    kept.key = saved->sizes->key;\n",
-        "",
-        "backward has the masks of the key that it is called with",
-    ),
     (
         "src_c/cells/slstm.c",
         "vif_positive(seen, vif_negative(lead, dm - di, df), df);",
