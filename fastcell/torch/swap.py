@@ -130,7 +130,7 @@ def accelerate(
         if why:
             report.skipped[name] = why
             continue
-        if xlstm.is_foreign(module):
+        if not isinstance(module, Recurrent):
             if not isinstance(module, xlstm.Served):
                 module.__class__ = xlstm.subclass_of(type(module))
                 report._changed.add(name)
@@ -174,8 +174,9 @@ def _restore(model: torch.nn.Module, names: Any) -> None:
 
 
 def _recurrent(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    foreign = dict(xlstm.modules_of(model))
     for name, module in list(model.named_modules(remove_duplicate=False)):
-        if isinstance(module, Recurrent) or xlstm.is_foreign(module):
+        if isinstance(module, Recurrent) or name in foreign:
             yield name, module
 
 
@@ -197,7 +198,7 @@ def _why_not(module: torch.nn.Module) -> str:
     """Return why fastcell cannot compute a module, or ""."""
     if isinstance(module, (layers.Layers, cells.Cell, xlstm.Served)):
         return ""
-    if xlstm.is_foreign(module):
+    if not isinstance(module, Recurrent):
         why = xlstm.why_not(module)
         if why:
             return why
