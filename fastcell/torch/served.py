@@ -37,7 +37,7 @@ def can_serve(*tensors: Tensor | None) -> bool:
 
 
 def is_plain(*tensors: Tensor | None) -> bool:
-    """Return whether the tensors have their numbers in memory, or are being compiled."""
+    """Return whether the tensors have numbers in memory, or are being compiled."""
     if torch.compiler.is_compiling():
         return True
     return not is_transformed() and not any(
@@ -158,7 +158,9 @@ def _mlstm(
     return_state: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     arrays = [t.detach().numpy() for t in (q, k, v, i, f)]
-    before = None if c is None else [t.detach().numpy() for t in (c, n, m) if t is not None]
+    before = (
+        None if c is None else [t.detach().numpy() for t in (c, n, m) if t is not None]
+    )
     options: Any = {"scale": scale, "eps": eps}
     found: Any
     if not return_state:

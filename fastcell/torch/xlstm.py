@@ -308,7 +308,11 @@ def subclass_of(cls: type) -> type:
     """Return the subclass of a package's class that fastcell computes."""
     if cls not in _made:
         found: Any = _foreign(cls)
-        members = {**found.members, "__module__": __name__, "__qualname__": cls.__name__}
+        members = {
+            **found.members,
+            "__module__": __name__,
+            "__qualname__": cls.__name__,
+        }
         _made[cls] = type(cls.__name__, (Served, cls), members)
     return _made[cls]
 
