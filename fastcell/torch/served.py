@@ -117,7 +117,7 @@ MLSTMInputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 def mlstm(
     inputs: MLSTMInputs,
-    state: State | tuple[None, None, None],
+    state: tuple[Tensor | None, Tensor | None, Tensor | None],
     *,
     scale: float | None = None,
     eps: float,
@@ -157,22 +157,19 @@ def _mlstm(
     eps: float,
     return_state: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    arrays = [t.detach().numpy() for t in (q, k, v, i, f)]
-    before = (
-        None if c is None else [t.detach().numpy() for t in (c, n, m) if t is not None]
-    )
-    options: Any = {"scale": scale, "eps": eps}
+    arrays: Any = [t.detach().numpy() for t in (q, k, v, i, f)]
+    state = tuple(t.detach().numpy() for t in (c, n, m) if t is not None)
+    options: Any = {"state": state or None, "scale": scale, "eps": eps}
     found: Any
     if not return_state:
-        y = fastcell.mlstm(*arrays, before, **options, return_state=False)
-        none = q.new_empty(0)
-        return torch.from_numpy(y), none, none.clone(), none.clone()
+        y = fastcell.mlstm(*arrays, **options, return_state=False)
+        return torch.from_numpy(y), q.new_empty(0), q.new_empty(0), q.new_empty(0)
     if q.shape[2] == 1:
-        row = [array[:, :, 0] for array in arrays[:3]]
-        y, found = fastcell.mlstm_step(*row, *arrays[3:], before, **options)
+        row: Any = [array[:, :, 0] for array in arrays[:3]]
+        y, found = fastcell.mlstm_step(*row, *arrays[3:], **options)
         y = y[:, :, None]
     else:
-        y, found = fastcell.mlstm(*arrays, before, **options)
+        y, found = fastcell.mlstm(*arrays, **options)
     c, n, m = map(torch.from_numpy, found)
     return torch.from_numpy(y), c, n, m
 

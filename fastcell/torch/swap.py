@@ -92,8 +92,9 @@ def accelerate(
         Its RNN, LSTM, GRU, RNNCell, LSTMCell and GRUCell modules, at any depth, get the
         class of `fastcell.torch`. Parameters remain the same objects, so optimizers,
         tied weights, hooks and state dicts stay valid. Subclasses with their own code
-        are left unchanged. So are the sLSTM cells of TiRex (tirex-ts, backend "torch")
-        and xlstm ("vanilla"), and the layers of TiRex-2: they get a subclass.
+        are left unchanged. Modules of TiRex (tirex-ts, backend "torch"), TiRex-2 and
+        xlstm get a subclass: the sLSTM and, without gradients, the mLSTM and the dense
+        layers.
     fullgraph : bool, default False
         Whether ``torch.compile(model, fullgraph=True)`` must accept the model. It
         refuses subclasses of ``torch.nn.LSTM``, ``GRU`` and ``RNN``, so with True

@@ -186,19 +186,42 @@ def test_copies_and_pickles_of_tirex2_stay_swapped():
         assert are_equal(forecasts(again), expected)
 
 
-def test_a_layer_of_tirex2_is_compiled_as_one_graph(counted):
+def test_a_layer_of_tirex2_is_compiled_as_one_graph():
     layer = tirex2().stack[1].time_mixer.fwd_cell
     x = torch.randn(2, 74, WIDTH)
     with torch.no_grad():
         expected = layer(x)
         fastcell.torch.accelerate(layer)
         compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-        operators = []
         with torch.profiler.profile() as profile:
             found = compiled(x)
         operators = {event.name for event in profile.events()}
     assert {"fastcell::dense", "fastcell::mlstm"} <= operators
     assert worst([found], [expected]) < PEER_FLOAT32
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_layer_that_is_compiled_already_is_swapped_and_back(kind):
+    layer = tirex2().stack[kind].time_mixer.fwd_cell
+    x = torch.randn(2, 74, WIDTH)
+
+    def run():
+        with torch.profiler.profile() as profile:
+            y = layer(x)
+        return y, "fastcell::dense" in {event.name for event in profile.events()}
+
+    layer.compile(backend="aot_eager")
+    with torch.no_grad():
+        expected, ours = run()
+        assert not ours
+        fastcell.torch.accelerate(layer)
+        found, ours = run()
+        assert ours
+        assert worst([found], [expected]) < PEER_FLOAT32
+        fastcell.torch.restore(layer)
+        again, ours = run()
+        assert not ours
+        assert torch.equal(again, expected)
 
 
 def test_tirex_is_nearer_to_float64_than_its_bfloat16():
