@@ -30,8 +30,10 @@ from fastcell._judge import load
 from fastcell._judge.measure import Protocol, interleave, ratios
 from fastcell.torch.flash import FUNCTIONS
 
-PROTOCOL = Protocol(blocks=7, seconds=0.15)
+PROTOCOL = Protocol(blocks=5, seconds=0.15)
 QUICK = Protocol(blocks=3, seconds=0.05)
+#: Of calls over many steps, which take the package a second.
+LONG = Protocol(blocks=3, seconds=0.05, untimed_calls=1)
 #: Of the largest number of a tensor, in float32.
 TOLERANCE = 5e-5
 #: Of TiRex's layer: rows, the least gain with AVX2, with products of bfloat16.
@@ -166,7 +168,7 @@ def flash_rows(protocol: Protocol, quick: bool) -> None:
                     lambda run=run: run(flashrnn),
                     lambda run=run: run(fastcell.torch.flashrnn),
                 ]
-                tell(case, calls, FLASH_BAR, protocol)
+                tell(case, calls, FLASH_BAR, LONG if T > 512 else protocol)
 
 
 def forecast_rows(protocol: Protocol, quick: bool) -> None:
