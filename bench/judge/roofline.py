@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from judge import held
+from judge.compiler import NoLibrary, compiled
 
 _SOURCE = Path(__file__).with_name("probe.c")
 _SECONDS = 0.02
@@ -196,17 +195,11 @@ def _buffer(size: int) -> np.ndarray:
 
 
 def _compiled(folder: Path) -> ctypes.CDLL:
-    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    if compiler is None:
-        raise NoProbe("no C compiler for the probe of the machine's limits")
-    target = folder / "probe.so"
-    flags = ["-O2", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC"]
-    flags += held.compiler_flags()
-    command = [compiler, *flags, str(_SOURCE), "-o", str(target)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise NoProbe(f"the probe did not compile: {result.stderr.strip()[:300]}")
-    library = ctypes.CDLL(str(target))
+    flags = ["-O2", "-ffp-contract=fast", *held.compiler_flags()]
+    try:
+        library = compiled([_SOURCE], folder, flags)
+    except NoLibrary as reason:
+        raise NoProbe(f"no probe of the machine's limits: {reason}") from None
     library.probe_fma.argtypes = [ctypes.c_double]
     library.probe_read.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_double]
     library.probe_fma.restype = library.probe_read.restype = ctypes.c_double
