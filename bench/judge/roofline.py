@@ -14,6 +14,16 @@ by reading if rows are few, by multiply-adds if they are many. Training computes
 recurrent product twice step by step (forward, and for the gradient of h), and all other
 products over all steps at once. Gate functions, reading x and writing y are not
 included, so 100 % is not reachable.
+
+A cell without R, whose gates follow from x alone, has no r.  Its steps are a pass over
+memory, so that pass is included: with S saved values of a unit, the bytes
+
+.. math::
+    \text{inference} &= 4 (I + H) \sum N_t \\
+    \text{training} &= 4 (3 I + 3 H + 2 S H) \sum N_t
+
+that is x and y; in training x, y and the saved values in forward and in backward, dy
+and dx, each once, at the bandwidth of reading as many bytes repeatedly.
 """
 
 from __future__ import annotations
@@ -29,6 +39,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcell import _core
 from judge import held
 from judge.compiler import NoLibrary, compiled
 
@@ -83,11 +94,15 @@ class Roofline:
         def fetch(size: int) -> float:
             return 4 * size / (self.read(4 * size) * 1e9)
 
+        total, training = rows.sum(), mode in ("train", "ragged")
+        once = compute(inputs, total)
+        if not recurrent:
+            passed = fetch(values_passed(case, training))
+            return float(3 * once if training else max(once, fetch(inputs))) + passed
         steps = np.maximum(compute(recurrent, rows), fetch(recurrent)).sum()
-        total = rows.sum()
-        if mode in ("forward", "step"):
-            return float(max(compute(inputs, total), fetch(inputs)) + steps)
-        return float(3 * compute(inputs, total) + 2 * steps + compute(recurrent, total))
+        if not training:
+            return float(max(once, fetch(inputs)) + steps)
+        return float(3 * once + 2 * steps + compute(recurrent, total))
 
     def or_better(self, other: Roofline | None) -> Roofline:
         """Return the larger of two measurements, since noise only slows."""
@@ -109,6 +124,14 @@ class Roofline:
             f"limits of {self.threads} thread{plural}: {self.fma:.0f} GFLOP/s of "
             f"float32 multiply-adds; reading GB/s: {reads}"
         )
+
+
+def values_passed(case: Any, training: bool) -> int:
+    """Return the number of values in one pass over a case's memory."""
+    x, y = case.I, case.width
+    saved = case.H * _core.describe_cell(case.entry.name)["slots"]
+    each = 3 * (x + y) + 2 * saved if training else x + y
+    return each * int(case.rows().sum())
 
 
 def measure(threads: int) -> Roofline:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from judge import reference
 from judge.compiler import compiled
 
 from fastcell._judge.cases import Case
@@ -91,7 +92,7 @@ class Engine(BaseEngine):
 
     def forward_int8(self, case: Case, weights: Arrays, x: np.ndarray) -> list[Run]:
         w, r, b = _parameters(weights)
-        y, c, n = _values(case, weights, x)
+        y, c, n, _ = reference.states(case, weights, x)
         ranges = {
             "x": _asymmetric(x),
             "y": _asymmetric(y),
@@ -182,15 +183,6 @@ class Engine(BaseEngine):
 def _parameters(weights: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     bias = weights["bias_ih_l0"] + weights["bias_hh_l0"]
     return weights["weight_ih_l0"], weights["weight_hh_l0"], bias
-
-
-def _values(case: Case, weights: Arrays, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return h, c and n of all steps, by the formula in NumPy."""
-    given = {name.removesuffix("_l0"): array for name, array in weights.items()}
-    steps = [tuple(np.zeros((case.B, case.H), np.float32) for _ in range(4))]
-    for x_t in x:
-        steps.append(case.entry.step(x_t, steps[-1], given))
-    return tuple(np.array(values) for values in list(zip(*steps, strict=True))[:3])
 
 
 def _pointers(*arrays: np.ndarray) -> list[ctypes.c_void_p]:
