@@ -89,11 +89,12 @@ def our_mlstm(w: np.ndarray, b: np.ndarray) -> Callable[[np.ndarray], np.ndarray
     H = (len(b) - 2) // 4
     product = fastcell.Linear(w.shape[1], len(w))
     product.load_state_dict({"weight": w, "bias": b})
-    parts = np.cumsum([H, H, H, 1, 1])
 
     def call(x: np.ndarray) -> np.ndarray:
-        q, k, v, i, f, o = np.split(product(x)[:, None], parts, axis=-1)
-        y = fastcell.mlstm(q, k, v, i[..., 0], f[..., 0], return_state=False)
+        a = product(x)[:, None]
+        q, k, v = a[..., :H], a[..., H : 2 * H], a[..., 2 * H : 3 * H]
+        i, f, o = a[..., 3 * H], a[..., 3 * H + 1], a[..., 3 * H + 2 :]
+        y = fastcell.mlstm(q, k, v, i, f, return_state=False)
         y *= sigmoid(o)
         return y[:, 0]
 
