@@ -40,7 +40,7 @@ BARS = {"train": Bar("training to haste's and Keras' best", 5.0, ("train",))}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print the tables; return the exit code."""
-    script = Script(__doc__, argv, source="haste")
+    script = Script(__doc__, argv, source="haste", blocks=3)
     peers = [haste_adapter.Engine(script.given.source), keras_cells.Engine()]
     script.begin([fastcell_adapter.Engine(), *peers], BARS)
     quick = script.given.quick

@@ -29,6 +29,8 @@ class Script:
         The default of ``--threads``.
     source : str, optional
         What ``--source`` is the path of; without it there is no such option.
+    blocks : int
+        The default of ``--blocks``, but for 3 with ``--quick``.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Script:
         argv: Sequence[str] | None,
         threads: tuple[int, ...] = (1, 2),
         source: str | None = None,
+        blocks: int = 5,
     ) -> None:
         parser = argparse.ArgumentParser(description=text.partition("\n")[0])
         add = parser.add_argument
@@ -44,14 +47,17 @@ class Script:
             add("--source", type=Path, required=True, help=f"the folder of {source}")
         add("--threads", type=int, nargs="+", default=threads, help="(default: 1 2)")
         add("--quick", action="store_true", help="few shapes and short blocks")
-        add("--blocks", type=int, help="blocks per engine (default: 5, quick 3)")
+        add(
+            "--blocks", type=int, help=f"blocks per engine (default: {blocks}, quick 3)"
+        )
         add("--seconds", type=float, help="of a block (default: 0.06, quick 0.03)")
         add("--markdown", type=Path, metavar="FILE", help="write the tables")
         self.given = parser.parse_args(argv)
         quick = self.given.quick
         self.protocol = Protocol(
-            self.given.blocks or (3 if quick else 5),
+            self.given.blocks or (3 if quick else blocks),
             self.given.seconds or (0.03 if quick else 0.06),
+            untimed_calls=1,
         )
 
     def begin(self, engines: Iterable[BaseEngine], bars: Mapping[str, Bar]) -> None:
