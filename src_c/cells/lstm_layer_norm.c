@@ -99,9 +99,16 @@ FC_INLINE layer_norm_means lstm_layer_norm_output(const fc_back_tile *t, ptrdiff
     return layer_norm_divide(sums, t->hidden);
 }
 
-/* (5') to (3') for a row. */
-FC_INLINE void lstm_layer_norm_state(const fc_back_tile *t, ptrdiff_t r,
-                                     layer_norm_means means, vreal scale, bool drops) {
+/* The means of both products. */
+typedef struct lstm_layer_norm_sums {
+    layer_norm_means of_x, of_h;
+} lstm_layer_norm_sums;
+
+/* (5') to (3') for a row: stores da, and returns the means of (1'). */
+FC_INLINE lstm_layer_norm_sums lstm_layer_norm_state(const fc_back_tile *t, ptrdiff_t r,
+                                                     layer_norm_means means,
+                                                     vreal scale, bool drops) {
+    lstm_layer_norm_sums sums = {{vzero(), vzero()}, {vzero(), vzero()}};
     vreal one = vset1(1);
     for (ptrdiff_t u = 0; u < t->units; u += V) {
         vreal i = load_slot(t, r, u, LSTMN_A + LSTMN_I);
@@ -112,43 +119,53 @@ FC_INLINE void lstm_layer_norm_state(const fc_back_tile *t, ptrdiff_t r,
                    layer_norm_gradient(dn, load_slot(t, r, u, LSTMN_C), means, scale);
         vreal d_g = back_update_of(t, r, u, g, drops);
         vreal dg = back_update_of(t, r, u, dc * i, drops);
-        store_slot(t, r, u, LSTMN_A + LSTMN_I, dc * d_g * (i * (one - i)));
-        store_slot(t, r, u, LSTMN_A + LSTMN_F,
-                   dc * load_row(t->c_prev, r, u) * (f * (one - f)));
-        store_slot(t, r, u, LSTMN_A + LSTMN_G, dg * (one - g * g));
+        vreal da[4];
+        da[LSTMN_I] = dc * d_g * (i * (one - i));
+        da[LSTMN_F] = dc * load_row(t->c_prev, r, u) * (f * (one - f));
+        da[LSTMN_G] = dg * (one - g * g);
+        da[LSTMN_O] = load_slot(t, r, u, LSTMN_A + LSTMN_O);
         store_row(t->dc, r, u, dc * f);
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) {
+            if (k != LSTMN_O)
+                store_slot(t, r, u, LSTMN_A + k, da[k]);
+            layer_norm_add(&sums.of_x, da[k] * back_param(t, LSTMN_U_IH + k, u),
+                           load_slot(t, r, u, LSTMN_X + k));
+            layer_norm_add(&sums.of_h, da[k] * back_param(t, LSTMN_U_HH + k, u),
+                           load_slot(t, r, u, LSTMN_H + k));
+        }
     }
+    sums.of_x = layer_norm_divide(sums.of_x, 4 * t->hidden);
+    sums.of_h = layer_norm_divide(sums.of_h, 4 * t->hidden);
+    return sums;
 }
 
-/* (1') for a row: the gradient of a product, to slots `to`.  `from`: the slots of its
- * normalized value. */
-FC_INLINE void lstm_layer_norm_product(const fc_back_tile *t, ptrdiff_t r, int to,
-                                       int from, int weights, vreal scale) {
-    layer_norm_means sums = {vzero(), vzero()};
+/* (1') for a row: the gradients of both products. */
+FC_INLINE void lstm_layer_norm_products(const fc_back_tile *t, ptrdiff_t r,
+                                        lstm_layer_norm_sums means, vreal scale_x,
+                                        vreal scale_h) {
     for (ptrdiff_t u = 0; u < t->units; u += V)
 #pragma GCC unroll 4
-        for (int g = 0; g < 4; g++)
-            layer_norm_add(
-                &sums, load_slot(t, r, u, LSTMN_A + g) * back_param(t, weights + g, u),
-                load_slot(t, r, u, from + g));
-    layer_norm_means means = layer_norm_divide(sums, 4 * t->hidden);
-    for (ptrdiff_t u = 0; u < t->units; u += V)
-#pragma GCC unroll 4
-        for (int g = 0; g < 4; g++)
-            store_slot(t, r, u, to + g,
-                       layer_norm_gradient(load_slot(t, r, u, LSTMN_A + g) *
-                                               back_param(t, weights + g, u),
-                                           load_slot(t, r, u, from + g), means, scale));
+        for (int g = 0; g < 4; g++) {
+            vreal da = load_slot(t, r, u, LSTMN_A + g);
+            vreal dx = da * back_param(t, LSTMN_U_IH + g, u);
+            vreal dh = da * back_param(t, LSTMN_U_HH + g, u);
+            store_slot(t, r, u, LSTMN_DX + g,
+                       layer_norm_gradient(dx, load_slot(t, r, u, LSTMN_X + g),
+                                           means.of_x, scale_x));
+            store_slot(t, r, u, LSTMN_DH + g,
+                       layer_norm_gradient(dh, load_slot(t, r, u, LSTMN_H + g),
+                                           means.of_h, scale_h));
+        }
 }
 
 FC_INLINE void lstm_layer_norm_backward_of(const fc_back_tile *t, bool drops) {
     for (ptrdiff_t r = 0; r < t->rows; r++) {
         vreal of_x = load_slot(t, r, 0, LSTMN_DX), of_h = load_slot(t, r, 0, LSTMN_DH);
         vreal of_c = load_slot(t, r, 0, LSTMN_E);
-        layer_norm_means means = lstm_layer_norm_output(t, r);
-        lstm_layer_norm_state(t, r, means, of_c, drops);
-        lstm_layer_norm_product(t, r, LSTMN_DX, LSTMN_X, LSTMN_U_IH, of_x);
-        lstm_layer_norm_product(t, r, LSTMN_DH, LSTMN_H, LSTMN_U_HH, of_h);
+        layer_norm_means of_e = lstm_layer_norm_output(t, r);
+        lstm_layer_norm_sums means = lstm_layer_norm_state(t, r, of_e, of_c, drops);
+        lstm_layer_norm_products(t, r, means, of_x, of_h);
     }
 }
 
