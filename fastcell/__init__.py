@@ -49,6 +49,7 @@ from fastcell.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from fastcell import callbacks, data, losses, models, optim, train
+    from fastcell.exporting import export_c
     from fastcell.serialize import load, save
 
 __version__ = "0.1.0"
@@ -85,6 +86,7 @@ __all__ = [
     "StreamPool",
     "callbacks",
     "data",
+    "export_c",
     "get_num_threads",
     "load",
     "losses",
@@ -100,7 +102,11 @@ __all__ = [
 _SUBMODULES = (
     *("callbacks", "data", "losses", "models", "optim", "serialize", "train"),
 )
-_ELSEWHERE = {"load": "fastcell.serialize", "save": "fastcell.serialize"}
+_ELSEWHERE = {
+    "export_c": "fastcell.exporting",
+    "load": "fastcell.serialize",
+    "save": "fastcell.serialize",
+}
 
 select_isa()
 set_thread_costs()

@@ -1,0 +1,191 @@
+"""A C program under construction: its arrays, its state, its statements, its text."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastcell.exporting.arrays import padded, text_of
+from fastcell.exporting.sources import primitives, sources
+
+
+class Value(NamedTuple):
+    """A row of numbers in C.
+
+    Attributes
+    ----------
+    at : str
+        An expression, the address of its first number.
+    width : int
+    whole : bool
+        Whether memory follows it up to a multiple of the lanes.
+    """
+
+    at: str
+    width: int
+    whole: bool = True
+
+
+class Program:
+    """What the layers of a model add to an exported file.
+
+    Parameters
+    ----------
+    name : str
+        Prefix of the public names.
+    dtype : {"float32", "int8"}
+        Of the weights of recurrent layers.
+    lanes : int
+        Units and columns are padded to a multiple of it.
+
+    Attributes
+    ----------
+    statements : list of str
+        Of the step, in their order.
+    multiply_adds : int
+        Of a step's products.
+    """
+
+    def __init__(self, name: str, dtype: str, lanes: int) -> None:
+        self.name, self.dtype, self.lanes = name, dtype, lanes
+        self.statements: list[str] = []
+        self.notes: list[str] = []
+        self.multiply_adds = 0
+        self._arrays: dict[str, np.ndarray] = {}
+        self._constants: list[str] = []
+        self._functions: list[str] = []
+        self._roots: set[str] = set()
+        self._states: dict[str, int] = {}
+        self._values = 0
+        self._work = 0
+        self._integers = 0
+
+    @property
+    def state(self) -> str:
+        """The type of the state."""
+        return f"{self.name}_state"
+
+    def array(self, name: str, values: np.ndarray) -> str:
+        """Add a constant array, and return its name."""
+        self._arrays[name] = values
+        return name
+
+    def optional(self, name: str, values: np.ndarray | None) -> str:
+        """Return `array` of values, or NULL of None."""
+        return "NULL" if values is None else self.array(name, values)
+
+    def constant(self, text: str) -> None:
+        """Add a definition that functions of layers need."""
+        self._constants.append(text)
+
+    def function(self, text: str) -> None:
+        """Add the function of a layer."""
+        self._functions.append(text)
+
+    def uses(self, *names: str) -> None:
+        """Note that functions of the core or of the templates are called."""
+        self._roots |= {*names}
+
+    def kept(self, name: str, numbers: int) -> str:
+        """Add numbers that a step leaves to the next, and return their address."""
+        self._states[name] = numbers
+        return f"s->{name}"
+
+    def row(self, width: int) -> Value:
+        """Return memory for a row that a statement writes."""
+        at, self._values = self._values, self._values + padded(width, self.lanes)
+        return Value(f"s->values + {at}" if at else "s->values", width)
+
+    def work(self, numbers: int, integers: int = 0) -> None:
+        """Provide memory that layers use one after the other."""
+        self._work = max(self._work, numbers)
+        self._integers = max(self._integers, integers)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all constant arrays."""
+        return sum(max(a.nbytes, 1) for a in self._arrays.values())
+
+    @property
+    def state_bytes(self) -> int:
+        """The size of the state's type."""
+        numbers = sum(self._states.values()) + self._values + self._work
+        return 4 * max(numbers, 1) + padded(self._integers, 4)
+
+    def header(self, inputs: int, outputs: int, ids: bool) -> str:
+        """Return the text of the header."""
+        upper = self.name.upper()
+        fields = [f"    float {name}[{n}];" for name, n in self._states.items()]
+        for name, n in (("values", self._values), ("work", self._work)):
+            fields += [f"    float {name}[{n}];"] if n else []
+        if self._integers:
+            fields.append(f"    signed char integers[{padded(self._integers, 4)}];")
+        if not fields:
+            fields.append("    float unused[1];")
+        kind = "int32_t" if ids else "float"
+        given = "one id" if ids else f"[{upper}_INPUTS]"
+        return (
+            f"/* A recurrent network, one step at a time; made by fastcell export-c.\n"
+            f" *\n{''.join(f' *     {note}{chr(10)}' for note in self.notes)} *\n"
+            f" * A state has all memory of a stream, and the caller owns it; a program may\n"
+            f" * have many. {self.name}_reset comes first, and before each new sequence. */\n"
+            f"#ifndef FASTCELL_{upper}_H\n#define FASTCELL_{upper}_H\n\n"
+            + ("#include <stdint.h>\n\n" if ids else "")
+            + f'#ifdef __cplusplus\nextern "C" {{\n#endif\n\n'
+            f"enum {{ {upper}_INPUTS = {inputs}, {upper}_OUTPUTS = {outputs} }};\n\n"
+            f"typedef struct {self.state} {{\n{chr(10).join(fields)}\n}} {self.state};\n\n"
+            f"/* Sets the state to zero. */\nvoid {self.name}_reset({self.state} *s);\n\n"
+            f"/* Reads x, {given}, and writes y, [{upper}_OUTPUTS]; they may not overlap. */\n"
+            f"void {self.name}_step({self.state} *s, const {kind} *x, float *y);\n\n"
+            f"#ifdef __cplusplus\n}}\n#endif\n\n#endif\n"
+        )
+
+    def source(self, header: str, result: Value, ids: bool) -> str:
+        """Return the text of the C file, which includes `header`.
+
+        Raises
+        ------
+        ValueError
+            If a public name is also one inside.
+        """
+        vectors, given = primitives()
+        items = sources().needed(self._roots, given)
+        inside = {name for item in items for name in item.names} | given
+        for public in (self.state, f"{self.name}_reset", f"{self.name}_step"):
+            if public in inside:
+                raise ValueError(
+                    f"name must be another than {self.name!r}: the file has a "
+                    f"{public} of its own"
+                )
+        kind = "int32_t" if ids else "float"
+        statements = "".join(f"    {line}\n" for line in self.statements)
+        parts = [
+            f"/* Made by fastcell export-c: see {header}.\n"
+            " *\n"
+            " * C99 without a library, without memory of its own. The functions of the\n"
+            " * cells are the text of fastcell's core, (c) its authors, BSD-3-Clause.\n"
+            " * With FASTCELL_NET_SIMD it uses the vectors of GCC and clang. */\n"
+            f'#include "{header}"\n\n'
+            "#include <float.h>\n#include <stdbool.h>\n#include <stddef.h>\n"
+            "#include <stdint.h>\n#include <string.h>\n\n"
+            "#if defined(FASTCELL_NET_SIMD) && defined(__FMA__)\n"
+            "#include <immintrin.h>\n"
+            "#elif defined(FASTCELL_NET_SIMD) && defined(__ARM_NEON)\n"
+            "#include <arm_neon.h>\n#endif\n\n"
+            f"#define NET_LANES {self.lanes}\n",
+            vectors,
+            "/* ---- The library's functions. ---- */\n",
+            *(item.text + "\n" for item in items),
+            "/* ---- The weights. ---- */\n",
+            *(text_of(name, values) for name, values in self._arrays.items()),
+            *self._constants,
+            "/* ---- The layers. ---- */\n",
+            *self._functions,
+            f"void {self.name}_reset({self.state} *s) {{ memset(s, 0, sizeof *s); }}\n",
+            f"void {self.name}_step({self.state} *s, const {kind} *x, float *y) {{\n"
+            f"{'' if 's->' in statements else '    (void)s;' + chr(10)}"
+            f"{statements}"
+            f"    memcpy(y, {result.at}, {result.width} * sizeof *y);\n}}\n",
+        ]
+        return "\n".join(part if part.endswith("\n") else part + "\n" for part in parts)

@@ -1,0 +1,123 @@
+/* ---- Vectors of V numbers: one number in C99, several with FASTCELL_NET_SIMD. ----
+ *
+ * A multiply-add is fused where the processor has the instruction, as in the library.
+ * Other contractions would change bits: -std=c99, or -ffp-contract=off, prevents them.
+ */
+#if defined(__FAST_MATH__)
+#error "compile without -ffast-math: infinities and rounding matter here"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#endif
+#if defined(__GNUC__)
+#define FC_INLINE static inline __attribute__((always_inline, unused))
+#else
+#define FC_INLINE static inline
+#define __attribute__(x)
+#endif
+#if defined(__clang__)
+#define NET_UNROLL _Pragma("unroll")
+#elif defined(__GNUC__) && __GNUC__ >= 8
+#define NET_UNROLL _Pragma("GCC unroll 8")
+#else
+#define NET_UNROLL
+#endif
+
+#if !defined(FASTCELL_NET_SIMD)
+#define NET_V 1
+#elif defined(__AVX512F__) && NET_LANES % 16 == 0
+#define NET_V 16
+#elif defined(__AVX__) && NET_LANES % 8 == 0
+#define NET_V 8
+#elif NET_LANES % 4 == 0
+#define NET_V 4
+#else
+#error "FASTCELL_NET_SIMD needs an export with lanes=4, 8 or 16"
+#endif
+enum { V = NET_V };
+typedef float real;
+
+#if NET_V == 1
+typedef float vreal;
+typedef uint32_t vbits;
+#else
+typedef float vreal __attribute__((vector_size(4 * NET_V)));
+typedef uint32_t vbits __attribute__((vector_size(4 * NET_V)));
+#endif
+
+FC_INLINE vbits vbits_of(vreal x) {
+    vbits b;
+    memcpy(&b, &x, sizeof b);
+    return b;
+}
+FC_INLINE vreal vreal_of(vbits b) {
+    vreal x;
+    memcpy(&x, &b, sizeof x);
+    return x;
+}
+FC_INLINE vreal vload(const real *p) {
+    vreal x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+FC_INLINE void vstore(real *p, vreal x) { memcpy(p, &x, sizeof x); }
+
+#if NET_V == 1
+FC_INLINE vreal vset1(real x) { return x; }
+FC_INLINE vreal vmin_keep_nan(vreal x, vreal hi) { return x > hi ? hi : x; }
+FC_INLINE vreal vmax_keep_nan(vreal x, vreal lo) { return x < lo ? lo : x; }
+FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) {
+    return vbits_of(x) >> 31 ? a : b;
+}
+FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) { return x > 0 ? a : b; }
+#else
+FC_INLINE vreal vset1(real x) { return x - (vreal){0}; }
+FC_INLINE vreal vpick(vbits mask, vreal a, vreal b) {
+    return vreal_of((mask & vbits_of(a)) | (~mask & vbits_of(b)));
+}
+FC_INLINE vreal vmin_keep_nan(vreal x, vreal hi) {
+    return vpick((vbits)(x > hi), hi, x);
+}
+FC_INLINE vreal vmax_keep_nan(vreal x, vreal lo) {
+    return vpick((vbits)(x < lo), lo, x);
+}
+FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) {
+    return vpick(0 - (vbits_of(x) >> 31), a, b);
+}
+FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
+    return vpick((vbits)(x > (vreal){0}), a, b);
+}
+#endif
+
+#if NET_V == 1 && defined(__FP_FAST_FMAF)
+FC_INLINE vreal vfma(vreal a, vreal b, vreal c) { return __builtin_fmaf(a, b, c); }
+#elif NET_V == 4 && defined(__FMA__)
+FC_INLINE vreal vfma(vreal a, vreal b, vreal c) {
+    return (vreal)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c);
+}
+#elif NET_V == 8 && defined(__FMA__)
+FC_INLINE vreal vfma(vreal a, vreal b, vreal c) {
+    return (vreal)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+#elif NET_V == 16
+FC_INLINE vreal vfma(vreal a, vreal b, vreal c) {
+    return (vreal)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+#elif NET_V == 4 && defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
+FC_INLINE vreal vfma(vreal a, vreal b, vreal c) {
+    return (vreal)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+#else
+FC_INLINE vreal vfma(vreal a, vreal b, vreal c) { return a * b + c; }
+#endif
+
+FC_INLINE vreal vquotient(vreal x, vreal y) { return x / y; }
+FC_INLINE vreal vabs(vreal x) { return vreal_of(vbits_of(x) & 0x7fffffffu); }
+FC_INLINE vreal vnegative_abs(vreal x) { return vreal_of(vbits_of(x) | 0x80000000u); }
+FC_INLINE vreal vcopysign(vreal x, vreal s) {
+    return vreal_of((vbits_of(x) & 0x7fffffffu) | (vbits_of(s) & 0x80000000u));
+}
+/* 2^(n + up), from x + 1.5 * 2^23, whose low bits are the integer n nearest to x. */
+FC_INLINE vreal vpower_up(vreal e, unsigned up) {
+    return vreal_of((vbits_of(e) << 23) + ((127u + up) << 23));
+}

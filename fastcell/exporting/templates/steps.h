@@ -1,0 +1,160 @@
+/* ---- The exported file's own functions: products, and the layers without a state. */
+
+/* Columns first .. first+n*V-1 of `net_product`: one chain of multiply-adds each, from
+ * the bias on, in the order of x. */
+FC_INLINE void net_columns(const int n, const real *x, int depth, const real *w,
+                           int columns, const real *bias, real *out) {
+    vreal sum[8];
+    NET_UNROLL
+    for (int i = 0; i < n; i++)
+        sum[i] = bias ? vload(bias + i * V) : vset1(0);
+    for (int k = 0; k < depth; k++) {
+        vreal x_k = vset1(x[k]);
+        NET_UNROLL
+        for (int i = 0; i < n; i++)
+            sum[i] = vfma(x_k, vload(w + i * V), sum[i]);
+        w += columns;
+    }
+    NET_UNROLL
+    for (int i = 0; i < n; i++)
+        vstore(out + i * V, sum[i]);
+}
+
+/* out[columns] = bias + x w, with w [depth][columns]; bias may be NULL. */
+static void net_product(const real *x, int depth, const real *w, const real *bias,
+                        int columns, real *out) {
+    int j = 0;
+    for (; j + 8 * V <= columns; j += 8 * V)
+        net_columns(8, x, depth, w + j, columns, bias ? bias + j : NULL, out + j);
+    for (; j + 4 * V <= columns; j += 4 * V)
+        net_columns(4, x, depth, w + j, columns, bias ? bias + j : NULL, out + j);
+    for (; j + V <= columns; j += V)
+        net_columns(1, x, depth, w + j, columns, bias ? bias + j : NULL, out + j);
+}
+
+/* |x| of one number, also where V is not 1. */
+FC_INLINE real net_magnitude(real x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= 0x7fffffffu;
+    memcpy(&x, &bits, sizeof bits);
+    return x;
+}
+
+/* A row of numbers as integers q times the scale that is returned, as the library's
+ * kernels/operand.h.  bounded: the row is in [-1, 1] if its state is.  A row with NaN
+ * or an infinity has the scale NaN. */
+static real net_quantized(const real *x, int n, int bounded, signed char *q) {
+    real most = 0, bad = 0;
+    for (int k = 0; k < n; k++) {
+        real a = net_magnitude(x[k]);
+        most = a > most ? a : most;
+        bad += a * 0;
+    }
+    most += bad;
+    real scale = (bounded && most <= 1 ? 1 : most) / 127;
+    real inverse = scale >= FLT_MIN ? 1 / scale : 0;
+    for (int k = 0; k < n; k++) {
+        real scaled = x[k] * inverse;
+        real integer = scaled + 12582912.0f; /* rounds: 1.5 * 2^23 */
+        integer -= 12582912.0f;
+        q[k] = (signed char)(integer >= -127 && integer <= 127 ? integer : 0);
+    }
+    return scale;
+}
+
+/* A matrix of 8-bit integers [depth][columns], with a scale for each column. */
+typedef struct net_integers {
+    const signed char *w;
+    const real *scale, *bias; /* bias may be NULL */
+} net_integers;
+
+/* Columns of `net_integer_product`. */
+FC_INLINE void net_integer_columns(const int n, const signed char *q, real scale,
+                                   int depth, const net_integers *m, int first,
+                                   int columns, real *out) {
+    const signed char *w = m->w + first;
+    int32_t sum[16] = {0};
+    for (int k = 0; k < depth; k++, w += columns)
+        for (int i = 0; i < n; i++)
+            sum[i] += (int32_t)q[k] * w[i];
+    for (int i = 0; i < n; i++) {
+        real y = (real)sum[i] * (scale * m->scale[first + i]);
+        out[first + i] = m->bias ? y + m->bias[first + i] : y;
+    }
+}
+
+/* out[columns] = bias + scale q w: sums of integers are exact. */
+static void net_integer_product(const signed char *q, real scale, int depth,
+                                const net_integers *m, int columns, real *out) {
+    int j = 0;
+    for (; j + 16 <= columns; j += 16)
+        net_integer_columns(16, q, scale, depth, m, j, columns, out);
+    for (; j + 4 <= columns; j += 4)
+        net_integer_columns(4, q, scale, depth, m, j, columns, out);
+    for (; j < columns; j++)
+        net_integer_columns(1, q, scale, depth, m, j, columns, out);
+}
+
+/* Gates side by side for each V units, which cells that read whole rows expect. */
+static void net_interleave(const real *from, int gates, int units, real *to) {
+    for (int u = 0; u < units; u += V)
+        for (int g = 0; g < gates; g++)
+            vstore(to + u * gates + g * V, vload(from + g * units + u));
+}
+
+/* Zoneout of inference: of the old state, every unit keeps a share. */
+static void net_zone(const real *fresh, const real *old, real share, int n, real *to) {
+    for (int i = 0; i < n; i++)
+        to[i] = fresh[i] + share * (old[i] - fresh[i]);
+}
+
+/* A LayerNorm: weight and bias [n]. */
+static void net_layer_norm(const real *x, const real *weight, const real *bias,
+                           real eps, int n, real *y) {
+    double sum = 0, squares = 0;
+    for (int i = 0; i < n; i++)
+        sum += x[i];
+    real mean = (real)(sum / n);
+    for (int i = 0; i < n; i++) {
+        y[i] = x[i] - mean;
+        squares += (double)(y[i] * y[i]);
+    }
+    real scale = (real)net_inverse_root((double)((real)(squares / n) + eps));
+    for (int i = 0; i < n; i++) {
+        real normalized = y[i] * scale;
+        real scaled = normalized * weight[i];
+        y[i] = scaled + bias[i];
+    }
+}
+
+/* n is a multiple of V here and below. */
+static void net_tanh(const real *x, int n, real *y) {
+    for (int i = 0; i < n; i += V)
+        vstore(y + i, vtanh(vload(x + i)));
+}
+
+static void net_relu(const real *x, int n, real *y) {
+    for (int i = 0; i < n; i += V)
+        vstore(y + i, vmax_keep_nan(vload(x + i), vset1(0)));
+}
+
+static void net_add(const real *x, const real *h, int n, real *y) {
+    for (int i = 0; i < n; i++)
+        y[i] = x[i] + h[i];
+}
+
+/* y = x + t (h - x), t = sigmoid(a); writes t over a. */
+static void net_highway(const real *x, const real *h, real *a, int n, real *y) {
+    for (int i = 0; i < n; i += V)
+        vstore(a + i, vsigmoid(vload(a + i)));
+    for (int i = 0; i < n; i++) {
+        real step = a[i] * (h[i] - x[i]);
+        y[i] = x[i] + step;
+    }
+}
+
+/* The row of an id; an id that is none counts as 0. */
+FC_INLINE const real *net_row(const real *table, int32_t id, int32_t rows, int width) {
+    return table + (ptrdiff_t)(id >= 0 && id < rows ? id : 0) * width;
+}
