@@ -88,8 +88,11 @@ class _Step:
         c = program.kept(f"c{self.number}", others) if others else "NULL"
         take = self.scratch.take
         parts = take("parts", gates * to)
-        # Blocks of heads may write some columns past the last unit.
-        product = take("product", gates * max(to, sizes.outputs_padded) + program.lanes)
+        product = "NULL"
+        if any(phase.get("gates") for phase in cell["phase"]):
+            # Blocks of heads may write some columns past the last unit.
+            wide = gates * max(to, sizes.outputs_padded) + program.lanes
+            product = take("product", wide)
         next_h = take("next_h", sizes.outputs_padded)
         middle = take("middle", to) if cell.get("has_middle") else "NULL"
         saved = take("saved", cell["slots"] * to) if cell["phases"] > 1 else "NULL"

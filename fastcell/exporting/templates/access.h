@@ -27,3 +27,53 @@ FC_INLINE vreal recurrent_gate(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int g
     (void)r, (void)gates;
     return vload((const real *)t->recurrent + g * t->units + u);
 }
+
+/* a * b + c of one number, fused as vfma. */
+FC_INLINE real net_multiply_add(real a, real b, real c) {
+    return NET_MULTIPLY_ADD(a, b, c);
+}
+
+/* The mean and the scale of gates first .. first+count-1 of a row of `units` units, with
+ * sums as of NET_LANES lanes for any V: the bits of the library's set of as many. */
+static layer_norm layer_norm_of_some(const real *a, ptrdiff_t units, const int gates,
+                                     const int first, const int count) {
+    real sums[NET_LANES] = {0}, squares[NET_LANES] = {0}, all = 0;
+    const double values = (double)(units * count);
+    for (int g = first; g < first + count; g++) {
+        real of_gate[NET_LANES] = {0};
+        for (ptrdiff_t u = 0; u < units; u++)
+            of_gate[u % NET_LANES] += a[u / V * V * gates + g * V + u % V];
+        for (int lane = 0; lane < NET_LANES; lane++)
+            sums[lane] = g == first ? of_gate[lane] : sums[lane] + of_gate[lane];
+    }
+    for (int lane = 0; lane < NET_LANES; lane++)
+        all += sums[lane];
+    const real mean = (real)((double)all / values);
+    for (int g = first; g < first + count; g++) {
+        real of_gate[NET_LANES] = {0};
+        for (ptrdiff_t u = 0; u < units; u++) {
+            real d = a[u / V * V * gates + g * V + u % V] - mean;
+            real *square = of_gate + u % NET_LANES;
+            *square = net_multiply_add(d, d, *square);
+        }
+        for (int lane = 0; lane < NET_LANES; lane++)
+            squares[lane] = g == first ? of_gate[lane] : squares[lane] + of_gate[lane];
+    }
+    all = 0;
+    for (int lane = 0; lane < NET_LANES; lane++)
+        all += squares[lane];
+    const double root = net_root((double)all / values + layer_norm_eps);
+    const layer_norm norm = {vset1(mean), vset1((real)(1 / root))};
+    return norm;
+}
+
+/* The first `there` numbers, at most V, and zeros: none past the last unit, which whole
+ * vectors may be here. */
+FC_INLINE vreal vload_part(const real *from, ptrdiff_t there) {
+    if (there >= V)
+        return vload(from);
+    real lane[V] = {0};
+    for (ptrdiff_t i = 0; i < there; i++)
+        lane[i] = from[i];
+    return vload(lane);
+}

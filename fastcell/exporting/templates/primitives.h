@@ -89,8 +89,13 @@ FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
 }
 #endif
 
-#if NET_V == 1 && defined(__FP_FAST_FMAF)
-FC_INLINE vreal vfma(vreal a, vreal b, vreal c) { return __builtin_fmaf(a, b, c); }
+#if defined(__FP_FAST_FMAF)
+#define NET_MULTIPLY_ADD(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define NET_MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+#endif
+#if NET_V == 1
+FC_INLINE vreal vfma(vreal a, vreal b, vreal c) { return NET_MULTIPLY_ADD(a, b, c); }
 #elif NET_V == 4 && defined(__FMA__)
 FC_INLINE vreal vfma(vreal a, vreal b, vreal c) {
     return (vreal)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c);
