@@ -72,7 +72,7 @@ def export_c(
     name : str, default "net"
         Prefix of the public names, an identifier.
     dtype : {"float32", "int8"}, default "float32"
-        Of the weights of recurrent layers: int8 computes as ``model.to("int8")``.
+        Of the weights of recurrent layers: int8 computes as ``model.quantize()``.
     lanes : {1, 2, 4, 8, 16}, default 8
         Units are padded to a multiple of it, for vectors of that many numbers. 1 is
         smallest, for processors without vectors.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from fastcell.exporting.arrays import gate_columns, gate_row
@@ -25,6 +23,7 @@ from fastcell.models import (
 )
 from fastcell.module import Module
 
+_EXPORTED = (Recurrent, Linear, LayerNorm, Activation, Embedding, Dropout, Residual)
 _KINDS = "recurrent layers of one direction, Linear, LayerNorm, Activation, Embedding, "
 _KINDS += "Dropout, Residual, Highway, Sequential, and models of these"
 _STEPWISE = (SequenceClassifier, SequenceRegressor, SequenceTagger, FrameModel)
@@ -72,9 +71,14 @@ def _chain(path: str, model: Module) -> list[tuple[str, Module]]:
             raise _refusal(
                 path, model, "only pooling='last' of one direction is a step's"
             )
-        return [*_chain(path, model.encoder.network), (f"{path}.decoder", model.decoder)]
+        return [
+            *_chain(path, model.encoder.network),
+            (f"{path}.decoder", model.decoder),
+        ]
     if isinstance(model, Forecaster):
         raise _refusal(path, model, "export its parts, encoder.network and decoder")
+    if not isinstance(model, _EXPORTED):
+        raise _refusal(path, model, f"exported are {_KINDS}")
     return [(path, model)]
 
 
@@ -113,7 +117,7 @@ def _add(program: Program, path: str, layer: Module, x: Value, ids: bool) -> Val
     """Add one layer, and return its output."""
     if isinstance(layer, Dropout):
         return x
-    _check(path, layer)
+    _check(program, path, layer)
     if isinstance(layer, Embedding):
         if not (ids and x.at == "x"):
             raise _refusal(path, layer, "an Embedding must be the first layer")
@@ -136,18 +140,20 @@ def _add(program: Program, path: str, layer: Module, x: Value, ids: bool) -> Val
         return _add_layer_norm(program, layer, x)
     if isinstance(layer, Activation):
         return _add_activation(program, layer, x)
-    if isinstance(layer, Residual):
-        return _add_residual(program, path, layer, x)
-    raise _refusal(path, layer, f"exported are {_KINDS}")
+    assert isinstance(layer, Residual)
+    return _add_residual(program, path, layer, x)
 
 
-def _check(path: str, layer: Module) -> None:
-    """Raise if a layer cannot run step by step in float32."""
+def _check(program: Program, path: str, layer: Module) -> None:
+    """Raise if a layer cannot run step by step, or in the export's precision."""
     dtype = getattr(layer, "dtype", np.float32)
     if dtype != np.float32:
         raise _refusal(path, layer, f"its dtype is {dtype}, and C computes in float32")
-    if getattr(layer, "precision", "float32") == "bf16":
-        raise _refusal(path, layer, 'its precision is bf16; use model.to("float32")')
+    precision = getattr(layer, "precision", "float32")
+    if precision not in ("float32", program.dtype):
+        raise _refusal(
+            path, layer, f"its precision is {precision}, and dtype {program.dtype}"
+        )
     for name in ("bidirectional", "go_backwards"):
         if getattr(layer, name, False):
             raise _refusal(path, layer, f"with {name}=True it begins at the end")
@@ -223,7 +229,7 @@ def _add_residual(program: Program, path: str, layer: Residual, x: Value) -> Val
         program.uses("net_add")
         program.statements.append(f"net_add({x.at}, {h.at}, {x.width}, {y.at});")
         return y
-    _check(f"{path}.gate", layer.gate)
+    _check(program, f"{path}.gate", layer.gate)
     a = _add_linear(program, layer.gate, x)
     program.uses("net_highway")
     program.statements.append(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcell.exporting.arrays import padded, text_of
-from fastcell.exporting.sources import primitives, sources
+from fastcell.exporting.sources import primitives, sources, template
 
 
 class Value(NamedTuple):
@@ -116,29 +116,20 @@ class Program:
     def header(self, inputs: int, outputs: int, ids: bool) -> str:
         """Return the text of the header."""
         upper = self.name.upper()
-        fields = [f"    float {name}[{n}];" for name, n in self._states.items()]
-        for name, n in (("values", self._values), ("work", self._work)):
-            fields += [f"    float {name}[{n}];"] if n else []
+        fields = {**self._states, "values": self._values, "work": self._work}
+        lines = [f"    float {name}[{n}];" for name, n in fields.items() if n]
         if self._integers:
-            fields.append(f"    signed char integers[{padded(self._integers, 4)}];")
-        if not fields:
-            fields.append("    float unused[1];")
-        kind = "int32_t" if ids else "float"
-        given = "one id" if ids else f"[{upper}_INPUTS]"
-        return (
-            f"/* A recurrent network, one step at a time; made by fastcell export-c.\n"
-            f" *\n{''.join(f' *     {note}{chr(10)}' for note in self.notes)} *\n"
-            f" * A state has all memory of a stream, and the caller owns it; a program may\n"
-            f" * have many. {self.name}_reset comes first, and before each new sequence. */\n"
-            f"#ifndef FASTCELL_{upper}_H\n#define FASTCELL_{upper}_H\n\n"
-            + ("#include <stdint.h>\n\n" if ids else "")
-            + f'#ifdef __cplusplus\nextern "C" {{\n#endif\n\n'
-            f"enum {{ {upper}_INPUTS = {inputs}, {upper}_OUTPUTS = {outputs} }};\n\n"
-            f"typedef struct {self.state} {{\n{chr(10).join(fields)}\n}} {self.state};\n\n"
-            f"/* Sets the state to zero. */\nvoid {self.name}_reset({self.state} *s);\n\n"
-            f"/* Reads x, {given}, and writes y, [{upper}_OUTPUTS]; they may not overlap. */\n"
-            f"void {self.name}_step({self.state} *s, const {kind} *x, float *y);\n\n"
-            f"#ifdef __cplusplus\n}}\n#endif\n\n#endif\n"
+            lines.append(f"    signed char integers[{padded(self._integers, 4)}];")
+        return template("header.h").substitute(
+            name=self.name,
+            upper=upper,
+            notes="".join(f" *     {note}\n" for note in self.notes),
+            includes="#include <stdint.h>\n\n" if ids else "",
+            inputs=inputs,
+            outputs=outputs,
+            fields="\n".join(lines or ["    float unused[1];"]),
+            given="an id" if ids else f"[{upper}_INPUTS]",
+            kind=_kind(ids),
         )
 
     def source(self, header: str, result: Value, ids: bool) -> str:
@@ -158,34 +149,24 @@ class Program:
                     f"name must be another than {self.name!r}: the file has a "
                     f"{public} of its own"
                 )
-        kind = "int32_t" if ids else "float"
-        statements = "".join(f"    {line}\n" for line in self.statements)
-        parts = [
-            f"/* Made by fastcell export-c: see {header}.\n"
-            " *\n"
-            " * C99 without a library, without memory of its own. The functions of the\n"
-            " * cells are the text of fastcell's core, (c) its authors, BSD-3-Clause.\n"
-            " * With FASTCELL_NET_SIMD it uses the vectors of GCC and clang. */\n"
-            f'#include "{header}"\n\n'
-            "#include <float.h>\n#include <stdbool.h>\n#include <stddef.h>\n"
-            "#include <stdint.h>\n#include <string.h>\n\n"
-            "#if defined(FASTCELL_NET_SIMD) && defined(__FMA__)\n"
-            "#include <immintrin.h>\n"
-            "#elif defined(FASTCELL_NET_SIMD) && defined(__ARM_NEON)\n"
-            "#include <arm_neon.h>\n#endif\n\n"
-            f"#define NET_LANES {self.lanes}\n",
-            vectors,
-            "/* ---- The library's functions. ---- */\n",
-            *(item.text + "\n" for item in items),
-            "/* ---- The weights. ---- */\n",
-            *(text_of(name, values) for name, values in self._arrays.items()),
-            *self._constants,
-            "/* ---- The layers. ---- */\n",
-            *self._functions,
-            f"void {self.name}_reset({self.state} *s) {{ memset(s, 0, sizeof *s); }}\n",
-            f"void {self.name}_step({self.state} *s, const {kind} *x, float *y) {{\n"
-            f"{'' if 's->' in statements else '    (void)s;' + chr(10)}"
-            f"{statements}"
-            f"    memcpy(y, {result.at}, {result.width} * sizeof *y);\n}}\n",
-        ]
-        return "\n".join(part if part.endswith("\n") else part + "\n" for part in parts)
+        copy = f"memcpy(y, {result.at}, {result.width} * sizeof *y);"
+        statements = "".join(f"    {line}\n" for line in [*self.statements, copy])
+        if "s->" not in statements and "(s," not in statements:
+            statements = f"    (void)s;\n{statements}"
+        arrays = (text_of(name, values) for name, values in self._arrays.items())
+        return template("source.c").substitute(
+            name=self.name,
+            header=header,
+            lanes=self.lanes,
+            vectors=vectors,
+            items="\n".join(f"{item.text}\n" for item in items),
+            arrays="\n".join([*arrays, *self._constants]),
+            functions="\n".join(self._functions),
+            kind=_kind(ids),
+            statements=statements,
+        )
+
+
+def _kind(ids: bool) -> str:
+    """Return the type of what a step reads."""
+    return "int32_t" if ids else "float"

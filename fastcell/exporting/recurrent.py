@@ -17,6 +17,7 @@ from fastcell.exporting.program import Program, Value
 from fastcell.exporting.sources import sources
 from fastcell.layers.recurrent import Recurrent
 
+
 class Sizes(NamedTuple):
     """Of one layer: I, H, P, the latter two also padded, and the heads K."""
 
@@ -116,7 +117,9 @@ class _Step:
         fields = []
         for field, at in pointers.items():
             if at != "NULL":
-                kind = "const void" if field in ("input", "h_prev", "c_prev") else "void"
+                kind = (
+                    "const void" if field in ("input", "h_prev", "c_prev") else "void"
+                )
                 fields.append((field, f"{kind} *{field}_rows[1] = {{{at}}};"))
         params = self._params(own_biases)
         options = self._options()
@@ -124,7 +127,7 @@ class _Step:
         initial += [f".slot = {to}", f".params = {params}", f".options = {options}"]
         initial += [f".{field} = {field}_rows" for field, _ in fields]
         tile = [line for _, line in fields]
-        tile.append(f"fc_tile t = {{{', '.join(initial)}}};")
+        tile.append("fc_tile t = {" + ",\n                 ".join(initial) + "};")
         self._phases(h, product)
         self._end(h, c, next_h, next_c if zones_c else None, others)
         program.work(self.scratch.numbers, self.integers)
@@ -218,7 +221,9 @@ class _Step:
         self.program.multiply_adds += weight.size
         for g in range(gates):
             for i in range(sizes.heads):
-                rows = slice(g * sizes.units + i * head, g * sizes.units + (i + 1) * head)
+                rows = slice(
+                    g * sizes.units + i * head, g * sizes.units + (i + 1) * head
+                )
                 row = None if bias is None else gate_row(bias[rows], 1, wide)
                 at = f"{out} + {g * sizes.units_padded + i * head}"
                 columns = gate_columns(blocks[g, i], 1, wide)
@@ -239,7 +244,9 @@ class _Step:
         if program.dtype != "int8":
             w = program.array(name, columns)
             program.uses("net_product")
-            self.body.append(f"net_product({operand}, {depth}, {w}, {b}, {count}, {out});")
+            self.body.append(
+                f"net_product({operand}, {depth}, {w}, {b}, {count}, {out});"
+            )
             return
         narrow: Integers = integers_of(columns)
         w = program.array(name, narrow.numbers)
@@ -251,8 +258,8 @@ class _Step:
         self.integers = max(self.integers, depth)
         self.body += [
             f"scale = net_quantized({operand}, {depth}, {int(bounded)}, s->integers);",
-            f"net_integer_product(s->integers, scale, {depth}, &{name}_matrix, {count}, "
-            f"{out});",
+            f"net_integer_product(s->integers, scale, {depth}, &{name}_matrix, "
+            f"{count}, {out});",
         ]
 
     def _interleaved(self, of: str, gates: int) -> str:

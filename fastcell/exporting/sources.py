@@ -13,6 +13,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from string import Template
 from typing import Any, NamedTuple
 
 _REGISTRY = "cells/registry.h"
@@ -124,6 +125,11 @@ def primitives() -> tuple[str, frozenset[str]]:
     text = _template("primitives.h")
     defined = re.findall(r"^FC_INLINE \w+ (\w+)\(", text, re.M)
     return text, frozenset({*defined, "V", "real", "vreal", "vbits", "FC_INLINE"})
+
+
+def template(name: str) -> Template:
+    """Return a file of the templates, to be filled in."""
+    return Template(_template(name))
 
 
 def _template(name: str) -> str:
@@ -254,7 +260,9 @@ def _names(piece: str) -> tuple[str, ...]:
         constants = [part.split("=")[0].strip() for part in body[2].split(",")]
         return (*dict.fromkeys(filter(None, [*constants, body[1], body[3]])),)
     if named := re.match(r"typedef\b.*?(\w+)\s*;$", code, re.S):
-        pointer = re.search(r"\(\*\s*(\w+)\s*\)\s*\(", code) if "{" not in code else None
+        pointer = (
+            re.search(r"\(\*\s*(\w+)\s*\)\s*\(", code) if "{" not in code else None
+        )
         return (pointer[1] if pointer else named[1],)
     code = re.sub(r"__attribute__\s*\(\([^)]*\)\)", " ", code)
     head = re.match(r"[^({=;\[]*", code)
