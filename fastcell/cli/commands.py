@@ -167,6 +167,14 @@ def _parser() -> argparse.ArgumentParser:
             "and measured.",
         )
     )
+    _add_export_c(
+        command(
+            "export-c",
+            _export_c,
+            "Write a model's step as one C99 file, which needs no library. Prints the "
+            "sizes of weights, state and code, and the multiply-adds of a step.",
+        )
+    )
     command("info", _info, "Show CPU, instruction sets, BLAS, threads and versions.")
     return parser
 
@@ -526,6 +534,22 @@ def _explain(given: dict[str, Any]) -> int:
     from fastcell.cli.explain import explain
 
     return explain(given)
+
+
+def _add_export_c(parser: argparse.ArgumentParser) -> None:
+    from fastcell.cli.export import add_export_c
+
+    parser.add_argument("model", metavar="MODEL", type=_path)
+    parser.add_argument(
+        "-o", "--out", type=_path, help="the C file (default: NAME.c); NAME.h beside it"
+    )
+    add_export_c(parser)
+
+
+def _export_c(given: dict[str, Any]) -> int:
+    from fastcell.cli.export import export_c
+
+    return export_c(given)
 
 
 def _info(given: dict[str, Any]) -> int:

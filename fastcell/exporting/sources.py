@@ -133,7 +133,7 @@ def template(name: str) -> Template:
 
 
 def _template(name: str) -> str:
-    return (Path(__file__).parent / "templates" / name).read_text()
+    return (Path(__file__).parent / name).read_text()
 
 
 def _folder() -> Path:

@@ -1,8 +1,8 @@
 """Every cell of the registry, exported: one file with all of them, built several ways.
 
-The exported step has the bits of that instruction set of the library whose multiply-adds
-are of the same kind, fused or not, and whose vectors have as many lanes. Other sets
-differ from it as they differ from one another.
+The exported step has the bits of that instruction set of the library whose products are
+of the same kind, fused or not, and whose vectors have as many lanes. Other sets differ
+from it as they differ from one another.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 /* Written by fastcell export-c; $header has the interface.
  *
- * C99 that needs no library, allocates nothing and has constant data only.  The
- * functions of the cells are the text of fastcell's own, under its BSD-3-Clause license.
- * Defined at compile time, FASTCELL_NET_SIMD chooses the vectors of GCC and clang. */
+ * C99 that needs no library, allocates nothing and has constant data only.  Defined at
+ * compile time, FASTCELL_NET_SIMD chooses the vectors of GCC and clang.
+ *
+ * All functions but those of the layers are fastcell's: Copyright (c) 2026, the fastcell
+ * authors, BSD 3-Clause License. */
 #include "$header"
 
 #include <float.h>

@@ -1,0 +1,78 @@
+"""``fastcell export-c``: a model's step as a C file, and its sizes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def add_export_c(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the file's form."""
+    parser.add_argument("--name", help="prefix of the public names (default: net)")
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "int8"],
+        help="of the weights of recurrent layers (default: float32)",
+    )
+    parser.add_argument(
+        "--lanes",
+        type=int,
+        choices=[1, 2, 4, 8, 16],
+        help="units are padded to a multiple of it; 1 for processors without vectors "
+        "(default: 8)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace existing files")
+
+
+def export_c(given: dict[str, Any]) -> int:
+    """Write the files, and print what they need."""
+    import fastcell
+
+    name = given.get("name", "net")
+    out = Path(given.get("out", f"{name}.c"))
+    for path in (out, out.with_suffix(".h")):
+        if path.exists() and not given.get("force"):
+            raise ValueError(f"{path} exists; --force replaces it")
+    made = fastcell.export_c(
+        fastcell.load(given["model"]),
+        out,
+        name=name,
+        dtype=given.get("dtype", "float32"),
+        lanes=given.get("lanes", 8),
+    )
+    rows = {
+        "files": f"{made.source}, {made.header}",
+        "inputs, outputs": f"{made.inputs}, {made.outputs}",
+        "weights": f"{made.weight_bytes:,} bytes",
+        "state": f"{made.state_bytes:,} bytes",
+        "code": _code(made.source),
+        "multiply-adds": f"{made.multiply_adds:,} a step",
+    }
+    width = max(map(len, rows))
+    for label, value in rows.items():
+        print(f"{label:{width}}  {value}")
+    return 0
+
+
+def _code(source: str) -> str:
+    """Return the size of the compiled functions, by the compiler of this machine."""
+    compiler = os.environ.get("CC") or "cc"
+    if not (shutil.which(compiler) and shutil.which("size")):
+        return "unknown: there is no compiler (CC, cc) here"
+    with tempfile.TemporaryDirectory() as folder:
+        compiled = str(Path(folder) / "code.o")
+        command = [compiler, "-std=c99", "-Os", "-c", source, "-o", compiled]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            return f"unknown: {compiler} failed"
+        sections = subprocess.run(
+            ["size", "-A", compiled], capture_output=True, text=True
+        ).stdout
+    found = re.findall(r"^\.text\S*\s+(\d+)", sections, re.M)
+    return f"{sum(map(int, found)):,} bytes ({compiler} -Os)"
