@@ -68,7 +68,7 @@ def export_c(
         them; or a language model, tagger, classifier, regressor, frame model or
         feed-forward network. float32.
     path : str or path
-        The C file, ``*.c``; the header is beside it. Both are replaced.
+        The C file; the header is beside it, with the suffix .h. Both are replaced.
     name : str, default "net"
         Prefix of the public names, an identifier.
     dtype : {"float32", "int8"}, default "float32"
@@ -100,8 +100,10 @@ def export_c(
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a path; got {shown(path)}")
     source = Path(os.fsdecode(path))
-    if source.suffix != ".c":
-        raise ValueError(f"path must end with .c; got {shown(str(source))}")
+    if source.suffix == ".h":
+        raise ValueError(
+            f"path must be that of the C file; got {shown(str(source))}, its header"
+        )
     if not isinstance(name, str):
         raise TypeError(f"name must be a string; got {shown(name)}")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or len(name) > _LONGEST:

@@ -16,7 +16,7 @@
 #define __attribute__(x)
 #endif
 #if defined(__clang__)
-#define NET_UNROLL _Pragma("unroll")
+#define NET_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__) && __GNUC__ >= 8
 #define NET_UNROLL _Pragma("GCC unroll 8")
 #else
@@ -40,9 +40,15 @@ typedef float real;
 #if NET_V == 1
 typedef float vreal;
 typedef uint32_t vbits;
+typedef int32_t vint;
+typedef signed char vbytes;
+#define NET_CONVERTED(x, type) ((type)(x))
 #else
 typedef float vreal __attribute__((vector_size(4 * NET_V)));
 typedef uint32_t vbits __attribute__((vector_size(4 * NET_V)));
+typedef int32_t vint __attribute__((vector_size(4 * NET_V)));
+typedef signed char vbytes __attribute__((vector_size(NET_V)));
+#define NET_CONVERTED(x, type) __builtin_convertvector(x, type)
 #endif
 
 FC_INLINE vbits vbits_of(vreal x) {
@@ -114,6 +120,26 @@ FC_INLINE vreal vfma(vreal a, vreal b, vreal c) {
 }
 #else
 FC_INLINE vreal vfma(vreal a, vreal b, vreal c) { return a * b + c; }
+#endif
+
+/* V integers of 8 bits as numbers; GCC needs help. */
+#if NET_V == 8 && defined(__AVX2__) && defined(__FMA__)
+FC_INLINE vreal vload_bytes(const signed char *p) {
+    __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)p);
+    return (vreal)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+}
+#elif NET_V == 16
+FC_INLINE vreal vload_bytes(const signed char *p) {
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return (vreal)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+#else
+FC_INLINE vreal vload_bytes(const signed char *p) {
+    vbytes bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    vint integers = NET_CONVERTED(bytes, vint);
+    return NET_CONVERTED(integers, vreal);
+}
 #endif
 
 FC_INLINE vreal vquotient(vreal x, vreal y) { return x / y; }

@@ -124,7 +124,8 @@ def primitives() -> tuple[str, frozenset[str]]:
     """Return the text of the vectors, and the names that it defines."""
     text = _template("primitives.h")
     defined = re.findall(r"^FC_INLINE \w+ (\w+)\(", text, re.M)
-    return text, frozenset({*defined, "V", "real", "vreal", "vbits", "FC_INLINE"})
+    types = re.findall(r"^typedef [\w ]+ (\w+)(?: __attribute__.*)?;", text, re.M)
+    return text, frozenset({*defined, *types, "V", "FC_INLINE"})
 
 
 def template(name: str) -> Template:

@@ -1,7 +1,6 @@
 /* ---- The exported file's own functions: products, and the layers without a state. */
 
-/* Columns first .. first+n*V-1 of `net_product`: one chain of multiply-adds each, from
- * the bias on, in the order of x. */
+/* Columns 0 .. n*V-1 of `net_product`, their sums in registers. */
 FC_INLINE void net_columns(const int n, const real *x, int depth, const real *w,
                            int columns, const real *bias, real *out) {
     vreal sum[8];
@@ -20,10 +19,38 @@ FC_INLINE void net_columns(const int n, const real *x, int depth, const real *w,
         vstore(out + i * V, sum[i]);
 }
 
-/* out[columns] = bias + x w, with w [depth][columns]; bias may be NULL. */
+/* `net_product` without vectors: loops over columns, four k at once, which compilers
+ * vectorize. */
+FC_INLINE void net_plain_product(const real *x, int depth, const real *w,
+                                 const real *bias, int columns, real *restrict out) {
+    int k = 0;
+    for (int j = 0; j < columns; j++)
+        out[j] = bias ? bias[j] : 0;
+    for (; k + 4 <= depth; k += 4) {
+        const real a = x[k], b = x[k + 1], c = x[k + 2], d = x[k + 3];
+        const real *w_b = w + columns, *w_c = w_b + columns, *w_d = w_c + columns;
+        for (int j = 0; j < columns; j++) {
+            real sum = net_multiply_add(a, w[j], out[j]);
+            sum = net_multiply_add(b, w_b[j], sum);
+            sum = net_multiply_add(c, w_c[j], sum);
+            out[j] = net_multiply_add(d, w_d[j], sum);
+        }
+        w = w_d + columns;
+    }
+    for (; k < depth; k++, w += columns)
+        for (int j = 0; j < columns; j++)
+            out[j] = net_multiply_add(x[k], w[j], out[j]);
+}
+
+/* out[columns] = bias + x w, with w [depth][columns]; bias may be NULL.  Each column is
+ * one chain of multiply-adds, from the bias on, in the order of x. */
 static void net_product(const real *x, int depth, const real *w, const real *bias,
-                        int columns, real *out) {
+                        int columns, real *restrict out) {
     int j = 0;
+    if (V == 1) {
+        net_plain_product(x, depth, w, bias, columns, out);
+        return;
+    }
     for (; j + 8 * V <= columns; j += 8 * V)
         net_columns(8, x, depth, w + j, columns, bias ? bias + j : NULL, out + j);
     for (; j + 4 * V <= columns; j += 4 * V)
@@ -69,30 +96,86 @@ typedef struct net_integers {
     const real *scale, *bias; /* bias may be NULL */
 } net_integers;
 
-/* Columns of `net_integer_product`. */
+/* V columns of a result, from their sums. */
+FC_INLINE void net_integer_result(const net_integers *m, int j, real scale, vint sum,
+                                  real *out) {
+    vreal y = NET_CONVERTED(sum, vreal) * (vset1(scale) * vload(m->scale + j));
+    vstore(out + j, m->bias ? y + vload(m->bias + j) : y);
+}
+
+/* Columns first .. first+n*V-1 of `net_integer_product`, their sums in registers.
+ * Products and sums of up to 1024 of them are integers below 2^24: exact in floats,
+ * which vectors multiply faster. */
 FC_INLINE void net_integer_columns(const int n, const signed char *q, real scale,
                                    int depth, const net_integers *m, int first,
                                    int columns, real *out) {
+    vint sum[8];
     const signed char *w = m->w + first;
-    int32_t sum[16] = {0};
-    for (int k = 0; k < depth; k++, w += columns)
+    NET_UNROLL
+    for (int i = 0; i < n; i++)
+        sum[i] = NET_CONVERTED(vset1(0), vint);
+    for (int k = 0; k < depth;) {
+        const int end = depth - k < 1024 ? depth : k + 1024;
+        vreal part[8];
+        NET_UNROLL
         for (int i = 0; i < n; i++)
-            sum[i] += (int32_t)q[k] * w[i];
-    for (int i = 0; i < n; i++) {
-        real y = (real)sum[i] * (scale * m->scale[first + i]);
-        out[first + i] = m->bias ? y + m->bias[first + i] : y;
+            part[i] = vset1(0);
+        for (; k < end; k++, w += columns) {
+            const vreal q_k = vset1(q[k]);
+            NET_UNROLL
+            for (int i = 0; i < n; i++)
+                part[i] = vfma(q_k, vload_bytes(w + i * V), part[i]);
+        }
+        NET_UNROLL
+        for (int i = 0; i < n; i++)
+            sum[i] += NET_CONVERTED(part[i], vint);
+    }
+    NET_UNROLL
+    for (int i = 0; i < n; i++)
+        net_integer_result(m, first + i * V, scale, sum[i], out);
+}
+
+/* `net_integer_product` without vectors, some columns at a time. */
+FC_INLINE void net_plain_integer_product(const signed char *q, real scale, int depth,
+                                         const net_integers *m, int columns,
+                                         real *restrict out) {
+    enum { BLOCK = 64 };
+    for (int first = 0; first < columns; first += BLOCK) {
+        const int n = columns - first < BLOCK ? columns - first : BLOCK;
+        const signed char *w = m->w + first;
+        int32_t sum[BLOCK] = {0};
+        int k = 0;
+        for (; k + 4 <= depth; k += 4, w += 4 * columns) {
+            const signed char *w_b = w + columns, *w_c = w_b + columns;
+            const signed char *w_d = w_c + columns;
+            for (int j = 0; j < n; j++)
+                sum[j] += q[k] * w[j] + q[k + 1] * w_b[j] + q[k + 2] * w_c[j] +
+                          q[k + 3] * w_d[j];
+        }
+        for (; k < depth; k++, w += columns)
+            for (int j = 0; j < n; j++)
+                sum[j] += q[k] * w[j];
+        for (int j = 0; j < n; j++) {
+            real y = (real)sum[j] * (scale * m->scale[first + j]);
+            out[first + j] = m->bias ? y + m->bias[first + j] : y;
+        }
     }
 }
 
-/* out[columns] = bias + scale q w: sums of integers are exact. */
+/* out[columns] = bias + scale q w.  The sums are exact. */
 static void net_integer_product(const signed char *q, real scale, int depth,
-                                const net_integers *m, int columns, real *out) {
+                                const net_integers *m, int columns,
+                                real *restrict out) {
     int j = 0;
-    for (; j + 16 <= columns; j += 16)
-        net_integer_columns(16, q, scale, depth, m, j, columns, out);
-    for (; j + 4 <= columns; j += 4)
+    if (V == 1) {
+        net_plain_integer_product(q, scale, depth, m, columns, out);
+        return;
+    }
+    for (; j + 8 * V <= columns; j += 8 * V)
+        net_integer_columns(8, q, scale, depth, m, j, columns, out);
+    for (; j + 4 * V <= columns; j += 4 * V)
         net_integer_columns(4, q, scale, depth, m, j, columns, out);
-    for (; j < columns; j++)
+    for (; j + V <= columns; j += V)
         net_integer_columns(1, q, scale, depth, m, j, columns, out);
 }
 

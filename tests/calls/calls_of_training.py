@@ -409,6 +409,17 @@ def _():
     return fastcell.save, {"model": _model(), "path": _path("saved.safetensors")}
 
 
+@recipe("export_c", path="str", name="str")
+def _():
+    return fastcell.export_c, {
+        "model": fastcell.GRU(3, 4, seed=0),
+        "path": _path("net.c"),
+        "name": "net",
+        "dtype": "int8",
+        "lanes": 4,
+    }
+
+
 @recipe("read_arrays")
 def _():
     return serialize.read_arrays, {"path": _saved()}
