@@ -7,8 +7,10 @@ files.  FASTCELL_SANITIZE=address,undefined builds with sanitizers.
 import os
 import platform
 from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 FLAGS = [
     *("-std=gnu11", "-O3", "-g0", "-ffp-contract=off"),
@@ -37,7 +39,8 @@ HEADERS = sorted([*glob("src_c/**/*.h", recursive=True), *glob("src_c/cells/*.c"
 SOURCES = sorted(glob("src_c/**/*.[hc]", recursive=True))
 ROOMS = ("recurrent", "ops", "runtime")  # compiled once, not for each set
 DRIVERS = sorted(path for room in ROOMS for path in glob(f"src_c/{room}/*.c"))
-INCLUDED = ["fastcell/_core.pxd", *sorted(glob("fastcell/_bindings/*.pxi"))]
+PUBLIC_HEADERS = sorted(glob("src_c/include/*.h"))
+INCLUDED = [*glob("fastcell/*.pxd"), *sorted(glob("fastcell/_bindings/*.pxi"))]
 
 
 def library(name: str, sources: list[str], flags: list[str]) -> tuple[str, dict]:
@@ -55,7 +58,29 @@ def kernels(isa: str) -> list[str]:
     return [f"src_c/isa/{isa}_{kind}.c" for kind in ("f32", "f64", "bf16", "int8")]
 
 
+class BuildWithHeaders(build_py):
+    """Copies the public headers into the package, where get_include finds them."""
+
+    def copied_headers(self) -> dict[str, str]:
+        """Return the source of each copy, by its path in the build."""
+        to = Path(self.build_lib, "fastcell", "include")
+        return {str(to / Path(source).name): source for source in PUBLIC_HEADERS}
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        for to, source in self.copied_headers().items():
+            self.mkpath(str(Path(to).parent))
+            self.copy_file(source, to)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        copied = [] if self.editable_mode else list(self.copied_headers())
+        return super().get_outputs(include_bytecode) + copied
+
+
 setup(
+    cmdclass={"build_py": BuildWithHeaders},
     libraries=[
         library("fastcell_drivers", DRIVERS, []),
         *(library(f"fastcell_{s}", kernels(s), flags) for s, flags in SETS.items()),
@@ -69,6 +94,7 @@ setup(
             "fastcell._core",
             ["fastcell/_core.pyx"],
             include_dirs=["src_c/include"],
+            define_macros=[("FASTCELL_LINKED", None)],
             extra_compile_args=["-O2", "-g0", "-pthread"],
             extra_link_args=LINK,
             libraries=["m"],

@@ -18,11 +18,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import peers
 from judge import held, options, roofline
 from judge.modes import MODES, work
-from judge.report import Report, machine
+from judge.report import Report
 from peers import BaseEngine
 
 from fastcell._judge import load, rows
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not engines:
         print("compare: no engine is installed:", *notes, sep="\n  ", file=sys.stderr)
         return 2
-    report = _new_report(engines, notes, _protocol(arguments))
+    report = Report.of(engines, notes, _protocol(arguments))
     report.bars = dict(arguments.bar)
     code = 0
     try:
@@ -148,7 +147,7 @@ def _measure_mode(
             print(f"{title}: ERROR: {error}", file=sys.stderr, flush=True)
             continue
         measured.append((row, case))
-        print(f"{title}: {_summary(row)}", file=sys.stderr, flush=True)
+        print(f"{title}: {row.summary()}", file=sys.stderr, flush=True)
 
 
 def _note(report: Report, note: str) -> None:
@@ -211,13 +210,6 @@ def _plot(report: Report, path: Path) -> None:
         print(f"compare: no plot: {error}", file=sys.stderr)
 
 
-def _summary(row: Row) -> str:
-    figures = [f"{label} {row.figure(label):.4g}" for label in row.timings]
-    ratio = "" if row.ratio is None else f"; ratio {row.ratio[0]:.2f}"
-    share = "" if row.share is None else f"; {row.share:.0%} of the roofline"
-    return ", ".join(figures) + ratio + share
-
-
 def _load_engines(
     arguments: argparse.Namespace,
 ) -> tuple[list[BaseEngine], list[str]]:
@@ -232,25 +224,6 @@ def _load_engines(
             notes.append(f"left out: {absence}")
             print(f"compare: left out: {absence}", file=sys.stderr)
     return engines, notes
-
-
-def _new_report(
-    engines: list[BaseEngine], notes: list[str], protocol: Protocol
-) -> Report:
-    report = Report(
-        machine=machine(),
-        versions={"numpy": np.__version__},
-        instruction_sets={},
-        protocol=protocol,
-        notes=notes,
-    )
-    for engine in engines:
-        report.versions.update(engine.versions())
-        report.notes.extend(engine.notes())
-        chosen = engine.instruction_set()
-        if chosen is not None:
-            report.instruction_sets[engine.label] = chosen
-    return report
 
 
 _protocol = options.protocol

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastcell._environment import select_isa, set_thread_costs
 from fastcell.cells import (
     GRU,
+    LRU,
     LSTM,
     MGU,
     RNN,
@@ -22,6 +23,7 @@ from fastcell.cells import (
     IndRNNCell,
     LiGRU,
     LiGRUCell,
+    LRUCell,
     LSTMCell,
     MGUCell,
     MinGRU,
@@ -32,6 +34,7 @@ from fastcell.cells import (
     RNNCell,
     SLSTMCell,
 )
+from fastcell.headers import get_include
 from fastcell.layers import (
     Attention,
     Dropout,
@@ -56,6 +59,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GRU",
+    "LRU",
     "LSTM",
     "MGU",
     "RNN",
@@ -67,6 +71,7 @@ __all__ = [
     "GRUCell",
     "IndRNN",
     "IndRNNCell",
+    "LRUCell",
     "LSTMCell",
     "LayerNorm",
     "LiGRU",
@@ -87,6 +92,7 @@ __all__ = [
     "callbacks",
     "data",
     "export_c",
+    "get_include",
     "get_num_threads",
     "load",
     "losses",

@@ -28,17 +28,24 @@ class _CellDescription(TypedDict):
     name: str
     gates: tuple[str, ...]
     states: tuple[str, ...]
+    traced: tuple[str, ...]
     slots: int
     projects: bool
     takes_heads: bool
     roles: int  # of activations to choose
     clips_cell: bool
+    takes_update_dropout: bool
     parameters: dict[str, tuple[str, ...]]
     bias_of: dict[str, str]
     initial: dict[str, Literal["drawn", "zeros", "ones", "fractions"]]
 
-# cell_clip and gate_clip, 0 for none; of each role: kind, alpha, beta.
-_Options = tuple[float, float, tuple[tuple[str | None, float, float], ...]]
+# cell_clip and gate_clip, 0 for none; of each role: kind, alpha, beta; and maybe update
+# dropout and the clip of recurrent gradients.
+_Activations = tuple[tuple[str | None, float, float], ...]
+_Options = (
+    tuple[float, float, _Activations]
+    | tuple[float, float, _Activations, float, float]
+)
 
 class _Description(TypedDict):
     isa: str
@@ -101,6 +108,14 @@ def cpu_info() -> _CpuInfo: ...
 def cpu_name() -> str: ...
 def follow_main_thread() -> None: ...
 
+def trace(
+    stack: Stack,
+    call: Batch,
+    h: _Reals | None,
+    c: _Reals | None,
+    values: _Reals | None,
+    saved: _Bytes,
+) -> None: ...
 @disjoint_base
 class Stack:
     def __init__(

@@ -18,6 +18,7 @@ from cpython.dict cimport PyDict_Size
 from cpython.exc cimport PyErr_Clear, PyErr_Occurred
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
+from cpython.pycapsule cimport PyCapsule_New
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.string cimport memcmp, memcpy, memset
@@ -33,6 +34,11 @@ cdef object int64 = np.dtype(np.int64)
 
 class UsedUpError(ValueError):
     """`saved` was used up by an earlier backward."""
+
+
+# The functions of the core as a table, for other extension modules: see
+# fastcell_python.h.
+_C_API = PyCapsule_New(<void *>fc_get_api(), "fastcell._core._C_API", NULL)
 
 
 cdef int raise_status(fc_status status) except -1 with gil:
@@ -261,6 +267,7 @@ include "_bindings/memory.pxi"
 include "_bindings/cells.pxi"
 include "_bindings/batch.pxi"
 include "_bindings/recurrent.pxi"
+include "_bindings/trace.pxi"
 include "_bindings/stream.pxi"
 include "_bindings/dense.pxi"
 include "_bindings/arrays.pxi"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import fastcell
 from fastcell.layers.sequential import SequentialSession
 from fastcell.layers.session import Session
+from fastcell.layers.trace import Trace
 from fastcell.models import LanguageModel, Seq2Seq
 
 Gradients = dict[str, np.ndarray]
@@ -39,6 +40,10 @@ def layers_of_two_states(lstm: fastcell.LSTM, x: np.ndarray) -> None:
         lstm.backward(None, saved, (h, None)), tuple[np.ndarray, Two, Gradients]
     )
     assert_type(lstm.quantize(), fastcell.LSTM)
+    trace = lstm.trace(x, (h, c))
+    assert_type(trace, Trace[Two])
+    assert_type(trace["f"], np.ndarray)
+    assert_type(trace.state, Two)
 
 
 def matrix_memory(x: np.ndarray, gate: np.ndarray) -> None:

@@ -123,7 +123,11 @@ BARS = {
 }
 
 
-def summary(rows: Sequence[Row], changed: Mapping[str, float] = {}) -> str:
+def summary(
+    rows: Sequence[Row],
+    changed: Mapping[str, float] = {},
+    known: Mapping[str, Bar] = BARS,
+) -> str:
     """Return a table of the bars that apply to any row, then the rows below a bar.
 
     `changed` replaces the values of some bars.
@@ -135,7 +139,7 @@ def summary(rows: Sequence[Row], changed: Mapping[str, float] = {}) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     misses: list[str] = []
-    for name, bar in BARS.items():
+    for name, bar in known.items():
         found = bar.values(rows)
         if not found:
             continue

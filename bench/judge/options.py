@@ -12,6 +12,7 @@ import peers
 from fastcell._judge.cells import cells, default_cells
 from fastcell._judge.engines import OURS
 from fastcell._judge.measure import Protocol
+from fastcell.cells import offered
 from fastcell.cli.measure import parse_shape
 from judge import bars, held
 from judge.modes import MODES
@@ -44,7 +45,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         type=_list_of(_cell),
         default=default_cells(),
         metavar="C,C",
-        help=f"of {', '.join(cells())} (default: {', '.join(default_cells())}); "
+        help=f"of {', '.join(offered())} (default: {', '.join(default_cells())}); "
         "a peer that does not have a cell is named in the output",
     )
     add(
@@ -131,7 +132,9 @@ def _one_of(names: Iterable[str]) -> Callable[[str], str]:
 
 def _cell(text: str) -> str:
     # Peers use one of the two names of the RNN with tanh.
-    return "rnn" if text == "rnn_tanh" else _one_of(cells())(text)
+    if text == "rnn_tanh":
+        return "rnn"
+    return text if text in cells() else _one_of(offered())(text)
 
 
 def _positive(text: str) -> int:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from fastcell._judge.engines import BaseEngine
 from fastcell._judge.measure import Protocol, geometric_mean
 from fastcell._judge.rows import Row
 from judge import bars
@@ -41,6 +44,25 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     limits: dict[int, dict[str, Any]] = field(default_factory=dict)
     bars: dict[str, float] = field(default_factory=dict)
+    known_bars: Mapping[str, bars.Bar] = field(default_factory=lambda: bars.BARS)
+
+    @classmethod
+    def of(
+        cls,
+        engines: Iterable[BaseEngine],
+        notes: list[str],
+        protocol: Protocol,
+        **given: Any,
+    ) -> Report:
+        """Return a report without rows, with what engines say about themselves."""
+        report = cls(machine(), {"numpy": np.__version__}, {}, protocol, notes, **given)
+        for engine in engines:
+            report.versions.update(engine.versions())
+            report.notes.extend(engine.notes())
+            chosen = engine.instruction_set()
+            if chosen is not None:
+                report.instruction_sets[engine.label] = chosen
+        return report
 
     def take(self, saved: dict[str, Any]) -> None:
         """Add the rows, notes and errors of another run's JSON."""
@@ -61,7 +83,7 @@ class Report:
                 "notes": self.notes,
                 "errors": self.errors,
                 "limits": self.limits,
-                "bars": {name: bar.least for name, bar in bars.BARS.items()}
+                "bars": {name: bar.least for name, bar in self.known_bars.items()}
                 | self.bars,
                 "rows": [row.as_dict(MODES[row.mode].unit) for row in self.rows],
             },
@@ -70,7 +92,7 @@ class Report:
 
     def to_markdown(self) -> str:
         """Return Markdown: machine, summary, a table per mode and number of threads."""
-        summary = bars.summary(self.rows, self.bars)
+        summary = bars.summary(self.rows, self.bars, self.known_bars)
         parts = [self._preamble(), *([summary] if summary else [])]
         order = list(MODES)
 

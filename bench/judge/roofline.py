@@ -14,14 +14,22 @@ by reading if rows are few, by multiply-adds if they are many. Training computes
 recurrent product twice step by step (forward, and for the gradient of h), and all other
 products over all steps at once. Gate functions, reading x and writing y are not
 included, so 100 % is not reachable.
+
+A cell without R, whose gates follow from x alone, has no r.  Its steps are a pass over
+memory, so that pass is included: with S saved values of a unit, the bytes
+
+.. math::
+    \text{inference} &= 4 (I + H) \sum N_t \\
+    \text{training} &= 4 (3 I + 3 H + 2 S H) \sum N_t
+
+that is x and y; in training x, y and the saved values in forward and in backward, dy
+and dx, each once, at the bandwidth of reading as many bytes repeatedly.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,7 +39,9 @@ from typing import Any
 
 import numpy as np
 
+from fastcell import _core
 from judge import held
+from judge.compiler import NoLibrary, compiled
 
 _SOURCE = Path(__file__).with_name("probe.c")
 _SECONDS = 0.02
@@ -84,11 +94,15 @@ class Roofline:
         def fetch(size: int) -> float:
             return 4 * size / (self.read(4 * size) * 1e9)
 
+        total, training = rows.sum(), mode in ("train", "ragged")
+        once = compute(inputs, total)
+        if not recurrent:
+            passed = fetch(values_passed(case, training))
+            return float(3 * once if training else max(once, fetch(inputs))) + passed
         steps = np.maximum(compute(recurrent, rows), fetch(recurrent)).sum()
-        total = rows.sum()
-        if mode in ("forward", "step"):
-            return float(max(compute(inputs, total), fetch(inputs)) + steps)
-        return float(3 * compute(inputs, total) + 2 * steps + compute(recurrent, total))
+        if not training:
+            return float(max(once, fetch(inputs)) + steps)
+        return float(3 * once + 2 * steps + compute(recurrent, total))
 
     def or_better(self, other: Roofline | None) -> Roofline:
         """Return the larger of two measurements, since noise only slows."""
@@ -110,6 +124,14 @@ class Roofline:
             f"limits of {self.threads} thread{plural}: {self.fma:.0f} GFLOP/s of "
             f"float32 multiply-adds; reading GB/s: {reads}"
         )
+
+
+def values_passed(case: Any, training: bool) -> int:
+    """Return the number of values in one pass over a case's memory."""
+    x, y = case.I, case.width
+    saved = case.H * _core.describe_cell(case.entry.name)["slots"]
+    each = 3 * (x + y) + 2 * saved if training else x + y
+    return each * int(case.rows().sum())
 
 
 def measure(threads: int) -> Roofline:
@@ -196,17 +218,11 @@ def _buffer(size: int) -> np.ndarray:
 
 
 def _compiled(folder: Path) -> ctypes.CDLL:
-    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    if compiler is None:
-        raise NoProbe("no C compiler for the probe of the machine's limits")
-    target = folder / "probe.so"
-    flags = ["-O2", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC"]
-    flags += held.compiler_flags()
-    command = [compiler, *flags, str(_SOURCE), "-o", str(target)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise NoProbe(f"the probe did not compile: {result.stderr.strip()[:300]}")
-    library = ctypes.CDLL(str(target))
+    flags = ["-O2", "-ffp-contract=fast", *held.compiler_flags()]
+    try:
+        library = compiled([_SOURCE], folder, flags)
+    except NoLibrary as reason:
+        raise NoProbe(f"no probe of the machine's limits: {reason}") from None
     library.probe_fma.argtypes = [ctypes.c_double]
     library.probe_read.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_double]
     library.probe_fma.restype = library.probe_read.restype = ctypes.c_double

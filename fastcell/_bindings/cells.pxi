@@ -45,13 +45,24 @@ cdef int describe(str name, fc_cell_description *found) except -1:
     return check(fc_describe_cell(cell, found))
 
 
+cdef tuple traced_names(str name):
+    """The values that a trace has beside the states."""
+    cdef int cell = fc_cell_index(name.encode())
+    names = []
+    cdef const char *value = fc_trace_name(cell, 0)
+    while value is not NULL:
+        names.append(value.decode())
+        value = fc_trace_name(cell, <int> len(names))
+    return tuple(names)
+
+
 def describe_cell(str name):
     """Return what the C registry knows of a cell: fc_cell_description, as a dict.
 
     parameters: their names, without the layer's suffix, with the lengths of their axes:
     "GH", "I", "P", "P/K" with K heads, "H", or "3H" for three vectors.  bias_of: of each
     bias, the matrix to whose product it is added.  initial: "drawn", "zeros", "ones", or
-    "fractions", drawn from [0, 1).
+    "fractions", drawn from [0, 1).  traced: names of what `trace` has beside states.
     """
     cdef fc_cell_description found
     cdef fc_cell_parameter *parameter
@@ -72,11 +83,13 @@ def describe_cell(str name):
         "name": name,
         "gates": tuple([found.gate_names[i].decode() for i in range(found.gates)]),
         "states": tuple([found.state_names[i].decode() for i in range(found.states)]),
+        "traced": traced_names(name),
         "slots": found.slots,
         "projects": bool(found.projects),
         "takes_heads": bool(found.takes_heads),
         "roles": found.roles,
         "clips_cell": bool(found.clips_cell),
+        "takes_update_dropout": bool(found.takes_update_dropout),
         "parameters": parameters,
         "bias_of": bias_of,
         "initial": initial,
@@ -116,10 +129,15 @@ _ACTIVATIONS = {
 
 
 cdef int fill_options(fc_options *options, tuple given) except -1:
-    """From (cell_clip, gate_clip, ((kind, alpha, beta), ...)), at most of three roles."""
+    """From (cell_clip, gate_clip, ((kind, alpha, beta), ...)), at most of three roles.
+
+    Update dropout and the clip of recurrent gradients may follow.
+    """
     cdef int i
     options.given = 1
-    options.cell_clip, options.gate_clip, activations = given
+    options.cell_clip, options.gate_clip, activations = given[:3]
+    if len(given) > 3:
+        options.update_dropout, options.recurrent_grad_clip = given[3:]
     if len(activations) > FC_MOST_ROLES:
         raise ValueError(
             f"activations must be at most {FC_MOST_ROLES}; got {len(activations)}"
@@ -144,4 +162,7 @@ cdef object options_of(const fc_options *options):
         )
         for i in range(FC_MOST_ROLES)
     ]
-    return options.cell_clip, options.gate_clip, tuple(activations)
+    return (
+        options.cell_clip, options.gate_clip, tuple(activations),
+        options.update_dropout, options.recurrent_grad_clip,
+    )

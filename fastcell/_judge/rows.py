@@ -75,6 +75,15 @@ class Row:
         median = self.timings[label].median
         return median * 1e6 if self.work is None else self.work / median
 
+    def summary(self) -> str:
+        """Return a line: the figures, the ratio and the share, as far as known."""
+        text = ", ".join(f"{label} {self.figure(label):.4g}" for label in self.timings)
+        if self.ratio is not None:
+            text += f"; ratio {self.ratio[0]:.2f}"
+        if self.share is not None:
+            text += f"; {self.share:.0%} of the roofline"
+        return text
+
     def as_dict(self, unit: str) -> dict[str, Any]:
         """Return measurements and derived figures for JSON."""
         ratio = self.ratio

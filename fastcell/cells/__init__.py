@@ -10,6 +10,8 @@ from fastcell.cells.indrnn import CELLS as _INDRNN
 from fastcell.cells.indrnn import IndRNN, IndRNNCell
 from fastcell.cells.ligru import CELLS as _LIGRU
 from fastcell.cells.ligru import LiGRU, LiGRUCell
+from fastcell.cells.lru import CELLS as _LRU
+from fastcell.cells.lru import LRU, LRUCell
 from fastcell.cells.lstm import CELLS as _LSTM
 from fastcell.cells.lstm import LSTM, LSTMCell
 from fastcell.cells.lstm_coupled import CELLS as _LSTM_COUPLED
@@ -42,13 +44,27 @@ _CELLS = (
     *_INDRNN,
     *_MIN_GRU,
     *_MIN_LSTM,
+    *_LRU,
     *_SLSTM,
     *_WITH_OPTIONS,
 )
 REGISTRY: dict[str, Cell] = {cell.name: cell for cell in _CELLS}
 
+
+def offered() -> dict[str, Cell]:
+    """Return the cells that users are offered, by name; "rnn" is the RNN with tanh.
+
+    The others of `REGISTRY` are cells of the core that arguments choose, with samples
+    of these for the tests.
+    """
+    samples = {cell.name for cell in _WITH_OPTIONS}
+    others = {name: cell for name, cell in REGISTRY.items() if name not in samples}
+    return {"rnn": REGISTRY["rnn_tanh"], **others}
+
+
 __all__ = [
     "GRU",
+    "LRU",
     "LSTM",
     "MGU",
     "REGISTRY",
@@ -59,6 +75,7 @@ __all__ = [
     "GRUCell",
     "IndRNN",
     "IndRNNCell",
+    "LRUCell",
     "LSTMCell",
     "LiGRU",
     "LiGRUCell",
@@ -70,4 +87,5 @@ __all__ = [
     "PeepholeLSTM",
     "RNNCell",
     "SLSTMCell",
+    "offered",
 ]

@@ -13,11 +13,10 @@ import numpy as np
 from fastcell._checks.names import one_of
 from fastcell._checks.numbers import real, shown
 from fastcell.cells.registry import sigmoid
+from fastcell.layers.regularizers import LEAST_CLIP
 
 # A name, or a name and the kind's parameters: "tanh", ("elu", 1.0).
 Kind = str | tuple[Any, ...]
-
-_LEAST_CLIP = float(np.finfo(np.float32).tiny)
 
 
 def _softplus(a: np.ndarray) -> np.ndarray:
@@ -82,7 +81,7 @@ class Choice(NamedTuple):
         usual = tuple(usual)
         kinds = usual if activations is None else _kinds(activations, len(usual))
         clips = {
-            name: None if clip is None else real(name, clip, minimum=_LEAST_CLIP)
+            name: None if clip is None else real(name, clip, minimum=LEAST_CLIP)
             for name, clip in (("cell_clip", cell_clip), ("gate_clip", gate_clip))
         }
         return cls(kinds, clips["cell_clip"], clips["gate_clip"], usual)

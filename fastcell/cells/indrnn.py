@@ -43,29 +43,10 @@ class IndRNN(Recurrent[np.ndarray]):
     ----------
     input_size, hidden_size : int
         I and H.
-    num_layers : int, default 1
-        L: each layer reads the outputs of the one below.
-    bias : bool, default True
-        Whether there is b_ih.
-    batch_first : bool, default False
-        Whether x is (B, T, I) rather than (T, B, I).
-    dropout : float, default 0.0
-        Probability, in training, of dropping an output between layers.
-    bidirectional : bool, default False
-        Whether a second pass runs from the last step to the first; y then has 2 H
-        features.
     nonlinearity : {"relu", "tanh"}, default "relu"
         f.
-    dtype : dtype, default float32
-        float32 or float64.
-    seed : int, optional
-        Of the initial weights, uniform in +-1/sqrt(H) and, of
-        u, in [0, 1), and of dropout.
-    go_backwards, merge, zero_length, init
-        As those of `fastcell.LSTM`.
-    **options
-        Arguments of all layers, such as zoneout, init and merge: see
-        `fastcell.layers.options.Options`.
+    num_layers, bias, batch_first, dropout, bidirectional, dtype, seed, **options
+        As of `fastcell.MGU`. u begins in [0, 1).
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -11,8 +11,20 @@ from fastcell.layers.options import Options
 from fastcell.named_classes import in_files
 
 
+class _Implied(LSTM):
+    """An `LSTM` of which one argument follows from the class."""
+
+    _implied: ClassVar[str]
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        config = super().config()
+        del config[self._implied]
+        return config
+
+
 @in_files
-class PeepholeLSTM(LSTM):
+class PeepholeLSTM(_Implied):
     """An `LSTM` with ``peephole=True``, under a name of its own.
 
     Its gates see the cell state: Gers, Schraudolph and Schmidhuber, JMLR 3, 2002.
@@ -43,6 +55,8 @@ class PeepholeLSTM(LSTM):
     >>> isinstance(layer, fastcell.LSTM), layer.peephole
     (True, True)
     """
+
+    _implied = "peephole"
 
     def __init__(
         self,
@@ -76,15 +90,9 @@ class PeepholeLSTM(LSTM):
             **options,
         )
 
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as values that JSON can hold."""
-        config = super().config()
-        del config["peephole"]
-        return config
-
 
 @in_files
-class CoupledLSTM(LSTM):
+class CoupledLSTM(_Implied):
     """An `LSTM` with ``coupled_input_forget=True``, under a name of its own.
 
     Its input gate is 1 - f: Greff et al. 2017, arXiv:1503.04069, there CIFG.
@@ -115,6 +123,8 @@ class CoupledLSTM(LSTM):
     >>> isinstance(layer, fastcell.LSTM), layer.coupled_input_forget
     (True, True)
     """
+
+    _implied = "coupled_input_forget"
 
     def __init__(
         self,
@@ -147,9 +157,3 @@ class CoupledLSTM(LSTM):
             seed=seed,
             **options,
         )
-
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as values that JSON can hold."""
-        config = super().config()
-        del config["coupled_input_forget"]
-        return config

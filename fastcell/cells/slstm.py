@@ -97,17 +97,6 @@ class SLSTM(Recurrent[SLSTMState]):
     num_heads : int, default 1
         R has a block for each head, which only reads the units of that head:
         weight_hh has the shape (4 H, H / num_heads). num_heads divides H.
-    num_layers : int, default 1
-        L: each layer reads the outputs of the one below.
-    bias : bool, default True
-        Whether there are b_ih and b_hh.
-    batch_first : bool, default False
-        Whether x is (B, T, I) rather than (T, B, I).
-    dropout : float, default 0.0
-        Probability, in training, of dropping an output between layers.
-    bidirectional : bool, default False
-        Whether a second pass runs from the last step to the first; y then has twice
-        the features.
     form : str, default "floored"
         log f, and whether n_t is at least 1:
 
@@ -122,13 +111,8 @@ class SLSTM(Recurrent[SLSTMState]):
 
         From a state of zeros n is at least 1 in every form, and "floored" and "plain"
         have the same bits.
-    dtype : dtype, default float32
-        float32 or float64.
-    seed : int, optional
-        Of the initial weights, uniform in +-1/sqrt(H), and of dropout.
-    **options
-        Arguments of all layers, such as zoneout, init and forget_bias: see
-        `fastcell.layers.options.Options`.
+    num_layers, bias, batch_first, dropout, bidirectional, dtype, seed, **options
+        As of `fastcell.MGU`.
 
     Raises
     ------

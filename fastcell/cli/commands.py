@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from fastcell._checks.schema import MOST, shortened, shown
+from fastcell._checks.schema import MOST, shortened
+from fastcell.cli.arguments import integer_value as _integer
+from fastcell.cli.arguments import list_value as _list
+from fastcell.cli.arguments import number_value as _number
+from fastcell.cli.arguments import one_of as _one_of
+from fastcell.cli.arguments import option_value as _option
+from fastcell.cli.arguments import path_value as _path
+from fastcell.cli.arguments import picture_value as _picture
+from fastcell.cli.arguments import shape_value as _shape
 
 PROGRAM = "fastcell"
 _LONGEST = 600  # characters of an error
@@ -116,6 +123,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     import fastcell
+    from fastcell.cli.export import add_export_c
 
     parser = _Parser(
         prog=PROGRAM,
@@ -167,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
             "and measured.",
         )
     )
-    _add_export_c(
+    add_export_c(
         command(
             "export-c",
             _export_c,
@@ -192,13 +200,22 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    from fastcell._judge.cells import cells
+    from fastcell.cells import offered
 
     parser.add_argument(
         "text", metavar="FILE", nargs="?", type=_path, help="a text in UTF-8"
     )
     model = parser.add_argument_group("model")
-    model.add_argument("--cell", help=f"of {', '.join(cells())} (default: lstm)")
+    model.add_argument("--cell", help=f"of {', '.join(offered())} (default: lstm)")
+    model.add_argument(
+        "--layer-option",
+        metavar="NAME=VALUE",
+        type=_option,
+        action="append",
+        help="an argument of the recurrent layers, such as init=orthogonal, "
+        "forget_bias=1, zoneout=[0.1,0.05] or recurrent_dropout=0.2; repeated for "
+        "several",
+    )
     model.add_argument("--layers", type=_integer(1), help="(default: 1)")
     model.add_argument("--hidden-size", type=_integer(1), help="(default: 256)")
     model.add_argument("--embedding-size", type=_integer(1), help="(default: 64)")
@@ -297,14 +314,15 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    from fastcell._judge.cells import cells, default_cells
+    from fastcell._judge.cells import default_cells
     from fastcell._judge.engines import PEERS
+    from fastcell.cells import REGISTRY, offered
     from fastcell.cli.bench import MODES
 
     parser.add_argument(
         "--cells",
-        type=_list(_one_of(cells())),
-        help=f"of {', '.join(cells())} (default: {','.join(default_cells())})",
+        type=_list(_one_of(offered(), REGISTRY)),
+        help=f"of {', '.join(offered())} (default: {','.join(default_cells())})",
     )
     parser.add_argument(
         "--shapes",
@@ -365,11 +383,12 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:
-    from fastcell._judge.cells import cells
+    from fastcell.cells import REGISTRY, offered
 
-    names = ", ".join(cells())
     parser.add_argument(
-        "--cell", type=_one_of(cells()), help=f"of {names} (default: lstm)"
+        "--cell",
+        type=_one_of(offered(), REGISTRY),
+        help=f"of {', '.join(offered())} (default: lstm)",
     )
     parser.add_argument(
         "--shape", type=_shape, required=True, help="TxBxH or TxBxIxH, as 100x32x256"
@@ -393,85 +412,6 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _one_of(names: Iterable[str]) -> Callable[[str], str]:
-    def convert(text: str) -> str:
-        if text not in names:
-            raise argparse.ArgumentTypeError(
-                f"must be one of {', '.join(names)}; got {shown(text)}"
-            )
-        return text
-
-    return convert
-
-
-def _list(convert: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """Values joined by commas, each once."""
-    return lambda text: list(dict.fromkeys(convert(part) for part in text.split(",")))
-
-
-def _shape(text: str) -> Any:
-    from fastcell.cli.measure import parse_shape
-
-    try:
-        return parse_shape(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _integer(minimum: int, maximum: int = 2**31 - 1) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = minimum - 1
-        if value < minimum:
-            raise argparse.ArgumentTypeError(
-                f"must be an integer >= {minimum}; got {shown(text)}"
-            )
-        if value > maximum:
-            raise argparse.ArgumentTypeError(
-                f"must be an integer <= {maximum}; got {shown(text)}"
-            )
-        return value
-
-    return convert
-
-
-def _number(**limits: float) -> Callable[[str], float]:
-    def convert(text: str) -> float:
-        from fastcell._checks.numbers import real
-
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        try:
-            return real("", value, **limits)
-        except ValueError as error:
-            expected = str(error).strip().rpartition("; got")[0]
-            raise argparse.ArgumentTypeError(f"{expected}; got {shown(text)}") from None
-
-    return convert
-
-
-def _path(text: str) -> str:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(
-            f"must be the name of a file; got {shown(text)}"
-        )
-    return text
-
-
-def _picture(text: str) -> str:
-    from fastcell.cli.results import picture_kind
-
-    try:
-        picture_kind(_path(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
-
-
 # -------------------------------------------------------------------------- commands
 
 
@@ -484,6 +424,8 @@ def _demo(given: dict[str, Any]) -> int:
 def _train(given: dict[str, Any]) -> int:
     from fastcell.cli.training import train
 
+    if "layer_option" in given:
+        given["layer_option"] = dict(given["layer_option"])
     return train(given)
 
 
@@ -534,16 +476,6 @@ def _explain(given: dict[str, Any]) -> int:
     from fastcell.cli.explain import explain
 
     return explain(given)
-
-
-def _add_export_c(parser: argparse.ArgumentParser) -> None:
-    from fastcell.cli.export import add_export_c
-
-    parser.add_argument("model", metavar="MODEL", type=_path)
-    parser.add_argument(
-        "-o", "--out", type=_path, help="the C file (default: NAME.c); NAME.h beside it"
-    )
-    add_export_c(parser)
 
 
 def _export_c(given: dict[str, Any]) -> int:

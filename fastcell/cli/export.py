@@ -11,9 +11,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from fastcell.cli.arguments import path_value
+
 
 def add_export_c(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the file's form."""
+    """Add the arguments."""
+    parser.add_argument("model", metavar="MODEL", type=path_value)
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=path_value,
+        help="the C file (default: NAME.c); the header is beside it",
+    )
     parser.add_argument("--name", help="prefix of the public names (default: net)")
     parser.add_argument(
         "--dtype",

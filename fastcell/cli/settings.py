@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,7 @@ class Settings:
     text: str | None = None  # the file; None is the text of the demo
     sha256: str = ""  # of the text
     cell: str = "lstm"
+    layer_option: dict[str, Any] = field(default_factory=dict)  # by name
     layers: int = 1
     hidden_size: int = 256
     embedding_size: int = 64

@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -57,7 +57,7 @@ def demo(given: dict[str, Any]) -> int:
     if steps is None:
         if not quiet:
             _say("timing a few steps ...")
-        steps = _steps_in(seconds, corpus)
+        steps = steps_in(seconds, corpus, _DEMO_VALIDATIONS)
     # The timing only determines the number of steps: --steps repeats the run.
     every = math.ceil(steps / _DEMO_VALIDATIONS)
     corpus.settings = replace(settings, steps=steps, validate_every=every)
@@ -132,6 +132,7 @@ def _info(checkpoint: str) -> tuple[dict[str, Any], int]:
         "text": be.optional(be.text),
         "sha256": be.text,
         "cell": be.text,
+        "layer_option": be.dictionary,
         "layers": one,
         "hidden_size": one,
         "embedding_size": one,
@@ -157,6 +158,7 @@ def _info(checkpoint: str) -> tuple[dict[str, Any], int]:
         # The model is built from these settings before it is compared with the file.
         names = {
             "cell": "cell",
+            "layer_option": "layer_options",
             "layers": "num_layers",
             "hidden_size": "hidden_size",
             "embedding_size": "embedding_dim",
@@ -165,9 +167,9 @@ def _info(checkpoint: str) -> tuple[dict[str, Any], int]:
             "seed": "seed",
         }
         be.one_of("LanguageModel")("model.class", tree["model"]["class"])
+        config = {"layer_options": {}, **tree["model"]["config"]}
         for mine, its in names.items():
-            value = tree["model"]["config"].get(its)
-            be.one_of(value)(f"info.{mine}", info[mine])
+            be.one_of(config.get(its))(f"info.{mine}", info[mine])
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {be.shortened(error)}") from None
     size = sum(array.size for array in tree["model"]["params"].values())
@@ -229,7 +231,8 @@ def _check_writable(path: str) -> None:
 # --------------------------------------------------------------------------- the run
 
 
-def _model(corpus: Corpus) -> tuple[LanguageModel, Adam]:
+def model_of(corpus: Corpus) -> tuple[LanguageModel, Adam]:
+    """Return the model of the settings, with random weights, and its optimizer."""
     from fastcell.models import LanguageModel
     from fastcell.optim import Adam
 
@@ -244,6 +247,7 @@ def _model(corpus: Corpus) -> tuple[LanguageModel, Adam]:
         settings.tie_weights,
         seed=settings.seed,
         vocabulary=corpus.vocabulary,
+        layer_options=settings.layer_option,
     ).to(settings.precision)
     return model, Adam(model.params, lr=settings.learning_rate)
 
@@ -251,7 +255,7 @@ def _model(corpus: Corpus) -> tuple[LanguageModel, Adam]:
 def _model_that_fits(
     corpus: Corpus, checkpoint: str, resumed_size: int | None
 ) -> tuple[LanguageModel, Adam]:
-    """Return the result of `_model`, with a limit of its size.
+    """Return the result of `model_of`, with a limit of its size.
 
     The limit is the machine's memory, or the size of the model in a resumed run.
 
@@ -266,13 +270,13 @@ def _model_that_fits(
         # The file holds a tied array once, but two layers allocate it.
         try:
             with at_most(2 * resumed_size):
-                return _model(corpus)
+                return model_of(corpus)
         except ValueError as error:
             raise ValueError(f"{checkpoint}: {error}") from None
     memory = _memory()
     try:
         with at_most(memory // _BYTES_EACH):
-            return _model(corpus)
+            return model_of(corpus)
     except ValueError as error:
         if not str(error).startswith("sizes ask for"):
             raise
@@ -291,8 +295,16 @@ def _memory() -> int:
         return 1 << 62
 
 
-def _steps_in(seconds: float, corpus: Corpus) -> int:
-    """Return the number of steps that fit into some time, validations included.
+def schedule_of(steps: int) -> Callable[[int], float]:
+    """Return the learning rates of a run: a warm-up, then a cosine."""
+    from fastcell.optim import cosine, warmup
+
+    rising = max(round(_WARMUP * steps), 1)
+    return warmup(rising, cosine(max(steps - rising, 1), _FINAL_FACTOR))
+
+
+def steps_in(seconds: float, corpus: Corpus, validations: int) -> int:
+    """Return the number of steps that fit into some time, with some validations.
 
     A few steps of a separate model are timed, for a fortieth of that time. Their median
     counts, because the first ones are slow and others may be disturbed.
@@ -300,7 +312,7 @@ def _steps_in(seconds: float, corpus: Corpus) -> int:
     from fastcell.train import Trainer
 
     began = time.perf_counter()
-    model, optimizer = _model(corpus)
+    model, optimizer = model_of(corpus)
     trainer = Trainer(model, optimizer, clip_norm=corpus.settings.clip, progress=False)
     times: list[float] = []
     while len(times) < 6 or time.perf_counter() < began + seconds / 40:
@@ -314,7 +326,7 @@ def _steps_in(seconds: float, corpus: Corpus) -> int:
         start = time.perf_counter()
         trainer.evaluate(few)
         each = (time.perf_counter() - start) / len(few)
-        left -= _DEMO_VALIDATIONS * len(corpus.valid) * each
+        left -= validations * len(corpus.valid) * each
     return max(int(left / step), 1)
 
 
@@ -331,15 +343,13 @@ def _run(
     `resumed_size` is the number of parameters in the file of a resumed run.
     """
     import fastcell
-    from fastcell.optim import cosine, warmup
     from fastcell.train import Trainer
 
     settings = corpus.settings
     model, optimizer = _model_that_fits(corpus, checkpoint, resumed_size)
     # Either steps or epochs are given.
     steps = settings.steps or (settings.epochs or 0) * len(corpus.train)
-    rising = max(round(_WARMUP * steps), 1)
-    schedule = warmup(rising, cosine(max(steps - rising, 1), _FINAL_FACTOR))
+    schedule = schedule_of(steps)
     trainer = Trainer(model, optimizer, settings.clip, schedule, progress=not quiet)
     if resumed_size is not None:
         trainer.resume(checkpoint)

@@ -38,6 +38,17 @@ class Options(TypedDict, total=False):
         In training the probability, in [0, 1), that an element of R is 0 during the
         call; the others are divided by 1 - p. Merity, Keskar and Socher 2018,
         arXiv:1708.02182 (DropConnect of the recurrent weights).
+    update_dropout : float, default 0.0
+        In training the probability, in [0, 1), that a unit's candidate (g of an LSTM, n
+        of a GRU, z of an sLSTM) is 0 in a step, so that the state only decays; the
+        others are divided by 1 - p. Each step has another mask. Not for cells without a
+        candidate: RNN, IndRNN. Semeniuta, Severyn and Barth 2016, arXiv:1603.05118
+        (recurrent dropout without memory loss).
+    recurrent_grad_clip : float, optional
+        Bounds what h_{t-1} gets of a gradient from step t, through R or not, to
+        [-clip, clip], element by element, before dy of step t-1 is added. The gradients
+        of the final state and of the initial one are not bounded. FlashRNN's
+        gradient_recurrent_clipval.
     init : {"uniform", "orthogonal", "glorot", "keras", "chrono"}, default "uniform"
         How the parameters begin: see `fastcell.layers.starts.Start`.
     forget_bias : float, optional
@@ -55,6 +66,8 @@ class Options(TypedDict, total=False):
     zoneout: float | tuple[float, float]
     recurrent_dropout: float
     weight_drop: float
+    update_dropout: float
+    recurrent_grad_clip: float | None
     init: str
     forget_bias: float | None
     chrono_steps: int | None

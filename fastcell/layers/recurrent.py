@@ -27,6 +27,7 @@ from fastcell.layers.segments import Segments, cut
 from fastcell.layers.session import Session
 from fastcell.layers.starts import Start
 from fastcell.layers.states import States, StateT
+from fastcell.layers.trace import Traced
 from fastcell.layers.turning import goes_backwards, turned, turned_batch
 from fastcell.module import Module, check_dtype
 from fastcell.parameters import Parameters
@@ -35,7 +36,7 @@ from fastcell.threads import get_num_threads
 MOST_LAYERS = 10_000  # far above any use: a configuration may come from a file
 
 
-class Recurrent(Module, Generic[StateT]):
+class Recurrent(Traced[StateT], Module, Generic[StateT]):
     """A stack of recurrent layers, in one direction or both.
 
     The base of `fastcell.RNN`, `fastcell.LSTM` and the others, which document it;
@@ -121,12 +122,7 @@ class Recurrent(Module, Generic[StateT]):
             self._keeping_gates,
             self.gates,
         )
-        self._regularizers = Regularizers.of(
-            options.get("zoneout", 0.0),
-            options.get("recurrent_dropout", 0.0),
-            options.get("weight_drop", 0.0),
-            self._description,
-        )
+        self._regularizers = Regularizers.of(options, self._description)
         self._random: np.random.Generator = np.random.default_rng(self.seed)
         self._shapes = self._parameter_shapes()
         names = self._description["parameters"]
@@ -170,7 +166,7 @@ class Recurrent(Module, Generic[StateT]):
             self._directions,
             self.num_heads,
             self._regularizers.rates,
-            self._core_options,
+            self._regularizers.core_options(self._core_options),
         )
         self._packs = Packs(self._parameters)
         self._parameters.changed()  # sessions fetch the weights again

@@ -1,4 +1,4 @@
-"""Random masks of training inside a recurrent layer: zoneout, dropout of h and of R."""
+"""Regularizers inside a recurrent layer: zoneout, dropout, a clip of gradients."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ from fastcell import _core
 from fastcell._checks.numbers import real
 from fastcell.threads import get_num_threads
 
+#: What a cell needs for each rate but zoneout.
+_NEEDED = {
+    "recurrent_dropout": "recurrent weights",
+    "weight_drop": "recurrent weights",
+    "update_dropout": "a candidate",
+}
+#: The least clip: the core's numbers may be float32, where less is 0.
+LEAST_CLIP = float(np.finfo(np.float32).tiny)
+
 
 class Regularizers(NamedTuple):
-    """The rates of a layer; see `fastcell.layers.options.Options`.
+    """The rates of a layer, and its clip; see `fastcell.layers.options.Options`.
 
     All masks of a call follow from one key. The core makes those of states and of h, by
     the layer, the direction, the row, the step and the unit; those of R follow from the
@@ -24,29 +33,30 @@ class Regularizers(NamedTuple):
     ----------
     zoneout : tuple of two floats
         Of h, and of the other states.
-    recurrent_dropout, weight_drop : float
+    recurrent_dropout, weight_drop, update_dropout : float
+    recurrent_grad_clip : float or None
     """
 
     zoneout: tuple[float, float]
     recurrent_dropout: float
     weight_drop: float
+    update_dropout: float
+    recurrent_grad_clip: float | None
 
     @classmethod
     def of(
-        cls,
-        zoneout: Any,
-        recurrent_dropout: Any,
-        weight_drop: Any,
-        description: Mapping[str, Any],
+        cls, options: Mapping[str, Any], description: Mapping[str, Any]
     ) -> Regularizers:
-        """Check the arguments of a layer of a cell.
+        """Check the options of a layer of a cell.
 
         Raises
         ------
         TypeError, ValueError
-            If one is no number in [0, 1), or is not for a cell without the state, or
-            without the recurrent weights, that it is about.
+            If a rate is no number in [0, 1), or is not for a cell without the state,
+            the recurrent weights or the candidate that it is about; or the clip is not
+            above 0.
         """
+        zoneout = options.get("zoneout", 0.0)
         both = zoneout if isinstance(zoneout, (tuple, list)) else (zoneout, zoneout)
         if len(both) != 2:
             raise ValueError(
@@ -60,25 +70,40 @@ class Regularizers(NamedTuple):
                     f"got {zoneout}"
                 )
             of_c = 0.0
-        rates = {"recurrent_dropout": recurrent_dropout, "weight_drop": weight_drop}
-        for name, rate in rates.items():
+        has = {
+            "recurrent weights": "weight_hh" in description["parameters"],
+            "a candidate": description["takes_update_dropout"],
+        }
+        rates = {}
+        for name, needed in _NEEDED.items():
+            rate = options.get(name, 0.0)
             rates[name] = _rate(name, rate)
-            if rates[name] and "weight_hh" not in description["parameters"]:
+            if rates[name] and not has[needed]:
                 raise ValueError(
-                    f"{name} must be 0 for a cell without recurrent weights, such as "
+                    f"{name} must be 0 for a cell without {needed}, such as "
                     f"{description['name']}; got {rate}"
                 )
-        return cls((of_h, of_c), **rates)
+        clip = options.get("recurrent_grad_clip")
+        if clip is not None:
+            clip = real("recurrent_grad_clip", clip, minimum=LEAST_CLIP)
+        return cls((of_h, of_c), **rates, recurrent_grad_clip=clip)
 
     @property
     def rates(self) -> tuple[float, float, float]:
-        """What the core takes."""
+        """What the core takes, but the options."""
         return (*self.zoneout, self.recurrent_dropout)
+
+    def core_options(self, chosen: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        """Return the options that the core takes: a cell's choice, and a layer's."""
+        if not self.update_dropout and self.recurrent_grad_clip is None:
+            return chosen
+        own = (self.update_dropout, self.recurrent_grad_clip or 0.0)
+        return (*(chosen or (0.0, 0.0, ())), *own)
 
     @property
     def are_random(self) -> bool:
         """Whether a call of training has masks."""
-        return any(self.rates) or self.weight_drop > 0
+        return any((*self.rates, self.weight_drop, self.update_dropout))
 
     def dropped(self, arrays: Mapping[str, np.ndarray], key: int) -> Any:
         """Return parameters, those of R with some elements 0."""
@@ -106,9 +131,10 @@ class Regularizers(NamedTuple):
         of_r: Mapping[str, np.ndarray],
         key: int | None,
     ) -> None:
-        """Add the gradients of a dropped R to those of R."""
+        """Add the gradients of a dropped R, if there are any, to those of R."""
         for name, grad in of_r.items():
-            grads[name][...] += grad if key is None else self._masked(name, grad, key)
+            assert key is not None  # a call of training that drops elements has one
+            grads[name][...] += self._masked(name, grad, key)
 
     def _masked(self, name: str, array: np.ndarray, key: int) -> np.ndarray:
         to = np.empty_like(array)
@@ -123,7 +149,7 @@ class Regularizers(NamedTuple):
         if any(self.zoneout):
             of_h, of_c = self.zoneout
             found["zoneout"] = of_h if of_c == of_h else [of_h, of_c]
-        for name in ("recurrent_dropout", "weight_drop"):
+        for name in (*_NEEDED, "recurrent_grad_clip"):
             if getattr(self, name):
                 found[name] = getattr(self, name)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from fastcell.models.decoder.attentive_decoder import AttentiveDecoder
 from fastcell.models.decoder.decoder_model import DecoderModel
 from fastcell.models.decoder.teacher_forcing import check_marks, teacher_forced
 from fastcell.models.decoder.token_output import TokenOutput
+from fastcell.models.parts.cells import cell_named, kept_options, options_config
 from fastcell.models.parts.common import (
     SavedOnce,
-    cell_named,
     check_batch,
     check_no_state,
     check_seed,
@@ -77,6 +78,11 @@ class Captioner(DecoderModel):
     precision : {"float32", "bf16"}, optional
         Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
         gradients and optimizer state are float32 in both cases.
+    layer_options : mapping of str to value, optional
+        Other arguments of the recurrent layers, such as ``{"init": "orthogonal",
+        "forget_bias": 1.0, "zoneout": 0.1}``: those of all layers
+        (`fastcell.layers.options.Options`), and those of the cell's class. They are
+        saved with the model.
 
     Raises
     ------
@@ -113,8 +119,9 @@ class Captioner(DecoderModel):
         dtype: Any = np.float32,
         seed: int | None = None,
         precision: str | None = None,
+        layer_options: Mapping[str, Any] | None = None,
     ) -> None:
-        kind = cell_named(cell)
+        kind = cell_named(cell, layer_options)
         self.image_size = size("image_size", image_size)
         self.vocab_size = size("vocab_size", vocab_size, minimum=2)
         self.embedding_dim = size("embedding_dim", embedding_dim)
@@ -136,6 +143,7 @@ class Captioner(DecoderModel):
             dtype=self.dtype,
             seed=seeds[0],
         )
+        self.layer_options = kept_options(layer_options)
         self._decoder = AttentiveDecoder(reader)
         rnn = reader.rnn
         first = started(rnn.states)
@@ -175,6 +183,7 @@ class Captioner(DecoderModel):
             "dtype": self.dtype.name,
             "seed": self.seed,
             **precision_of(self),
+            **options_config(self),
         }
 
     # -------------------------------------------------------------------- training

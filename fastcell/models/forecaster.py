@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -10,6 +11,7 @@ from fastcell._checks.arrays import as_array
 from fastcell._checks.numbers import flag, size
 from fastcell.layers import Dropout, Linear
 from fastcell.models.parts.base import ScoredModel
+from fastcell.models.parts.cells import options_config
 from fastcell.models.parts.common import (
     SavedOnce,
     check_no_state,
@@ -87,6 +89,11 @@ class Forecaster(ScoredModel):
     precision : {"float32", "bf16"}, optional
         Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
         gradients and optimizer state are float32 in both cases.
+    layer_options : mapping of str to value, optional
+        Other arguments of the recurrent layers, such as ``{"init": "orthogonal",
+        "forget_bias": 1.0, "zoneout": 0.1}``: those of all layers
+        (`fastcell.layers.options.Options`), and those of the cell's class. They are
+        saved with the model.
 
     Raises
     ------
@@ -125,6 +132,7 @@ class Forecaster(ScoredModel):
         dtype: Any = np.float32,
         seed: int | None = None,
         precision: str | None = None,
+        layer_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.frame_size = size("frame_size", frame_size)
         self.residual = flag("residual", residual)
@@ -139,6 +147,7 @@ class Forecaster(ScoredModel):
             dtype=dtype,
             seed=seeds[0],
             precision=precision,
+            layer_options=layer_options,
         )
         self.task = Regression(
             self.frame_size, self.encoder.dtype, loss, delta, ignore_nan
@@ -175,6 +184,7 @@ class Forecaster(ScoredModel):
             "dtype": self.encoder.dtype.name,
             "seed": self.seed,
             **precision_of(self),
+            **options_config(self.encoder),
         }
 
     # -------------------------------------------------------------------- training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,11 @@ class FrameModel(SequenceModel):
     precision : {"float32", "bf16"}, optional
         Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
         gradients and optimizer state are float32 in both cases.
+    layer_options : mapping of str to value, optional
+        Other arguments of the recurrent layers, such as ``{"init": "orthogonal",
+        "forget_bias": 1.0, "zoneout": 0.1}``: those of all layers
+        (`fastcell.layers.options.Options`), and those of the cell's class. They are
+        saved with the model.
 
     Attributes
     ----------
@@ -138,6 +144,7 @@ class FrameModel(SequenceModel):
         dtype: Any = np.float32,
         seed: int | None = None,
         precision: str | None = None,
+        layer_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.frame_size = size("frame_size", frame_size)
         dtype = check_dtype(dtype)
@@ -174,6 +181,7 @@ class FrameModel(SequenceModel):
             dtype=dtype,
             seed=seed,
             precision=precision,
+            layer_options=layer_options,
         )
 
     def _make_readout(self, seed: int | None) -> EachStep:

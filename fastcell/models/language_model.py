@@ -17,10 +17,10 @@ from fastcell.layers.sequential import SequentialSession
 from fastcell.models.heads.sampled_softmax import SampledSoftmax
 from fastcell.models.heads.softmax import softmax_assess, softmax_loss
 from fastcell.models.parts.base import Model
+from fastcell.models.parts.cells import cell_named, kept_options, options_config
 from fastcell.models.parts.common import (
     IGNORED,
     SavedOnce,
-    cell_named,
     check_batch,
     check_seed,
     part_seeds,
@@ -94,6 +94,11 @@ class LanguageModel(Generating, Model):
     precision : {"float32", "bf16"}, optional
         Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
         gradients and optimizer state are float32 in both cases.
+    layer_options : mapping of str to value, optional
+        Other arguments of the recurrent layers, such as ``{"init": "orthogonal",
+        "forget_bias": 1.0, "zoneout": 0.1}``: those of all layers
+        (`fastcell.layers.options.Options`), and those of the cell's class. They are
+        saved with the model.
 
     Attributes
     ----------
@@ -138,8 +143,9 @@ class LanguageModel(Generating, Model):
         seed: int | None = None,
         vocabulary: Vocabulary | Iterable[str] | Mapping[str, str] | None = None,
         precision: str | None = None,
+        layer_options: Mapping[str, Any] | None = None,
     ) -> None:
-        kind = cell_named(cell)
+        kind = cell_named(cell, layer_options)
         self.vocab_size = size("vocab_size", vocab_size)
         self.embedding_dim = size("embedding_dim", embedding_dim)
         self.hidden_size = size("hidden_size", hidden_size)
@@ -160,6 +166,7 @@ class LanguageModel(Generating, Model):
                 f"got {len(self.vocabulary)}"
             )
         self._build(kind)
+        self.layer_options = kept_options(layer_options)
         set_precision(self, precision)
 
     def _build(self, cell: Cell) -> None:
@@ -227,6 +234,7 @@ class LanguageModel(Generating, Model):
             "dtype": self.dtype.name,
             "seed": self.seed,
             **precision_of(self),
+            **options_config(self),
             "vocabulary": vocabulary_config(self.vocabulary),
         }
 

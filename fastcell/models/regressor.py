@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,11 @@ class SequenceRegressor(SequenceModel):
     precision : {"float32", "bf16"}, optional
         Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
         gradients and optimizer state are float32 in both cases.
+    layer_options : mapping of str to value, optional
+        Other arguments of the recurrent layers, such as ``{"init": "orthogonal",
+        "forget_bias": 1.0, "zoneout": 0.1}``: those of all layers
+        (`fastcell.layers.options.Options`), and those of the cell's class. They are
+        saved with the model.
 
     Raises
     ------
@@ -87,6 +93,7 @@ class SequenceRegressor(SequenceModel):
         dtype: Any = np.float32,
         seed: int | None = None,
         precision: str | None = None,
+        layer_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.task = Regression(output_size, check_dtype(dtype), loss, delta, ignore_nan)
         self.output_size = self.task.outputs
@@ -102,6 +109,7 @@ class SequenceRegressor(SequenceModel):
             dtype=dtype,
             seed=seed,
             precision=precision,
+            layer_options=layer_options,
         )
 
     def config(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from fastcell._checks.arrays import as_array
 from fastcell._checks.names import list_of, one_of
 from fastcell._checks.numbers import flag, real, size
+from fastcell.cells import Cell
 from fastcell.layers.attention import KINDS
 from fastcell.models.decoder.attentive_decoder import AttentiveDecoder
 from fastcell.models.decoder.decoder_model import DecoderModel
@@ -20,9 +22,9 @@ from fastcell.models.decoder.teacher_forcing import (
 )
 from fastcell.models.decoder.token_output import TokenOutput
 from fastcell.models.parts.bridge import Bridge
+from fastcell.models.parts.cells import cell_named, kept_options, options_config
 from fastcell.models.parts.common import (
     SavedOnce,
-    cell_named,
     check_batch,
     check_no_state,
     check_seed,
@@ -92,6 +94,11 @@ class Seq2Seq(DecoderModel):
     precision : {"float32", "bf16"}, optional
         Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
         gradients and optimizer state are float32 in both cases.
+    layer_options : mapping of str to value, optional
+        Other arguments of the recurrent layers, such as ``{"init": "orthogonal",
+        "forget_bias": 1.0, "zoneout": 0.1}``: those of all layers
+        (`fastcell.layers.options.Options`), and those of the cell's class. They are
+        saved with the model.
 
     Raises
     ------
@@ -131,8 +138,9 @@ class Seq2Seq(DecoderModel):
         dtype: Any = np.float32,
         seed: int | None = None,
         precision: str | None = None,
+        layer_options: Mapping[str, Any] | None = None,
     ) -> None:
-        cell_named(cell)
+        kind = cell_named(cell, layer_options)
         self.source_vocab = size("source_vocab", source_vocab)
         self.target_vocab = size("target_vocab", target_vocab, minimum=2)
         self.embedding_dim = size("embedding_dim", embedding_dim)
@@ -155,12 +163,12 @@ class Seq2Seq(DecoderModel):
         self.bos, self.eos = check_marks(bos, eos, self.target_vocab)
         self.dtype = check_dtype(dtype)
         self.seed = check_seed(seed)
-        self._build()
+        self._build(kind)
+        self.layer_options = kept_options(layer_options)
         set_precision(self, precision)
 
-    def _build(self) -> None:
+    def _build(self, cell: Cell) -> None:
         seeds = part_seeds(self.seed, 6)
-        cell = cell_named(self.cell)
         sizes = (self.embedding_dim, self.hidden_size, self.num_layers)
         self._encoder = TokenEncoder(
             self.source_vocab,
@@ -227,6 +235,7 @@ class Seq2Seq(DecoderModel):
             "dtype": self.dtype.name,
             "seed": self.seed,
             **precision_of(self),
+            **options_config(self),
         }
 
     # -------------------------------------------------------------------- training

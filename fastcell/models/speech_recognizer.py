@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,11 @@ class SpeechRecognizer(ScoredModel):
     precision : {"float32", "bf16"}, optional
         Precision of the recurrent products: see `fastcell.module.Module.to`. Weights,
         gradients and optimizer state are float32 in both cases.
+    layer_options : mapping of str to value, optional
+        Other arguments of the recurrent layers, such as ``{"init": "orthogonal",
+        "forget_bias": 1.0, "zoneout": 0.1}``: those of all layers
+        (`fastcell.layers.options.Options`), and those of the cell's class. They are
+        saved with the model.
 
     Attributes
     ----------
@@ -125,6 +130,7 @@ class SpeechRecognizer(ScoredModel):
         seed: int | None = None,
         vocabulary: Iterable[str] | None = None,
         precision: str | None = None,
+        layer_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.vocabulary = _names(vocabulary)
         if num_labels is None:
@@ -148,6 +154,7 @@ class SpeechRecognizer(ScoredModel):
             dropout,
             dtype=dtype,
             rnn_seed=seeds[0],
+            layer_options=layer_options,
         )
         named = self.encoder.children()
         self.dropout = self.encoder.dropout

@@ -119,6 +119,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             bidirectional=self.bidirectional,
             pooling=self.pooling,
             dropout=self.dropout,
+            layer_options=self.layer_options,
             dtype=self.dtype,
             **options,
         )

@@ -37,6 +37,9 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         How the outputs of all steps are reduced to one vector.
     dropout : float, default 0.0
         Probability of dropping a value between the layers, in training; in [0, 1).
+    layer_options : mapping or None, default None
+        Other arguments of the recurrent layers, such as ``{"init": "orthogonal",
+        "zoneout": 0.1}``: see `fastcell.models.SequenceClassifier`.
     class_weight : dict, "balanced" or None, default None
         The weight of each class in the loss: by label, or inversely proportional to its
         frequency.
@@ -113,6 +116,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         pooling: str = "last",
         dropout: float = 0.0,
         *,
+        layer_options: Any = None,
         class_weight: Any = None,
         learning_rate: float = 0.01,
         weight_decay: float = 0.0,
@@ -134,6 +138,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         self.bidirectional = bidirectional
         self.pooling = pooling
         self.dropout = dropout
+        self.layer_options = layer_options
         self.class_weight = class_weight
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -251,7 +256,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
 
     Parameters
     ----------
-    hidden_size, num_layers, cell, bidirectional, pooling, dropout
+    hidden_size, num_layers, cell, bidirectional, pooling, dropout, layer_options
         As for `SequenceClassifier`.
     loss : {"mse", "mae", "huber"}, default "mse"
         The mean squared, absolute or Huber's error of a value.
@@ -295,6 +300,7 @@ validation_loss_curve_, best_loss_
         pooling: str = "last",
         dropout: float = 0.0,
         *,
+        layer_options: Any = None,
         loss: str = "mse",
         delta: float | None = None,
         ignore_nan: bool = False,
@@ -318,6 +324,7 @@ validation_loss_curve_, best_loss_
         self.bidirectional = bidirectional
         self.pooling = pooling
         self.dropout = dropout
+        self.layer_options = layer_options
         self.loss = loss
         self.delta = delta
         self.ignore_nan = ignore_nan

@@ -16,6 +16,7 @@ from torch import Tensor
 from fastcell import _core
 from fastcell._checks.names import one_of
 from fastcell._checks.numbers import real
+from fastcell.layers.regularizers import LEAST_CLIP
 from fastcell.layers.saved import SpareMemory
 from fastcell.threads import get_num_threads
 from fastcell.torch.call import is_for_formula, is_transformed
@@ -79,6 +80,7 @@ class Sizes(NamedTuple):
     heads: int
     units: int  # of a head
     double: bool
+    clip: float = 0.0  # of gradients in the recurrence; 0: none
 
 
 class Weights:
@@ -93,7 +95,16 @@ class Weights:
         self.spare = SpareMemory()
         precision = "float64" if sizes.double else "float32"
         self.stack = _core.Stack(
-            sizes.cell, precision, 0, self.width, 0, 1, 1, sizes.heads
+            sizes.cell,
+            precision,
+            0,
+            self.width,
+            0,
+            1,
+            1,
+            sizes.heads,
+            (0.0, 0.0, 0.0),
+            (0.0, 0.0, (), 0.0, sizes.clip) if sizes.clip else None,
         )
         self._marks = _core.TensorMarks(EXCHANGE)
         self._arrays: tuple[Any, ...] = ()
@@ -335,7 +346,7 @@ def formula_of(
             states.reshape(of.states, B, *heads),
             permuted(R, weights.axes.recurrent_shape, "GHDP").to(wide),
             permuted(b, weights.axes.bias_shape, "GHD").to(wide),
-            options or Options(),
+            options or Options(sizes.clip or None),
         )
     return found.transpose(1, 2).flatten(-2), last.flatten(-2)
 
@@ -398,7 +409,9 @@ def flash(
     """
     _, B, _, heads, units = _check(Wx, R, b, states, function, axes)
     wide = torch.promote_types(torch.promote_types(Wx.dtype, R.dtype), torch.float32)
-    sizes = Sizes(function.cell, heads, units, wide == torch.float64)
+    by_core = not options.cut and (options.clip is None or options.clip >= LEAST_CLIP)
+    clip = options.clip or 0.0 if by_core else 0.0
+    sizes = Sizes(function.cell, heads, units, wide == torch.float64, clip)
     weights = weights_of(function, sizes, axes, R if owner is None else owner)
     x = permuted(Wx, axes.input_shape, "TBGHD").to(wide).flatten(2)
     if x.stride(-1) != 1 and x.shape[-1] != 1:
@@ -406,10 +419,10 @@ def flash(
     if states is not None:
         states = permuted(states, axes.output_shape, "SBTHD").to(wide)
         states = states.reshape(function.states, B, heads * units)
-    if options != Options():
-        found, last = formula_of(weights, x, states, R, b, options)
-    else:
+    if by_core:
         found, last = called(weights, x, states, R, b, all_states)
+    else:
+        found, last = formula_of(weights, x, states, R, b, options)
     found = found.view(*found.shape[:-1], heads, units).to(Wx.dtype)
     last = last.reshape(function.states, B, 1, heads, units).to(Wx.dtype)
     return (
@@ -454,9 +467,10 @@ def flashrnn(
         A ``flashrnn.FlashRNNConfig`` or anything with its attributes. It replaces
         `function`, and gives the order of axes: input_shape, output_shape,
         recurrent_shape and bias_shape. With gradient_recurrent_clipval the gradient
-        that an h gets from the next step is clipped, with gradient_recurrent_cut an h
-        gets none through R; both are computed by PyTorch's operators, which is slow.
-        forward_clipval is refused. Its dtypes are not looked at.
+        that an h gets from the next step is clipped, as by recurrent_grad_clip of
+        layers. With gradient_recurrent_cut an h gets none through R; this is computed
+        by PyTorch's operators, which is slow. forward_clipval is refused. Its dtypes
+        are not looked at.
     backend, dtype : str
         For the package's signature; they have no effect. All is computed in float32, or
         in float64 if Wx or R are.
@@ -480,6 +494,9 @@ def flashrnn(
     Where an initial n of "slstm" is 0, its unit has seen nothing, as in the package's
     CUDA kernels. The package's "vanilla" backend looks at all units at once: it differs
     where some n are 0 and others not, and its gates overflow for large inputs.
+
+    Of the package's backends only those in CUDA clip gradients; those of 1.0.8 also
+    clip h_t to gradient_recurrent_clipval, which this function does not.
 
     Examples
     --------

@@ -92,8 +92,9 @@ def accelerate(
         Its RNN, LSTM, GRU, RNNCell, LSTMCell and GRUCell modules, at any depth, get the
         class of `fastcell.torch`. Parameters remain the same objects, so optimizers,
         tied weights, hooks and state dicts stay valid. Subclasses with their own code
-        are left unchanged. So are the sLSTM cells of TiRex (tirex-ts, backend "torch")
-        and xlstm ("vanilla"), and the layers of TiRex-2: they get a subclass.
+        are left unchanged. Modules of TiRex (tirex-ts, backend "torch"), TiRex-2 and
+        xlstm get a subclass: the sLSTM and, without gradients, the mLSTM and the dense
+        layers.
     fullgraph : bool, default False
         Whether ``torch.compile(model, fullgraph=True)`` must accept the model. It
         refuses subclasses of ``torch.nn.LSTM``, ``GRU`` and ``RNN``, so with True
@@ -130,7 +131,7 @@ def accelerate(
         if why:
             report.skipped[name] = why
             continue
-        if xlstm.is_foreign(module):
+        if not isinstance(module, Recurrent):
             if not isinstance(module, xlstm.Served):
                 module.__class__ = xlstm.subclass_of(type(module))
                 report._changed.add(name)
@@ -174,8 +175,9 @@ def _restore(model: torch.nn.Module, names: Any) -> None:
 
 
 def _recurrent(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    foreign = dict(xlstm.modules_of(model))
     for name, module in list(model.named_modules(remove_duplicate=False)):
-        if isinstance(module, Recurrent) or xlstm.is_foreign(module):
+        if isinstance(module, Recurrent) or name in foreign:
             yield name, module
 
 
@@ -197,7 +199,7 @@ def _why_not(module: torch.nn.Module) -> str:
     """Return why fastcell cannot compute a module, or ""."""
     if isinstance(module, (layers.Layers, cells.Cell, xlstm.Served)):
         return ""
-    if xlstm.is_foreign(module):
+    if not isinstance(module, Recurrent):
         why = xlstm.why_not(module)
         if why:
             return why

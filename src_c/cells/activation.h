@@ -140,14 +140,10 @@ static __attribute__((noinline)) vreal activate_again(const activation *f, vreal
     return y;
 }
 
-/* x for the units that there are, else zero: an activation of zero may be another
- * number, and a state that grows where there is no unit would not stay finite. */
-FC_INLINE vreal of_units(const fc_tile *t, ptrdiff_t u, vreal x) {
-    if (u + V <= t->hidden)
-        return x;
-    real lane[V];
-    vstore(lane, x);
-    return vload_part(lane, t->hidden - u);
+/* For a trace: the value of f in place of what it is applied to. */
+FC_INLINE void reveal_slot(const fc_back_tile *t, int slot, const activation *f) {
+    FOR_EACH_BACK_BLOCK(t, r, u)
+    store_slot(t, r, u, slot, activate(f, load_slot(t, r, u, slot)));
 }
 
 #endif

@@ -30,7 +30,11 @@
  * values: a cell whose first step differs knows it by its states.
  *
  * A cell may have options: activations by role, and clips.  Tiles point at those of the
- * stack; a cell without roles does not read them. */
+ * stack; a cell without roles does not read them.
+ *
+ * A cell whose state is the old one and a candidate, weighted by gates, may have update
+ * dropout: the driver makes a factor for each unit of the candidate, and calls
+ * functions of their own, so that the others need not ask for factors. */
 #ifndef FC_CELL_H
 #define FC_CELL_H
 
@@ -44,7 +48,8 @@ enum {
     FC_MAX_STATES = 4,
     FC_MAX_PHASES = 2,
     FC_MAX_OWN = 4,
-    FC_MAX_SUMS = 6
+    FC_MAX_SUMS = 6,
+    FC_MAX_SHOWN = 4
 };
 
 /* A phase: its product, and where backward leaves the gradients of its result. */
@@ -124,6 +129,9 @@ typedef struct fc_tile {
                                 * the cell has one phase */
     ptrdiff_t slot;            /* reals from one slot, state or vector to the next: H,
                                 * padded */
+    /* Update dropout: h_prev[r + update] points at the factors of row r's candidates,
+     * of H units; 0 without.  An offset, since it holds for any part of the rows. */
+    ptrdiff_t update;
     const fc_options *options; /* all zero where none are given */
 } fc_tile;
 
@@ -148,6 +156,7 @@ typedef struct fc_back_tile {
     void *const *dmiddle; /* gradient of the middle row, from phase 2's product */
     void *const *saved;   /* in: what forward saved; out: gradients, see x_slot, slot */
     ptrdiff_t slot;
+    ptrdiff_t update; /* as in fc_tile */
     const fc_options *options;
 } fc_back_tile;
 
@@ -160,6 +169,9 @@ typedef struct fc_cell {
     int x_slot; /* slots x_slot .. x_slot+gates-1: gradients of the input part */
     unsigned char x_gate[FC_MAX_GATES];   /* the gate of each of those slots */
     const char *gate_names[FC_MAX_GATES]; /* in the order of the weight rows */
+    /* What a trace shows: names of the values in slots 0, 1, ..., up to the first NULL.
+     * A gate has the name above; one that is the state itself is in no slot. */
+    const char *slot_names[FC_MAX_SHOWN];
     bool has_middle;
     bool whole_row; /* a tile has all units of its rows (layer norm) */
     /* The products do not add b_ih and b_hh.  These are the first 2 * gates vectors of
@@ -175,6 +187,13 @@ typedef struct fc_cell {
     fc_phase phase[FC_MAX_PHASES];
     void (*forward[FC_MAX_PHASES])(const fc_tile *);
     void (*backward[FC_MAX_PHASES])(const fc_back_tile *);
+    /* Of a cell that saves other numbers than these values: writes the values over what
+     * forward saved.  Of the tile it has rows, units, h_prev, c_prev, saved and
+     * options. NULL: the values are saved. */
+    void (*reveal)(const fc_back_tile *);
+    /* The same for tiles with `update`; NULL in a cell without a candidate. */
+    void (*forward_dropped[FC_MAX_PHASES])(const fc_tile *);
+    void (*backward_dropped[FC_MAX_PHASES])(const fc_back_tile *);
 } fc_cell;
 
 #endif

@@ -18,7 +18,8 @@
  *     dx_r = dh_r = dr * r (1-r),  dx_z = dh_z = dz * z (1-z)                    (3')
  *     db_ih, db_hh = sums of dx, dh;  du_ih, du_hh = sums of dx * x^, dh * h^    (2')
  *     d(W x) = norm' of dx * u_ih,  d(R h) = norm' of dh * u_hh                  (1')
- */
+ *
+ * With update dropout (5) and dz have d * n for n, and dn is d times as much. */
 #include "cells/layer_norm.h"
 
 /* Slots: dx of r z n, of which dh_r and dh_z are the same; dh_n; and three each of
@@ -39,7 +40,7 @@ FC_INLINE grun_norms grun_norms_of(const real *a, ptrdiff_t units) {
 }
 
 /* (1) to (5) for a row. */
-FC_INLINE void grun_row_forward(const fc_tile *t, ptrdiff_t r_) {
+FC_INLINE void grun_row_forward(const fc_tile *t, ptrdiff_t r_, bool drops) {
     const real *x = t->input[r_], *h = (const real *)t->recurrent + r_ * t->units * 3;
     grun_norms of_x = grun_norms_of(x, t->hidden);
     grun_norms of_h = grun_norms_of(h, t->hidden);
@@ -61,7 +62,8 @@ FC_INLINE void grun_row_forward(const fc_tile *t, ptrdiff_t r_) {
         vreal r = vsigmoid(xs[GRUN_R] + hs[GRUN_R]);
         vreal z = vsigmoid(xs[GRUN_Z] + hs[GRUN_Z]);
         vreal n = vtanh(vfma(r, hs[GRUN_N], xs[GRUN_N]));
-        store_row(t->h, r_, u, vfma(z, load_row(t->h_prev, r_, u) - n, n));
+        vreal d_n = update_of(t, r_, u, n, drops);
+        store_row(t->h, r_, u, vfma(z, load_row(t->h_prev, r_, u) - d_n, d_n));
         save_slot(t, r_, u, GRUN_A + GRUN_R, r);
         save_slot(t, r_, u, GRUN_A + GRUN_Z, z);
         save_slot(t, r_, u, GRUN_A + GRUN_N, n);
@@ -73,7 +75,7 @@ FC_INLINE void grun_row_forward(const fc_tile *t, ptrdiff_t r_) {
 }
 
 /* (5') to (3') for a row. */
-FC_INLINE void grun_gates_backward(const fc_back_tile *t, ptrdiff_t r_) {
+FC_INLINE void grun_gates_backward(const fc_back_tile *t, ptrdiff_t r_, bool drops) {
     vreal one = vset1(1);
     for (ptrdiff_t u = 0; u < t->units; u += V) {
         vreal dh = load_mutable(t->dh, r_, u);
@@ -83,8 +85,10 @@ FC_INLINE void grun_gates_backward(const fc_back_tile *t, ptrdiff_t r_) {
         vreal hn = vfma(back_param(t, GRUN_U_HH + GRUN_N, u),
                         load_slot(t, r_, u, GRUN_H + GRUN_N),
                         back_param(t, GRUN_B_HH + GRUN_N, u));
-        vreal dz = dh * (load_row(t->h_prev, r_, u) - n);
-        vreal dxn = dh * (one - z) * (one - n * n);
+        vreal d_n = back_update_of(t, r_, u, n, drops);
+        vreal dn = back_update_of(t, r_, u, dh * (one - z), drops);
+        vreal dz = dh * (load_row(t->h_prev, r_, u) - d_n);
+        vreal dxn = dn * (one - n * n);
         store_slot(t, r_, u, GRUN_A + GRUN_R, dxn * hn * (r * (one - r)));
         store_slot(t, r_, u, GRUN_A + GRUN_Z, dz * (z * (one - z)));
         store_slot(t, r_, u, GRUN_A + GRUN_N, dxn);
@@ -123,16 +127,16 @@ FC_INLINE void grun_product(const fc_back_tile *t, ptrdiff_t r, int of, int firs
         }
 }
 
-static void gru_layer_norm_forward(const fc_tile *t) {
+FC_INLINE void gru_layer_norm_forward_of(const fc_tile *t, bool drops) {
     for (ptrdiff_t r = 0; r < t->rows; r++)
-        grun_row_forward(t, r);
+        grun_row_forward(t, r, drops);
 }
 
-static void gru_layer_norm_backward(const fc_back_tile *t) {
+FC_INLINE void gru_layer_norm_backward_of(const fc_back_tile *t, bool drops) {
     for (ptrdiff_t r = 0; r < t->rows; r++) {
         vreal x = load_slot(t, r, 0, GRUN_DX), x_n = load_slot(t, r, 0, GRUN_DX + 1);
         vreal h = load_slot(t, r, 0, GRUN_DH), h_n = load_slot(t, r, 0, GRUN_DH + 1);
-        grun_gates_backward(t, r);
+        grun_gates_backward(t, r, drops);
         grun_product(t, r, GRUN_DX, GRUN_R, 2, x);
         grun_product(t, r, GRUN_DX, GRUN_N, 1, x_n);
         grun_product(t, r, GRUN_DH, GRUN_R, 2, h);
@@ -140,10 +144,13 @@ static void gru_layer_norm_backward(const fc_back_tile *t) {
     }
 }
 
+WITH_UPDATE_DROPOUT(gru_layer_norm_forward, gru_layer_norm_backward)
+
 static const fc_cell gru_layer_norm = {
     .name = "gru_layer_norm",
     .gates = 3,
     .gate_names = {"r", "z", "n"},
+    .slot_names = {"r", "z", "n"},
     .states = 1,
     .slots = GRUN_SLOTS,
     .x_slot = GRUN_DX,
@@ -163,4 +170,6 @@ static const fc_cell gru_layer_norm = {
     .phase = {{.gates = 3, .slot = GRUN_DH, .bounded = true}},
     .forward = {gru_layer_norm_forward},
     .backward = {gru_layer_norm_backward},
+    .forward_dropped = {gru_layer_norm_forward_dropped},
+    .backward_dropped = {gru_layer_norm_backward_dropped},
 };

@@ -24,24 +24,24 @@ static void grubo_gates_forward(const fc_tile *t) {
         save_slot(t, r_, u, GRUBO_R, a_r);
         save_slot(t, r_, u, GRUBO_Z, a_z);
         vreal m = activate(&f, a_r) * load_row(t->h_prev, r_, u);
-        store_row(t->middle, r_, u, of_units(t, u, m));
+        store_row(t->middle, r_, u, of_units(t->hidden, u, m));
     }
 }
 
-static void grubo_candidate_forward(const fc_tile *t) {
+FC_INLINE void grubo_candidate_forward_of(const fc_tile *t, bool drops) {
     const activation f = chosen_activation(t->options, 0, FC_ACT_SIGMOID);
     const activation g = chosen_activation(t->options, 1, FC_ACT_TANH);
     FOR_EACH_BLOCK(t, r_, u) {
         vreal a_n = input_gate(t, r_, u, 2, 3) + recurrent_gate(t, r_, u, 0, 1);
         vreal a_z = vload((const real *)t->saved[r_] + GRUBO_Z * t->slot + u);
-        vreal n = activate(&g, a_n), z = activate(&f, a_z);
+        vreal n = update_of(t, r_, u, activate(&g, a_n), drops), z = activate(&f, a_z);
         save_slot(t, r_, u, GRUBO_N, a_n);
         vreal h = vfma(z, load_row(t->h_prev, r_, u) - n, n);
-        store_row(t->h, r_, u, of_units(t, u, h));
+        store_row(t->h, r_, u, of_units(t->hidden, u, h));
     }
 }
 
-static void grubo_candidate_backward(const fc_back_tile *t) {
+FC_INLINE void grubo_candidate_backward_of(const fc_back_tile *t, bool drops) {
     const activation f = chosen_activation(t->options, 0, FC_ACT_SIGMOID);
     const activation g = chosen_activation(t->options, 1, FC_ACT_TANH);
     FOR_EACH_BACK_BLOCK(t, r_, u) {
@@ -49,12 +49,16 @@ static void grubo_candidate_backward(const fc_back_tile *t) {
         vreal n = activate_again(&g, load_slot(t, r_, u, GRUBO_N), &n_slope);
         vreal z = activate_again(&f, load_slot(t, r_, u, GRUBO_Z), &z_slope);
         vreal dh = load_mutable(t->dh, r_, u);
-        vreal dz = dh * (load_row(t->h_prev, r_, u) - n);
+        vreal d_n = back_update_of(t, r_, u, n, drops);
+        vreal dn = back_update_of(t, r_, u, dh * (vset1(1) - z), drops);
+        vreal dz = dh * (load_row(t->h_prev, r_, u) - d_n);
         store_slot(t, r_, u, GRUBO_Z, dz * z_slope);
-        store_slot(t, r_, u, GRUBO_N, dh * (vset1(1) - z) * n_slope);
+        store_slot(t, r_, u, GRUBO_N, dn * n_slope);
         store_row(t->dh, r_, u, dh * z);
     }
 }
+
+WITH_UPDATE_DROPOUT(grubo_candidate_forward, grubo_candidate_backward)
 
 static void grubo_gates_backward(const fc_back_tile *t) {
     const activation f = chosen_activation(t->options, 0, FC_ACT_SIGMOID);
@@ -67,6 +71,14 @@ static void grubo_gates_backward(const fc_back_tile *t) {
     }
 }
 
+static void grubo_reveal(const fc_back_tile *t) {
+    const activation f = chosen_activation(t->options, 0, FC_ACT_SIGMOID);
+    const activation g = chosen_activation(t->options, 1, FC_ACT_TANH);
+    reveal_slot(t, GRUBO_R, &f);
+    reveal_slot(t, GRUBO_Z, &f);
+    reveal_slot(t, GRUBO_N, &g);
+}
+
 static const fc_cell gru_reset_before_with_options = {
     .name = "gru_reset_before_with_options",
     .gates = 3,
@@ -74,6 +86,7 @@ static const fc_cell gru_reset_before_with_options = {
     .slots = 3,
     .x_gate = {0, 1, 2},
     .gate_names = {"r", "z", "n"},
+    .slot_names = {"r", "z", "n"},
     .has_middle = true,
     .roles = 2,
     .phases = 2,
@@ -81,4 +94,7 @@ static const fc_cell gru_reset_before_with_options = {
               {.gates = 1, .first_gate = 2, .slot = 2, .from_middle = true}},
     .forward = {grubo_gates_forward, grubo_candidate_forward},
     .backward = {grubo_gates_backward, grubo_candidate_backward},
+    .reveal = grubo_reveal,
+    .forward_dropped = {grubo_gates_forward, grubo_candidate_forward_dropped},
+    .backward_dropped = {grubo_gates_backward, grubo_candidate_backward_dropped},
 };

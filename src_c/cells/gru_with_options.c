@@ -14,7 +14,7 @@
 
 enum { GRUO_N, GRUO_R, GRUO_Z, GRUO_HN };
 
-static void gruo_forward(const fc_tile *t) {
+FC_INLINE void gruo_forward_of(const fc_tile *t, bool drops) {
     const activation f = chosen_activation(t->options, 0, FC_ACT_SIGMOID);
     const activation g = chosen_activation(t->options, 1, FC_ACT_TANH);
     FOR_EACH_BLOCK(t, r_, u) {
@@ -22,9 +22,9 @@ static void gruo_forward(const fc_tile *t) {
         vreal a_z = input_gate(t, r_, u, 1, 3) + recurrent_gate(t, r_, u, 1, 3);
         vreal hn = recurrent_gate(t, r_, u, 2, 3);
         vreal a_n = vfma(activate(&f, a_r), hn, input_gate(t, r_, u, 2, 3));
-        vreal n = activate(&g, a_n), z = activate(&f, a_z);
+        vreal n = update_of(t, r_, u, activate(&g, a_n), drops), z = activate(&f, a_z);
         vreal h = vfma(z, load_row(t->h_prev, r_, u) - n, n);
-        store_row(t->h, r_, u, of_units(t, u, h));
+        store_row(t->h, r_, u, of_units(t->hidden, u, h));
         save_slot(t, r_, u, GRUO_N, a_n);
         save_slot(t, r_, u, GRUO_R, a_r);
         save_slot(t, r_, u, GRUO_Z, a_z);
@@ -32,7 +32,7 @@ static void gruo_forward(const fc_tile *t) {
     }
 }
 
-static void gruo_backward(const fc_back_tile *t) {
+FC_INLINE void gruo_backward_of(const fc_back_tile *t, bool drops) {
     const activation f = chosen_activation(t->options, 0, FC_ACT_SIGMOID);
     const activation g = chosen_activation(t->options, 1, FC_ACT_TANH);
     FOR_EACH_BACK_BLOCK(t, r_, u) {
@@ -42,8 +42,9 @@ static void gruo_backward(const fc_back_tile *t) {
         vreal z = activate_again(&f, load_slot(t, r_, u, GRUO_Z), &z_slope);
         vreal hn = load_slot(t, r_, u, GRUO_HN);
         vreal dh = load_mutable(t->dh, r_, u);
-        vreal dxn = dh * (vset1(1) - z) * n_slope;
-        vreal dz = dh * (load_row(t->h_prev, r_, u) - n);
+        vreal dxn = back_update_of(t, r_, u, dh * (vset1(1) - z), drops) * n_slope;
+        vreal d_n = back_update_of(t, r_, u, n, drops);
+        vreal dz = dh * (load_row(t->h_prev, r_, u) - d_n);
         store_slot(t, r_, u, GRUO_N, dxn);
         store_slot(t, r_, u, GRUO_R, dxn * hn * r_slope);
         store_slot(t, r_, u, GRUO_Z, dz * z_slope);
@@ -52,6 +53,15 @@ static void gruo_backward(const fc_back_tile *t) {
     }
 }
 
+static void gruo_reveal(const fc_back_tile *t) {
+    const activation f = chosen_activation(t->options, 0, FC_ACT_SIGMOID);
+    const activation g = chosen_activation(t->options, 1, FC_ACT_TANH);
+    reveal_slot(t, GRUO_N, &g);
+    reveal_slot(t, GRUO_R, &f);
+    reveal_slot(t, GRUO_Z, &f);
+}
+WITH_UPDATE_DROPOUT(gruo_forward, gruo_backward)
+
 static const fc_cell gru_with_options = {
     .name = "gru_with_options",
     .gates = 3,
@@ -59,9 +69,13 @@ static const fc_cell gru_with_options = {
     .slots = 4,
     .x_gate = {2, 0, 1},
     .gate_names = {"r", "z", "n"},
+    .slot_names = {"n", "r", "z", "h_n"},
     .roles = 2,
     .phases = 1,
     .phase = {{.gates = 3, .slot = 1}},
     .forward = {gruo_forward},
     .backward = {gruo_backward},
+    .reveal = gruo_reveal,
+    .forward_dropped = {gruo_forward_dropped},
+    .backward_dropped = {gruo_backward_dropped},
 };

@@ -16,7 +16,11 @@
 #include "cells/lstm_math.h"
 
 static void lstm_forward(const fc_tile *t) { lstm_forward_of(t, LSTM_PLAIN); }
+static void lstm_forward_dropped(const fc_tile *t) { lstm_forward_of(t, LSTM_DROPPED); }
 static void lstm_backward(const fc_back_tile *t) { lstm_backward_of(t, LSTM_PLAIN); }
+static void lstm_backward_dropped(const fc_back_tile *t) {
+    lstm_backward_of(t, LSTM_DROPPED);
+}
 
 static const fc_cell lstm = {
     .name = "lstm",
@@ -25,8 +29,11 @@ static const fc_cell lstm = {
     .slots = 4,
     .x_gate = {0, 1, 2, 3},
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .phases = 1,
     .phase = {{.gates = 4, .bounded = true}},
     .forward = {lstm_forward},
     .backward = {lstm_backward},
+    .forward_dropped = {lstm_forward_dropped},
+    .backward_dropped = {lstm_backward_dropped},
 };

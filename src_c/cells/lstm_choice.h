@@ -64,16 +64,17 @@ FC_INLINE vreal lstmo_output(const fc_tile *t, ptrdiff_t r, ptrdiff_t u,
     vreal a_g = lstm_sum(t, r, u, LSTM_G, form);
     save_slot(t, r, u, lstm_gate(LSTM_G, form), a_g);
     vreal g = activate(&choice->candidate, a_g);
+    g = update_of(t, r, u, g, form & LSTM_DROPPED);
     vreal c =
         bounded(vfma(f, load_row(t->c_prev, r, u), i * g), choice->clip); /* (2) */
-    c = of_units(t, u, c);
+    c = of_units(t->hidden, u, c);
     store_row(t->c, r, u, c);
     vreal a_o = lstm_sum(t, r, u, LSTM_O, form);
     if (form & LSTM_PEEPHOLE)
         a_o = vfma(unit_param(t, lstm_peephole_of(LSTM_O, form), u), c, a_o);
     save_slot(t, r, u, lstm_gate(LSTM_O, form), a_o);
     vreal o = activate(&choice->gate, a_o);
-    return of_units(t, u, o * activate(&choice->output, c));
+    return of_units(t->hidden, u, o * activate(&choice->output, c));
 }
 
 /* (4') to (1'), from dm. */
@@ -88,6 +89,8 @@ FC_INLINE void lstmo_gradients(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u,
         i = activate_again(s, load_slot(t, r, u, LSTM_I), &i_slope);
     vreal g = activate_again(&choice->candidate,
                              load_slot(t, r, u, lstm_gate(LSTM_G, form)), &g_slope);
+    g = back_update_of(t, r, u, g, form & LSTM_DROPPED);
+    g_slope = back_update_of(t, r, u, g_slope, form & LSTM_DROPPED);
     vreal o = activate_again(s, load_slot(t, r, u, lstm_gate(LSTM_O, form)), &o_slope);
     vreal v = activate_again(&choice->output, c, &v_slope);
     vreal da_o = dm * v * o_slope;
@@ -106,11 +109,24 @@ FC_INLINE void lstmo_gradients(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u,
     store_slot(t, r, u, lstm_gate(LSTM_G, form), dc * i * g_slope);
     store_slot(t, r, u, lstm_gate(LSTM_O, form), da_o);
     vreal dc_prev = dc * f;
-    if (form == LSTM_PEEPHOLE)
+    if ((form & ~LSTM_DROPPED) == LSTM_PEEPHOLE)
         dc_prev = vfma(da_i, back_param(t, lstm_peephole_of(LSTM_I, form), u), dc_prev);
     if (form & LSTM_PEEPHOLE)
         dc_prev = vfma(da_f, back_param(t, lstm_peephole_of(LSTM_F, form), u), dc_prev);
     store_row(t->dc, r, u, dc_prev);
+}
+
+static void lstmo_reveal_of(const fc_back_tile *t, int form) {
+    const lstm_choice choice = lstm_choice_of(t->options);
+    if (!(form & LSTM_COUPLED))
+        reveal_slot(t, LSTM_I, &choice.gate);
+    reveal_slot(t, lstm_gate(LSTM_F, form), &choice.gate);
+    reveal_slot(t, lstm_gate(LSTM_G, form), &choice.candidate);
+    reveal_slot(t, lstm_gate(LSTM_O, form), &choice.gate);
+}
+static void lstmo_reveal(const fc_back_tile *t) { lstmo_reveal_of(t, LSTM_PLAIN); }
+static void lstmo_coupled_reveal(const fc_back_tile *t) {
+    lstmo_reveal_of(t, LSTM_COUPLED);
 }
 
 FC_INLINE void lstmo_forward_of(const fc_tile *t, int form) {

@@ -15,8 +15,14 @@
 #include "cells/lstm_math.h"
 
 static void lstm_coupled_forward(const fc_tile *t) { lstm_forward_of(t, LSTM_COUPLED); }
+static void lstm_coupled_forward_dropped(const fc_tile *t) {
+    lstm_forward_of(t, LSTM_COUPLED | LSTM_DROPPED);
+}
 static void lstm_coupled_backward(const fc_back_tile *t) {
     lstm_backward_of(t, LSTM_COUPLED);
+}
+static void lstm_coupled_backward_dropped(const fc_back_tile *t) {
+    lstm_backward_of(t, LSTM_COUPLED | LSTM_DROPPED);
 }
 
 static const fc_cell lstm_coupled = {
@@ -26,8 +32,11 @@ static const fc_cell lstm_coupled = {
     .slots = 3,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "g", "o"},
+    .slot_names = {"f", "g", "o"},
     .phases = 1,
     .phase = {{.gates = 3, .bounded = true}},
     .forward = {lstm_coupled_forward},
     .backward = {lstm_coupled_backward},
+    .forward_dropped = {lstm_coupled_forward_dropped},
+    .backward_dropped = {lstm_coupled_backward_dropped},
 };

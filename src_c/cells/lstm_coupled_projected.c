@@ -15,6 +15,9 @@
 static void lstm_coupled_projected_gates_forward(const fc_tile *t) {
     lstm_gates_forward(t, LSTM_COUPLED);
 }
+static void lstm_coupled_projected_gates_forward_dropped(const fc_tile *t) {
+    lstm_gates_forward(t, LSTM_COUPLED | LSTM_DROPPED);
+}
 static void lstm_coupled_projected_out_forward(const fc_tile *t) {
     lstm_projection_forward(t);
 }
@@ -24,6 +27,9 @@ static void lstm_coupled_projected_out_backward(const fc_back_tile *t) {
 static void lstm_coupled_projected_gates_backward(const fc_back_tile *t) {
     lstm_gates_backward(t, LSTM_COUPLED);
 }
+static void lstm_coupled_projected_gates_backward_dropped(const fc_back_tile *t) {
+    lstm_gates_backward(t, LSTM_COUPLED | LSTM_DROPPED);
+}
 
 static const fc_cell lstm_coupled_projected = {
     .name = "lstm_coupled_projected",
@@ -32,6 +38,7 @@ static const fc_cell lstm_coupled_projected = {
     .slots = 4,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "g", "o"},
+    .slot_names = {"f", "g", "o"},
     .has_middle = true,
     .phases = 2,
     .phase = {{.gates = 3},
@@ -40,4 +47,8 @@ static const fc_cell lstm_coupled_projected = {
                 lstm_coupled_projected_out_forward},
     .backward = {lstm_coupled_projected_gates_backward,
                  lstm_coupled_projected_out_backward},
+    .forward_dropped = {lstm_coupled_projected_gates_forward_dropped,
+                        lstm_coupled_projected_out_forward},
+    .backward_dropped = {lstm_coupled_projected_gates_backward_dropped,
+                         lstm_coupled_projected_out_backward},
 };

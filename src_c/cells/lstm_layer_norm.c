@@ -22,7 +22,8 @@
  *     da = di * i (1-i), df * f (1-f), dg * (1 - g^2), do * o (1-o)              (3')
  *     db_ih = db_hh = sum of da,  du_ih = sum of da * x^,  du_hh = sum of da * h^ (2')
  *     d(W x) = norm' of da * u_ih,  d(R h) = norm' of da * u_hh                  (1')
- */
+ *
+ * With update dropout (4) and di have d * g for g, and dg is d times as much. */
 #include "cells/layer_norm.h"
 
 /* Slots: four each of da, d(W x), d(R h), x^ and h^; c^; and e. */
@@ -34,7 +35,7 @@ enum { LSTMN_B_IH = 0, LSTMN_B_HH = 4, LSTMN_U_IH = 8, LSTMN_U_HH = 12 };
 enum { LSTMN_U_C = 16, LSTMN_B_C = 17 };
 
 /* (1) to (4) for a row: stores c_t, and o in the place of h_t. */
-FC_INLINE void lstm_layer_norm_gates(const fc_tile *t, ptrdiff_t r) {
+FC_INLINE void lstm_layer_norm_gates(const fc_tile *t, ptrdiff_t r, bool drops) {
     const real *x = t->input[r], *h = (const real *)t->recurrent + r * t->units * 4;
     layer_norm of_x = layer_norm_of(x, t->hidden, 4);
     layer_norm of_h = layer_norm_of(h, t->hidden, 4);
@@ -53,7 +54,8 @@ FC_INLINE void lstm_layer_norm_gates(const fc_tile *t, ptrdiff_t r) {
         }
         vreal i = vsigmoid(a[LSTMN_I]), f = vsigmoid(a[LSTMN_F]);
         vreal g = vtanh(a[LSTMN_G]), o = vsigmoid(a[LSTMN_O]);
-        store_row(t->c, r, u, vfma(f, load_row(t->c_prev, r, u), i * g));
+        vreal d_g = update_of(t, r, u, g, drops);
+        store_row(t->c, r, u, vfma(f, load_row(t->c_prev, r, u), i * d_g));
         store_row(t->h, r, u, o);
         save_slot(t, r, u, LSTMN_A + LSTMN_I, i);
         save_slot(t, r, u, LSTMN_A + LSTMN_F, f);
@@ -64,9 +66,9 @@ FC_INLINE void lstm_layer_norm_gates(const fc_tile *t, ptrdiff_t r) {
     save_slot(t, r, 0, LSTMN_DH, of_h.scale);
 }
 
-static void lstm_layer_norm_forward(const fc_tile *t) {
+FC_INLINE void lstm_layer_norm_forward_of(const fc_tile *t, bool drops) {
     for (ptrdiff_t r = 0; r < t->rows; r++) {
-        lstm_layer_norm_gates(t, r);
+        lstm_layer_norm_gates(t, r, drops);
         layer_norm of_c = layer_norm_of(t->c[r], t->hidden, 1);
         for (ptrdiff_t u = 0; u < t->units; u += V) {
             vreal c_hat = (load_mutable(t->c, r, u) - of_c.mean) * of_c.scale;
@@ -97,9 +99,16 @@ FC_INLINE layer_norm_means lstm_layer_norm_output(const fc_back_tile *t, ptrdiff
     return layer_norm_divide(sums, t->hidden);
 }
 
-/* (5') to (3') for a row. */
-FC_INLINE void lstm_layer_norm_state(const fc_back_tile *t, ptrdiff_t r,
-                                     layer_norm_means means, vreal scale) {
+/* The means of both products. */
+typedef struct lstm_layer_norm_sums {
+    layer_norm_means of_x, of_h;
+} lstm_layer_norm_sums;
+
+/* (5') to (3') for a row: stores da, and returns the means of (1'). */
+FC_INLINE lstm_layer_norm_sums lstm_layer_norm_state(const fc_back_tile *t, ptrdiff_t r,
+                                                     layer_norm_means means,
+                                                     vreal scale, bool drops) {
+    lstm_layer_norm_sums sums = {{vzero(), vzero()}, {vzero(), vzero()}};
     vreal one = vset1(1);
     for (ptrdiff_t u = 0; u < t->units; u += V) {
         vreal i = load_slot(t, r, u, LSTMN_A + LSTMN_I);
@@ -108,50 +117,65 @@ FC_INLINE void lstm_layer_norm_state(const fc_back_tile *t, ptrdiff_t r,
         vreal dn = load_slot(t, r, u, LSTMN_E) * back_param(t, LSTMN_U_C, u);
         vreal dc = load_mutable(t->dc, r, u) +
                    layer_norm_gradient(dn, load_slot(t, r, u, LSTMN_C), means, scale);
-        store_slot(t, r, u, LSTMN_A + LSTMN_I, dc * g * (i * (one - i)));
-        store_slot(t, r, u, LSTMN_A + LSTMN_F,
-                   dc * load_row(t->c_prev, r, u) * (f * (one - f)));
-        store_slot(t, r, u, LSTMN_A + LSTMN_G, dc * i * (one - g * g));
+        vreal d_g = back_update_of(t, r, u, g, drops);
+        vreal dg = back_update_of(t, r, u, dc * i, drops);
+        vreal da[4];
+        da[LSTMN_I] = dc * d_g * (i * (one - i));
+        da[LSTMN_F] = dc * load_row(t->c_prev, r, u) * (f * (one - f));
+        da[LSTMN_G] = dg * (one - g * g);
+        da[LSTMN_O] = load_slot(t, r, u, LSTMN_A + LSTMN_O);
         store_row(t->dc, r, u, dc * f);
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) {
+            if (k != LSTMN_O)
+                store_slot(t, r, u, LSTMN_A + k, da[k]);
+            layer_norm_add(&sums.of_x, da[k] * back_param(t, LSTMN_U_IH + k, u),
+                           load_slot(t, r, u, LSTMN_X + k));
+            layer_norm_add(&sums.of_h, da[k] * back_param(t, LSTMN_U_HH + k, u),
+                           load_slot(t, r, u, LSTMN_H + k));
+        }
     }
+    sums.of_x = layer_norm_divide(sums.of_x, 4 * t->hidden);
+    sums.of_h = layer_norm_divide(sums.of_h, 4 * t->hidden);
+    return sums;
 }
 
-/* (1') for a row: the gradient of a product, to slots `to`.  `from`: the slots of its
- * normalized value. */
-FC_INLINE void lstm_layer_norm_product(const fc_back_tile *t, ptrdiff_t r, int to,
-                                       int from, int weights, vreal scale) {
-    layer_norm_means sums = {vzero(), vzero()};
+/* (1') for a row: the gradients of both products. */
+FC_INLINE void lstm_layer_norm_products(const fc_back_tile *t, ptrdiff_t r,
+                                        lstm_layer_norm_sums means, vreal scale_x,
+                                        vreal scale_h) {
     for (ptrdiff_t u = 0; u < t->units; u += V)
 #pragma GCC unroll 4
-        for (int g = 0; g < 4; g++)
-            layer_norm_add(
-                &sums, load_slot(t, r, u, LSTMN_A + g) * back_param(t, weights + g, u),
-                load_slot(t, r, u, from + g));
-    layer_norm_means means = layer_norm_divide(sums, 4 * t->hidden);
-    for (ptrdiff_t u = 0; u < t->units; u += V)
-#pragma GCC unroll 4
-        for (int g = 0; g < 4; g++)
-            store_slot(t, r, u, to + g,
-                       layer_norm_gradient(load_slot(t, r, u, LSTMN_A + g) *
-                                               back_param(t, weights + g, u),
-                                           load_slot(t, r, u, from + g), means, scale));
+        for (int g = 0; g < 4; g++) {
+            vreal da = load_slot(t, r, u, LSTMN_A + g);
+            vreal dx = da * back_param(t, LSTMN_U_IH + g, u);
+            vreal dh = da * back_param(t, LSTMN_U_HH + g, u);
+            store_slot(t, r, u, LSTMN_DX + g,
+                       layer_norm_gradient(dx, load_slot(t, r, u, LSTMN_X + g),
+                                           means.of_x, scale_x));
+            store_slot(t, r, u, LSTMN_DH + g,
+                       layer_norm_gradient(dh, load_slot(t, r, u, LSTMN_H + g),
+                                           means.of_h, scale_h));
+        }
 }
 
-static void lstm_layer_norm_backward(const fc_back_tile *t) {
+FC_INLINE void lstm_layer_norm_backward_of(const fc_back_tile *t, bool drops) {
     for (ptrdiff_t r = 0; r < t->rows; r++) {
         vreal of_x = load_slot(t, r, 0, LSTMN_DX), of_h = load_slot(t, r, 0, LSTMN_DH);
         vreal of_c = load_slot(t, r, 0, LSTMN_E);
-        layer_norm_means means = lstm_layer_norm_output(t, r);
-        lstm_layer_norm_state(t, r, means, of_c);
-        lstm_layer_norm_product(t, r, LSTMN_DX, LSTMN_X, LSTMN_U_IH, of_x);
-        lstm_layer_norm_product(t, r, LSTMN_DH, LSTMN_H, LSTMN_U_HH, of_h);
+        layer_norm_means of_e = lstm_layer_norm_output(t, r);
+        lstm_layer_norm_sums means = lstm_layer_norm_state(t, r, of_e, of_c, drops);
+        lstm_layer_norm_products(t, r, means, of_x, of_h);
     }
 }
+
+WITH_UPDATE_DROPOUT(lstm_layer_norm_forward, lstm_layer_norm_backward)
 
 static const fc_cell lstm_layer_norm = {
     .name = "lstm_layer_norm",
     .gates = 4,
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .states = 2,
     .slots = LSTMN_SLOTS,
     .x_slot = LSTMN_DX,
@@ -174,4 +198,6 @@ static const fc_cell lstm_layer_norm = {
     .phase = {{.gates = 4, .slot = LSTMN_DH}},
     .forward = {lstm_layer_norm_forward},
     .backward = {lstm_layer_norm_backward},
+    .forward_dropped = {lstm_layer_norm_forward_dropped},
+    .backward_dropped = {lstm_layer_norm_backward_dropped},
 };

@@ -13,14 +13,16 @@
  *     dc_{t-1} = dc * f + da_i * p_i + da_f * p_f
  *
  * `form` is a constant in each call, so the compiler removes what a form does not have:
- * without LSTM_PEEPHOLE all p, with LSTM_COUPLED a_i and p_i. */
+ * without LSTM_PEEPHOLE all p, with LSTM_COUPLED a_i and p_i.  With LSTM_DROPPED, (2)
+ * and (2') have d * g for g, and dg is d times as much: update dropout, whose d is the
+ * driver's. */
 #ifndef FC_LSTM_MATH_H
 #define FC_LSTM_MATH_H
 
 #include "cells/tile.h"
 
 enum { LSTM_I, LSTM_F, LSTM_G, LSTM_O };
-enum { LSTM_PLAIN = 0, LSTM_PEEPHOLE = 1, LSTM_COUPLED = 2 };
+enum { LSTM_PLAIN = 0, LSTM_PEEPHOLE = 1, LSTM_COUPLED = 2, LSTM_DROPPED = 4 };
 
 /* The number of a gate in the form, which is also its slot. */
 FC_INLINE int lstm_gate(int gate, int form) {
@@ -60,7 +62,8 @@ FC_INLINE vreal lstm_output(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int form
     vreal o = vzero();
     if (!(form & LSTM_PEEPHOLE)) /* before c: fewer values are live */
         o = vsigmoid(lstm_sum(t, r, u, LSTM_O, form));
-    vreal c = vfma(f, load_row(t->c_prev, r, u), i * g); /* (2) */
+    vreal d_g = update_of(t, r, u, g, form & LSTM_DROPPED);
+    vreal c = vfma(f, load_row(t->c_prev, r, u), i * d_g); /* (2) */
     if (form & LSTM_PEEPHOLE)
         o = vsigmoid(vfma(unit_param(t, lstm_peephole_of(LSTM_O, form), u), c,
                           lstm_sum(t, r, u, LSTM_O, form)));
@@ -89,18 +92,20 @@ FC_INLINE void lstm_gradients(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u, v
     vreal dc = vfma(dm * o, one - s * s, load_mutable(t->dc, r, u));
     if (form & LSTM_PEEPHOLE)
         dc = vfma(da_o, back_param(t, lstm_peephole_of(LSTM_O, form), u), dc);
-    vreal da_i = dc * g * (i * (one - i));
+    vreal d_g = back_update_of(t, r, u, g, form & LSTM_DROPPED);
+    vreal da_i = dc * d_g * (i * (one - i));
     vreal of_f = c_prev;
     if (form & LSTM_COUPLED)
-        of_f = c_prev - g;
+        of_f = c_prev - d_g;
     vreal da_f = dc * of_f * (f * (one - f));
     if (!(form & LSTM_COUPLED))
         store_slot(t, r, u, LSTM_I, da_i);
     store_slot(t, r, u, lstm_gate(LSTM_F, form), da_f);
-    store_slot(t, r, u, lstm_gate(LSTM_G, form), dc * i * (one - g * g));
+    vreal dg = back_update_of(t, r, u, dc * i, form & LSTM_DROPPED);
+    store_slot(t, r, u, lstm_gate(LSTM_G, form), dg * (one - g * g));
     store_slot(t, r, u, lstm_gate(LSTM_O, form), da_o);
     vreal dc_prev = dc * f;
-    if (form == LSTM_PEEPHOLE)
+    if ((form & ~LSTM_DROPPED) == LSTM_PEEPHOLE)
         dc_prev = vfma(da_i, back_param(t, lstm_peephole_of(LSTM_I, form), u), dc_prev);
     if (form & LSTM_PEEPHOLE)
         dc_prev = vfma(da_f, back_param(t, lstm_peephole_of(LSTM_F, form), u), dc_prev);

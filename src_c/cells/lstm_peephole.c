@@ -21,14 +21,21 @@
 static void lstm_peephole_forward(const fc_tile *t) {
     lstm_forward_of(t, LSTM_PEEPHOLE);
 }
+static void lstm_peephole_forward_dropped(const fc_tile *t) {
+    lstm_forward_of(t, LSTM_PEEPHOLE | LSTM_DROPPED);
+}
 static void lstm_peephole_backward(const fc_back_tile *t) {
     lstm_backward_of(t, LSTM_PEEPHOLE);
+}
+static void lstm_peephole_backward_dropped(const fc_back_tile *t) {
+    lstm_backward_of(t, LSTM_PEEPHOLE | LSTM_DROPPED);
 }
 
 static const fc_cell lstm_peephole = {
     .name = "lstm_peephole",
     .gates = 4,
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .states = 2,
     .slots = 4,
     .x_gate = {0, 1, 2, 3},
@@ -41,4 +48,6 @@ static const fc_cell lstm_peephole = {
     .phase = {{.gates = 4, .bounded = true}},
     .forward = {lstm_peephole_forward},
     .backward = {lstm_peephole_backward},
+    .forward_dropped = {lstm_peephole_forward_dropped},
+    .backward_dropped = {lstm_peephole_backward_dropped},
 };

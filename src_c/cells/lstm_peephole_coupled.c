@@ -19,8 +19,14 @@
 static void lstm_peephole_coupled_forward(const fc_tile *t) {
     lstm_forward_of(t, LSTM_PEEPHOLE | LSTM_COUPLED);
 }
+static void lstm_peephole_coupled_forward_dropped(const fc_tile *t) {
+    lstm_forward_of(t, LSTM_PEEPHOLE | LSTM_COUPLED | LSTM_DROPPED);
+}
 static void lstm_peephole_coupled_backward(const fc_back_tile *t) {
     lstm_backward_of(t, LSTM_PEEPHOLE | LSTM_COUPLED);
+}
+static void lstm_peephole_coupled_backward_dropped(const fc_back_tile *t) {
+    lstm_backward_of(t, LSTM_PEEPHOLE | LSTM_COUPLED | LSTM_DROPPED);
 }
 
 static const fc_cell lstm_peephole_coupled = {
@@ -30,6 +36,7 @@ static const fc_cell lstm_peephole_coupled = {
     .slots = 3,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "g", "o"},
+    .slot_names = {"f", "g", "o"},
     .owns = 1,
     .own = {{"weight_ch", 2, FC_BEGIN_DRAWN}},
     .sums = 2,
@@ -39,4 +46,6 @@ static const fc_cell lstm_peephole_coupled = {
     .phase = {{.gates = 3, .bounded = true}},
     .forward = {lstm_peephole_coupled_forward},
     .backward = {lstm_peephole_coupled_backward},
+    .forward_dropped = {lstm_peephole_coupled_forward_dropped},
+    .backward_dropped = {lstm_peephole_coupled_backward_dropped},
 };

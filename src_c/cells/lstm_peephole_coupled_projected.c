@@ -16,6 +16,9 @@
 static void lstm_peephole_coupled_projected_gates_forward(const fc_tile *t) {
     lstm_gates_forward(t, LSTM_PEEPHOLE | LSTM_COUPLED);
 }
+static void lstm_peephole_coupled_projected_gates_forward_dropped(const fc_tile *t) {
+    lstm_gates_forward(t, LSTM_PEEPHOLE | LSTM_COUPLED | LSTM_DROPPED);
+}
 static void lstm_peephole_coupled_projected_out_forward(const fc_tile *t) {
     lstm_projection_forward(t);
 }
@@ -25,6 +28,10 @@ static void lstm_peephole_coupled_projected_out_backward(const fc_back_tile *t) 
 static void lstm_peephole_coupled_projected_gates_backward(const fc_back_tile *t) {
     lstm_gates_backward(t, LSTM_PEEPHOLE | LSTM_COUPLED);
 }
+static void
+lstm_peephole_coupled_projected_gates_backward_dropped(const fc_back_tile *t) {
+    lstm_gates_backward(t, LSTM_PEEPHOLE | LSTM_COUPLED | LSTM_DROPPED);
+}
 
 static const fc_cell lstm_peephole_coupled_projected = {
     .name = "lstm_peephole_coupled_projected",
@@ -33,6 +40,7 @@ static const fc_cell lstm_peephole_coupled_projected = {
     .slots = 4,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "g", "o"},
+    .slot_names = {"f", "g", "o"},
     .has_middle = true,
     .owns = 1,
     .own = {{"weight_ch", 2, FC_BEGIN_DRAWN}},
@@ -46,4 +54,8 @@ static const fc_cell lstm_peephole_coupled_projected = {
                 lstm_peephole_coupled_projected_out_forward},
     .backward = {lstm_peephole_coupled_projected_gates_backward,
                  lstm_peephole_coupled_projected_out_backward},
+    .forward_dropped = {lstm_peephole_coupled_projected_gates_forward_dropped,
+                        lstm_peephole_coupled_projected_out_forward},
+    .backward_dropped = {lstm_peephole_coupled_projected_gates_backward_dropped,
+                         lstm_peephole_coupled_projected_out_backward},
 };

@@ -6,8 +6,14 @@
 static void lstmo_peephole_coupled_forward(const fc_tile *t) {
     lstmo_forward_of(t, LSTM_PEEPHOLE | LSTM_COUPLED);
 }
+static void lstmo_peephole_coupled_forward_dropped(const fc_tile *t) {
+    lstmo_forward_of(t, LSTM_PEEPHOLE | LSTM_COUPLED | LSTM_DROPPED);
+}
 static void lstmo_peephole_coupled_backward(const fc_back_tile *t) {
     lstmo_backward_of(t, LSTM_PEEPHOLE | LSTM_COUPLED);
+}
+static void lstmo_peephole_coupled_backward_dropped(const fc_back_tile *t) {
+    lstmo_backward_of(t, LSTM_PEEPHOLE | LSTM_COUPLED | LSTM_DROPPED);
 }
 
 static const fc_cell lstm_peephole_coupled_with_options = {
@@ -17,6 +23,7 @@ static const fc_cell lstm_peephole_coupled_with_options = {
     .slots = 3,
     .x_gate = {0, 1, 2},
     .gate_names = {"f", "g", "o"},
+    .slot_names = {"f", "g", "o"},
     .roles = 3,
     .clips_cell = true,
     .owns = 1,
@@ -28,4 +35,7 @@ static const fc_cell lstm_peephole_coupled_with_options = {
     .phase = {{.gates = 3}},
     .forward = {lstmo_peephole_coupled_forward},
     .backward = {lstmo_peephole_coupled_backward},
+    .reveal = lstmo_coupled_reveal,
+    .forward_dropped = {lstmo_peephole_coupled_forward_dropped},
+    .backward_dropped = {lstmo_peephole_coupled_backward_dropped},
 };

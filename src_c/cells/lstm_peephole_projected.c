@@ -16,6 +16,9 @@
 static void lstm_peephole_projected_gates_forward(const fc_tile *t) {
     lstm_gates_forward(t, LSTM_PEEPHOLE);
 }
+static void lstm_peephole_projected_gates_forward_dropped(const fc_tile *t) {
+    lstm_gates_forward(t, LSTM_PEEPHOLE | LSTM_DROPPED);
+}
 static void lstm_peephole_projected_out_forward(const fc_tile *t) {
     lstm_projection_forward(t);
 }
@@ -25,6 +28,9 @@ static void lstm_peephole_projected_out_backward(const fc_back_tile *t) {
 static void lstm_peephole_projected_gates_backward(const fc_back_tile *t) {
     lstm_gates_backward(t, LSTM_PEEPHOLE);
 }
+static void lstm_peephole_projected_gates_backward_dropped(const fc_back_tile *t) {
+    lstm_gates_backward(t, LSTM_PEEPHOLE | LSTM_DROPPED);
+}
 
 static const fc_cell lstm_peephole_projected = {
     .name = "lstm_peephole_projected",
@@ -33,6 +39,7 @@ static const fc_cell lstm_peephole_projected = {
     .slots = 5,
     .x_gate = {0, 1, 2, 3},
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .has_middle = true,
     .owns = 1,
     .own = {{"weight_ch", 3, FC_BEGIN_DRAWN}},
@@ -46,4 +53,8 @@ static const fc_cell lstm_peephole_projected = {
                 lstm_peephole_projected_out_forward},
     .backward = {lstm_peephole_projected_gates_backward,
                  lstm_peephole_projected_out_backward},
+    .forward_dropped = {lstm_peephole_projected_gates_forward_dropped,
+                        lstm_peephole_projected_out_forward},
+    .backward_dropped = {lstm_peephole_projected_gates_backward_dropped,
+                         lstm_peephole_projected_out_backward},
 };

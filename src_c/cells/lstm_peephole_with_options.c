@@ -6,8 +6,14 @@
 static void lstmo_peephole_forward(const fc_tile *t) {
     lstmo_forward_of(t, LSTM_PEEPHOLE);
 }
+static void lstmo_peephole_forward_dropped(const fc_tile *t) {
+    lstmo_forward_of(t, LSTM_PEEPHOLE | LSTM_DROPPED);
+}
 static void lstmo_peephole_backward(const fc_back_tile *t) {
     lstmo_backward_of(t, LSTM_PEEPHOLE);
+}
+static void lstmo_peephole_backward_dropped(const fc_back_tile *t) {
+    lstmo_backward_of(t, LSTM_PEEPHOLE | LSTM_DROPPED);
 }
 
 static const fc_cell lstm_peephole_with_options = {
@@ -17,6 +23,7 @@ static const fc_cell lstm_peephole_with_options = {
     .slots = 4,
     .x_gate = {0, 1, 2, 3},
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .roles = 3,
     .clips_cell = true,
     .owns = 1,
@@ -28,4 +35,7 @@ static const fc_cell lstm_peephole_with_options = {
     .phase = {{.gates = 4}},
     .forward = {lstmo_peephole_forward},
     .backward = {lstmo_peephole_backward},
+    .reveal = lstmo_reveal,
+    .forward_dropped = {lstmo_peephole_forward_dropped},
+    .backward_dropped = {lstmo_peephole_backward_dropped},
 };

@@ -14,12 +14,18 @@
 static void lstm_projected_gates_forward(const fc_tile *t) {
     lstm_gates_forward(t, LSTM_PLAIN);
 }
+static void lstm_projected_gates_forward_dropped(const fc_tile *t) {
+    lstm_gates_forward(t, LSTM_DROPPED);
+}
 static void lstm_projected_out_forward(const fc_tile *t) { lstm_projection_forward(t); }
 static void lstm_projected_out_backward(const fc_back_tile *t) {
     lstm_projection_backward(t, LSTM_PLAIN);
 }
 static void lstm_projected_gates_backward(const fc_back_tile *t) {
     lstm_gates_backward(t, LSTM_PLAIN);
+}
+static void lstm_projected_gates_backward_dropped(const fc_back_tile *t) {
+    lstm_gates_backward(t, LSTM_DROPPED);
 }
 
 static const fc_cell lstm_projected = {
@@ -29,10 +35,15 @@ static const fc_cell lstm_projected = {
     .slots = 5,
     .x_gate = {0, 1, 2, 3},
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .has_middle = true,
     .phases = 2,
     .phase = {{.gates = 4},
               {.gates = 1, .slot = 4, .from_middle = true, .projects = true}},
     .forward = {lstm_projected_gates_forward, lstm_projected_out_forward},
     .backward = {lstm_projected_gates_backward, lstm_projected_out_backward},
+    .forward_dropped = {lstm_projected_gates_forward_dropped,
+                        lstm_projected_out_forward},
+    .backward_dropped = {lstm_projected_gates_backward_dropped,
+                         lstm_projected_out_backward},
 };

@@ -8,6 +8,9 @@
 static void lstmo_projected_gates_forward(const fc_tile *t) {
     lstmo_gates_forward_of(t, LSTM_PLAIN);
 }
+static void lstmo_projected_gates_forward_dropped(const fc_tile *t) {
+    lstmo_gates_forward_of(t, LSTM_DROPPED);
+}
 static void lstmo_projected_out_forward(const fc_tile *t) {
     lstm_projection_forward(t);
 }
@@ -17,6 +20,9 @@ static void lstmo_projected_out_backward(const fc_back_tile *t) {
 static void lstmo_projected_gates_backward(const fc_back_tile *t) {
     lstmo_gates_backward_of(t, LSTM_PLAIN);
 }
+static void lstmo_projected_gates_backward_dropped(const fc_back_tile *t) {
+    lstmo_gates_backward_of(t, LSTM_DROPPED);
+}
 
 static const fc_cell lstm_projected_with_options = {
     .name = "lstm_projected_with_options",
@@ -25,6 +31,7 @@ static const fc_cell lstm_projected_with_options = {
     .slots = 5,
     .x_gate = {0, 1, 2, 3},
     .gate_names = {"i", "f", "g", "o"},
+    .slot_names = {"i", "f", "g", "o"},
     .has_middle = true,
     .roles = 3,
     .clips_cell = true,
@@ -33,4 +40,9 @@ static const fc_cell lstm_projected_with_options = {
               {.gates = 1, .slot = 4, .from_middle = true, .projects = true}},
     .forward = {lstmo_projected_gates_forward, lstmo_projected_out_forward},
     .backward = {lstmo_projected_gates_backward, lstmo_projected_out_backward},
+    .reveal = lstmo_reveal,
+    .forward_dropped = {lstmo_projected_gates_forward_dropped,
+                        lstmo_projected_out_forward},
+    .backward_dropped = {lstmo_projected_gates_backward_dropped,
+                         lstmo_projected_out_backward},
 };

@@ -14,7 +14,9 @@
  *     df = dh * (n - h_{t-1}),  dn = dh * f,  dh_{t-1} = dh * (1 - f)        (4')
  *     da_n = dn * (1 - n^2),  dm = R_n^T da_n  (a product of the driver's)   (3')
  *     df += dm * h_{t-1},  dh_{t-1} += dm * f                                (2')
- *     da_f = df * f (1-f)                                                    (1') */
+ *     da_f = df * f (1-f)                                                    (1')
+ *
+ * With update dropout (4) and df have d * n for n, and dn is d times as much. */
 #include "cells/tile.h"
 
 enum { MGU_F, MGU_N, MGU_DF };
@@ -27,27 +29,32 @@ static void mgu_gate_forward(const fc_tile *t) {
     }
 }
 
-static void mgu_candidate_forward(const fc_tile *t) {
+FC_INLINE void mgu_candidate_forward_of(const fc_tile *t, bool drops) {
     FOR_EACH_BLOCK(t, r, u) {
         vreal n = vtanh(input_gate(t, r, u, 1, 2) + recurrent_gate(t, r, u, 0, 1));
         vreal f = vload((const real *)t->saved[r] + MGU_F * t->slot + u);
         vreal h_prev = load_row(t->h_prev, r, u);
         save_slot(t, r, u, MGU_N, n);
-        store_row(t->h, r, u, vfma(f, n - h_prev, h_prev));
+        vreal d_n = update_of(t, r, u, n, drops);
+        store_row(t->h, r, u, vfma(f, d_n - h_prev, h_prev));
     }
 }
 
-static void mgu_candidate_backward(const fc_back_tile *t) {
+FC_INLINE void mgu_candidate_backward_of(const fc_back_tile *t, bool drops) {
     vreal one = vset1(1);
     FOR_EACH_BACK_BLOCK(t, r, u) {
         vreal dh = load_mutable(t->dh, r, u);
         vreal f = load_slot(t, r, u, MGU_F);
         vreal n = load_slot(t, r, u, MGU_N);
-        store_slot(t, r, u, MGU_DF, dh * (n - load_row(t->h_prev, r, u)));
-        store_slot(t, r, u, MGU_N, dh * f * (one - n * n));
+        vreal d_n = back_update_of(t, r, u, n, drops);
+        vreal dn = back_update_of(t, r, u, dh * f, drops);
+        store_slot(t, r, u, MGU_DF, dh * (d_n - load_row(t->h_prev, r, u)));
+        store_slot(t, r, u, MGU_N, dn * (one - n * n));
         store_row(t->dh, r, u, dh * (one - f));
     }
 }
+
+WITH_UPDATE_DROPOUT(mgu_candidate_forward, mgu_candidate_backward)
 
 static void mgu_gate_backward(const fc_back_tile *t) {
     vreal one = vset1(1);
@@ -67,6 +74,7 @@ static const fc_cell mgu = {
     .slots = 3,
     .x_gate = {0, 1},
     .gate_names = {"f", "n"},
+    .slot_names = {"f", "n"},
     .has_middle = true,
     .phases = 2,
     .phase = {{.gates = 1, .bounded = true},
@@ -77,4 +85,6 @@ static const fc_cell mgu = {
                .bounded = true}},
     .forward = {mgu_gate_forward, mgu_candidate_forward},
     .backward = {mgu_gate_backward, mgu_candidate_backward},
+    .forward_dropped = {mgu_gate_forward, mgu_candidate_forward_dropped},
+    .backward_dropped = {mgu_gate_backward, mgu_candidate_backward_dropped},
 };

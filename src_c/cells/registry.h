@@ -8,6 +8,7 @@
 #include "cells/gru_with_options.c"
 #include "cells/indrnn.c"
 #include "cells/ligru.c"
+#include "cells/lru.c"
 #include "cells/lstm.c"
 #include "cells/lstm_coupled.c"
 #include "cells/lstm_coupled_projected.c"
@@ -64,4 +65,5 @@ static const fc_cell *const fc_registry[] = {
     &lstm_peephole_with_options,
     &lstm_coupled_with_options,
     &lstm_peephole_coupled_with_options,
+    &lru,
 };

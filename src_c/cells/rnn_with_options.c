@@ -12,7 +12,7 @@ static void rnn_with_options_forward(const fc_tile *t) {
     FOR_EACH_BLOCK(t, r, u) {
         vreal a = input_gate(t, r, u, 0, 1) + recurrent_gate(t, r, u, 0, 1);
         save_slot(t, r, u, 0, a);
-        store_row(t->h, r, u, of_units(t, u, activate(&f, a)));
+        store_row(t->h, r, u, of_units(t->hidden, u, activate(&f, a)));
     }
 }
 

@@ -33,7 +33,9 @@
  * A and F are the gradients of the exponents in (3), and dm - A - F goes on to what m_t
  * is.  c, n and m may have gradients of their own, so this term is not left out.  For a
  * loss of h alone it is 0, up to rounding: h does not depend on m.  Where n_{t-1} = 0
- * and l > a_i, f is 1 and F is 0. */
+ * and l > a_i, f is 1 and F is 0.
+ *
+ * With update dropout (4) and A have d * z for z, and dz is d times as much. */
 #include "cells/tile.h"
 #include "math/log_sigmoid.h"
 
@@ -73,7 +75,17 @@ FC_INLINE vreal slstm_log_forget(const fc_tile *t, ptrdiff_t r, ptrdiff_t u,
     return log_f;
 }
 
-FC_INLINE void slstm_forward_as(const fc_tile *t, slstm_forget forget, bool bounded) {
+/* (3) from a_i - l, where e is exp(-|a_i - l|). */
+FC_INLINE vreal slstm_input(vreal lead, vreal e, vreal seen) {
+    vreal one = vset1(1);
+    return vif_positive(seen, vif_negative(lead, e, one), one);
+}
+FC_INLINE vreal slstm_kept(vreal lead, vreal e) {
+    return vif_negative(lead, vset1(1), e);
+}
+
+FC_INLINE void slstm_forward_as(const fc_tile *t, slstm_forget forget, bool bounded,
+                                bool drops) {
     const ptrdiff_t at_n = state_at(t->slot, SLSTM_N, 0);
     const ptrdiff_t at_m = state_at(t->slot, SLSTM_M, 0);
     const vreal one = vset1(1);
@@ -82,11 +94,11 @@ FC_INLINE void slstm_forward_as(const fc_tile *t, slstm_forget forget, bool boun
         vreal a_i = slstm_sum(t, r, u, SLSTM_I);
         vreal l = slstm_log_forget(t, r, u, forget) + load_row(t->c_prev, r, u + at_m);
         vreal lead = a_i - l, e = vexp_below_one(lead);
-        vreal i = vif_positive(seen, vif_negative(lead, e, one), one);
-        vreal f = vif_negative(lead, one, e);
+        vreal i = slstm_input(lead, e, seen), f = slstm_kept(lead, e);
         vreal z = vtanh(slstm_sum(t, r, u, SLSTM_Z));
         vreal o = vsigmoid(slstm_sum(t, r, u, SLSTM_O));
-        vreal c = vfma(f, load_row(t->c_prev, r, u), i * z);
+        vreal d_z = update_of(t, r, u, z, drops);
+        vreal c = vfma(f, load_row(t->c_prev, r, u), i * d_z);
         vreal n = vfma(f, n_prev, i);
         if (bounded)
             n = vmax_keep_nan(n, one);
@@ -100,7 +112,7 @@ FC_INLINE void slstm_forward_as(const fc_tile *t, slstm_forget forget, bool boun
     }
 }
 
-FC_INLINE void slstm_backward_as(const fc_back_tile *t, bool bounded) {
+FC_INLINE void slstm_backward_as(const fc_back_tile *t, bool bounded, bool drops) {
     const ptrdiff_t at_n = state_at(t->slot, SLSTM_N, 0);
     const ptrdiff_t at_m = state_at(t->slot, SLSTM_M, 0);
     const vreal one = vset1(1), zero = vzero();
@@ -109,8 +121,7 @@ FC_INLINE void slstm_backward_as(const fc_back_tile *t, bool bounded) {
         vreal z = load_slot(t, r, u, SLSTM_Z), o = load_slot(t, r, u, SLSTM_O);
         vreal c_prev = load_row(t->c_prev, r, u);
         vreal n_prev = load_row(t->c_prev, r, u + at_n), seen = vabs(n_prev);
-        vreal i = vif_positive(seen, vif_negative(lead, e, one), one);
-        vreal f = vif_negative(lead, one, e);
+        vreal i = slstm_input(lead, e, seen), f = slstm_kept(lead, e);
 
         vreal per_n = vquotient(one, load_row(t->c, r, u + at_n));
         vreal ratio = load_row(t->c, r, u) * per_n;
@@ -121,7 +132,9 @@ FC_INLINE void slstm_backward_as(const fc_back_tile *t, bool bounded) {
             dn = vif_positive(one - vfma(f, n_prev, i), zero, dn);
         vreal dm = load_mutable(t->dc, r, u + at_m);
 
-        vreal di = i * vfma(dc, z, dn);
+        vreal d_z = back_update_of(t, r, u, z, drops);
+        vreal dz = back_update_of(t, r, u, dc * i, drops);
+        vreal di = i * vfma(dc, d_z, dn);
         vreal df = f * vfma(dc, c_prev, dn * n_prev);
         df = vif_positive(seen, df, vif_negative(lead, zero, df));
         vreal to_i = vif_positive(seen, vif_negative(lead, di, dm - df), dm - df);
@@ -133,26 +146,43 @@ FC_INLINE void slstm_backward_as(const fc_back_tile *t, bool bounded) {
         store_row(t->dh, r, u, zero);
         store_slot(t, r, u, SLSTM_F, dl * load_slot(t, r, u, SLSTM_F));
         store_slot(t, r, u, SLSTM_I, to_i);
-        store_slot(t, r, u, SLSTM_Z, dc * i * (one - z * z));
+        store_slot(t, r, u, SLSTM_Z, dz * (one - z * z));
         store_slot(t, r, u, SLSTM_O, dh * ratio * (o * (one - o)));
     }
 }
 
-static void slstm_forward(const fc_tile *t) {
-    slstm_forward_as(t, SLSTM_SIGMOID, true);
+FC_INLINE void slstm_forward_of(const fc_tile *t, bool drops) {
+    slstm_forward_as(t, SLSTM_SIGMOID, true, drops);
 }
-static void slstm_plain_forward(const fc_tile *t) {
-    slstm_forward_as(t, SLSTM_SIGMOID, false);
+FC_INLINE void slstm_plain_forward_of(const fc_tile *t, bool drops) {
+    slstm_forward_as(t, SLSTM_SIGMOID, false, drops);
 }
-static void slstm_clamped_forward(const fc_tile *t) {
-    slstm_forward_as(t, SLSTM_CLAMPED, false);
+FC_INLINE void slstm_clamped_forward_of(const fc_tile *t, bool drops) {
+    slstm_forward_as(t, SLSTM_CLAMPED, false, drops);
 }
-static void slstm_exponential_forward(const fc_tile *t) {
-    slstm_forward_as(t, SLSTM_EXPONENTIAL, false);
+FC_INLINE void slstm_exponential_forward_of(const fc_tile *t, bool drops) {
+    slstm_forward_as(t, SLSTM_EXPONENTIAL, false, drops);
 }
-static void slstm_backward(const fc_back_tile *t) { slstm_backward_as(t, true); }
-static void slstm_unbounded_backward(const fc_back_tile *t) {
-    slstm_backward_as(t, false);
+FC_INLINE void slstm_backward_of(const fc_back_tile *t, bool drops) {
+    slstm_backward_as(t, true, drops);
+}
+FC_INLINE void slstm_unbounded_backward_of(const fc_back_tile *t, bool drops) {
+    slstm_backward_as(t, false, drops);
+}
+
+FORWARD_WITH_UPDATE_DROPOUT(slstm_plain_forward)
+FORWARD_WITH_UPDATE_DROPOUT(slstm_clamped_forward)
+WITH_UPDATE_DROPOUT(slstm_forward, slstm_backward)
+WITH_UPDATE_DROPOUT(slstm_exponential_forward, slstm_unbounded_backward)
+
+static void slstm_reveal(const fc_back_tile *t) {
+    const ptrdiff_t at_n = state_at(t->slot, SLSTM_N, 0);
+    FOR_EACH_BACK_BLOCK(t, r, u) {
+        vreal lead = load_slot(t, r, u, SLSTM_I), e = vabs(lead);
+        vreal seen = vabs(load_row(t->c_prev, r, u + at_n));
+        store_slot(t, r, u, SLSTM_I, slstm_input(lead, e, seen));
+        store_slot(t, r, u, SLSTM_F, slstm_kept(lead, e));
+    }
 }
 
 #define SLSTM_CELL(cell, forward_of, backward_of)                                      \
@@ -163,10 +193,14 @@ static void slstm_unbounded_backward(const fc_back_tile *t) {
         .slots = SLSTM_GATES,                                                          \
         .x_gate = {0, 1, 2, 3},                                                        \
         .gate_names = {"i", "f", "z", "o"},                                            \
+        .slot_names = {"i", "f", "z", "o"},                                            \
         .phases = 1,                                                                   \
         .phase = {{.gates = SLSTM_GATES, .bounded = true}},                            \
         .forward = {forward_of},                                                       \
         .backward = {backward_of},                                                     \
+        .reveal = slstm_reveal,                                                        \
+        .forward_dropped = {forward_of##_dropped},                                     \
+        .backward_dropped = {backward_of##_dropped},                                   \
     }
 
 SLSTM_CELL(slstm, slstm_forward, slstm_backward);

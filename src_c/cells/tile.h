@@ -48,6 +48,29 @@ FC_INLINE vreal unit_param(const fc_tile *t, int vector, ptrdiff_t u) {
 FC_INLINE vreal back_param(const fc_back_tile *t, int vector, ptrdiff_t u) {
     return vload((const real *)t->params + vector * t->slot + u);
 }
+/* A candidate x after update dropout, or its gradient before: x times the factor.
+ * `drops` is a constant in each call. */
+FC_INLINE vreal update_of(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, vreal x,
+                          bool drops) {
+    if (!drops)
+        return x;
+    return x * load_row(t->h_prev, r + t->update, u);
+}
+FC_INLINE vreal back_update_of(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u, vreal x,
+                               bool drops) {
+    if (!drops)
+        return x;
+    return x * load_row(t->h_prev, r + t->update, u);
+}
+/* Defines `name` and `name`_dropped, forward and backward, by name_of(tile, drops). */
+#define FORWARD_WITH_UPDATE_DROPOUT(forward)                                           \
+    static void forward(const fc_tile *t) { forward##_of(t, false); }                  \
+    static void forward##_dropped(const fc_tile *t) { forward##_of(t, true); }
+#define WITH_UPDATE_DROPOUT(forward, backward)                                         \
+    FORWARD_WITH_UPDATE_DROPOUT(forward)                                               \
+    static void backward(const fc_back_tile *t) { backward##_of(t, false); }           \
+    static void backward##_dropped(const fc_back_tile *t) { backward##_of(t, true); }
+
 /* Saves a value for backward, and for the next phase: nothing in inference of a cell
  * with one phase. */
 FC_INLINE void save_slot(const fc_tile *t, ptrdiff_t r, ptrdiff_t u, int slot,
@@ -62,6 +85,15 @@ FC_INLINE vreal load_slot(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u, int s
 FC_INLINE void store_slot(const fc_back_tile *t, ptrdiff_t r, ptrdiff_t u, int slot,
                           vreal x) {
     vstore((real *)t->saved[r] + slot * t->slot + u, x);
+}
+/* x for the units that there are, of H, else zero: what comes of padding may be another
+ * number, and a state that grows where there is no unit would not stay finite. */
+FC_INLINE vreal of_units(ptrdiff_t hidden, ptrdiff_t u, vreal x) {
+    if (u + V <= hidden)
+        return x;
+    real lane[V];
+    vstore(lane, x);
+    return vload_part(lane, hidden - u);
 }
 
 #endif

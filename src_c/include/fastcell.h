@@ -1,5 +1,6 @@
 /* fastcell: recurrent networks on the CPU.  The public header; it includes
- * fastcell_dense.h, fastcell_mlstm.h and fastcell_options.h.
+ * fastcell_version.h, fastcell_options.h, fastcell_trace.h, fastcell_dense.h,
+ * fastcell_mlstm.h and fastcell_optimizers.h.
  *
  * Letters: T steps, B rows (batch), I input features, H hidden units, P projected units
  * (H without a projection), G gates, L layers, D directions.
@@ -24,12 +25,12 @@
  * carries, and all scratch.  Its sizes are multiples of 64, as aligned_alloc requires.
  * The caller's own arrays need only the alignment of their elements.
  *
- * Packed weights, saved, streams and carries do not depend on their address: their bytes
- * may be moved, or copied by memcpy, to other aligned memory, and are valid there, in
- * processes with the same library and instruction set.  They begin with a seal that identifies their
- * kind and purpose.  Each call that reads them checks it first: memory of another kind,
- * of another stack, layer or batch, made under another instruction set, or never
- * written, is FC_BAD_MEMORY, and no size in it is used.
+ * Packed weights, saved, streams and carries do not depend on their address: their
+ * bytes may be moved, or copied by memcpy, to other aligned memory, and are valid
+ * there, in processes with the same library and instruction set.  They begin with a
+ * seal that identifies their kind and purpose.  Each call that reads them checks it
+ * first: memory of another kind, of another stack, layer or batch, made under another
+ * instruction set, or never written, is FC_BAD_MEMORY, and no size in it is used.
  *
  * Weights are laid out as in torch.nn: w_ih (G H, I or D P), w_hh (G H, P), b_ih and
  * b_hh (G H) or NULL for zero, w_hr (P, H) for the projected LSTM; gate order i f g o
@@ -53,6 +54,8 @@ extern "C" {
 #define FC_API
 #endif
 
+#include "fastcell_version.h"
+
 typedef enum fc_status {
     FC_OK = 0,
     FC_BAD_ARGUMENT,  /* a NULL, a negative size, or a meaningless combination */
@@ -64,8 +67,10 @@ typedef enum fc_status {
     FC_BAD_MEMORY,    /* packed weights, saved, a stream or a carry that is not one, or
                        * was made for something else; see above */
     FC_USED_UP,       /* saved that another backward has used, or is using */
-    FC_INTERRUPTED,   /* the function of fc_set_stop ended the call */
+    FC_INTERRUPTED    /* the function of fc_set_stop ended the call */
 } fc_status;
+
+FC_API const char *fc_status_text(fc_status status);
 
 /* FC_BF16 and FC_INT8 are for stacks: arrays, states, gradients and all arithmetic are
  * float32, except the products, whose operands are rounded to bfloat16, or to 8 bits
@@ -168,7 +173,7 @@ typedef struct fc_stack {
      * products with R read h_{t-1} with a share of the units zero and the others
      * divided by 1 - the rate, the same units in all steps of a sequence. */
     double zoneout_h, zoneout_c, recurrent_dropout;
-    fc_options options; /* of a cell with `roles`: see fc_describe_cell */
+    fc_options options; /* fastcell_options.h has them */
 } fc_stack;
 
 enum { FC_MOST_OWN = 4 }; /* parameters that only this cell has: see fc_describe_cell */
@@ -188,13 +193,13 @@ typedef struct fc_gradients {
 enum { FC_MOST_GATES = 4, FC_MOST_STATES = 4, FC_MOST_PARAMETERS = 5 + FC_MOST_OWN };
 
 typedef enum fc_axis {
-    FC_AXIS_NONE,    /* there is none */
-    FC_AXIS_GATES,   /* G H */
-    FC_AXIS_INPUT,   /* I in the first layer, D P in those above */
-    FC_AXIS_OUTPUT,  /* P */
-    FC_AXIS_HEAD,    /* P / heads */
-    FC_AXIS_HIDDEN,  /* H */
-    FC_AXIS_VECTORS, /* a number of vectors of H, one after another */
+    FC_AXIS_NONE,   /* there is none */
+    FC_AXIS_GATES,  /* G H */
+    FC_AXIS_INPUT,  /* I in the first layer, D P in those above */
+    FC_AXIS_OUTPUT, /* P */
+    FC_AXIS_HEAD,   /* P / heads */
+    FC_AXIS_HIDDEN, /* H */
+    FC_AXIS_VECTORS /* a number of vectors of H, one after another */
 } fc_axis;
 
 /* Initial values: drawn as those of the weights, a number, or drawn from [0, 1). */
@@ -218,8 +223,8 @@ typedef struct fc_cell_description {
     int slots;       /* numbers that training keeps for each unit of a row and step */
     int projects;    /* 1: proj_size is 1 or more; 0: it is 0 */
     int takes_heads; /* 1: heads may be above 1 */
-    int roles;       /* activations to choose, and a gate_clip; 0: no options */
-    int clips_cell;  /* 1: a cell_clip may be given */
+    int roles;       /* activations to choose, and a gate_clip; 0: neither */
+    int clips_cell, takes_update_dropout; /* 1: the option may be given */
     int parameters;
     fc_cell_parameter parameter[FC_MOST_PARAMETERS];
 } fc_cell_description;
@@ -297,7 +302,7 @@ enum {
     FC_SHARED_ROWS,       /* threads have different rows */
     FC_SHARED_UNITS,      /* a team shares the units of a step */
     FC_SHARED_NARROW,     /* no team: H is one panel, or the cell needs whole rows */
-    FC_SHARED_SHORT, /* no team: a barrier costs more than a team saves in a step */
+    FC_SHARED_SHORT /* no team: a barrier costs more than a team saves in a step */
 };
 
 /* How the core computes a batch: the decisions of the size queries and the calls. */
@@ -408,6 +413,8 @@ FC_API fc_status fc_backward(const fc_stack *stack, const void *packed_backward,
                              const fc_batch *batch, const fc_backward_io *io,
                              void *saved, void *scratch);
 
+#include "fastcell_trace.h"
+
 /* ---- streaming: one step at a time ---------------------------------------------- */
 
 /* A *stream* is memory with the states of `rows` streams.  The caller initialises it
@@ -446,12 +453,9 @@ FC_API fc_status fc_stream_step_some(const fc_stack *stack, const void *packed,
                                      ptrdiff_t rows, const fc_selection *some,
                                      const void *x, void *y, void *stream, int threads);
 
-/* ---- dense layers and the loss -------------------------------------------------- */
+/* ---- dense layers and the loss; the mLSTM --------------------------------------- */
 
 #include "fastcell_dense.h"
-
-/* ---- the mLSTM ------------------------------------------------------------------ */
-
 #include "fastcell_mlstm.h"
 
 /* ---- attention ------------------------------------------------------------------ */
@@ -523,75 +527,7 @@ FC_API fc_status fc_dropout(fc_dtype dtype, ptrdiff_t n, double p, uint64_t key,
 
 /* ---- optimizers ----------------------------------------------------------------- */
 
-/* A parameter of a model: n elements p, which a step changes, their gradient g, and the
- * state that the rule keeps for them between steps, initialised by the caller. */
-typedef struct fc_parameter {
-    ptrdiff_t n;
-    void *p;
-    const void *g;
-    void *kept[3]; /* n elements each; NULL if the rule does not use it */
-} fc_parameter;
-
-/* A call is one step of a rule on all parameters of a model, `count` arrays.  Threads
- * share the arrays as if they were one; no bit depends on the number of threads.  Each
- * rule begins with the weight decay, g += decay p. */
-
-/*     b = momentum b + share g,  p -= rate b, or with nesterov  p -= rate (g + momentum
- * b) kept: b.  Without it  p -= rate g. */
-typedef struct fc_sgd_rule {
-    double rate, decay, momentum;
-    double share; /* 1 - dampening; 1 in the first step */
-    int nesterov;
-} fc_sgd_rule;
-
-/*     v = alpha v + (1 - alpha) g^2,  m += (1 - alpha) (g - m)
- *     d = g / (sqrt(max(v - m^2, 0)) + eps),  b = momentum b + d,  p -= rate b
- * kept: v, m, b.  If m is NULL it is 0; if b is NULL, p -= rate d. */
-typedef struct fc_rmsprop_rule {
-    double rate, decay, alpha, eps, momentum;
-} fc_rmsprop_rule;
-
-/*     s += g^2,  p -= rate g / (sqrt(s) + eps)
- * kept: s. */
-typedef struct fc_adagrad_rule {
-    double rate, decay, eps;
-} fc_adagrad_rule;
-
-/* Adam and AdamW:
- *     m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2
- *     p = shrink p - rate m / (sqrt(v) root_correction + eps)
- * kept: m, v, v_max.  If v_max is not NULL, AMSGrad: v_max = max(v_max, v) replaces v
- * in the last line. */
-typedef struct fc_adam_rule {
-    double beta1, beta2, eps;
-    double rate;            /* lr / (1 - beta1^step) */
-    double root_correction; /* (1 - beta2^step)^(-1/2) */
-    double decay, shrink;   /* weight decay of the gradient; of AdamW: 1 - lr decay */
-} fc_adam_rule;
-
-FC_API fc_status fc_sgd(fc_dtype dtype, const fc_sgd_rule *rule, ptrdiff_t count,
-                        const fc_parameter *parameters, int threads);
-FC_API fc_status fc_rmsprop(fc_dtype dtype, const fc_rmsprop_rule *rule,
-                            ptrdiff_t count, const fc_parameter *parameters,
-                            int threads);
-FC_API fc_status fc_adagrad(fc_dtype dtype, const fc_adagrad_rule *rule,
-                            ptrdiff_t count, const fc_parameter *parameters,
-                            int threads);
-FC_API fc_status fc_adam(fc_dtype dtype, const fc_adam_rule *rule, ptrdiff_t count,
-                         const fc_parameter *parameters, int threads);
-
-/* Clipping of arrays, usually gradients; only n and p are used. */
-
-/* *sum = sum of p[i]^2 of all arrays, in double. */
-FC_API fc_status fc_sum_of_squares(fc_dtype dtype, ptrdiff_t count,
-                                   const fc_parameter *arrays, double *sum,
-                                   int threads);
-/* p[i] *= factor, rounded to the dtype first. */
-FC_API fc_status fc_scale(fc_dtype dtype, double factor, ptrdiff_t count,
-                          const fc_parameter *arrays, int threads);
-/* Clips p[i] to [-limit, limit]; a NaN stays. */
-FC_API fc_status fc_clip(fc_dtype dtype, double limit, ptrdiff_t count,
-                         const fc_parameter *arrays, int threads);
+#include "fastcell_optimizers.h"
 
 #ifdef __cplusplus
 }

@@ -45,7 +45,7 @@ static void step_tiles(const fc_panels *w, const fc_step_job *job,
         at.unit = t->unit + vector * V / gates;
         at.units = vectors * V / gates;
         at.recurrent = tile;
-        job->cell->forward[job->phase](&at);
+        job->forward(&at);
     }
 }
 #else
@@ -75,7 +75,7 @@ static void step_tiles(const fc_panels *w, const fc_step_job *job,
             at.unit = t->unit + vector * V / gates;
             at.units = reals / gates;
             at.recurrent = tile;
-            job->cell->forward[job->phase](&at);
+            job->forward(&at);
         }
     }
 }
@@ -101,7 +101,7 @@ static void step_rows(const fc_panels *w, const fc_step_job *job, const fc_tile 
         fc_tile at = tile_at(t, row, rows);
         at.units = columns / job->cell->phase[job->phase].gates;
         at.recurrent = job->row_buffer;
-        job->cell->forward[job->phase](&at);
+        job->forward(&at);
     }
 }
 

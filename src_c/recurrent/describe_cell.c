@@ -88,6 +88,7 @@ fc_status fc_describe_cell(int index, fc_cell_description *description) {
     d.takes_heads = fc_takes_heads(cell);
     d.roles = cell->roles;
     d.clips_cell = cell->clips_cell;
+    d.takes_update_dropout = cell->forward_dropped[0] != NULL;
     if (d.projects)
         d.parameter[d.parameters++] = of_a_projection;
     for (int i = 0; i < cell->owns; i++)

@@ -68,8 +68,11 @@ static bool is_activation(const fc_activation *f) {
 }
 
 static bool takes_options(const fc_cell *cell, const fc_options *options) {
-    if (!cell->roles || !is_clip(options->cell_clip) || !is_clip(options->gate_clip) ||
-        (options->cell_clip > 0 && !cell->clips_cell))
+    if (!is_clip(options->cell_clip) || !is_clip(options->gate_clip) ||
+        !is_clip(options->recurrent_grad_clip) || !is_rate(options->update_dropout) ||
+        (options->cell_clip > 0 && !cell->clips_cell) ||
+        (options->gate_clip > 0 && !cell->roles) ||
+        (options->update_dropout > 0 && !cell->forward_dropped[0]))
         return false;
     for (int i = 0; i < FC_MOST_ROLES; i++)
         if (!is_activation(&options->activation[i]) ||

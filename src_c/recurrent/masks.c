@@ -27,7 +27,8 @@ ptrdiff_t fc_mask_reals(const fc_shape *shape) {
 static double rate_of(const fc_shape *shape, fc_mask_kind kind) {
     return kind == FC_MASK_H   ? shape->zone_h
            : kind == FC_MASK_C ? shape->zone_c
-                               : shape->drop;
+           : kind == FC_MASK_R ? shape->drop
+                               : shape->options->update_dropout;
 }
 
 /* Makes the factors of some units in the buffer, and returns the first: 0 with the rate
@@ -40,7 +41,8 @@ static const char *factors_of(const fc_shape *shape, const fc_mask_rows *rows,
     uint64_t key = mixed(masks->key + (uint64_t)kind), least = UINT32_MAX;
     double rate = rate_of(shape, kind) * 0x1p32;
     ptrdiff_t first = units.first / FC_DROPOUT_BLOCK,
-              blocks = whole_blocks(kind == FC_MASK_C ? shape->units : shape->out);
+              blocks = whole_blocks(
+                  kind == FC_MASK_C || kind == FC_MASK_U ? shape->units : shape->out);
     uint64_t step = kind == FC_MASK_R ? 0 : (uint64_t)(masks->first_step + rows->t);
     if (rate < UINT32_MAX)
         least = (uint64_t)rate;
@@ -85,4 +87,17 @@ void fc_drop(const fc_shape *shape, const fc_mask_rows *rows, ptrdiff_t i, void 
         factors_of(shape, rows, FC_MASK_R, i, 1 / (1 - shape->drop), units);
     size_t at = fc_bytes(shape, units.first);
     shape->k->multiply((char *)to + at, (const char *)from + at, factors, units.count);
+}
+
+void fc_make_updates(const fc_shape *shape, const fc_mask_rows *rows, char *factors,
+                     void **update, fc_units units) {
+    size_t row = fc_bytes(shape, fc_mask_reals(shape)),
+           block = fc_bytes(shape, units.first - units.first % FC_DROPOUT_BLOCK);
+    double kept = 1 / (1 - shape->options->update_dropout);
+    for (ptrdiff_t i = 0; i < rows->count; i++, factors += row) {
+        fc_mask_rows to = *rows;
+        to.buffer = factors + block; /* unit u at u */
+        factors_of(shape, &to, FC_MASK_U, i, kept, units);
+        update[i] = factors;
+    }
 }

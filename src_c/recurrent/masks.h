@@ -1,12 +1,14 @@
-/* Random masks of training: zoneout and recurrent dropout.
+/* Random masks of training: zoneout, recurrent dropout and update dropout.
  *
  *     zoneout              a unit keeps the state of the step before: Krueger et al.,
  *                          ICLR 2017 (arXiv:1606.01305)
  *     recurrent dropout    products with R read h_{t-1} with some units zero, the same
  *                          in all steps: Gal & Ghahramani, NIPS 2016 (arXiv:1512.05287)
+ *     update dropout       some units of a step's candidate are zero, so that their
+ * state only decays: Semeniuta, Severyn & Barth, COLING 2016 (arXiv:1603.05118)
  *
  * Without random masks (inference) zoneout gives each unit the mean: a share of its old
- * state, as large as the rate.  Recurrent dropout then does nothing.
+ * state, as large as the rate.  The others then do nothing.
  *
  * A mask is a function of the call's key, the pass (layer and direction), the row, the
  * step and the unit.  It does not depend on threads, chunks, segments or other rows, so
@@ -16,8 +18,8 @@
 
 #include "recurrent/packing.h"
 
-/* Zoneout of h, zoneout of the other states, recurrent dropout. */
-typedef enum fc_mask_kind { FC_MASK_H, FC_MASK_C, FC_MASK_R } fc_mask_kind;
+/* Zoneout of h, zoneout of the other states, recurrent dropout, update dropout. */
+typedef enum fc_mask_kind { FC_MASK_H, FC_MASK_C, FC_MASK_R, FC_MASK_U } fc_mask_kind;
 
 /* The masks of one pass, written by fc_masks_of. */
 typedef struct fc_masks {
@@ -54,5 +56,9 @@ void fc_zone_backward(const fc_shape *shape, const fc_mask_rows *rows,
 /* Recurrent dropout: to = from * factor, 0 or 1 / (1 - rate).  `to` may be `from`. */
 void fc_drop(const fc_shape *shape, const fc_mask_rows *rows, ptrdiff_t i, void *to,
              const void *from, fc_units units);
+/* Update dropout, of all rows: writes the units' factors to `factors`, a row of
+ * fc_mask_reals for each, and update[i] = the row of row i. */
+void fc_make_updates(const fc_shape *shape, const fc_mask_rows *rows, char *factors,
+                     void **update, fc_units units);
 
 #endif

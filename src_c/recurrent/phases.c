@@ -2,10 +2,10 @@
 #include "recurrent/phases.h"
 
 /* A phase without a product: the cell, on all rows and units at once. */
-static void run_cell(const fc_cell *cell, int phase, fc_tile *tile, fc_units units) {
+static void run_cell(const fc_step_job *job, fc_tile *tile, fc_units units) {
     tile->units = units.count;
     tile->recurrent = NULL;
-    cell->forward[phase](tile);
+    job->forward(tile);
 }
 
 /* A phase of an R in diagonal blocks: those of the member's units, one by one. */
@@ -43,6 +43,7 @@ void fc_run_phases(const fc_shape *shape, const fc_packed *packed, fc_tile *tile
         fc_step_job job = {
             .cell = cell,
             .phase = i,
+            .forward = tile->update ? cell->forward_dropped[i] : cell->forward[i],
             .row_buffer = scratch->row_buffer,
             .scratch = scratch->operands,
             .a = phase->from_middle ? (const void *const *)tile->middle : operands->h,
@@ -52,7 +53,7 @@ void fc_run_phases(const fc_shape *shape, const fc_packed *packed, fc_tile *tile
         if (i > 0)
             fc_barrier_wait(team.barrier, team.part, team.parts);
         if (phase->gates == 0) {
-            run_cell(cell, i, tile, units);
+            run_cell(&job, tile, units);
         } else if (shape->blocks > 1) {
             run_blocks(shape, packed, &job, tile, operands, units);
         } else {

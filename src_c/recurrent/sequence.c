@@ -31,6 +31,9 @@ void fc_loop_scratch_layout(const fc_shape *shape, const fc_plan *plan, bool chu
         fc_take2(arena, FC_POINTER_ARRAYS, (size_t)plan->rows, sizeof(void *));
     if (shape->zone_h > 0 || shape->zone_c > 0 || shape->drop > 0)
         scratch->factors = fc_take(arena, 1, fc_bytes(shape, fc_mask_reals(shape)));
+    if (shape->options->update_dropout > 0)
+        scratch->updates = fc_take2(arena, (size_t)plan->rows,
+                                    (size_t)fc_mask_reals(shape), shape->k->real_size);
     scratch->now = fc_take(arena, (size_t)plan->rows, sizeof *scratch->now);
 }
 
@@ -254,6 +257,12 @@ static void run_step(const fc_direction *direction, ptrdiff_t s, ptrdiff_t begin
     ptrdiff_t t = fc_time(plan, s);
     const fc_mask_rows masks = {memory->dropped ? &direction->masks : NULL,
                                 plan->row + begin, t, end - begin, scratch->factors};
+    if (scratch->updates && direction->masks.random) {
+        const fc_mask_rows drawn = {&direction->masks, masks.row, t, masks.count, NULL};
+        tile.update = FC_UPDATE_POINTERS * rows;
+        fc_make_updates(shape, &drawn, scratch->updates, h_prev + tile.update,
+                        fc_team_units(shape, shape->padded, team));
+    }
     const fc_step_operands operands = {
         .h = memory->dropped ? (const void *const *)dropped : tile.h_prev,
         .block = (const void **)(dropped + rows),

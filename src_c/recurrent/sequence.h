@@ -53,6 +53,7 @@ typedef struct fc_direction {
     fc_array dadded; /* as added, written after the loop; its data NULL: not wanted */
     const char *dh, *dc; /* gradients of h and c above; NULL: zeros */
     char *dh0, *dc0;     /* gradients of h0 and c0, written; NULL: not wanted */
+    bool continues;      /* h0 and c0 are the states after steps of an earlier part */
     /* Gradients of the state at the present step: [rows][out_padded], [rows][c_row] and
      * [rows][padded], written by the cell and by products. */
     char *state_dh, *state_dc, *state_dmiddle;
@@ -87,11 +88,13 @@ typedef struct fc_loop_scratch {
     char *input_parts;  /* [capacity][input columns] */
     fc_step_scratch step;
     void **pointers; /* [FC_POINTER_ARRAYS][rows] pointers at rows of one step */
+    char *updates;   /* [rows][fc_mask_reals] of update dropout; NULL without */
     char *factors;   /* [fc_mask_reals] of random masks; NULL if all rates are 0 */
     int64_t *now;    /* [rows] state slot of each row, for y of masked steps */
 } fc_loop_scratch;
 
-enum { FC_POINTER_ARRAYS = 10 };
+/* The last array is that of update dropout. */
+enum { FC_POINTER_ARRAYS = 11, FC_UPDATE_POINTERS = FC_POINTER_ARRAYS - 1 };
 
 /* `chunks`: with room for input parts, which forward makes, and backward if it
  * recomputes. */

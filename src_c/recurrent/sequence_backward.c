@@ -105,6 +105,22 @@ static void undrop(const fc_shape *shape, const fc_mask_rows *rows, void *const 
     }
 }
 
+/* Bounds what the step gave to h_{t-1}, unless that is the initial state of the whole
+ * sequence.  (The slots of initial states come first.) */
+static void clip_dh(const fc_direction *direction, ptrdiff_t begin, ptrdiff_t end,
+                    void *const *dh, fc_team team) {
+    const fc_shape *shape = &direction->shape;
+    const fc_plan *plan = direction->plan;
+    fc_units units = share_units(shape, shape->out_padded, team);
+    for (ptrdiff_t p = begin; p < end; p++)
+        if (plan->previous[p] >= plan->rows || direction->continues) {
+            const fc_parameter row = {.p = (char *)dh[p - begin] +
+                                           fc_bytes(shape, units.first),
+                                      .n = units.count};
+            shape->k->update[FC_CLIP](&shape->options->recurrent_grad_clip, &row);
+        }
+}
+
 /* Pairs begin .. end-1, all of time t.  Sets team->parts to 0 if this member is to end.
  */
 static void run_step_backward(const fc_direction *direction, ptrdiff_t t,
@@ -157,6 +173,11 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t t,
     };
     const fc_mask_rows masks = {&direction->masks, plan->row + begin, t, end - begin,
                                 scratch->factors};
+    if (scratch->updates && direction->masks.random) {
+        tile.update = FC_UPDATE_POINTERS * rows;
+        fc_make_updates(shape, &masks, scratch->updates, h_prev + tile.update,
+                        share_units(shape, shape->padded, *team));
+    }
     if (memory->fresh_h || memory->fresh_c)
         pass_by(direction, &masks, &tile, *team);
     void **dropped = (void **)a + rows;
@@ -168,7 +189,7 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t t,
             shape, phase->projects ? shape->out_padded : shape->padded, *team);
         tile.unit = units.first;
         tile.units = units.count;
-        cell->backward[i](&tile);
+        (tile.update ? cell->backward_dropped : cell->backward)[i](&tile);
         /* The product needs the gradients of all units.  Its result is read only by the
          * member that computed it, so there is no second barrier. */
         team->parts = fc_barrier_last(team->barrier, team->part, team->parts, stops);
@@ -203,6 +224,8 @@ static void run_step_backward(const fc_direction *direction, ptrdiff_t t,
     }
     if (memory->fresh_h || memory->fresh_c)
         add_passed(direction, &masks, &tile, *team);
+    if (shape->options->recurrent_grad_clip > 0)
+        clip_dh(direction, begin, end, dh, *team);
 }
 
 /* A reset before (t, row): no gradient passes to the step before. */

@@ -279,6 +279,7 @@ static void set_direction(fc_direction *direction, const fc_stack *stack,
     direction->dc = io->dc ? (const char *)io->dc + c_at : NULL;
     direction->dh0 = io->dh0 ? (char *)io->dh0 + h_at : NULL;
     direction->dc0 = io->dc0 ? (char *)io->dc0 + c_at : NULL;
+    direction->continues = io->segment && io->segment->steps_before > 0;
     direction->state_dh = s->state_dh[which];
     direction->state_dc = s->state_dc[which];
     direction->state_dmiddle = s->state_dmiddle[which];

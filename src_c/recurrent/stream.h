@@ -38,7 +38,7 @@ typedef struct fc_planned_layer {
     fc_stream_layer memory;
 } fc_planned_layer;
 
-/* What is the same in every step: to lay it out takes a fifth of a step of 16 units.  It
+/* What is the same in every step: to lay it out takes a fifth of a step of 16 units. It
  * holds while memory, weights and kernels are at these addresses; zeros: never. */
 typedef struct fc_stream_plan {
     const void *memory, *packed;

@@ -64,6 +64,7 @@ typedef struct fc_product {
 typedef struct fc_step_job {
     const struct fc_cell *cell;
     int phase;
+    void (*forward)(const struct fc_tile *); /* the cell's, of the phase */
     void *row_buffer;        /* whole_row cells: FC_MAX_ROWS x all columns */
     void *scratch;           /* operand_scratch(panels->k) bytes */
     const void *const *a;    /* operand rows: h_{t-1}, or the middle rows */

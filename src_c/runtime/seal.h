@@ -55,8 +55,8 @@ static inline uint64_t fc_hash_with(uint64_t hash, double value) {
     return (hash ^ bits) * 0x9e3779b97f4a7c15;
 }
 
-/* 30 bits of the rates and the options. */
-static inline uint32_t fc_hash_of_rates(const fc_stack *stack) {
+/* 30 bits of the settings of a stack: its rates and its options. */
+static inline uint32_t fc_hash_of_settings(const fc_stack *stack) {
     const double rates[] = {stack->zoneout_h, stack->zoneout_c,
                             stack->recurrent_dropout};
     uint64_t hash = 0;
@@ -66,6 +66,8 @@ static inline uint32_t fc_hash_of_rates(const fc_stack *stack) {
         const fc_options *options = &stack->options;
         hash = fc_hash_with(hash, options->cell_clip + 1); /* not 0: `given` counts */
         hash = fc_hash_with(hash, options->gate_clip);
+        hash = fc_hash_with(hash, options->update_dropout);
+        hash = fc_hash_with(hash, options->recurrent_grad_clip);
         for (int i = 0; i < FC_MOST_ROLES; i++) {
             const fc_activation *f = &options->activation[i];
             hash = fc_hash_with(hash, f->kind);
@@ -88,7 +90,7 @@ static inline fc_seal fc_seal_of(uint64_t kind, const fc_stack *stack,
                     .passes = (uint64_t)(uint32_t)stack->layers << 32 |
                               (fc_has_no_rates(stack) && !stack->options.given
                                    ? 0
-                                   : (uint64_t)fc_hash_of_rates(stack) << 2) |
+                                   : (uint64_t)fc_hash_of_settings(stack) << 2) |
                               (uint64_t)(uint32_t)stack->directions,
                     .in = stack->input_size,
                     .units = stack->hidden_size,

@@ -7,10 +7,12 @@
 enum { V = 8 };
 typedef __m256 vreal;
 #define MM(op) _mm256_##op##_ps
+#define FC_SWAP 0xB1
 #else
 enum { V = 4 };
 typedef __m256d vreal;
 #define MM(op) _mm256_##op##_pd
+#define FC_SWAP 0x5
 #endif
 
 FC_INLINE vreal vload(const real *p) { return MM(loadu)(p); }
@@ -30,5 +32,7 @@ FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) { return MM(blendv)(b, a
 FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
     return MM(blendv)(b, a, MM(cmp)(x, vset1(0), _CMP_GT_OQ));
 }
+FC_INLINE vreal vswap_pairs(vreal x) { return MM(permute)(x, FC_SWAP); }
 
+#undef FC_SWAP
 #undef MM

@@ -45,8 +45,6 @@ FC_INLINE vreal vdot(vreal a, vreal w, vreal acc) {
     return acc;
 }
 
-FC_INLINE vreal vswap_pairs(vreal x) { return _mm256_permute_ps(x, 0xb1); }
-
 #else /* int8 */
 
 FC_INLINE vint vlarger(vint a, vint b) {

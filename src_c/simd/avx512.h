@@ -7,12 +7,14 @@
 enum { V = 16 };
 typedef __m512 vreal;
 #define MM(op) _mm512_##op##_ps
+#define FC_SWAP 0xB1
 #define FC_SIGN_MASK(x) _mm512_movepi32_mask(_mm512_castps_si512(x))
 #define FC_GREATER(x, y) _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ)
 #else
 enum { V = 8 };
 typedef __m512d vreal;
 #define MM(op) _mm512_##op##_pd
+#define FC_SWAP 0x55
 #define FC_SIGN_MASK(x) _mm512_movepi64_mask(_mm512_castpd_si512(x))
 #define FC_GREATER(x, y) _mm512_cmp_pd_mask(x, y, _CMP_GT_OQ)
 #endif
@@ -54,7 +56,9 @@ FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) {
 FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
     return MM(mask_blend)(FC_GREATER(x, vset1(0)), b, a);
 }
+FC_INLINE vreal vswap_pairs(vreal x) { return MM(permute)(x, FC_SWAP); }
 
+#undef FC_SWAP
 #undef FC_SIGN_MASK
 #undef FC_GREATER
 #undef MM

@@ -52,6 +52,13 @@ FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) {
 FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
     return FC_NEON_REAL(vbslq)(FC_NEON_REAL(vcgtzq)(x), a, b);
 }
+FC_INLINE vreal vswap_pairs(vreal x) {
+#if FC_REAL_BITS == 32
+    return vrev64q_f32(x);
+#else
+    return vextq_f64(x, x, 1);
+#endif
+}
 
 #undef FC_SIGN_BIT
 #undef FC_SIGN_MASK

@@ -60,3 +60,10 @@ FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) {
 FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
     return vpick(x > vset1(0), a, b);
 }
+FC_INLINE vreal vswap_pairs(vreal x) {
+#if FC_REAL_BITS == 32
+    return (vreal){x[1], x[0], x[3], x[2]};
+#else
+    return (vreal){x[1], x[0]};
+#endif
+}

@@ -22,6 +22,7 @@
  *     vabs(x), vnegative_abs(x), vcopysign(x, s)
  *     vif_negative(x, a, b)   a where the sign bit of x is set, else b
  *     vif_positive(x, a, b)   a where x > 0, else b (so b for NaN)
+ *     vswap_pairs(x)          lanes 1 0 3 2 ..; V is even
  *     vsum(x)                 sum of the lanes, in one fixed order
  *
  * vfma is explicit and contraction is off (-ffp-contract=off), so that the rounding of

@@ -245,6 +245,22 @@ static void indrnn_relu(const weights *w, const double *x, const double *h,
     }
 }
 
+static void lru(const weights *w, const double *x, const double *h, double *new_h,
+                double *c) {
+    const double *lambda = w->own[0], *gamma = w->own[1];
+    (void)c;
+    for (ptrdiff_t u = 0; u < w->hidden; u += 2) {
+        double size = exp(-exp(lambda[u])), gain = exp(gamma[u]);
+        if (u + 1 == w->hidden) {
+            new_h[u] = size * h[u] + gain * of_x(w, 0, u, x);
+            return;
+        }
+        double re = size * cos(exp(lambda[u + 1])), im = size * sin(exp(lambda[u + 1]));
+        new_h[u] = re * h[u] - im * h[u + 1] + gain * of_x(w, 0, u, x);
+        new_h[u + 1] = re * h[u + 1] + im * h[u] + gain * of_x(w, 0, u + 1, x);
+    }
+}
+
 /* a, or in the positive form a + 1/2 and sigmoid(a) below 0. */
 static double candidate(const weights *w, ptrdiff_t u, double a, bool positive) {
     if (positive && !w->replay)
@@ -463,6 +479,7 @@ static step_fn *step_of(const char *cell) {
         {"gru_layer_norm", gru_layer_norm},
         {"indrnn_tanh", indrnn_tanh},
         {"indrnn_relu", indrnn_relu},
+        {"lru", lru},
         {"min_gru", min_gru},
         {"min_gru_positive", min_gru_positive},
         {"min_lstm", min_lstm},

@@ -99,9 +99,8 @@ static void test_stacks(void) {
     CHECK_STATUS(fc_stream_size(&s, 1, &bytes), FC_BAD_ARGUMENT);
 }
 
-/* Options: of a cell that has roles, and what they may be. */
+/* Options: what they may be, and of which cells. */
 static void test_options(void) {
-    EXPECT_STACK(options.given = 1, FC_BAD_ARGUMENT); /* a cell without */
 #define EXPECT_OPTIONS(change, status)                                                 \
     do {                                                                               \
         fc_stack s = good_stack;                                                       \
@@ -117,6 +116,11 @@ static void test_options(void) {
     EXPECT_OPTIONS(gate_clip = INFINITY, FC_BAD_ARGUMENT);
     EXPECT_OPTIONS(gate_clip = 1e-40, FC_BAD_ARGUMENT);
     EXPECT_OPTIONS(cell_clip = 3, FC_BAD_ARGUMENT); /* a GRU has no c */
+    EXPECT_OPTIONS(update_dropout = 0.5, FC_OK);
+    EXPECT_OPTIONS(update_dropout = -0.5, FC_BAD_ARGUMENT);
+    EXPECT_OPTIONS(update_dropout = 1, FC_BAD_ARGUMENT);
+    EXPECT_OPTIONS(update_dropout = NAN, FC_BAD_ARGUMENT);
+    EXPECT_OPTIONS(recurrent_grad_clip = 0.5, FC_OK);
     EXPECT_OPTIONS(activation[0].kind = -1, FC_BAD_ARGUMENT);
     EXPECT_OPTIONS(activation[1].kind = FC_ACT_SOFTPLUS, FC_OK);
     EXPECT_OPTIONS(activation[1].kind = FC_ACT_SOFTPLUS + 1, FC_BAD_ARGUMENT);
@@ -128,6 +132,17 @@ static void test_options(void) {
     EXPECT_OPTIONS(activation[0] = ((fc_activation){FC_ACT_AFFINE, 1, NAN}),
                    FC_BAD_ARGUMENT);
 #undef EXPECT_OPTIONS
+    /* Of cells without roles, or without a candidate. */
+    fc_stack s = good_stack;
+    s.options.given = 1;
+    s.options.gate_clip = 3;
+    describe("gate_clip of a cell without roles");
+    expect_of_stack(&s, FC_BAD_ARGUMENT);
+    s.options.gate_clip = 0;
+    s.options.update_dropout = 0.5;
+    s.cell = fc_cell_index("rnn_tanh");
+    describe("update_dropout of an RNN");
+    expect_of_stack(&s, FC_BAD_ARGUMENT);
 }
 
 /* Sizes that do not fit: refused by the size queries, for every cell and both types. */

@@ -7,6 +7,11 @@ static void set_rates(problem *p) {
     p->stack.zoneout_h = 0.25;
     p->stack.zoneout_c = p->has_c ? 0.375 : 0;
     p->stack.recurrent_dropout = p->has_r ? 0.5 : 0;
+    fc_cell_description d;
+    CHECK_OK(fc_describe_cell(p->stack.cell, &d));
+    p->stack.options.given = 1;
+    p->stack.options.update_dropout = d.takes_update_dropout ? 0.25 : 0;
+    p->stack.options.recurrent_grad_clip = 0.05;
 }
 
 static void check_same(const problem *p, const outcome *a, const outcome *b) {
@@ -24,7 +29,7 @@ static bool differs(const double *a, const double *b, ptrdiff_t n) {
 static void test_bits(const char *cell, ptrdiff_t rows, const char *isa) {
     spec s = {.cell = cell,
               .in = 5,
-              .hidden = rows > 1 ? 33 : 150,
+              .hidden = rows > 1 ? 33 : 300,
               .proj = 17,
               .layers = rows > 1 ? 2 : 1,
               .directions = rows > 1 ? 2 : 1,

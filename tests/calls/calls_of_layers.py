@@ -21,7 +21,8 @@ def reals(*shape, dtype=np.float32):
 
 
 def _constructor(cls, sizes, **options):
-    accepts = {"seed": SEED, **options.pop("accepts", {})}
+    accepts = {"seed": SEED, "recurrent_grad_clip": "none huge"}
+    accepts |= options.pop("accepts", {})
     arguments = {**sizes, **options}
     accepts = {name: kinds for name, kinds in accepts.items() if name in arguments}
     recipe(cls.__qualname__, **accepts)(lambda: (cls, arguments))
@@ -45,7 +46,8 @@ _RECURRENT["go_backwards"] = False
 _RECURRENT["zero_length"] = "zero"
 _RECURRENT["init"] = _CELL["init"] = "glorot"
 _RECURRENT["zoneout"] = _RECURRENT["recurrent_dropout"] = 0.0
-_RECURRENT["weight_drop"] = 0.0
+_RECURRENT["weight_drop"] = _RECURRENT["update_dropout"] = 0.0
+_RECURRENT["recurrent_grad_clip"] = 0.5
 _RECURRENT["num_heads"] = 1
 _GATED = {
     "forget_bias": 1.0,
@@ -89,6 +91,9 @@ for _made, _sizes in ((fastcell.RNN, _RECURRENT), (fastcell.RNNCell, _CELL)):
     _constructor(_made, _sizes, **_kinds)
 _constructor(fastcell.IndRNN, _RECURRENT, nonlinearity="relu", **_UNGATED)
 _constructor(fastcell.IndRNNCell, _CELL, nonlinearity="relu")
+_RING = {"r_min": 0.5, "r_max": 0.9, "max_phase": 1.0}
+_constructor(fastcell.LRU, _RECURRENT, **_RING, **_UNGATED)
+_constructor(fastcell.LRUCell, _CELL, **_RING)
 _constructor(fastcell.MinGRU, _RECURRENT, positive=False, **_GATED)
 _constructor(fastcell.MinGRUCell, _CELL, positive=False, **_GATED)
 _constructor(fastcell.MinLSTM, _RECURRENT, positive=False, **_GATED)
@@ -225,6 +230,13 @@ def _():
         "dstate": np.ones_like(state),
         "add_to": zeros,
     }
+
+
+@recipe("Traced.trace", **_OPTIONAL)
+def _():
+    arguments = sequence()
+    del arguments["outputs"]
+    return gru().trace, arguments
 
 
 @recipe("Recurrent.session")

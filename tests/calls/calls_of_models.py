@@ -11,7 +11,8 @@ from public_calls import recipe
 from fastcell import models
 
 MODEL = {"num_layers": 1, "cell": "gru", "dropout": 0.0, "dtype": np.float32, "seed": 0}
-SHARED = {"seed": SEED, "precision": OPTIONAL}
+MODEL["layer_options"] = {"init": "orthogonal", "zoneout": 0.1}
+SHARED = {"seed": SEED, "precision": OPTIONAL, "layer_options": OPTIONAL}
 
 # The constructors' arguments beside those above, and which of them may be None.
 _MODELS = {

@@ -33,6 +33,7 @@ CLASSES = (
     "fastcell.layers.session:Session",
     "fastcell.layers.sequential:SequentialSession",
     "fastcell.layers.saved:Saved",
+    "fastcell.layers.trace:Trace",
     "fastcell.models.sessions.model_session:ModelSession",
     "fastcell.models.sessions.frame_session:FrameSession",
     "fastcell.models.sessions.forecast_session:ForecastSession",
@@ -101,9 +102,9 @@ INTERNAL = {
     *("Optimizer.holds_any", "Recurrent.check_dstate", "Sequential.check_dstate"),
     *("Linear.outputs", "Pooling.running", "Schedule.__call__"),
     *("Residual.check_dstate",),
-    # Made by the methods `session` and `forward`, and by the registry.
+    # Made by the methods `session`, `forward` and `trace`, and by the registry.
     *("Session", "SequentialSession", "ModelSession", "FrameSession"),
-    *("ForecastSession", "Saved", "Cell"),
+    *("ForecastSession", "Saved", "Trace", "Cell"),
     # Called by the trainer.
     *("EarlyStopping.__call__", "EarlyStopping.begin", "SaveBest.__call__"),
     *("SaveBest.begin", "_Logger.__call__", "_Logger.begin"),

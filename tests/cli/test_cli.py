@@ -27,6 +27,8 @@ ALL_OPTIONS = """
     --sequence-length 9 --batch-size 3 --learning-rate 0.01 --clip 1
     --validation-fraction 0.2 --validate-every 6 --checkpoint-seconds 5 --threads 1
     --seed 3 --out other.safetensors --quiet
+    --layer-option init=orthogonal --layer-option zoneout=0.1
+    --layer-option activations=["sigmoid",["elu",1.0]]
 """
 
 
@@ -115,8 +117,43 @@ def test_train_takes_every_option(folder, run):
         "sampled_softmax": None,
         "dtype": "float32",
         "seed": 3,
+        "layer_options": {
+            "init": "orthogonal",
+            "zoneout": 0.1,
+            "activations": ["sigmoid", ["elu", 1.0]],
+        },
     }
     assert "12 steps" in out
+
+
+def test_bad_layer_options_are_refused(folder, run):
+    for option, *words in (
+        ("zoneout", "--layer-option", "NAME=VALUE"),
+        ("=1", "--layer-option", "NAME=VALUE"),
+        ("peephole=true", "layer_options", "GRU", "peephole"),
+        ("init=no", "init", "orthogonal"),
+    ):
+        options = ["--cell", "gru", "--layer-option", option]
+        assert_refused(run("train", "text.txt", *options), *words)
+
+
+@pytest.mark.parametrize("command", ["train", "bench", "explain"])
+def test_help_offers_no_cell_that_arguments_choose(run, command):
+    _, text, _ = run(command, "--help")
+    assert "min_gru" in text
+    assert "with_options" not in text
+
+
+def test_errors_offer_no_cell_that_arguments_choose(folder, run):
+    for command in (
+        ["train", "text.txt", "--cell", "no_such"],
+        ["bench", "--cells", "no_such"],
+        ["explain", "--shape", "1x1x1", "--cell", "no_such"],
+    ):
+        code, _, err = run(*command)
+        assert code == 2
+        assert "min_gru" in err
+        assert "with_options" not in err
 
 
 def test_train_lowers_the_bits_per_character(folder, run):
@@ -152,6 +189,7 @@ def test_train_without_validation(folder, run):
 
 
 LONG = [*SMALL, "--steps", 1500, "--checkpoint-seconds", 0, "--validate-every", 400]
+DROPPING = ["--dropout", 0.2, "--layer-option", "zoneout=[0.1,0.2]"]
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +198,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     line = "it was the best of times, it was the worst of times.\n"
     (folder / "text.txt").write_text(line * 40)
-    process = start("train", "text.txt", *LONG, "--dropout", 0.2, cwd=folder)
+    process = start("train", "text.txt", *LONG, *DROPPING, cwd=folder)
     _, err = process.communicate(timeout=TIME_LIMIT)
     assert process.returncode == 0, err
     return (folder / "model.safetensors").read_bytes()
@@ -169,7 +207,7 @@ def whole(tmp_path_factory):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
 def test_killed_run_resumes_with_the_same_bits(folder, whole):
     checkpoint = folder / "model.safetensors.checkpoint"
-    process = start("train", "text.txt", *LONG, "--dropout", 0.2)
+    process = start("train", "text.txt", *LONG, *DROPPING)
     wait_for_step(process, checkpoint, 50)
     process.kill()
     process.communicate()
@@ -185,7 +223,7 @@ def test_killed_run_resumes_with_the_same_bits(folder, whole):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_run_says_how_to_resume_and_resumes(folder, whole, signum):
     checkpoint = folder / "model.safetensors.checkpoint"
-    process = start("train", "text.txt", *LONG, "--dropout", 0.2, "--quiet")
+    process = start("train", "text.txt", *LONG, *DROPPING, "--quiet")
     wait_for_step(process, checkpoint, 20)
     process.send_signal(signum)
     out, err = process.communicate(timeout=TIME_LIMIT)
@@ -223,7 +261,12 @@ def test_interrupted_run_is_not_overwritten(interrupted, run):
 
 
 def test_resumed_run_keeps_its_options(interrupted, run):
-    for options in (["--hidden-size", 13], ["--epochs", 3], ["--seed", 1]):
+    for options in (
+        ["--hidden-size", 13],
+        ["--epochs", 3],
+        ["--seed", 1],
+        ["--layer-option", "zoneout=0.1"],
+    ):
         assert_refused(run("train", "--resume", interrupted, *options), options[0])
 
 

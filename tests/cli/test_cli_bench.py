@@ -25,7 +25,7 @@ TINY = ["--shapes", "3x2x8,1x1x5,2x1x3x7", "--seconds", "0.004"]
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 # Measured by default: the first cell of each class.
 FIRST = {"lstm", "gru", "rnn", "mgu", "ligru", "indrnn_tanh", "min_gru", "min_lstm"}
-FIRST |= {"slstm"}
+FIRST |= {"slstm", "lru"}
 
 
 @pytest.fixture
@@ -187,6 +187,7 @@ def test_gate_functions_are_counted_in_the_formulas():
         "gru_layer_norm": (2, 1),
         "indrnn_tanh": (0, 1),
         "indrnn_relu": (0, 0),
+        "lru": (0, 0),
         "min_gru": (1, 0),
         "min_gru_positive": (2, 0),
         "min_lstm": (1, 0),

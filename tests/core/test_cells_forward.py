@@ -63,6 +63,7 @@ def test_the_core_describes_the_lstm():
         "name": "lstm_projected",
         "gates": ("i", "f", "g", "o"),
         "states": ("h", "c"),
+        "traced": ("i", "f", "g", "o"),
         "slots": 5,
         "projects": True,
         "takes_heads": False,

@@ -240,7 +240,7 @@ def test_the_core_refuses_options_that_the_cell_does_not_take(options):
     with pytest.raises(ValueError):
         _core.Stack("rnn_with_options", *sizes, options)
     with pytest.raises(ValueError):
-        _core.Stack("rnn_tanh", *sizes, (0.0, 0.0, ()))
+        _core.Stack("rnn_tanh", *sizes, (0.0, 1.0, ()))
 
 
 def test_memory_of_other_options_is_refused():

@@ -25,6 +25,7 @@ PACKAGES = {
     "deepar": "gluonts.torch",
     "recurrent_ppo": "sb3_contrib",
     "speaker_encoder": "resemblyzer",
+    "tirex": "tirex2",
     "word_language_model": "torch",
 }
 
@@ -111,6 +112,25 @@ def test_programs_have_the_same_numbers(run, name, options, swapped, times):
     assert not any(report.skipped for report in reports)
     assert 0 < error <= PEER_FLOAT32
     assert len(speeds) == times
+
+
+@pytest.mark.parametrize("given", ["made up", "csv"])
+def test_tirex_draws_both_forecasts(run, tmp_path, given, monkeypatch):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("flashrnn")
+    monkeypatch.setitem(sys.modules, "statsmodels.datasets", None)
+    picture, file = tmp_path / "both.png", tmp_path / "rows.csv"
+    options = ["--model-blocks", 2, "--steps", 12, "--plot", picture]
+    if given == "csv":
+        rows = "".join(f"{day},{day % 7}\n" for day in range(200))
+        file.write_text("day,value\n" + rows)
+        options += ["--csv", file]
+    [report], [error], speeds = run("tirex", "--blocks", 1, *options)
+    assert "stack.0.time_mixer.fwd_cell" in report.swapped
+    assert not report.skipped
+    assert 0 < error <= PEER_FLOAT32
+    assert len(speeds) == 1
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_language_model_of_a_clone(run, tmp_path):

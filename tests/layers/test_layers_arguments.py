@@ -535,6 +535,8 @@ def test_a_seed_fixes_the_weights_and_they_are_bounded(cell):
     for name, weight in one.items():
         assert same_bits(weight, two[name])
         begin = begins[name.removesuffix("_l0")]
+        if cell.name == "lru":
+            continue  # it begins as its paper says: test_lru.py
         if begin == "fractions":
             assert 0 <= weight.min() < 0.3 < 0.7 < weight.max() < 1
             continue

@@ -122,7 +122,8 @@ def test_the_cell_class_notices_edits(cell):
         expected = type(one)(3, 4, seed=1, **cell.options)
         expected.load_state_dict(one.state_dict())
         after = one(x)
-        unseen = name in ("weight_hh", "weight_ln_hh", "weight_u")  # state is 0
+        of_h = ("weight_hh", "weight_ln_hh", "weight_u", "weight_lambda")
+        unseen = name in of_h  # state is 0
         assert not np.array_equal(before, after) or unseen
         assert np.array_equal(after, expected(x))
 

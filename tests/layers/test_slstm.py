@@ -89,7 +89,9 @@ def test_the_first_step_does_not_depend_on_m(form, isa):
 
 @every_form
 def test_h_does_not_depend_on_the_scale_of_c_and_n(form):
-    """c, n and m stand for c exp(m) and n exp(m): a loss of y is flat along it."""
+    """The state means c exp(m) and n exp(m): scaling c and n, and shifting m by the
+    logarithm of the scale in return, changes no loss of y.
+    """
     layer = fastcell.SLSTM(3, 5, form=form, dtype=np.float64, seed=5)
     random = np.random.default_rng(6)
     state = states(5, 2, np.float64, 7)

@@ -218,6 +218,48 @@ def test_gradients_within_the_recurrence_are_clipped(function):
 
 
 @every_function
+def test_the_clip_is_that_of_hooks_between_steps(function):
+    clip = 0.05
+    tensors = draw(function, steps=5)
+    Wx, R, b, states = tensors
+    config = SimpleNamespace(function=function, gradient_recurrent_clipval=clip)
+    found, last = flashrnn(Wx, R, b, states, config=config)
+    weights, last_weights = torch.randn_like(found[0]), torch.randn_like(last)
+    loss = (found[0] * weights).sum() + (last * last_weights).sum()
+    got = torch.autograd.grad(loss, tensors)
+
+    loss, now = 0.0, states
+    for t in range(5):
+        step, now = flashrnn(Wx[:, t : t + 1], R, b, now, function=function)
+        loss = loss + (step[0] * weights[:, t : t + 1]).sum()
+        if t < 4:
+            h = now[:1].clone()
+            h.register_hook(lambda d: d.clamp(-clip, clip))
+            now = torch.cat([h, now[1:]])
+    loss = loss + (now * last_weights).sum()
+    expected = torch.autograd.grad(loss, tensors)
+    assert_close(got, expected, PEER_FLOAT64)
+    plain, _ = flashrnn(Wx, R, b, states, function=function)
+    (dWx,) = torch.autograd.grad((plain[0] * weights).sum(), Wx)
+    assert not torch.allclose(got[0], dWx)
+
+
+@every_function
+def test_the_core_clips_as_the_formula(function):
+    tensors = draw(function, steps=4)
+    config = SimpleNamespace(function=function, gradient_recurrent_clipval=0.05)
+    weights = None
+    grads = []
+    for graph in (False, True):  # the core, then the formula
+        found, last = flashrnn(*tensors, config=config)
+        if weights is None:
+            weights = torch.randn_like(found[0])
+        loss = (found[0] * weights).sum() + last.sum()
+        grads.append(torch.autograd.grad(loss, tensors, create_graph=graph))
+    assert_close(grads[0], grads[1], PEER_FLOAT64)
+
+
+@every_function
 def test_a_cut_stops_gradients_through_r(function):
     Wx, R, b, states = draw(function)
     config = SimpleNamespace(function=function, gradient_recurrent_cut=True)

@@ -461,6 +461,7 @@ TAKEN = {
     "tol": {"huge"},
     "n_iter_no_change": {"none"},
     "delta": {"none", "huge"},
+    "layer_options": {"none"},
     "random_state": {"none"},
     "verbose": {"negative", "huge"},
 }

@@ -99,7 +99,7 @@ def test_a_layer_is_swapped_and_back(make, in_float32):
     expected = results(reference, x)
     keys, parameters = list(layer.state_dict()), list(layer.parameters())
     report = fastcell.torch.accelerate(layer)
-    assert len(report.swapped) == 1
+    assert report.swapped
     assert not report.skipped
     assert any(isinstance(module, xlstm.Served) for module in layer.modules())
     assert list(layer.state_dict()) == keys
@@ -152,7 +152,9 @@ def test_states_continue(make, in_float32):
     """What a cell returns as its state goes on where it was."""
     layer = made(make)
     fastcell.torch.accelerate(layer)
-    (cell,) = (m for m in layer.modules() if isinstance(m, xlstm.Served))
+    names = {"sLSTMCell", "sLSTMCell_vanilla", "sLSTMFlashRNNLayer"}
+    (cell,) = (m for m in layer.modules() if type(m).__name__ in names)
+    assert isinstance(cell, xlstm.Served)
     if make is tirex2_layer:
         Wx = torch.randn(B, T, 4, HEADS, WIDTH // HEADS)
 
@@ -178,7 +180,7 @@ def test_what_cannot_be_served_is_skipped_with_a_reason():
     package = pytest.importorskip("tirex.models.slstm.layer")
     layer = package.sLSTMLayer(package.sLSTMBlockConfig(WIDTH, HEADS), "cuda")
     report = fastcell.torch.accelerate(layer)
-    assert not report.swapped
+    assert "slstm_cell" not in report.swapped
     assert "backend" in report.skipped["slstm_cell"]
 
     class Own(package.sLSTMCell):

@@ -32,6 +32,7 @@ import mutations_of_core
 import mutations_of_layers
 import mutations_of_products
 import mutations_of_programs
+import mutations_of_regularizers
 import mutations_of_torch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,6 +127,7 @@ SECONDS = 400
 MUTATIONS = [
     *mutations_of_core.MUTATIONS,
     *mutations_of_products.MUTATIONS,
+    *mutations_of_regularizers.MUTATIONS,
     *mutations_of_layers.MUTATIONS,
     *mutations_of_programs.MUTATIONS,
     *mutations_of_torch.MUTATIONS,

@@ -38,8 +38,8 @@ MUTATIONS = [
     # -- cells
     (
         "src_c/cells/lstm_math.h",
-        "vreal c = vfma(f, load_row(t->c_prev, r, u), i * g);",
-        "vreal c = load_row(t->c_prev, r, u) + i * g;",
+        "vreal c = vfma(f, load_row(t->c_prev, r, u), i * d_g);",
+        "vreal c = load_row(t->c_prev, r, u) + i * d_g;",
         "LSTM: the forget gate is dropped",
     ),
     (
@@ -328,11 +328,36 @@ MUTATIONS = [
         '.gate_names = {"f", "i",',
         "a descriptor swaps the names of two gates",
     ),
+    # -- what a trace shows
+    (
+        "src_c/cells/gru.c",
+        '.slot_names = {"n", "r", "z",',
+        '.slot_names = {"n", "z", "r",',
+        "a trace swaps the names of two gates",
+    ),
+    (
+        "src_c/cells/slstm.c",
+        "SLSTM_I, slstm_input(lead, e, seen));",
+        "SLSTM_I, slstm_input(lead, e, seen + vset1(1)));",
+        "a trace takes the first step of an sLSTM for a later one",
+    ),
+    (
+        "src_c/recurrent/trace.c",
+        "                *state = plan->states; /* the slot of zeros */",
+        "                ;",
+        "a trace keeps the state at a reset in a masked step",
+    ),
+    (
+        "src_c/recurrent/trace.c",
+        "pass->plan->previous[p];",
+        "pass->plan->next[p];",
+        "a trace makes the gates from the new state",
+    ),
     (
         "src_c/cells/lstm_math.h",
-        "vreal c = vfma(f, load_row(t->c_prev, r, u), i * g);",
-        "store_row(t->c, r, u, i * g);\n"
-        "    vreal c = vfma(f, load_row(t->c_prev, r, u), i * g);",
+        "vreal c = vfma(f, load_row(t->c_prev, r, u), i * d_g);",
+        "store_row(t->c, r, u, i * d_g);\n"
+        "    vreal c = vfma(f, load_row(t->c_prev, r, u), i * d_g);",
         "a cell reads c_prev after it has written c",
     ),
     (
@@ -412,13 +437,13 @@ MUTATIONS = [
     # -- forms of the LSTM, MGU, light GRU, layer-normalized GRU
     (
         "src_c/cells/lstm_math.h",
-        "of_f = c_prev - g;",
+        "of_f = c_prev - d_g;",
         "of_f = c_prev;",
         "coupled gates: the gradient of 1 - f is not in that of f",
     ),
     (
         "src_c/cells/lstm_math.h",
-        "if (form == LSTM_PEEPHOLE)",
+        "if ((form & ~LSTM_DROPPED) == LSTM_PEEPHOLE)",
         "if (false)",
         "dc does not go through the input gate's peephole",
     ),
@@ -442,8 +467,8 @@ MUTATIONS = [
     ),
     (
         "src_c/cells/ligru.c",
-        "vif_positive(n, dh * (one - z), vzero())",
-        "dh * (one - z)",
+        "vif_positive(n, dn, vzero())",
+        "dn",
         "light GRU: a gradient passes where relu is 0",
     ),
     (
@@ -465,36 +490,6 @@ MUTATIONS = [
         "GRU with layer norm: the two gradients of n are swapped",
     ),
     # -- random masks
-    (
-        "src_c/recurrent/masks.c",
-        "shape->k->dropout(mixed(key + (uint64_t)rows->row[i]),",
-        "shape->k->dropout(mixed(key),",
-        "all rows have the same mask",
-    ),
-    (
-        "src_c/recurrent/masks.c",
-        ".key = mixed(batch->key ^ mixed((uint64_t)pass)),",
-        ".key = mixed(batch->key ^ mixed(0)),",
-        "all layers and directions have the same masks",
-    ),
-    (
-        "src_c/recurrent/stack_backward.c",
-        "memory->dropped ? memory->dropped : memory->h;",
-        "memory->h;",
-        "the gradient of R is by an h that was not dropped",
-    ),
-    (
-        "src_c/recurrent/stream_step.c",
-        "        zone(shape, &tile, c + first, *team);",
-        "        (void)zone;",
-        "sessions have no zoneout",
-    ),
-    (
-        "src_c/recurrent/saved.c",
-        "    kept.key = saved->sizes->key;\n",
-        "",
-        "backward has the masks of the key that it is called with",
-    ),
     (
         "src_c/cells/slstm.c",
         "vif_positive(seen, vif_negative(lead, dm - di, df), df);",
@@ -518,6 +513,24 @@ MUTATIONS = [
         "            slope = vif_positive(a - most, vzero(), slope);",
         "            slope = vif_positive(a - most, slope, slope);",
         "a clamped forget gate has a gradient",
+    ),
+    (
+        "src_c/cells/lru.c",
+        "store_row(t->dh, r, u, lru_turned_back(&f, dh));",
+        "store_row(t->dh, r, u, lru_turned(&f, dh));",
+        "LRU: backward turns by lambda, not by its conjugate",
+    ),
+    (
+        "src_c/cells/lru.c",
+        "lru_seconds(of_units(hidden, u, vexp_in_two(pairs, &rest)));",
+        "lru_seconds(vexp_in_two(pairs, &rest));",
+        "LRU: a unit without a partner is turned",
+    ),
+    (
+        "src_c/math/rotation.h",
+        "    *rest = low - (sum - s);",
+        "    *rest = low - low;",
+        "LRU: what an angle rounds away is lost",
     ),
     (
         "src_c/math/log_sigmoid.h",
@@ -556,9 +569,9 @@ MUTATIONS = [
         "the slope of the scaled tanh lacks beta",
     ),
     (
-        "src_c/cells/activation.h",
-        "if (u + V <= t->hidden)",
-        "if (u <= t->hidden)",
+        "src_c/cells/tile.h",
+        "if (u + V <= hidden)",
+        "if (u <= hidden)",
         "options: units that are not there have states",
     ),
     (

@@ -730,7 +730,7 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/cells/lstm_named.py",
-        '        del config["coupled_input_forget"]\n',
+        "        del config[self._implied]\n",
         "",
         "a named form of the LSTM tells the argument that its name is for",
     ),
@@ -796,8 +796,8 @@ MUTATIONS = [  # -- functions
     ),
     (
         "fastcell/layers/regularizers.py",
-        "grad if key is None else self._masked(name, grad, key)",
-        "grad",
+        "grads[name][...] += self._masked(name, grad, key)",
+        "grads[name][...] += grad",
         "elements of R that were dropped have a gradient",
     ),
     (

@@ -209,6 +209,24 @@ MUTATIONS = [
         "the command line replaces a model that exists",
     ),
     (
+        "fastcell/models/parts/cells.py",
+        "return replace(cell, options={**cell.options, **layer_options})",
+        "return cell",
+        "models ignore the options of their layers",
+    ),
+    (
+        "fastcell/models/parts/cells.py",
+        'return {"layer_options": model.layer_options} if model.layer_options else {}',
+        "return {}",
+        "files of models lack the options of their layers",
+    ),
+    (
+        "fastcell/models/parts/cells.py",
+        "        if option not in taken:\n",
+        "        if False:\n",
+        "models take options that they choose themselves",
+    ),
+    (
         "fastcell/serialize.py",
         "        _check_dtypes(model, arrays)\n",
         "",

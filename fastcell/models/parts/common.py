@@ -1,4 +1,4 @@
-"""Parts shared by all models: cells by name, seeds, saved values, batch checks."""
+"""Parts shared by all models: seeds, saved values, batch checks."""
 
 from __future__ import annotations
 
@@ -8,26 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastcell._checks.arrays import as_array
-from fastcell._checks.names import one_of
 from fastcell._checks.numbers import seed_of, shown
-from fastcell.cells import REGISTRY, Cell
 from fastcell.layers.saved import Once
 from fastcell.losses.parts import weights_of
 from fastcell.module import Module
 
 IGNORED = -100  # the target that `losses.cross_entropy` leaves out by default
-
-
-def cell_named(name: Any) -> Cell:
-    """Return the cell of a name; "rnn" means "rnn_tanh".
-
-    Raises
-    ------
-    ValueError
-        If there is no such cell.
-    """
-    cells = {"rnn": REGISTRY["rnn_tanh"], **REGISTRY}
-    return cells[one_of("cell", name, cells)]
 
 
 def check_seed(seed: Any) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from fastcell.layers import Dropout, Embedding, Sequential
 from fastcell.layers.batches import lengths_of
 from fastcell.layers.pooling import existing_steps
 from fastcell.layers.sequential import SequentialSession
+from fastcell.models.parts.cells import cell_named, kept_options, options_config
 from fastcell.models.parts.common import (
-    cell_named,
     check_seed,
     part_seeds,
     precision_of,
@@ -53,6 +54,8 @@ class Encoder(Module):
         gradients and optimizer state are float32 in both cases.
     rnn_seed : int, optional
         Seed of the recurrent layers, instead of one derived from `seed`.
+    layer_options : mapping of str to value, optional
+        See `fastcell.models.parts.cells.cell_named`.
 
     Attributes
     ----------
@@ -79,8 +82,9 @@ class Encoder(Module):
         seed: int | None = None,
         precision: str | None = None,
         rnn_seed: int | None = None,
+        layer_options: Mapping[str, Any] | None = None,
     ) -> None:
-        kind = cell_named(cell)
+        kind = cell_named(cell, layer_options)
         self.input_size = size("input_size", input_size)
         self.hidden_size = size("hidden_size", hidden_size)
         self.num_layers = size("num_layers", num_layers)
@@ -111,6 +115,7 @@ class Encoder(Module):
             dtype=self.dtype,
             seed=seeds[2] if rnn_seed is None else rnn_seed,
         )
+        self.layer_options = kept_options(layer_options)
         named["rnn"] = rnn
         self.output_size = rnn.output_size * (2 if self.bidirectional else 1)
         self.network = Sequential(named)
@@ -230,4 +235,5 @@ class Encoder(Module):
             "dtype": self.dtype.name,
             "seed": self.seed,
             **precision_of(self),
+            **options_config(self),
         }
