@@ -23,8 +23,15 @@
 #define NET_UNROLL
 #endif
 
-#if !defined(FASTCELL_NET_SIMD)
+#define NET_PLAIN 0
+#if !defined(FASTCELL_NET_SIMD) && defined(NET_PAIRS)
+#define NET_V 2 /* pairs of units are in one vector */
+#undef NET_PLAIN
+#define NET_PLAIN 1
+#elif !defined(FASTCELL_NET_SIMD)
 #define NET_V 1
+#undef NET_PLAIN
+#define NET_PLAIN 1
 #elif defined(__AVX512F__) && NET_LANES % 16 == 0
 #define NET_V 16
 #elif defined(__AVX__) && NET_LANES % 8 == 0
@@ -33,6 +40,9 @@
 #define NET_V 4
 #else
 #error "FASTCELL_NET_SIMD needs an export with lanes=4, 8 or 16"
+#endif
+#if NET_V > 1 && !defined(__GNUC__)
+#error "vectors, and cells with pairs of units, need GCC or clang"
 #endif
 enum { V = NET_V };
 typedef float real;
@@ -102,6 +112,10 @@ FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
 #endif
 #if NET_V == 1
 FC_INLINE vreal vfma(vreal a, vreal b, vreal c) { return NET_MULTIPLY_ADD(a, b, c); }
+#elif NET_V == 2
+FC_INLINE vreal vfma(vreal a, vreal b, vreal c) {
+    return (vreal){NET_MULTIPLY_ADD(a[0], b[0], c[0]), NET_MULTIPLY_ADD(a[1], b[1], c[1])};
+}
 #elif NET_V == 4 && defined(__FMA__)
 FC_INLINE vreal vfma(vreal a, vreal b, vreal c) {
     return (vreal)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c);
@@ -141,6 +155,19 @@ FC_INLINE vreal vload_bytes(const signed char *p) {
     return NET_CONVERTED(integers, vreal);
 }
 #endif
+
+/* Each two neighbours exchanged. */
+FC_INLINE vreal vswap_pairs(vreal x) {
+    real lane[V];
+    vstore(lane, x);
+    NET_UNROLL
+    for (int i = 0; i + 1 < V; i += 2) {
+        real first = lane[i];
+        lane[i] = lane[i + 1];
+        lane[i + 1] = first;
+    }
+    return vload(lane);
+}
 
 FC_INLINE vreal vquotient(vreal x, vreal y) { return x / y; }
 FC_INLINE vreal vabs(vreal x) { return vreal_of(vbits_of(x) & 0x7fffffffu); }

@@ -62,6 +62,12 @@ class Program:
         self._integers = 0
 
     @property
+    def has_pairs(self) -> bool:
+        """Whether a cell exchanges neighbouring units, which one vector has to hold."""
+        items = sources().needed(self._roots, ())
+        return any("vswap_pairs" in item.words for item in items)
+
+    @property
     def state(self) -> str:
         """The type of the state."""
         return f"{self.name}_state"
@@ -141,6 +147,10 @@ class Program:
             If a public name is also one inside.
         """
         vectors, given = primitives()
+        if self.has_pairs and self.lanes == 1:
+            raise ValueError(
+                "lanes must be at least 2 for cells of pairs of units; got 1"
+            )
         items = sources().needed(self._roots, given)
         inside = {name for item in items for name in item.names} | given
         for public in (self.state, f"{self.name}_reset", f"{self.name}_step"):
@@ -158,6 +168,7 @@ class Program:
             name=self.name,
             header=header,
             lanes=self.lanes,
+            pairs="#define NET_PAIRS\n" if self.has_pairs else "",
             vectors=vectors,
             items="\n".join(f"{item.text}\n" for item in items),
             arrays="\n".join([*arrays, *self._constants]),

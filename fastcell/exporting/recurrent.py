@@ -292,15 +292,18 @@ class _Step:
         if given is None or not self.cell.get("roles"):
             return "NULL"
         cell_clip, gate_clip, activations = given
-        kinds = ", ".join(
+        kinds = ",\n                   ".join(
             f"{{FC_ACT_{kind.upper()}, {alpha!r}, {beta!r}}}"
             for kind, alpha, beta in activations
         )
         name = f"{self.tag}_options"
         self.program.uses("fc_options", "fc_activation_kind")
         self.program.constant(
-            f"static const fc_options {name} = "
-            f"{{1, {float(cell_clip)!r}, {float(gate_clip)!r}, {{{kinds}}}}};\n"
+            f"static const fc_options {name} = {{\n"
+            f"    .given = 1,\n"
+            f"    .cell_clip = {float(cell_clip)!r},\n"
+            f"    .gate_clip = {float(gate_clip)!r},\n"
+            f"    .activation = {{{kinds}}},\n}};\n"
         )
         return f"&{name}"
 

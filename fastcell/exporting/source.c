@@ -20,7 +20,7 @@
 #endif
 
 #define NET_LANES $lanes
-
+$pairs
 $vectors
 /* ---- The library's functions. ---- */
 

@@ -197,32 +197,37 @@ def _holds(kind: str, condition: str) -> bool:
     return bool(eval(code, {"__builtins__": {}}))
 
 
-def _items(text: str) -> Iterator[Item]:
-    """Yield the items of a text without conditions."""
-    macros: dict[str, tuple[list[str], str]] = {}
+Macros = dict[str, tuple[list[str], str]]  # parameters and body, by the name
+
+
+def _items(text: str, macros: Macros | None = None) -> Iterator[Item]:
+    """Yield the items of a text without conditions; macros that make items expanded."""
+    macros = {} if macros is None else macros
     comment = ""
-    for piece in _pieces(text):
+    for piece in _pieces(text, macros):
         if piece.startswith("/*"):
             comment = piece + "\n"
             continue
+        called = re.match(r"(\w+)\s*\((.*)\)(;?)$", piece, re.S)
         if macro := re.match(r"#\s*define\s+(\w+)(\(([^)]*)\))?((?:.|\n)*)", piece):
             if macro[2]:
                 parameters = [p.strip() for p in macro[3].split(",")]
                 macros[macro[1]] = parameters, macro[4].replace("\\\n", "\n")
             if macro[4].strip():  # not the guard of a header
                 yield Item((macro[1],), comment + piece)
-        elif piece[0] != "#":
-            called = re.match(r"(\w+)\s*\((.*)\);?$", piece, re.S)
-            if called and called[1] in macros:
-                piece = _expanded(*macros[called[1]], called[2]) + ";"
-            if names := _names(piece):
-                yield Item(names, comment + piece)
+        elif called and called[1] in macros:
+            made = _expanded(*macros[called[1]], called[2]) + called[3]
+            yield from _items(comment + made, macros)
+        elif piece[0] != "#" and (names := _names(piece)):
+            yield Item(names, comment + piece)
         comment = ""
 
 
-def _pieces(text: str) -> Iterator[str]:
-    """Yield comments, directives and declarations in their order."""
+def _pieces(text: str, macros: Macros) -> Iterator[str]:
+    """Yield comments, directives, declarations and calls of macros in their order."""
     at, end = 0, len(text)
+    directive = re.compile(r"(?:\\\n|[^\n])*")
+    call = re.compile(r"(\w+)\s*\([^()]*\);?")
     while at < end:
         if text[at].isspace():
             at += 1
@@ -231,7 +236,9 @@ def _pieces(text: str) -> Iterator[str]:
         if text.startswith("/*", at):
             at = text.index("*/", at) + 2
         elif text[at] == "#":
-            at = re.compile(r"(?:\\\n|[^\n])*").match(text, at).end()  # type: ignore[union-attr]
+            at += len(directive.match(text, at)[0])  # type: ignore[index]
+        elif (made := call.match(text, at)) and made[1] in macros:
+            at = made.end()
         else:
             at = _end_of_declaration(text, at)
         yield text[start:at]
@@ -278,10 +285,12 @@ def _expanded(parameters: list[str], body: str, given: str) -> str:
     def value(match: re.Match[str]) -> str:
         return values.get(match[0], match[0])
 
-    body = re.sub(
-        r"#\s*(\w+)", lambda m: f'"{values[m[1]]}"' if m[1] in values else m[0], body
-    )
-    return re.sub(r"[ \t]+\n", "\n", _WORD.sub(value, body)).strip()
+    def quoted(match: re.Match[str]) -> str:
+        return f'"{values[match[1]]}"' if match[1] in values else match[0]
+
+    body = re.sub(r"(?<!#)#(?!#)\s*(\w+)", quoted, body)
+    body = re.sub(r"\s*##\s*", "", re.sub(r"\w+", value, body))
+    return re.sub(r"[ \t]+\n", "\n", body).strip()
 
 
 def _parsed(text: str, constants: dict[str, int]) -> Any:

@@ -47,7 +47,7 @@ FC_INLINE void net_plain_product(const real *x, int depth, const real *w,
 static void net_product(const real *x, int depth, const real *w, const real *bias,
                         int columns, real *restrict out) {
     int j = 0;
-    if (V == 1) {
+    if (NET_PLAIN) {
         net_plain_product(x, depth, w, bias, columns, out);
         return;
     }
@@ -167,7 +167,7 @@ static void net_integer_product(const signed char *q, real scale, int depth,
                                 const net_integers *m, int columns,
                                 real *restrict out) {
     int j = 0;
-    if (V == 1) {
+    if (NET_PLAIN) {
         net_plain_integer_product(q, scale, depth, m, columns, out);
         return;
     }
