@@ -23,10 +23,10 @@ FC_INLINE void net_columns(const int n, const real *x, int depth, const real *w,
  * vectorize. */
 FC_INLINE void net_plain_product(const real *x, int depth, const real *w,
                                  const real *bias, int columns, real *restrict out) {
-    int k = 0;
+    const int whole = depth / 4 * 4;
     for (int j = 0; j < columns; j++)
         out[j] = bias ? bias[j] : 0;
-    for (; k + 4 <= depth; k += 4) {
+    for (int k = 0; k < whole; k += 4) {
         const real a = x[k], b = x[k + 1], c = x[k + 2], d = x[k + 3];
         const real *w_b = w + columns, *w_c = w_b + columns, *w_d = w_c + columns;
         for (int j = 0; j < columns; j++) {
@@ -37,7 +37,7 @@ FC_INLINE void net_plain_product(const real *x, int depth, const real *w,
         }
         w = w_d + columns;
     }
-    for (; k < depth; k++, w += columns)
+    for (int k = whole; k < depth; k++, w += columns)
         for (int j = 0; j < columns; j++)
             out[j] = net_multiply_add(x[k], w[j], out[j]);
 }
@@ -143,16 +143,16 @@ FC_INLINE void net_plain_integer_product(const signed char *q, real scale, int d
     for (int first = 0; first < columns; first += BLOCK) {
         const int n = columns - first < BLOCK ? columns - first : BLOCK;
         const signed char *w = m->w + first;
+        const int whole = depth / 4 * 4;
         int32_t sum[BLOCK] = {0};
-        int k = 0;
-        for (; k + 4 <= depth; k += 4, w += 4 * columns) {
+        for (int k = 0; k < whole; k += 4, w += 4 * columns) {
             const signed char *w_b = w + columns, *w_c = w_b + columns;
             const signed char *w_d = w_c + columns;
             for (int j = 0; j < n; j++)
                 sum[j] += q[k] * w[j] + q[k + 1] * w_b[j] + q[k + 2] * w_c[j] +
                           q[k + 3] * w_d[j];
         }
-        for (; k < depth; k++, w += columns)
+        for (int k = whole; k < depth; k++, w += columns)
             for (int j = 0; j < n; j++)
                 sum[j] += q[k] * w[j];
         for (int j = 0; j < n; j++) {

@@ -7,9 +7,12 @@ from it as they differ from one another.
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
-from exported import BUILDS, Net, needs_cc
+from exported import BUILDS, CC, STRICT, X86, Net, needs_cc
 
 import fastcell
 from fastcell import _core
@@ -79,3 +82,49 @@ def test_every_cell_has_the_bits_of_the_library(build, tmp_path, select_isa):
         assert len(set(y[0].tolist())) > 1
         net.reset()
         assert not net.state.any()
+
+
+VECTORS = ("-DFASTCELL_NET_SIMD", "-mavx2", "-mfma")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("flags", [(), VECTORS[: 3 if X86 else 1]], ids=["c99", "simd"])
+def test_clang_has_no_warnings_either(flags, dtype, tmp_path):
+    clang = shutil.which("clang")
+    if clang is None:
+        pytest.skip("needs clang")
+    made = fastcell.export_c(every_cell(), tmp_path / "net.c", dtype=dtype)
+    done = subprocess.run(
+        [clang, *STRICT, *flags, "-fsyntax-only", made.source],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_header_is_for_cpp_too_and_constants_are_all_its_data(tmp_path):
+    net = Net(fastcell.SLSTM(3, 5), tmp_path)
+    program = tmp_path / "program.cc"
+    program.write_text(
+        '#include "net.h"\n'
+        "int main() { static net_state s; float x[NET_INPUTS] = {}, y[NET_OUTPUTS];\n"
+        "net_reset(&s); net_step(&s, x, y); return 0; }\n"
+    )
+    compiled = [tmp_path / "net.o", tmp_path / "program.o"]
+    flags = ("-Wall", "-Wextra", "-Werror", "-pedantic", "-c")
+    cxx = shutil.which("c++") or shutil.which("g++")
+    if cxx is None or shutil.which("nm") is None:
+        pytest.skip("needs a C++ compiler and nm")
+    subprocess.run(
+        [CC, "-std=c99", "-c", net.made.source, "-o", compiled[0]], check=True
+    )
+    subprocess.run([cxx, *flags, program, "-o", compiled[1]], check=True)
+    subprocess.run([cxx, *compiled, "-o", tmp_path / "program"], check=True)
+    assert subprocess.run([tmp_path / "program"]).returncode == 0
+    listed = subprocess.run(["nm", compiled[0]], capture_output=True, text=True).stdout
+    kinds = {(kind, name) for *_, kind, name in map(str.split, listed.splitlines())}
+    assert {name for kind, name in kinds if kind == "T"} == {"net_step", "net_reset"}
+    assert not [name for kind, name in kinds if kind in "bBdD"]
+    # What a compiler may call without a library: copies of memory.
+    undefined = {name.lstrip("_") for kind, name in kinds if kind == "U"}
+    assert undefined <= {"memcpy", "memset", "stack_chk_fail", "GLOBAL_OFFSET_TABLE_"}
