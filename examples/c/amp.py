@@ -1,14 +1,14 @@
 """An amplifier by a GRU: learned in Python, run by a C program of one file.
 
-The amplifier is an artificial one, of three stages at 48 kHz: a high-pass filter, a tube
-that saturates on one side more than on the other, and a low-pass filter. A GRU and a
-linear layer learn its output less its input, sample by sample, with truncated
+The amplifier is an artificial one, of three stages at 48 kHz: a high-pass filter, a
+tube that saturates on one side more than on the other, and a low-pass filter. A GRU and
+a linear layer learn its output less its input, sample by sample, with truncated
 backpropagation (Wright, Damskägg, Juvela and Välimäki 2020, doi:10.3390/app10030766).
 The error is theirs: the energy of the difference by that of the output, ESR.
 
 `fastcell.export_c` writes the network as amp.c; with audio.c, which has the form of a
-plug-in, the compiler makes a program of it. It runs on a signal that was not learned, and
-its output is compared with the session's, sample by sample.
+plug-in, the compiler makes a program of it. It runs on a signal that was not learned,
+and its output is compared with the session's, sample by sample.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A network as one C file on several processors: the same 100 steps, bit for bit.
 
-Exports a model, compiles it with steps.c for each target, runs it there or in an emulator,
-and compares every output with the session in Python. Multiply-adds are fused where the
-processor has the instruction, so the bits are those of the library's instruction sets with
-or without it. What each target needs, as packages of Debian:
+Exports a model, compiles it with steps.c for each target, runs it there or in an
+emulator, and compares every output with the session in Python. Multiply-adds are fused
+where the processor has the instruction, so the bits are those of the library's
+instruction sets with or without it. What each target needs, as packages of Debian:
 
     host        cc
     cortex-m3   gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
