@@ -123,7 +123,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     import fastcell
-    from fastcell.cli.export import add_export_c
+    from fastcell.cli.export import add_convert, add_export_c
 
     parser = _Parser(
         prog=PROGRAM,
@@ -181,6 +181,13 @@ def _parser() -> argparse.ArgumentParser:
             _export_c,
             "Write a model's step as one C99 file, which needs no library. Prints the "
             "sizes of weights, state and code, and the multiply-adds of a step.",
+        )
+    )
+    add_convert(
+        command(
+            "convert",
+            _convert,
+            "Save a model in the JSON form of RTNeural as one of fastcell.",
         )
     )
     command("info", _info, "Show CPU, instruction sets, BLAS, threads and versions.")
@@ -482,6 +489,12 @@ def _export_c(given: dict[str, Any]) -> int:
     from fastcell.cli.export import export_c
 
     return export_c(given)
+
+
+def _convert(given: dict[str, Any]) -> int:
+    from fastcell.cli.export import convert
+
+    return convert(given)
 
 
 def _info(given: dict[str, Any]) -> int:

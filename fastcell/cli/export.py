@@ -1,4 +1,4 @@
-"""``fastcell export-c``: a model's step as a C file, and its sizes."""
+"""``fastcell export-c`` writes a model as C; ``convert`` reads one of RTNeural."""
 
 from __future__ import annotations
 
@@ -67,6 +67,38 @@ def export_c(given: dict[str, Any]) -> int:
     for label, value in rows.items():
         print(f"{label:{width}}  {value}")
     return 0
+
+
+def add_convert(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("model", metavar="MODEL.json", type=path_value)
+    parser.add_argument(
+        "-o", "--out", type=path_value, help="where to (default: model.safetensors)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+
+
+def convert(given: dict[str, Any]) -> int:
+    """Read a model of RTNeural, and save it."""
+    import fastcell
+    from fastcell.rtneural import read_rtneural
+
+    out = Path(given.get("out", "model.safetensors"))
+    if out.exists() and not given.get("force"):
+        raise ValueError(f"{out} exists; --force replaces it")
+    model = read_rtneural(given["model"])
+    fastcell.save(model, out)
+    for layer in model.layers:
+        print(f"{type(layer).__name__}({_sizes(layer)})")
+    return 0
+
+
+def _sizes(layer: Any) -> str:
+    return ", ".join(
+        str(getattr(layer, name))
+        for name in ("input_size", "hidden_size", "in_features", "out_features", "kind")
+        if hasattr(layer, name)
+    )
 
 
 def _code(source: str) -> str:

@@ -217,6 +217,11 @@ static void net_tanh(const real *x, int n, real *y) {
         vstore(y + i, vtanh(vload(x + i)));
 }
 
+static void net_sigmoid(const real *x, int n, real *y) {
+    for (int i = 0; i < n; i += V)
+        vstore(y + i, vsigmoid(vload(x + i)));
+}
+
 static void net_relu(const real *x, int n, real *y) {
     for (int i = 0; i < n; i += V)
         vstore(y + i, vmax_keep_nan(vload(x + i), vset1(0)));

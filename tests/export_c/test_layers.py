@@ -121,6 +121,7 @@ CHAINS = {
     "residual first": lambda: [Residual(fastcell.LSTM(3, 3, seed=1))],
     "highway": lambda: [Highway(fastcell.GRU(3, 3, seed=1), 3, -0.5, seed=2)],
     "relu": lambda: [Activation("relu"), fastcell.RNN(3, 5, seed=0)],
+    "sigmoid": lambda: [fastcell.RNN(3, 5, seed=0), Activation("sigmoid")],
     "nested": lambda: [
         Sequential([fastcell.GRU(3, 5, seed=0), Linear(5, 5, seed=1)]),
         Sequential([fastcell.GRU(5, 5, seed=2)]),

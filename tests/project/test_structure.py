@@ -311,6 +311,7 @@ STOREYS = [
     *("models/sessions", "models/parts", "models/search", "models/heads"),
     *("models/decoder", "models"),
     *("serialize.py", "train", "callbacks.py", "programs.py", "exporting"),
+    "rtneural.py",
     "__init__.py",
     *("_judge", "torch", "sklearn", "cli", "__main__.py"),
 ]
