@@ -33,6 +33,12 @@ if X86 and "avx2" in _core.isas():
     FUSED = ("-mavx2", "-mfma")
     BUILDS["c99-avx2"] = (("-O1", *FUSED), "avx2", 8)
     BUILDS["vectors-avx2"] = (("-O2", "-DFASTCELL_NET_SIMD", *FUSED), "avx2", 8)
+if X86 and "avx512" in _core.isas():
+    BUILDS["vectors-avx512"] = (
+        ("-O2", "-DFASTCELL_NET_SIMD", "-mavx512f", "-mfma"),
+        "avx512",
+        16,
+    )
 
 
 class Net:

@@ -73,7 +73,8 @@ FC_INLINE vreal vload_part(const real *from, ptrdiff_t there) {
     if (there >= V)
         return vload(from);
     real lane[V] = {0};
-    for (ptrdiff_t i = 0; i < there; i++)
-        lane[i] = from[i];
+    for (ptrdiff_t i = 0; i < V; i++)
+        if (i < there)
+            lane[i] = from[i];
     return vload(lane);
 }

@@ -62,7 +62,7 @@ def text_of(name: str, values: np.ndarray) -> str:
             line = "   "
         line += f" {number},"
     body = "\n".join([*lines, line])
-    return f"static const {kind} {name}[{len(numbers)}] = {{\n{body}\n}};\n"
+    return f"static const {kind} {name}[{len(numbers)}] NET_ALIGNED = {{\n{body}\n}};\n"
 
 
 def _number(value: np.generic) -> str:

@@ -18,7 +18,7 @@
 #if defined(__clang__)
 #define NET_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__) && __GNUC__ >= 8
-#define NET_UNROLL _Pragma("GCC unroll 8")
+#define NET_UNROLL _Pragma("GCC unroll 16")
 #else
 #define NET_UNROLL
 #endif
@@ -44,7 +44,22 @@
 #if NET_V > 1 && !defined(__GNUC__)
 #error "vectors, and cells with pairs of units, need GCC or clang"
 #endif
+#if defined(__GNUC__)
+#define NET_PREFETCH(p) __builtin_prefetch(p)
+#else
+#define NET_PREFETCH(p) ((void)(p))
+#endif
+#if NET_PLAIN
+#define NET_ALIGNED
+#else
+#define NET_ALIGNED __attribute__((aligned(64))) /* no load from two lines of a cache */
+#endif
 enum { V = NET_V };
+#if NET_V == 16 /* 32 registers */
+#define NET_BLOCK 16
+#else
+#define NET_BLOCK 12
+#endif
 typedef float real;
 
 #if NET_V == 1
@@ -88,6 +103,38 @@ FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) {
 FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) { return x > 0 ? a : b; }
 #else
 FC_INLINE vreal vset1(real x) { return x - (vreal){0}; }
+#endif
+
+/* min and max of Intel return their second operand when either is NaN. */
+#if NET_V == 8
+FC_INLINE vreal vmin_keep_nan(vreal x, vreal hi) {
+    return (vreal)_mm256_min_ps((__m256)hi, (__m256)x);
+}
+FC_INLINE vreal vmax_keep_nan(vreal x, vreal lo) {
+    return (vreal)_mm256_max_ps((__m256)lo, (__m256)x);
+}
+FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) {
+    return (vreal)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)x);
+}
+FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
+    return (vreal)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)(x > (vreal){0}));
+}
+#elif NET_V == 16
+FC_INLINE vreal vmin_keep_nan(vreal x, vreal hi) {
+    return (vreal)_mm512_min_ps((__m512)hi, (__m512)x);
+}
+FC_INLINE vreal vmax_keep_nan(vreal x, vreal lo) {
+    return (vreal)_mm512_max_ps((__m512)lo, (__m512)x);
+}
+FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) {
+    const __mmask16 negative = _mm512_cmplt_epi32_mask((__m512i)x, (__m512i)(vbits){0});
+    return (vreal)_mm512_mask_blend_ps(negative, (__m512)b, (__m512)a);
+}
+FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
+    const __mmask16 more = _mm512_cmp_ps_mask((__m512)x, (__m512)(vreal){0}, _CMP_GT_OQ);
+    return (vreal)_mm512_mask_blend_ps(more, (__m512)b, (__m512)a);
+}
+#elif NET_V > 1
 FC_INLINE vreal vpick(vbits mask, vreal a, vreal b) {
     return vreal_of((mask & vbits_of(a)) | (~mask & vbits_of(b)));
 }
@@ -169,13 +216,50 @@ FC_INLINE vreal vswap_pairs(vreal x) {
     return vload(lane);
 }
 
+#if NET_V == 16 /* as the library's AVX-512: an estimate, corrected once */
+FC_INLINE vreal vquotient(vreal x, vreal y) {
+    const __m512 r = _mm512_rcp14_ps((__m512)y), q = _mm512_mul_ps((__m512)x, r);
+    return (vreal)_mm512_fmadd_ps(_mm512_fnmadd_ps(q, (__m512)y, (__m512)x), r, q);
+}
+#else
 FC_INLINE vreal vquotient(vreal x, vreal y) { return x / y; }
+#endif
 FC_INLINE vreal vabs(vreal x) { return vreal_of(vbits_of(x) & 0x7fffffffu); }
 FC_INLINE vreal vnegative_abs(vreal x) { return vreal_of(vbits_of(x) | 0x80000000u); }
 FC_INLINE vreal vcopysign(vreal x, vreal s) {
     return vreal_of((vbits_of(x) & 0x7fffffffu) | (vbits_of(s) & 0x80000000u));
 }
-/* 2^(n + up), from x + 1.5 * 2^23, whose low bits are the integer n nearest to x. */
-FC_INLINE vreal vpower_up(vreal e, unsigned up) {
+
+/* x = n + a fraction; the encoding of n is n itself with AVX-512, which multiplies by
+ * 2^n.  Else it is the sum x + 1.5 * 2^23, whose low bits are n. */
+#if NET_V == 16
+FC_INLINE vreal vexponent(vreal x, vreal *n) {
+    return *n = (vreal)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT);
+}
+FC_INLINE vreal vscale(vreal x, vreal e) {
+    return (vreal)_mm512_scalef_ps((__m512)x, (__m512)e);
+}
+FC_INLINE vreal vscale_down(vreal x, vreal e) { return vscale(x, e); }
+FC_INLINE vreal vpower_of_two(vreal e) { return vscale(vset1(1), e); }
+#else
+FC_INLINE vreal vexponent(vreal x, vreal *n) {
+    vreal e = x + vset1(12582912.0f);
+    *n = e - vset1(12582912.0f);
+    return e;
+}
+FC_INLINE vreal vpower_up(vreal e, unsigned up) { /* 2^(n + up) */
     return vreal_of((vbits_of(e) << 23) + ((127u + up) << 23));
 }
+FC_INLINE vreal vpower_of_two(vreal e) { return vpower_up(e, 0); }
+/* n + 64 is in range where n is not: a subnormal result is rounded once. */
+FC_INLINE vreal vscale_down(vreal x, vreal e) {
+    return x * vpower_up(e, 64) * vset1(0x1p-64f);
+}
+/* In two halves, because 2^128 does not exist. */
+FC_INLINE vreal vscale(vreal x, vreal e) {
+    vreal half, n = e - vset1(12582912.0f);
+    vreal first = vexponent(n * vset1(0.5f), &half);
+    vreal second = n - half + vset1(12582912.0f);
+    return x * vpower_of_two(first) * vpower_of_two(second);
+}
+#endif

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(FASTCELL_NET_SIMD) && defined(__FMA__)
+#if defined(FASTCELL_NET_SIMD) && (defined(__AVX__) || defined(__FMA__))
 #include <immintrin.h>
 #elif defined(FASTCELL_NET_SIMD) && defined(__ARM_NEON)
 #include <arm_neon.h>

@@ -3,12 +3,18 @@
 /* Columns 0 .. n*V-1 of `net_product`, their sums in registers. */
 FC_INLINE void net_columns(const int n, const real *x, int depth, const real *w,
                            int columns, const real *bias, real *out) {
-    vreal sum[8];
+    const bool is_far = depth * columns > 8192; /* not in a first-level cache */
+    vreal sum[16];
     NET_UNROLL
     for (int i = 0; i < n; i++)
         sum[i] = bias ? vload(bias + i * V) : vset1(0);
     for (int k = 0; k < depth; k++) {
         vreal x_k = vset1(x[k]);
+        if (is_far && k + 4 < depth) {
+            NET_UNROLL
+            for (int i = 0; i < n; i++)
+                NET_PREFETCH(w + 4 * columns + i * V);
+        }
         NET_UNROLL
         for (int i = 0; i < n; i++)
             sum[i] = vfma(x_k, vload(w + i * V), sum[i]);
@@ -21,8 +27,8 @@ FC_INLINE void net_columns(const int n, const real *x, int depth, const real *w,
 
 /* `net_product` without vectors: loops over columns, four k at once, which compilers
  * vectorize. */
-FC_INLINE void net_plain_product(const real *x, int depth, const real *w,
-                                 const real *bias, int columns, real *restrict out) {
+static void net_plain_product(const real *x, int depth, const real *w,
+                              const real *bias, int columns, real *restrict out) {
     const int whole = depth / 4 * 4;
     for (int j = 0; j < columns; j++)
         out[j] = bias ? bias[j] : 0;
@@ -42,21 +48,44 @@ FC_INLINE void net_plain_product(const real *x, int depth, const real *w,
             out[j] = net_multiply_add(x[k], w[j], out[j]);
 }
 
+#define NET_CASE(n)                                                                    \
+    case n:                                                                            \
+        net_columns(n, x, depth, w, columns, bias, out);                               \
+        break;
+
 /* out[columns] = bias + x w, with w [depth][columns]; bias may be NULL.  Each column is
- * one chain of multiply-adds, from the bias on, in the order of x. */
-static void net_product(const real *x, int depth, const real *w, const real *bias,
-                        int columns, real *restrict out) {
+ * one chain of multiply-adds, from the bias on, in the order of x.  Where `columns` is
+ * constant, one of the remainders is left of the code. */
+FC_INLINE void net_product(const real *x, int depth, const real *w, const real *bias,
+                           int columns, real *restrict out) {
     int j = 0;
     if (NET_PLAIN) {
         net_plain_product(x, depth, w, bias, columns, out);
         return;
     }
-    for (; j + 8 * V <= columns; j += 8 * V)
-        net_columns(8, x, depth, w + j, columns, bias ? bias + j : NULL, out + j);
-    for (; j + 4 * V <= columns; j += 4 * V)
-        net_columns(4, x, depth, w + j, columns, bias ? bias + j : NULL, out + j);
-    for (; j + V <= columns; j += V)
-        net_columns(1, x, depth, w + j, columns, bias ? bias + j : NULL, out + j);
+    for (; j + NET_BLOCK * V <= columns; j += NET_BLOCK * V)
+        net_columns(NET_BLOCK, x, depth, w + j, columns, bias ? bias + j : NULL,
+                    out + j);
+    w += j;
+    out += j;
+    bias = bias ? bias + j : NULL;
+    switch ((columns - j) / V) {
+        NET_CASE(1)
+        NET_CASE(2)
+        NET_CASE(3)
+        NET_CASE(4)
+        NET_CASE(5)
+        NET_CASE(6)
+        NET_CASE(7)
+        NET_CASE(8)
+        NET_CASE(9)
+        NET_CASE(10)
+        NET_CASE(11)
+        NET_CASE(12)
+        NET_CASE(13)
+        NET_CASE(14)
+        NET_CASE(15)
+    }
 }
 
 /* |x| of one number, also where V is not 1. */
