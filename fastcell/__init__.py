@@ -52,6 +52,7 @@ from fastcell.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from fastcell import callbacks, data, losses, models, optim, train
+    from fastcell.exporting import export_c
     from fastcell.serialize import load, save
 
 __version__ = "0.1.0"
@@ -90,6 +91,7 @@ __all__ = [
     "StreamPool",
     "callbacks",
     "data",
+    "export_c",
     "get_include",
     "get_num_threads",
     "load",
@@ -106,7 +108,11 @@ __all__ = [
 _SUBMODULES = (
     *("callbacks", "data", "losses", "models", "optim", "serialize", "train"),
 )
-_ELSEWHERE = {"load": "fastcell.serialize", "save": "fastcell.serialize"}
+_ELSEWHERE = {
+    "export_c": "fastcell.exporting",
+    "load": "fastcell.serialize",
+    "save": "fastcell.serialize",
+}
 
 select_isa()
 set_thread_costs()

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import math
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from fastcell._checks.schema import MOST, shortened, shown
+from fastcell._checks.schema import MOST, shortened
+from fastcell.cli.arguments import integer_value as _integer
+from fastcell.cli.arguments import list_value as _list
+from fastcell.cli.arguments import number_value as _number
+from fastcell.cli.arguments import one_of as _one_of
+from fastcell.cli.arguments import option_value as _option
+from fastcell.cli.arguments import path_value as _path
+from fastcell.cli.arguments import picture_value as _picture
+from fastcell.cli.arguments import shape_value as _shape
 
 PROGRAM = "fastcell"
 _LONGEST = 600  # characters of an error
@@ -117,6 +123,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     import fastcell
+    from fastcell.cli.export import add_convert, add_export_c
 
     parser = _Parser(
         prog=PROGRAM,
@@ -166,6 +173,21 @@ def _parser() -> argparse.ArgumentParser:
             "Show how a layer is computed, and why it takes so long. Decisions of the "
             "core, memory, FLOP, and the time: predicted from probes of this machine, "
             "and measured.",
+        )
+    )
+    add_export_c(
+        command(
+            "export-c",
+            _export_c,
+            "Write a model's step as one C99 file, which needs no library. Prints the "
+            "sizes of weights, state and code, and the multiply-adds of a step.",
+        )
+    )
+    add_convert(
+        command(
+            "convert",
+            _convert,
+            "Save a model in the JSON form of RTNeural as one of fastcell.",
         )
     )
     command("info", _info, "Show CPU, instruction sets, BLAS, threads and versions.")
@@ -397,99 +419,6 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _one_of(
-    names: Collection[str], unnamed: Collection[str] = ()
-) -> Callable[[str], str]:
-    """Texts of both are taken; an error lists the first."""
-
-    def convert(text: str) -> str:
-        if text not in names and text not in unnamed:
-            raise argparse.ArgumentTypeError(
-                f"must be one of {', '.join(names)}; got {shown(text)}"
-            )
-        return text
-
-    return convert
-
-
-def _option(text: str) -> tuple[str, Any]:
-    """Return the name and the value of NAME=VALUE; a value is of JSON, or a text."""
-    name, sign, value = text.partition("=")
-    if not (name and sign):
-        raise argparse.ArgumentTypeError(f"must be NAME=VALUE; got {shown(text)}")
-    with contextlib.suppress(ValueError):
-        return name, json.loads(value)
-    return name, value
-
-
-def _list(convert: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """Values joined by commas, each once."""
-    return lambda text: list(dict.fromkeys(convert(part) for part in text.split(",")))
-
-
-def _shape(text: str) -> Any:
-    from fastcell.cli.measure import parse_shape
-
-    try:
-        return parse_shape(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _integer(minimum: int, maximum: int = 2**31 - 1) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = minimum - 1
-        if value < minimum:
-            raise argparse.ArgumentTypeError(
-                f"must be an integer >= {minimum}; got {shown(text)}"
-            )
-        if value > maximum:
-            raise argparse.ArgumentTypeError(
-                f"must be an integer <= {maximum}; got {shown(text)}"
-            )
-        return value
-
-    return convert
-
-
-def _number(**limits: float) -> Callable[[str], float]:
-    def convert(text: str) -> float:
-        from fastcell._checks.numbers import real
-
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        try:
-            return real("", value, **limits)
-        except ValueError as error:
-            expected = str(error).strip().rpartition("; got")[0]
-            raise argparse.ArgumentTypeError(f"{expected}; got {shown(text)}") from None
-
-    return convert
-
-
-def _path(text: str) -> str:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(
-            f"must be the name of a file; got {shown(text)}"
-        )
-    return text
-
-
-def _picture(text: str) -> str:
-    from fastcell.cli.results import picture_kind
-
-    try:
-        picture_kind(_path(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
-
-
 # -------------------------------------------------------------------------- commands
 
 
@@ -554,6 +483,18 @@ def _explain(given: dict[str, Any]) -> int:
     from fastcell.cli.explain import explain
 
     return explain(given)
+
+
+def _export_c(given: dict[str, Any]) -> int:
+    from fastcell.cli.export import export_c
+
+    return export_c(given)
+
+
+def _convert(given: dict[str, Any]) -> int:
+    from fastcell.cli.export import convert
+
+    return convert(given)
 
 
 def _info(given: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Activation: an element-wise tanh or relu, without parameters."""
+"""Activation: an element-wise tanh, relu or sigmoid, without parameters."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcell import _core
 from fastcell._checks.arrays import check_shape, floats, real_array
 from fastcell._checks.names import one_of
 from fastcell.layers.saved import Watched, check_saved
@@ -13,7 +14,7 @@ from fastcell.module import Module
 from fastcell.named_classes import in_files
 from fastcell.parameters import Parameters
 
-KINDS = ("tanh", "relu")
+KINDS = ("tanh", "relu", "sigmoid")
 
 
 @in_files
@@ -22,11 +23,12 @@ class Activation(Module):
 
     .. math::
         \tanh'(x) = 1 - \tanh^2(x), \qquad
-        \mathrm{relu}(x) = \max(x, 0), \quad \mathrm{relu}'(x) = [x > 0]
+        \mathrm{relu}(x) = \max(x, 0), \quad \mathrm{relu}'(x) = [x > 0], \qquad
+        \sigma'(x) = \sigma(x) (1 - \sigma(x))
 
     Parameters
     ----------
-    kind : {"tanh", "relu"}, default "tanh"
+    kind : {"tanh", "relu", "sigmoid"}, default "tanh"
         The function.
 
     Raises
@@ -63,11 +65,13 @@ class Activation(Module):
             If x is of another dtype.
         """
         x = floats("x", x)
+        if self.kind == "sigmoid":
+            return _core.elementary("sigmoid", np.ascontiguousarray(x))
         y: np.ndarray = np.tanh(x) if self.kind == "tanh" else np.maximum(x, 0)
         return y
 
     def forward(self, x: Any) -> tuple[np.ndarray, Watched]:
-        """Return y, and what `backward` needs: both derivatives are functions of y.
+        """Return y, and what `backward` needs: the derivatives are functions of y.
 
         y is kept without a copy, x is not kept. y must not be written to before
         `backward`, which compares a sample of 127 of its elements.
@@ -93,6 +97,8 @@ class Activation(Module):
         dy = check_shape("dy", real_array("dy", dy, y.dtype), y.shape)
         if self.kind == "tanh":
             return dy * (1 - y * y), {}
+        if self.kind == "sigmoid":
+            return dy * (y * (1 - y)), {}
         return dy * (y > 0), {}
 
     def config(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class FeedForward(ScoredModel):
         Units of each hidden layer; an empty list gives a linear model.
     output_size : int
         Classes, at least 2, or values K.
-    activation : {"tanh", "relu"}, default "tanh"
+    activation : {"tanh", "relu", "sigmoid"}, default "tanh"
         The function f.
     task : {"classification", "regression"}, default "classification"
         What y means.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import tempfile
 
@@ -11,7 +12,7 @@ from calls_of_layers import OPTIONAL, reals
 from public_calls import recipe
 
 import fastcell
-from fastcell import callbacks, losses, optim, serialize, train
+from fastcell import callbacks, losses, optim, rtneural, serialize, train
 from fastcell.models import LanguageModel
 
 ANY_NUMBER = "negative huge nan"
@@ -409,6 +410,17 @@ def _():
     return fastcell.save, {"model": _model(), "path": _path("saved.safetensors")}
 
 
+@recipe("export_c", path="str", name="str")
+def _():
+    return fastcell.export_c, {
+        "model": fastcell.GRU(3, 4, seed=0),
+        "path": _path("net.c"),
+        "name": "net",
+        "dtype": "int8",
+        "lanes": 4,
+    }
+
+
 @recipe("read_arrays")
 def _():
     return serialize.read_arrays, {"path": _saved()}
@@ -426,3 +438,17 @@ def _():
 @recipe("model_class")
 def _():
     return serialize.model_class, {"name": "LSTM"}
+
+
+@functools.cache
+def _of_rtneural():
+    layer = {"type": "dense", "shape": [2], "weights": [[[1.0, 2.0]], [0.0, 1.0]]}
+    path = _path("model.json")
+    with open(path, "w") as file:
+        json.dump({"in_shape": [1], "layers": [layer]}, file)
+    return path
+
+
+@recipe("read_rtneural")
+def _():
+    return rtneural.read_rtneural, {"path": _of_rtneural()}

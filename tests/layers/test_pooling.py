@@ -220,12 +220,15 @@ def test_pooling_refuses():
 # ------------------------------------------------------------------ Activation
 
 
-@pytest.mark.parametrize("kind", ["tanh", "relu"])
+@pytest.mark.parametrize("kind", ["tanh", "relu", "sigmoid"])
 def test_an_activation_and_its_gradient(kind):
     layer, x = Activation(kind), steps_of()
     y, saved = layer.forward(x)
-    expected = np.tanh(x) if kind == "tanh" else np.where(x > 0, x, 0)
-    assert same_bits(y, expected)
+    if kind == "sigmoid":
+        np.testing.assert_allclose(y, 1 / (1 + np.exp(-x)), rtol=1e-15)
+    else:
+        expected = np.tanh(x) if kind == "tanh" else np.where(x > 0, x, 0)
+        assert same_bits(y, expected)
     assert same_bits(layer(x), y)
     dy = np.random.default_rng(1).standard_normal(y.shape)
     dx, grads = layer.backward(dy, saved)
@@ -234,7 +237,12 @@ def test_an_activation_and_its_gradient(kind):
 
 
 def test_an_activation_refuses():
-    refuses(ValueError, ["kind", '"tanh" or "relu"', "'gelu'"], Activation, "gelu")
+    refuses(
+        ValueError,
+        ["kind", '"tanh" or "relu" or "sigmoid"', "'gelu'"],
+        Activation,
+        "gelu",
+    )
     refuses(TypeError, ["x", "float32", "int64"], Activation(), np.zeros(3, int))
     _, saved = Activation().forward(np.zeros((2, 3), f32))
     refuses(ValueError, ["dy", "(2, 3)"], Activation().backward, np.ones(3, f32), saved)

@@ -310,7 +310,8 @@ STOREYS = [
     *("layers", "cells", "losses", "optim", "demo_data", "data"),
     *("models/sessions", "models/parts", "models/search", "models/heads"),
     *("models/decoder", "models"),
-    *("serialize.py", "train", "callbacks.py", "programs.py"),
+    *("serialize.py", "train", "callbacks.py", "programs.py", "exporting"),
+    "rtneural.py",
     "__init__.py",
     *("_judge", "torch", "sklearn", "cli", "__main__.py"),
 ]
@@ -406,7 +407,16 @@ def test_import_fastcell_loads_little(run_python):
     assert "fastcell._core" in loaded
     for name in ("scipy", "tqdm", "safetensors", "argparse", "torch", "matplotlib"):
         assert not knows(loaded, name), name
-    for name in ("models", "train", "data", "optim", "losses", "cli", "serialize"):
+    for name in (
+        "models",
+        "train",
+        "data",
+        "optim",
+        "losses",
+        "cli",
+        "serialize",
+        "exporting",
+    ):
         assert not knows(loaded, f"fastcell.{name}"), name
 
 
@@ -451,7 +461,33 @@ def test_every_package_is_in_the_wheel():
         for path in files(PACKAGE, ".py")
         if path.name == "__init__.py"
     }
-    assert set(listed["packages"]) == packages
+    elsewhere = listed["package-dir"]  # C sources, no packages of Python
+    assert set(listed["packages"]) == packages | elsewhere.keys()
+    for name, folder in elsewhere.items():
+        assert name == f"fastcell._src_c.{folder.removeprefix('src_c/')}"
+
+
+def test_sources_of_exported_files_are_in_the_wheel():
+    import tomllib
+
+    from fastcell.exporting import sources
+
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    inside = {
+        path.resolve()
+        for name, patterns in listed["package-data"].items()
+        for pattern in patterns
+        for path in (
+            ROOT / listed["package-dir"].get(name, name.replace(".", "/"))
+        ).glob(pattern)
+    }
+    read = set()
+    assert list(sources._included(CORE, "cells/registry.h", read))
+    assert {"cells/gru.c", "math/elementary.h"} <= read
+    wanted = {CORE / name for name in read} | {
+        *files(PACKAGE / "exporting", ".c", ".h")
+    }
+    assert wanted <= inside
 
 
 def test_no_file_names_a_place_of_one_machine():
