@@ -25,6 +25,7 @@ MODULES = (
     "fastcell.train",
     "fastcell.callbacks",
     "fastcell.data",
+    "fastcell.rtneural",
     "fastcell.serialize",
     "fastcell.threads",
 )
