@@ -1,6 +1,7 @@
 """Junk as arguments of the command line: one line, exit code 2, no traceback."""
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -20,6 +21,8 @@ BASE = {
     "sample": ["model.safetensors", "--length=5"],
     "bench": ["--cells=lstm", "--modes=step", "--shapes=1x1x4", "--seconds=0.001"],
     "explain": ["--shape=1x1x4"],
+    "export-c": ["model.safetensors", "--out=net.c"],
+    "convert": ["rtneural.json", "--out=converted.safetensors"],
     "info": [],
 }
 # What no option and no argument takes.
@@ -38,8 +41,8 @@ JUNK = {
     "shape of digits": "9" * 400 + "x1x1",
     "lone surrogate": "\udcff",
 }
-# A prompt may be any text, and a file may be called anything.
-FREE = {"--prompt", "--out", "--json"}
+# A prompt may be any text, a file may be called anything, and a prefix (nan).
+FREE = {"--prompt", "--out", "--json", "--name"}
 LONGEST = 700
 
 
@@ -67,6 +70,9 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_text("to be, or not to be: that is it.\n" * 40)
     model = LanguageModel(6, 4, 8, vocabulary="\n abét", seed=0)
     fastcell.save(model, tmp_path / "model.safetensors")
+    linear = {"type": "dense", "shape": [None, None, 1], "weights": [[[0.5]], [0.0]]}
+    network = {"in_shape": [None, None, 1], "layers": [linear]}
+    (tmp_path / "rtneural.json").write_text(json.dumps(network))
     return tmp_path
 
 

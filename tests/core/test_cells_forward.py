@@ -69,6 +69,7 @@ def test_the_core_describes_the_lstm():
         "takes_heads": False,
         "roles": 0,
         "clips_cell": False,
+        "takes_update_dropout": True,
         "parameters": {
             "weight_ih": ("GH", "I"),
             "weight_hh": ("GH", "P/K"),
