@@ -1,6 +1,6 @@
 """Exported C against RTNeural: the same small networks, sample by sample.
 
-    python bench/rtneural.py SOURCE [--quick]
+    python bench/rtneural.py SOURCE [--quick] [--sizes H H]
 
 SOURCE is a checkout of RTNeural (github.com/jatinchowdhury18/RTNeural). For each cell
 and hidden size, a network of one input, the recurrent layer and a dense one is compiled
@@ -24,6 +24,7 @@ import numpy as np
 
 import fastcell
 
+SIZES = [8, 12, 16, 20, 24, 32, 40, 48, 64]
 FLAGS = ("-O3", "-march=native")
 BACKENDS = {
     "stl": ("-DRTNEURAL_USE_STL=1", 32),
@@ -163,9 +164,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", type=Path)
-    parser.add_argument("--quick", action="store_true", help="two sizes, two turns")
+    parser.add_argument("--quick", action="store_true", help="few sizes, two turns")
+    parser.add_argument("--sizes", type=int, nargs="+", help="hidden sizes")
     given = parser.parse_args()
-    sizes = (8, 32) if given.quick else (8, 12, 16, 20, 24, 32, 40, 48, 64)
+    sizes = given.sizes or ([8, 32] if given.quick else SIZES)
     print("| cell | H | " + " | ".join(("fastcell", *BACKENDS)) + " | ratio | error |")
     print("| --- " * (len(BACKENDS) + 5) + "|")
     for cell in ("GRU", "LSTM"):

@@ -3,7 +3,8 @@
 /* Columns 0 .. n*V-1 of `net_product`, their sums in registers. */
 FC_INLINE void net_columns(const int n, const real *x, int depth, const real *w,
                            int columns, const real *bias, real *out) {
-    const bool is_far = depth * columns > 8192; /* not in a first-level cache */
+    /* Weights that no first-level cache holds; 16 loads a k leave no time to prefetch. */
+    const bool is_far = depth * columns > 10240 && n <= 12;
     vreal sum[16];
     NET_UNROLL
     for (int i = 0; i < n; i++)
