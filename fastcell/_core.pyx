@@ -173,7 +173,8 @@ def thread_costs():
     )
 
 
-# The BLAS of fastcell._blas, which imports SciPy (0.3 s): loaded at the first use.
+# The BLAS of fastcell._blas, which imports SciPy (0.3 s): loaded at the first use.  Where
+# SciPy is not installed its members stay NULL, and the core computes these products.
 cdef fc_blas blas_functions
 cdef bint blas_ready = False
 
@@ -183,11 +184,15 @@ cdef const fc_blas *blas() except? NULL:
     if not fc_wants_blas():
         return NULL
     if not blas_ready:
-        from fastcell import _blas
-
-        sgemm, dgemm = _blas.addresses()
-        blas_functions.sgemm = <void *> <uintptr_t> sgemm
-        blas_functions.dgemm = <void *> <uintptr_t> dgemm
+        try:
+            from fastcell import _blas
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith("scipy"):
+                raise
+        else:
+            sgemm, dgemm = _blas.addresses()
+            blas_functions.sgemm = <void *> <uintptr_t> sgemm
+            blas_functions.dgemm = <void *> <uintptr_t> dgemm
         blas_ready = True
     return &blas_functions
 

@@ -499,7 +499,6 @@ def _convert(given: dict[str, Any]) -> int:
 
 def _info(given: dict[str, Any]) -> int:
     import platform
-    from importlib.metadata import version
 
     import fastcell
     from fastcell._core import cpu_info
@@ -518,18 +517,29 @@ def _info(given: dict[str, Any]) -> int:
         "Python": platform.python_version(),
     }
     for package in ("numpy", "scipy", "tqdm", "safetensors"):
-        rows[package] = version(package)
+        rows[package] = _version(package)
     width = max(map(len, rows))
     for name, value in rows.items():
         print(f"{name:{width}}  {value}")
     return 0
 
 
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
 def _blas() -> str:
     """Return the name of SciPy's BLAS, which computes the large products."""
-    # Its stubs are a separate package, which may be missing.
-    import scipy  # type: ignore[import-untyped, unused-ignore]
-
+    try:
+        # Its stubs are a separate package, which may be missing.
+        import scipy  # type: ignore[import-untyped, unused-ignore]
+    except ModuleNotFoundError:
+        return "none, since scipy is not installed: fastcell's own products"
     try:
         blas = scipy.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return f"{blas['name']} {blas['version']}, by scipy"

@@ -44,9 +44,11 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self._shown:
-            # Its stubs are a separate package, which may be missing.
-            from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
-
+            try:
+                # Its stubs are a separate package, which may be missing.
+                from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+            except ModuleNotFoundError:
+                tqdm = _Lines
             steps = "step {n_fmt} [{elapsed}]{postfix}"
             if self._total is not None:
                 steps = (
@@ -122,6 +124,22 @@ class Progress:
                 for key, value in record.items()
                 if key.startswith("valid_") and value is not None
             ]
+
+
+class _Lines:
+    """The lines of a progress bar without the bar, where tqdm is not installed."""
+
+    disable = True
+
+    def __init__(self, **options: Any) -> None:
+        pass
+
+    def write(self, text: str, file: Any) -> None:
+        """Print a line."""
+        print(text, file=file)
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def describe(record: dict[str, Any], unit: str = "targets") -> str:
