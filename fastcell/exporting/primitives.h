@@ -6,6 +6,9 @@
 #if defined(__FAST_MATH__)
 #error "compile without -ffast-math: infinities and rounding matter here"
 #endif
+#if FLT_EVAL_METHOD > 0 && FLT_EVAL_METHOD != 16
+#error "floats have to be computed as floats: on 32-bit x86, -msse2 -mfpmath=sse"
+#endif
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #endif
