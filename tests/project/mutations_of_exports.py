@@ -8,14 +8,14 @@ RECURRENT = "fastcell/exporting/recurrent.py"
 MUTATIONS = [
     (
         STEPS,
-        "            sum[i] = vfma(x_k, vload(w + i * V), sum[i]);\n        w += columns;",
-        "            sum[i] = sum[i] + x_k * vload(w + i * V);\n        w += columns;",
+        "sum[i] = vfma(x_k, vload(w + i * V), sum[i]);",
+        "sum[i] = sum[i] + x_k * vload(w + i * V);",
         "export: multiply-adds of vectors are not fused",
     ),
     (
         STEPS,
-        "    for (int k = whole; k < depth; k++, w += columns)\n        for (int j = 0; j < co",
-        "    for (int k = whole; k < 0; k++, w += columns)\n        for (int j = 0; j < co",
+        "            out[j] = net_multiply_add(x[k], w[j], out[j]);",
+        "            out[j] = out[j];",
         "export: the last inputs of a plain product are left out",
     ),
     (
@@ -38,8 +38,8 @@ MUTATIONS = [
     ),
     (
         RECURRENT,
-        '            self.body.append(f"net_zone({next_h}, {h}, {share}, {outputs}, {h});")',
-        '            self.body.append(f"net_zone({next_h}, {h}, 0, {outputs}, {h});")',
+        'f"net_zone({next_h}, {h}, {share}, {outputs}, {h});"',
+        'f"net_zone({next_h}, {h}, 0, {outputs}, {h});"',
         "export: zoneout keeps nothing of h",
     ),
     (
