@@ -2,8 +2,9 @@
  * what the run callback of LV2 or the process callback of CLAP calls.  It allocates
  * nothing, takes no lock and makes no system call.
  *
- * As a program: reads float32 samples from a file, runs the effect in blocks, writes the
- * samples, and prints how many times faster than real time it is.  amp.py builds it. */
+ * As a program: reads float32 samples from a file, runs the effect in blocks, writes
+ * the samples, and prints how many times faster than real time it is.  amp.py builds
+ * it. */
 #define _POSIX_C_SOURCE 199309L
 #include <stdio.h>
 #include <stdlib.h>

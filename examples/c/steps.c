@@ -1,5 +1,5 @@
-/* Runs 100 steps of net.c and prints each output as the bits of a float32 in hexadecimal,
- * the same on every target: targets.py compares them. */
+/* Runs 100 steps of net.c and prints each output as the bits of a float32 in
+ * hexadecimal, the same on every target: targets.py compares them. */
 #include <stdint.h>
 #include <string.h>
 

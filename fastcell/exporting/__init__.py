@@ -65,8 +65,8 @@ def export_c(
     model : Module
         Recurrent layers of one direction, of any cell; `Linear`, `LayerNorm`,
         `Activation`, `Embedding`, `Dropout`, `Residual`, `Highway` and `Sequential` of
-        them; or a language model, tagger, classifier, regressor, frame model or
-        feed-forward network. float32.
+        them; or a language model, tagger, classifier, regressor, forecaster, frame
+        model or feed-forward network. float32.
     path : str or path
         The C file; the header is beside it, with the suffix .h. Both are replaced.
     name : str, default "net"

@@ -33,8 +33,9 @@ FC_INLINE real net_multiply_add(real a, real b, real c) {
     return NET_MULTIPLY_ADD(a, b, c);
 }
 
-/* The mean and the scale of gates first .. first+count-1 of a row of `units` units, with
- * sums as of NET_LANES lanes for any V: the bits of the library's set of as many. */
+/* The mean and the scale of gates first .. first+count-1 of a row of `units` units,
+ * with sums as of NET_LANES lanes for any V: the bits of the library's set of as many.
+ */
 static layer_norm layer_norm_of_some(const real *a, ptrdiff_t units, const int gates,
                                      const int first, const int count) {
     real sums[NET_LANES] = {0}, squares[NET_LANES] = {0}, all = 0;

@@ -50,6 +50,8 @@ def add_model(program: Program, model: Module) -> tuple[int, bool, Value]:
     y = x
     for path, layer in chain:
         y = _add(program, path, layer, y, ids)
+    if isinstance(model, (Forecaster, FrameModel)) and model.residual:
+        y = _add_rows(program, x, y)
     return x.width, ids, y
 
 
@@ -65,8 +67,8 @@ def _chain(path: str, model: Module) -> list[tuple[str, Module]]:
         return _chain(path, model.network)
     if isinstance(model, _STEPWISE):
         readout = model._readout
-        if getattr(model, "residual", False):
-            raise _refusal(path, model, "residual=True adds the last frame to its own")
+        if isinstance(model, FrameModel) and model.residual and model.head != "values":
+            raise _refusal(path, model, "residual=True needs head='values'")
         if getattr(readout, "kind", "last") != "last" or model.encoder.bidirectional:
             raise _refusal(
                 path, model, "only pooling='last' of one direction is a step's"
@@ -76,7 +78,8 @@ def _chain(path: str, model: Module) -> list[tuple[str, Module]]:
             (f"{path}.decoder", model.decoder),
         ]
     if isinstance(model, Forecaster):
-        raise _refusal(path, model, "export its parts, encoder.network and decoder")
+        decoder = (f"{path}.decoder", model.feedback.decoder)
+        return [*_chain(path, model.encoder.network), decoder]
     if not isinstance(model, _EXPORTED):
         raise _refusal(path, model, f"exported are {_KINDS}")
     return [(path, model)]
@@ -224,17 +227,23 @@ def _add_residual(program: Program, path: str, layer: Residual, x: Value) -> Val
         raise ValueError(
             f"{path}.layer must return its {x.width} inputs' number; got {h.width}"
         )
-    y = program.row(x.width)
     if not isinstance(layer, Highway):
-        program.uses("net_add")
-        program.statements.append(f"net_add({x.at}, {h.at}, {x.width}, {y.at});")
-        return y
+        return _add_rows(program, x, h)
+    y = program.row(x.width)
     _check(program, f"{path}.gate", layer.gate)
     a = _add_linear(program, layer.gate, x)
     program.uses("net_highway")
     program.statements.append(
         f"net_highway({x.at}, {h.at}, {a.at}, {x.width}, {y.at});"
     )
+    return y
+
+
+def _add_rows(program: Program, x: Value, h: Value) -> Value:
+    """Add the sum of h and of as many numbers of x."""
+    y = program.row(h.width)
+    program.uses("net_add")
+    program.statements.append(f"net_add({x.at}, {h.at}, {h.width}, {y.at});")
     return y
 
 

@@ -6,6 +6,9 @@
 #if defined(__FAST_MATH__)
 #error "compile without -ffast-math: infinities and rounding matter here"
 #endif
+#if FLT_EVAL_METHOD > 0 && FLT_EVAL_METHOD != 16
+#error "floats have to be computed as floats: on 32-bit x86, -msse2 -mfpmath=sse"
+#endif
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #endif
@@ -52,7 +55,8 @@
 #if NET_PLAIN
 #define NET_ALIGNED
 #else
-#define NET_ALIGNED __attribute__((aligned(64))) /* no load from two lines of a cache */
+#define NET_ALIGNED __attribute__((aligned(64))) /* no load from two lines of a cache  \
+                                                  */
 #endif
 enum { V = NET_V };
 #if NET_V == 16 /* 32 registers */
@@ -131,7 +135,8 @@ FC_INLINE vreal vif_negative(vreal x, vreal a, vreal b) {
     return (vreal)_mm512_mask_blend_ps(negative, (__m512)b, (__m512)a);
 }
 FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
-    const __mmask16 more = _mm512_cmp_ps_mask((__m512)x, (__m512)(vreal){0}, _CMP_GT_OQ);
+    const __mmask16 more =
+        _mm512_cmp_ps_mask((__m512)x, (__m512)(vreal){0}, _CMP_GT_OQ);
     return (vreal)_mm512_mask_blend_ps(more, (__m512)b, (__m512)a);
 }
 #elif NET_V > 1
@@ -161,7 +166,8 @@ FC_INLINE vreal vif_positive(vreal x, vreal a, vreal b) {
 FC_INLINE vreal vfma(vreal a, vreal b, vreal c) { return NET_MULTIPLY_ADD(a, b, c); }
 #elif NET_V == 2
 FC_INLINE vreal vfma(vreal a, vreal b, vreal c) {
-    return (vreal){NET_MULTIPLY_ADD(a[0], b[0], c[0]), NET_MULTIPLY_ADD(a[1], b[1], c[1])};
+    return (vreal){NET_MULTIPLY_ADD(a[0], b[0], c[0]),
+                   NET_MULTIPLY_ADD(a[1], b[1], c[1])};
 }
 #elif NET_V == 4 && defined(__FMA__)
 FC_INLINE vreal vfma(vreal a, vreal b, vreal c) {

@@ -3,7 +3,8 @@
 /* Columns 0 .. n*V-1 of `net_product`, their sums in registers. */
 FC_INLINE void net_columns(const int n, const real *x, int depth, const real *w,
                            int columns, const real *bias, real *out) {
-    /* Weights that no first-level cache holds; 16 loads a k leave no time to prefetch. */
+    /* Weights that no first-level cache holds; 16 loads a k leave no time to prefetch.
+     */
     const bool is_far = depth * columns > 10240 && n <= 12;
     vreal sum[16];
     NET_UNROLL
@@ -28,8 +29,8 @@ FC_INLINE void net_columns(const int n, const real *x, int depth, const real *w,
 
 /* `net_product` without vectors: loops over columns, four k at once, which compilers
  * vectorize. */
-static void net_plain_product(const real *x, int depth, const real *w,
-                              const real *bias, int columns, real *restrict out) {
+static void net_plain_product(const real *x, int depth, const real *w, const real *bias,
+                              int columns, real *restrict out) {
     const int whole = depth / 4 * 4;
     for (int j = 0; j < columns; j++)
         out[j] = bias ? bias[j] : 0;

@@ -174,6 +174,17 @@ MODELS = {
     ),
     "regressor": (lambda: models.SequenceRegressor(3, 5, 2, seed=0), None),
     "frames": (lambda: models.FrameModel(3, 5, head="values", seed=0), None),
+    "residual frames": (
+        lambda: models.FrameModel(
+            2, 5, head="values", residual=True, input_size=3, seed=0
+        ),
+        None,
+    ),
+    "forecaster": (lambda: models.Forecaster(3, 5, 2, dropout=0.5, seed=0), None),
+    "forecaster of frames": (
+        lambda: models.Forecaster(3, 5, residual=False, seed=0),
+        None,
+    ),
     "language": (lambda: models.LanguageModel(7, 4, 5, cell="slstm", seed=0), None),
 }
 
@@ -247,8 +258,7 @@ def test_a_layer_without_a_form_in_c_is_named():
     refused(Residual(Sequential([Linear(3, 4)])), "inputs' number; got 4")
     refused(models.SequenceClassifier(3, 4, 2, pooling="mean"), "pooling='last'")
     refused(models.SequenceTagger(3, 4, 2, bidirectional=True), "of one direction")
-    refused(models.FrameModel(3, 4, head="values", residual=True), "residual=True")
-    refused(models.Forecaster(3, 4), "Forecaster, has no form")
+    refused(models.FrameModel(3, 4, head="mixture", residual=True), "head='values'")
     refused(gru.quantize(), "precision is int8")
 
 

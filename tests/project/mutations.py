@@ -29,6 +29,7 @@ import time
 from pathlib import Path
 
 import mutations_of_core
+import mutations_of_exports
 import mutations_of_layers
 import mutations_of_products
 import mutations_of_programs
@@ -104,6 +105,9 @@ TESTS = (
     "data/test_characters.py",
     "cli/test_cli_against.py",
     "cli/test_cli_refusals.py",
+    "cli/test_cli_convert.py",
+    "export_c/test_cells.py",
+    "export_c/test_layers.py",
 )
 # How a file begins that only these tests see, and the package that they need.
 OF_TORCH = (
@@ -130,6 +134,7 @@ MUTATIONS = [
     *mutations_of_regularizers.MUTATIONS,
     *mutations_of_layers.MUTATIONS,
     *mutations_of_programs.MUTATIONS,
+    *mutations_of_exports.MUTATIONS,
     *mutations_of_torch.MUTATIONS,
 ]
 
