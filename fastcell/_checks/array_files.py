@@ -1,8 +1,8 @@
 """Arrays in safetensors files, with metadata.
 
-The `safetensors` package reads and writes the format. A file need not be trusted, so
-this module checks what the package does not: duplicate keys, and values that NumPy does
-not have.
+The `safetensors` package reads and writes the format or, where it is not installed,
+`fastcell._checks.plain_safetensors`. A file need not be trusted, so this module checks
+what the package does not: duplicate keys, and values that NumPy does not have.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from fastcell._checks import plain_safetensors
 from fastcell._checks.files import Path, check_regular, named_errors, write_atomically
 from fastcell._checks.names import mapping_of, path_of
 from fastcell._checks.open_files import is_file, name_of, read_all, write_all
@@ -92,8 +93,6 @@ def write_arrays(
     ...     read_arrays(path)
     ({'x': array([0., 1., 2.])}, {'unit': 's'})
     """
-    from safetensors.numpy import save as to_safetensors
-
     written_to = is_file("path", path, "write")
     if not written_to:
         path = path_of("path", path)
@@ -105,7 +104,7 @@ def write_arrays(
     for key, text in metadata.items():
         _check_text("metadata key", key)
         _check_text(f"metadata[{key!r}]", text)
-    content = memoryview(to_safetensors(tensors))
+    content = memoryview(_saved(tensors))
     # The package writes metadata in an order that differs from run to run.
     length = int.from_bytes(content[:8], "little")
     header = json.loads(bytes(content[8 : 8 + length]))
@@ -166,18 +165,35 @@ def read_arrays(
     ...         print(str(error).removeprefix(path))
     : the header is not valid: Expecting value: line 1 column 1 (char 0)
     """
-    from safetensors import SafetensorError, deserialize
-
     content, header = _read(path)
     path = name_of(path)
-    try:
-        # That function has no types.
-        tensors = dict(deserialize(content))  # type: ignore[no-untyped-call, unused-ignore]
-    except SafetensorError as error:
-        reason = str(error).removeprefix("Error while deserializing: ")
-        raise ValueError(f"{path}: {_NOT_VALID}: {reason}") from None
+    tensors = _tensors(path, content)
     metadata = header.pop("__metadata__", None) or {}
     return {name: _array(path, name, tensors[name]) for name in header}, metadata
+
+
+def _saved(tensors: dict[str, NDArray[Any]]) -> bytes:
+    try:
+        from safetensors.numpy import save
+    except ModuleNotFoundError:
+        return plain_safetensors.save(tensors)
+    return save(tensors)
+
+
+def _tensors(path: str, content: bytes) -> dict[str, Mapping[str, Any]]:
+    """Return dtype, shape and bytes of each array of a file's content."""
+    refused: type[Exception]
+    try:
+        from safetensors import SafetensorError, deserialize
+    except ModuleNotFoundError:
+        refused, read = plain_safetensors.SafetensorError, plain_safetensors.deserialize
+    else:
+        refused, read = SafetensorError, deserialize
+    try:
+        return dict(read(content))
+    except refused as error:
+        reason = str(error).removeprefix("Error while deserializing: ")
+        raise ValueError(f"{path}: {_NOT_VALID}: {reason}") from None
 
 
 def _array(path: str, name: str, tensor: Mapping[str, Any]) -> NDArray[Any]:

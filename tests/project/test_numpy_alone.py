@@ -1,4 +1,4 @@
-"""fastcell without SciPy and tqdm: the same results, from its own products."""
+"""fastcell with NumPy alone: the same results, from its own products and code."""
 
 import json
 import os
@@ -14,7 +14,10 @@ import fastcell
 # A module that is None cannot be imported.
 WITHOUT = """
 import sys
-for name in ("scipy", "scipy.linalg", "scipy.linalg.cython_blas", "scipy.fft", "tqdm"):
+for name in (
+    *("scipy", "scipy.linalg", "scipy.linalg.cython_blas", "scipy.fft", "tqdm"),
+    *("safetensors", "safetensors.numpy"),
+):
     sys.modules[name] = None
 """
 
@@ -76,3 +79,11 @@ def test_the_trainer_prints_its_lines():
     done = run(WITHOUT + FIT, "portable")
     assert done.returncode == 0, done.stderr
     assert "train loss" in done.stderr
+
+
+def test_the_demo_runs(tmp_path):
+    out = str(tmp_path / "model.safetensors")
+    arguments = ["demo", "--steps=1", "--out", out, "--quiet"]
+    done = run(f"{WITHOUT}from fastcell.cli import main; main({arguments})", "portable")
+    assert done.returncode == 0, done.stderr
+    assert fastcell.load(out).params
