@@ -101,7 +101,6 @@ class Sources(NamedTuple):
         return values
 
 
-@functools.cache
 def sources() -> Sources:
     """Return the sources of the installed library.
 
@@ -110,6 +109,16 @@ def sources() -> Sources:
     FileNotFoundError
         If they are missing from the installation.
     """
+    return _sources()
+
+
+def primitives() -> tuple[str, frozenset[str]]:
+    """Return the text of the vectors, and the names that it defines."""
+    return _primitives()
+
+
+@functools.cache
+def _sources() -> Sources:
     own = [_template("access.h"), _template("steps.h")]
     access, steps = (list(_items(text)) for text in own)
     text = "".join(_included(_folder(), _REGISTRY, set()))
@@ -120,8 +129,7 @@ def sources() -> Sources:
 
 
 @functools.cache
-def primitives() -> tuple[str, frozenset[str]]:
-    """Return the text of the vectors, and the names that it defines."""
+def _primitives() -> tuple[str, frozenset[str]]:
     text = _template("primitives.h")
     defined = re.findall(r"^FC_INLINE \w+ (\w+)\(", text, re.M)
     types = re.findall(r"^typedef [\w ]+ (\w+)(?: __attribute__.*)?;", text, re.M)
