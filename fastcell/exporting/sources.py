@@ -9,7 +9,6 @@ macros. `Sources.needed` returns those that some names lead to.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -101,6 +100,11 @@ class Sources(NamedTuple):
         return values
 
 
+# What has been read: the installed files do not change. (Type checkers see a function of
+# functools.cache as one of any arguments.)
+_read: dict[str, Any] = {}
+
+
 def sources() -> Sources:
     """Return the sources of the installed library.
 
@@ -109,31 +113,27 @@ def sources() -> Sources:
     FileNotFoundError
         If they are missing from the installation.
     """
-    return _sources()
+    if "sources" not in _read:
+        own = [_template("access.h"), _template("steps.h")]
+        access, steps = (list(_items(text)) for text in own)
+        text = "".join(_included(_folder(), _REGISTRY, set()))
+        core = list(_items(re.sub(r"\bsqrt\(", "net_root(", text)))
+        by_name = {item.names: item for item in access}
+        replaced = [by_name.pop(item.names, item) for item in core]
+        _read["sources"] = Sources((*by_name.values(), *replaced, *steps))
+    found: Sources = _read["sources"]
+    return found
 
 
 def primitives() -> tuple[str, frozenset[str]]:
     """Return the text of the vectors, and the names that it defines."""
-    return _primitives()
-
-
-@functools.cache
-def _sources() -> Sources:
-    own = [_template("access.h"), _template("steps.h")]
-    access, steps = (list(_items(text)) for text in own)
-    text = "".join(_included(_folder(), _REGISTRY, set()))
-    core = list(_items(re.sub(r"\bsqrt\(", "net_root(", text)))
-    by_name = {item.names: item for item in access}
-    replaced = [by_name.pop(item.names, item) for item in core]
-    return Sources((*by_name.values(), *replaced, *steps))
-
-
-@functools.cache
-def _primitives() -> tuple[str, frozenset[str]]:
-    text = _template("primitives.h")
-    defined = re.findall(r"^FC_INLINE \w+ (\w+)\(", text, re.M)
-    types = re.findall(r"^typedef [\w ]+ (\w+)(?: __attribute__.*)?;", text, re.M)
-    return text, frozenset({*defined, *types, "V", "FC_INLINE"})
+    if "primitives" not in _read:
+        text = _template("primitives.h")
+        defined = re.findall(r"^FC_INLINE \w+ (\w+)\(", text, re.M)
+        types = re.findall(r"^typedef [\w ]+ (\w+)(?: __attribute__.*)?;", text, re.M)
+        _read["primitives"] = text, frozenset({*defined, *types, "V", "FC_INLINE"})
+    found: tuple[str, frozenset[str]] = _read["primitives"]
+    return found
 
 
 def template(name: str) -> Template:
