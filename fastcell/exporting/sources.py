@@ -100,8 +100,8 @@ class Sources(NamedTuple):
         return values
 
 
-# What has been read: the installed files do not change. (Type checkers see a function of
-# functools.cache as one of any arguments.)
+# What has been read: the installed files do not change. (functools.cache is not used:
+# type checkers see its functions as those of any arguments.)
 _read: dict[str, Any] = {}
 
 
