@@ -74,6 +74,14 @@ class BuildWithHeaders(build_py):
             self.mkpath(str(Path(to).parent))
             self.copy_file(source, to)
 
+    def find_package_modules(
+        self, package: str, package_dir: str
+    ) -> list[tuple[str, str, str]]:
+        """Return the modules of a package; scripts beside the C sources are none."""
+        if package.startswith("fastcell._src_c"):
+            return []
+        return super().find_package_modules(package, package_dir)
+
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         copied = [] if self.editable_mode else list(self.copied_headers())
         return super().get_outputs(include_bytecode) + copied
