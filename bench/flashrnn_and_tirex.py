@@ -6,7 +6,7 @@ backend "vanilla", and TiRex-2, a whole forecast. A package that is not installe
 named and left out. FASTCELL_ISA=avx2 limits the kernels of fastcell.
 
     pip install torch tirex-ts flashrnn tirex-2
-    python bench/xlstm.py [--quick]
+    python bench/flashrnn_and_tirex.py [--quick]
 """
 
 from __future__ import annotations
