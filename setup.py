@@ -7,7 +7,6 @@ files.  FASTCELL_SANITIZE=address,undefined builds with sanitizers.
 import os
 import platform
 from glob import glob
-from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
@@ -39,7 +38,6 @@ HEADERS = sorted([*glob("src_c/**/*.h", recursive=True), *glob("src_c/cells/*.c"
 SOURCES = sorted(glob("src_c/**/*.[hc]", recursive=True))
 ROOMS = ("recurrent", "ops", "runtime")  # compiled once, not for each set
 DRIVERS = sorted(path for room in ROOMS for path in glob(f"src_c/{room}/*.c"))
-PUBLIC_HEADERS = sorted(glob("src_c/include/*.h"))
 INCLUDED = [*glob("fastcell/*.pxd"), *sorted(glob("fastcell/_bindings/*.pxi"))]
 
 
@@ -58,37 +56,20 @@ def kernels(isa: str) -> list[str]:
     return [f"src_c/isa/{isa}_{kind}.c" for kind in ("f32", "f64", "bf16", "int8")]
 
 
-class BuildWithHeaders(build_py):
-    """Copies the public headers into the package, where get_include finds them."""
-
-    def copied_headers(self) -> dict[str, str]:
-        """Return the source of each copy, by its path in the build."""
-        to = Path(self.build_lib, "fastcell", "include")
-        return {str(to / Path(source).name): source for source in PUBLIC_HEADERS}
-
-    def run(self) -> None:
-        super().run()
-        if self.editable_mode:
-            return
-        for to, source in self.copied_headers().items():
-            self.mkpath(str(Path(to).parent))
-            self.copy_file(source, to)
+class BuildWithSources(build_py):
+    """Takes no modules from the folders of C sources, where scripts are, too."""
 
     def find_package_modules(
         self, package: str, package_dir: str
     ) -> list[tuple[str, str, str]]:
-        """Return the modules of a package; scripts beside the C sources are none."""
+        """Return the modules of a package."""
         if package.startswith("fastcell._src_c"):
             return []
         return super().find_package_modules(package, package_dir)
 
-    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
-        copied = [] if self.editable_mode else list(self.copied_headers())
-        return super().get_outputs(include_bytecode) + copied
-
 
 setup(
-    cmdclass={"build_py": BuildWithHeaders},
+    cmdclass={"build_py": BuildWithSources},
     libraries=[
         library("fastcell_drivers", DRIVERS, []),
         *(library(f"fastcell_{s}", kernels(s), flags) for s, flags in SETS.items()),

@@ -24,7 +24,7 @@ def get_include() -> str:
     True
     """
     package = Path(__file__).parent
-    installed = package / "include"
+    installed = package / "_src_c" / "include"
     # An editable install has no copies: the headers are those of the source tree.
     found = installed if installed.is_dir() else package.parent / "src_c" / "include"
     return str(found)

@@ -35,20 +35,7 @@ _REPR.maxdict = 20
 
 _NOT_VALID = "not a valid safetensors file"
 
-_DTYPES = {
-    "BOOL": np.dtype(np.bool_),
-    "I8": np.dtype(np.int8),
-    "I16": np.dtype(np.int16),
-    "I32": np.dtype(np.int32),
-    "I64": np.dtype(np.int64),
-    "U8": np.dtype(np.uint8),
-    "U16": np.dtype(np.uint16),
-    "U32": np.dtype(np.uint32),
-    "U64": np.dtype(np.uint64),
-    "F16": np.dtype(np.float16),
-    "F32": np.dtype(np.float32),
-    "F64": np.dtype(np.float64),
-}
+_DTYPES = {code: np.dtype(name) for name, code in plain_safetensors.NAMES.items()}
 
 
 def write_arrays(
@@ -110,8 +97,7 @@ def write_arrays(
     header = json.loads(bytes(content[8 : 8 + length]))
     if metadata:
         header = {"__metadata__": dict(sorted(metadata.items())), **header}
-    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    encoded += b" " * (-len(encoded) % 8)  # the data begin at a multiple of 8
+    encoded = plain_safetensors.encoded_header(header)
     if len(encoded) > _MAX_HEADER:
         raise ValueError(
             f"names and metadata must fit into {_MAX_HEADER} bytes; got {len(encoded)}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # In the package's order: arrays of the last dtypes come first in a file.
-_NAMES = {
+NAMES = {
     "bool": "BOOL",
     "uint8": "U8",
     "int8": "I8",
@@ -32,8 +32,8 @@ _NAMES = {
     "int64": "I64",
     "uint64": "U64",
 }
-_RANKS = {name: rank for rank, name in enumerate(_NAMES)}
-_SIZES = {code: np.dtype(name).itemsize for name, code in _NAMES.items()}
+_RANKS = {name: rank for rank, name in enumerate(NAMES)}
+_SIZES = {code: np.dtype(name).itemsize for name, code in NAMES.items()}
 _SIZES |= {"BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}  # which NumPy does not have
 
 
@@ -49,15 +49,20 @@ def save(tensors: Mapping[str, NDArray[Any]]) -> bytes:
         array = tensors[name]
         data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         header[name] = {
-            "dtype": _NAMES[array.dtype.name],
+            "dtype": NAMES[array.dtype.name],
             "shape": list(array.shape),
             "data_offsets": [begin, begin + len(data)],
         }
         parts.append(data)
         begin += len(data)
-    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    encoded += b" " * (-len(encoded) % 8)
+    encoded = encoded_header(header)
     return b"".join([len(encoded).to_bytes(8, "little"), encoded, *parts])
+
+
+def encoded_header(header: Mapping[str, Any]) -> bytes:
+    """Return a header's bytes, padded so that the data begin at a multiple of 8."""
+    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return encoded + b" " * (-len(encoded) % 8)
 
 
 def deserialize(content: bytes) -> list[tuple[str, dict[str, Any]]]:

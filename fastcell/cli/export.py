@@ -45,9 +45,7 @@ def export_c(given: dict[str, Any]) -> int:
 
     name = given.get("name", "net")
     out = Path(given.get("out", f"{name}.c"))
-    for path in (out, out.with_suffix(".h")):
-        if path.exists() and not given.get("force"):
-            raise ValueError(f"{path} exists; --force replaces it")
+    _refuse_existing(given, out, out.with_suffix(".h"))
     made = fastcell.export_c(
         fastcell.load(given["model"]),
         out,
@@ -84,13 +82,18 @@ def convert(given: dict[str, Any]) -> int:
     from fastcell.rtneural import read_rtneural
 
     out = Path(given.get("out", "model.safetensors"))
-    if out.exists() and not given.get("force"):
-        raise ValueError(f"{out} exists; --force replaces it")
+    _refuse_existing(given, out)
     model = read_rtneural(given["model"])
     fastcell.save(model, out)
     for layer in model.layers:
         print(f"{type(layer).__name__}({_sizes(layer)})")
     return 0
+
+
+def _refuse_existing(given: dict[str, Any], *paths: Path) -> None:
+    for path in paths:
+        if path.exists() and not given.get("force"):
+            raise ValueError(f"{path} exists; --force replaces it")
 
 
 def _sizes(layer: Any) -> str:
